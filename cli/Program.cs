@@ -1,0 +1,6 @@
+namespace Qcow2Blk.Cli;
+
+internal static class Program
+{
+    private static int Main() => 0;
+}

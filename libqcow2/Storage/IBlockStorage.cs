@@ -1,0 +1,48 @@
+using System;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Storage;
+
+/// <summary>
+/// Where the bytes of one file live. Positional, asynchronous, on the calling thread's loop. All methods return
+/// 0 or a negative errno; a transfer is whole or failed, never short.
+/// </summary>
+public interface IBlockStorage : IDisposable
+{
+    /// <summary>The path as it was opened, for messages.</summary>
+    string Path { get; }
+
+    /// <summary>Bytes in the file: its size when opened, then what <see cref="SetLengthAsync"/> and writes made of it.</summary>
+    long Length { get; }
+
+    bool ReadOnly { get; }
+
+    /// <summary>
+    /// What offset and length of a transfer must be a multiple of to go straight to the file (1, 512 or 4096).
+    /// A power of two. Reads of any alignment are accepted (bounced); writes must be aligned.
+    /// </summary>
+    int OffsetAlignment { get; }
+
+    /// <summary>What the memory of a transfer must be a multiple of to go straight to the file. A power of two.</summary>
+    int MemoryAlignment { get; }
+
+    /// <summary>Reads; what lies past the end of the file reads as zeroes.</summary>
+    LoopTask<int> ReadAsync(long offset, NativeBuffer buffer);
+
+    LoopTask<int> WriteAsync(long offset, NativeBuffer buffer);
+
+    /// <summary>fdatasync: every write that completed before the call survives power loss when it returns 0.</summary>
+    LoopTask<int> FlushAsync();
+
+    /// <summary>
+    /// Frees the range in the file (FALLOC_FL_PUNCH_HOLE); it reads as zeroes afterwards. -EOPNOTSUPP if the file
+    /// system cannot.
+    /// </summary>
+    LoopTask<int> PunchAsync(long offset, long length);
+
+    /// <summary>Makes the range read as zeroes, by the cheapest means there is; may write zeroes.</summary>
+    LoopTask<int> ZeroAsync(long offset, long length);
+
+    /// <summary>Grows or cuts the file; new space reads as zeroes. -EINVAL on a block device.</summary>
+    LoopTask<int> SetLengthAsync(long length);
+}

@@ -1,0 +1,64 @@
+# qcow2blk: what a newcomer runs. "make help" lists the targets.
+SHELL       := /bin/bash
+.DEFAULT_GOAL := build
+
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+RID         ?= linux-x64
+NATIVE      := artifacts/qcow2blk
+bindir      := $(DESTDIR)$(PREFIX)/bin
+bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir      := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+
+export DOTNET_CLI_TELEMETRY_OPTOUT := 1
+export DOTNET_NOLOGO := 1
+
+# Folders are listed too: adding or deleting a file changes its folder's time.
+SOURCES := $(shell find cli libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
+           Directory.Build.props Directory.Packages.props
+
+.PHONY: build test demo bench install uninstall format-check clean help deps
+
+build: $(NATIVE) ## build artifacts/qcow2blk: one native file, no .NET needed to run it
+
+$(NATIVE): $(SOURCES) | deps
+	@packaging/publish.sh $(RID) $@
+
+deps:
+	@packaging/install-build-deps.sh build
+
+test: ## run everything that needs no virtual machine; ends with "N passed, N failed"
+	@packaging/install-build-deps.sh test
+	@$(MAKE) --no-print-directory build
+	@tests/run.sh
+
+demo: ## attach a real file system image and put it through read, write, snapshot, check
+	@packaging/install-build-deps.sh demo
+	@$(MAKE) --no-print-directory build
+	@tests/demo/demo.sh
+
+bench: ## measure against qemu-nbd; BENCH="--quick --cells 4k-randread-qd16" narrows it
+	@packaging/install-build-deps.sh bench
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
+
+install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
+	@test -x $(NATIVE) || { echo 'make install: $(NATIVE) does not exist (run "make build" first)' >&2; exit 1; }
+	install -D -m 0755 $(NATIVE) $(bindir)/qcow2blk
+	@if [ -f packaging/completions/qcow2blk.bash ]; then \
+	    install -v -D -m 0644 packaging/completions/qcow2blk.bash $(bashdir)/qcow2blk; fi
+	@if [ -f packaging/completions/_qcow2blk ]; then \
+	    install -v -D -m 0644 packaging/completions/_qcow2blk $(zshdir)/_qcow2blk; fi
+
+uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
+	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk
+
+format-check: ## fail if "dotnet format" would change a file
+	dotnet format Qcow2Aot.sln --verify-no-changes
+
+clean: ## delete all that was built, test logs included
+	rm -rf artifacts
+	find cli libqcow2 tests \( -name bin -o -name obj -o -name __pycache__ \) -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22

@@ -1,0 +1,78 @@
+#!/bin/bash
+# Installs the Debian packages that building, testing, the demo and the benchmark need, and only those that
+# are missing. Needs root or sudo when something is missing; changes nothing otherwise.
+# Usage: packaging/install-build-deps.sh [build|test|demo|bench|all]   (default: all)
+set -euo pipefail
+
+# The compiler driver and archives that NativeAOT links with.
+build_packages=(gcc libc6-dev libdeflate-dev libzstd-dev)
+# The oracles and clients that the tests compare us with.
+test_packages=(qemu-utils fio libnbd-bin python3 python3-libnbd nbdkit e2fsprogs jq strace)
+demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
+bench_packages=(qemu-utils fio python3)
+
+die() { echo "install-build-deps: $*" >&2; exit 1; }
+
+purpose=${1:-all}
+case $purpose in
+    build) wanted=("${build_packages[@]}") ;;
+    test)  wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
+    demo)  wanted=("${build_packages[@]}" "${demo_packages[@]}") ;;
+    bench) wanted=("${build_packages[@]}" "${bench_packages[@]}") ;;
+    all)   wanted=("${build_packages[@]}" "${test_packages[@]}" "${demo_packages[@]}" "${bench_packages[@]}") ;;
+    *)     die "unknown purpose \"$purpose\" (one of: build test demo bench all)" ;;
+esac
+
+require_dotnet() {
+    local hint="install it from https://dotnet.microsoft.com/download/dotnet/10.0 (Debian has no package of it)"
+    command -v dotnet >/dev/null || die "the .NET SDK 10 is missing: no \"dotnet\" in PATH; $hint"
+    dotnet --list-sdks | grep -qE '^1[0-9]\.' ||
+        die "the .NET SDK 10 is missing: \"dotnet --list-sdks\" shows $(dotnet --list-sdks | tr '\n' ' '); $hint"
+}
+
+list_missing() {
+    local package
+    for package in $(printf '%s\n' "${wanted[@]}" | sort -u); do
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+    done
+}
+
+[ "$(uname -m)" = x86_64 ] || die "only x86_64 is supported for now, this machine is $(uname -m)"
+require_dotnet
+if ! command -v dpkg-query >/dev/null; then
+    echo "install-build-deps: this is no Debian system: install the equivalents of these yourself:" \
+         "$(printf '%s\n' "${wanted[@]}" | sort -u | tr '\n' ' ')" >&2
+    exit 0
+fi
+
+mapfile -t missing < <(list_missing)
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null ||
+        die "these Debian packages are missing: ${missing[*]}; run as root: apt-get install ${missing[*]}"
+    as_root=(sudo)
+fi
+
+has_candidates() {
+    local package
+    for package in "${missing[@]}"; do
+        apt-cache policy "$package" 2>/dev/null | grep -qE '^ +Candidate: [^(]' || return 1
+    done
+}
+
+apt_install() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+echo "installing Debian packages: ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+has_candidates || "${as_root[@]}" apt-get update -q >"$log" 2>&1 || { cat "$log" >&2; die "apt-get update failed"; }
+if ! apt_install >"$log" 2>&1; then
+    # A package list that is older than the archive names files that are gone: read it anew, once.
+    "${as_root[@]}" apt-get update -q >"$log" 2>&1 || true
+    apt_install >"$log" 2>&1 || { cat "$log" >&2; die "apt-get install failed: ${missing[*]}"; }
+fi

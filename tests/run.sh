@@ -1,0 +1,103 @@
+#!/bin/bash
+# Builds and runs every test project against the native binary and adds up the results.
+# The last line on stdout is "N passed, N failed" (", N skipped" if some were); the exit status is 0 only if
+# nothing failed and every project produced a result. Logs and .trx files: artifacts/test/.
+# Usage: tests/run.sh [PROJECT...]   (default: unit crash interop)
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+# A hung project must not hide the results of the others.
+time_limit=${QCOW2BLK_TEST_TIMEOUT:-20m}
+progress_every=15
+results=artifacts/test
+projects=("$@")
+[ $# -gt 0 ] || projects=(unit crash interop)
+passed=0 failed=0 skipped=0
+
+# The interop, crash and speed tests run what users get.
+export QCOW2BLK_BINARY=${QCOW2BLK_BINARY:-$PWD/artifacts/qcow2blk}
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+
+say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
+
+project_failed() {
+    failed=$((failed + 1))
+    say "$1"
+}
+
+build() { # PROJECT
+    local log=$results/$1.build.log
+    say "$1: building"
+    dotnet build "$(echo tests/"$1"/*.csproj)" -c Release -v minimal >"$log" 2>&1 && return 0
+    grep -E 'error|warning' "$log" | sort -u | head -20
+    project_failed "$1: the build failed, so the project produced no result (log: $log)"
+    return 1
+}
+
+show_progress() { # PROJECT LOG
+    local finished last
+    while sleep $progress_every; do
+        finished=$(grep -c '\[FINISHED\]' "$2")
+        last=$(grep -E '\[STARTING\]$' "$2" | tail -1 | sed 's/^ *//; s/ \[STARTING\]//; s/^Qcow2Blk\.Tests\.//')
+        say "$1: $finished tests finished, at ${last:-start}"
+    done
+}
+
+# What the runner said of each failure: from its [FAIL] line to the line that ends the test.
+show_failures() { # LOG
+    awk '/\[FAIL\]/ { show = 1 } /\[FINISHED\]|\[STARTING\]/ { show = 0 } show' "$1"
+}
+
+show_skips() { # LOG
+    awk '/\[SKIP\]$/ { name = $1; getline; sub(/^ +/, ""); print "    skipped " name ": " $0 }' "$1"
+}
+
+counter() { # NAME TRX
+    grep -o '<Counters [^>]*>' "$2" | sed -n "s/.* $1=\"\([0-9]*\)\".*/\1/p"
+}
+
+run() { # PROJECT
+    local name=$1 log=$results/$1.log trx=$results/$1.trx assembly status started=$SECONDS
+    assembly=$(sed 's/\.csproj$//' <<<"$(basename tests/"$name"/*.csproj)")
+    say "$name: running (log: $log)"
+    show_progress "$name" "$log" &
+    local progress=$!
+    timeout --kill-after=10 "$time_limit" dotnet "tests/$name/bin/Release/net10.0/$assembly.dll" \
+        -reporter verbose -noColor -noAutoReporters -trx "$trx" >"$log" 2>&1 </dev/null
+    status=$?
+    kill "$progress"
+    wait "$progress" 2>/dev/null
+    show_failures "$log"
+    if [ ! -s "$trx" ] || [ -z "$(counter total "$trx")" ]; then
+        tail -5 "$log"
+        [ $status -eq 124 ] && say "$name: stopped after $time_limit"
+        project_failed "$name: produced no result (exit status $status, log: $log)"
+        return
+    fi
+    add_up "$name" "$trx" "$status" "$((SECONDS - started))"
+    show_skips "$log"
+}
+
+add_up() { # PROJECT TRX STATUS SECONDS
+    local ok bad all skip
+    ok=$(counter passed "$2") bad=$(counter failed "$2") all=$(counter total "$2")
+    skip=$((all - ok - bad))
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    say "$1: $ok passed, $bad failed, $skip skipped in $4 s"
+    [ "$all" -gt 0 ] || project_failed "$1: holds no test"
+    # A fixture or the runner itself broke although every single test passed.
+    [ "$3" -eq 0 ] || [ "$bad" -gt 0 ] || project_failed "$1: the runner ended with exit status $3 (log: $results/$1.log)"
+}
+
+mkdir -p "$results"
+[ -x "$QCOW2BLK_BINARY" ] || { echo "tests/run.sh: $QCOW2BLK_BINARY does not exist (run \"make build\")" >&2; exit 1; }
+for project in "${projects[@]}"; do
+    rm -f "$results/$project".{trx,log,build.log}
+    : >"$results/$project.log"
+    build "$project" && run "$project"
+done
+
+summary="$passed passed, $failed failed"
+[ $skipped -eq 0 ] || summary="$summary, $skipped skipped"
+echo "$summary"
+[ $failed -eq 0 ]

@@ -1,0 +1,121 @@
+using System.Collections.Generic;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>The format of the attached image itself; never probed.</summary>
+public enum AttachFormat
+{
+    Qcow2,
+    Raw,
+}
+
+/// <summary>How the image file is cached by the host.</summary>
+public enum CacheMode
+{
+    /// <summary>O_DIRECT; where the file system refuses it, a warning and the page cache.</summary>
+    None,
+
+    /// <summary>The page cache; a flush still reaches the disk.</summary>
+    Writeback,
+}
+
+/// <summary>What a client's discard does.</summary>
+public enum DiscardMode
+{
+    /// <summary>Frees whole clusters and punches the file.</summary>
+    Unmap,
+
+    /// <summary>Nothing; the client sees success.</summary>
+    Ignore,
+}
+
+/// <summary>What happens to written data that is all zeroes.</summary>
+public enum DetectZeroesMode
+{
+    Off,
+
+    /// <summary>It becomes a write of zeroes that keeps clusters allocated.</summary>
+    On,
+
+    /// <summary>It becomes a write of zeroes that may free clusters.</summary>
+    Unmap,
+}
+
+/// <summary>What happens to a write that the host has no space for.</summary>
+public enum EnospcPolicy
+{
+    /// <summary>It fails with ENOSPC.</summary>
+    Report,
+
+    /// <summary>It is held and tried again; <c>status</c> shows it.</summary>
+    Stop,
+}
+
+/// <summary>Everything that <c>qcow2blk attach</c> can say. <see cref="AttachRules"/> tells which combinations make sense.</summary>
+public sealed record AttachOptions
+{
+    /// <summary>The image's absolute path. Its directory part is as the user wrote it: backing names are relative to it.</summary>
+    public required string Image { get; init; }
+
+    public AttachFormat Format { get; init; } = AttachFormat.Qcow2;
+
+    /// <summary>The wanted device name; null for the file's stem, made unique.</summary>
+    public string? Name { get; init; }
+
+    /// <summary>Serve NBD on this unix socket (absolute path).</summary>
+    public string? SocketPath { get; init; }
+
+    /// <summary>Serve NBD on this TCP host (name or address); null for no TCP.</summary>
+    public string? ListenHost { get; init; }
+
+    /// <summary>The TCP port; 0 lets the kernel choose.</summary>
+    public int ListenPort { get; init; } = DefaultPort;
+
+    /// <summary>Serve NBD on this inherited listening socket (systemd socket activation).</summary>
+    public int? ListenFd { get; init; }
+
+    public bool ReadOnly { get; init; }
+
+    /// <summary>Serve in the process of the command instead of a server of its own.</summary>
+    public bool Foreground { get; init; }
+
+    /// <summary>Serve while this shell command runs, then detach.</summary>
+    public string? RunCommand { get; init; }
+
+    public CacheMode Cache { get; init; } = CacheMode.None;
+
+    /// <summary>Bytes of metadata cache; null lets the engine choose.</summary>
+    public long? CacheSize { get; init; }
+
+    /// <summary>Event loops that serve connections; null lets the engine choose.</summary>
+    public int? Queues { get; init; }
+
+    public DiscardMode Discard { get; init; } = DiscardMode.Unmap;
+
+    public DetectZeroesMode DetectZeroes { get; init; } = DetectZeroesMode.Off;
+
+    /// <summary>Serve this internal snapshot (ID or name), read-only; null for the active disk.</summary>
+    public string? Snapshot { get; init; }
+
+    /// <summary>Refuse an image that names a backing file.</summary>
+    public bool NoBacking { get; init; }
+
+    /// <summary>If not empty: backing files must lie in one of these directories (absolute, symbolic links resolved).</summary>
+    public IReadOnlyList<string> BackingDirectories { get; init; } = [];
+
+    public EnospcPolicy OnEnospc { get; init; } = EnospcPolicy.Report;
+
+    /// <summary>Written when clients can connect, removed at the end (absolute path).</summary>
+    public string? PidFile { get; init; }
+
+    public LogLevel LogLevel { get; init; } = LogLevel.Warning;
+
+    /// <summary>The port that IANA gave to NBD.</summary>
+    public const int DefaultPort = 10809;
+
+    /// <summary>Whether the device cannot be written: asked for, or a snapshot.</summary>
+    public bool EffectiveReadOnly => ReadOnly || Snapshot is not null;
+
+    /// <summary>Whether the server lives in the process of the command.</summary>
+    public bool ServesInProcess => Foreground || RunCommand is not null || ListenFd is not null;
+}

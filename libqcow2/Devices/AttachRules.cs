@@ -1,0 +1,86 @@
+using System;
+using System.Text;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>Which attach options make sense together: the one place that says so.</summary>
+public static class AttachRules
+{
+    /// <summary>Bytes of sockaddr_un.sun_path with its terminating NUL (unix(7)).</summary>
+    public const int MaxSocketPathBytes = 107;
+
+    /// <summary>More loops than this never pay on the hardware of today; a typo should not start a thousand threads.</summary>
+    public const int MaxQueues = 64;
+
+    /// <summary>Less cannot hold the tables of one request of every kind at once.</summary>
+    public const long MinCacheSize = 1 << 20;
+
+    /// <summary>More than an L2 table set can be (32 MiB of L1 entries), and a typo's worth of memory.</summary>
+    public const long MaxCacheSize = 64L << 30;
+
+    /// <exception cref="DeviceException">usage: the first rule that is broken</exception>
+    public static void Check(AttachOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        CheckTransport(options);
+        CheckImage(options);
+        CheckNumbers(options);
+        if (options.Name is not null)
+            DeviceName.Check(options.Name);
+    }
+
+    private static void CheckTransport(AttachOptions options)
+    {
+        if (options.ListenFd is not null && (options.SocketPath is not null || options.ListenHost is not null))
+            throw Usage("--socket and --listen cannot be combined with an activating socket", "LISTEN_FDS is set",
+                "leave them out, the service manager has the address");
+        if (options.ListenFd is not null && options.RunCommand is not null)
+            throw Usage("--run cannot be combined with an activating socket", "LISTEN_FDS is set", null);
+        if (options.SocketPath is not null && options.ListenHost is not null)
+            throw Usage("--socket and --listen exclude each other", "a device has one address", "give one of them");
+        if (options.SocketPath is null && options.ListenHost is null && options.ListenFd is null)
+            throw Usage($"cannot attach {options.Image}",
+                "no address to serve on, and kernel block devices (ublk, nbd) are not in this version",
+                "give --socket PATH or --listen HOST:PORT");
+        if (options.SocketPath is { } path)
+            CheckSocketPath(path);
+        if (options.ListenPort is < 0 or > 65535)
+            throw Usage($"--listen port {options.ListenPort} is out of range", "ports are 0 to 65535", null);
+    }
+
+    private static void CheckSocketPath(string path)
+    {
+        int bytes = Encoding.UTF8.GetByteCount(path);
+        if (bytes > MaxSocketPathBytes)
+            throw Usage($"cannot serve on {path}",
+                $"a unix socket path holds {MaxSocketPathBytes} bytes, this one has {bytes}", "use a shorter path");
+    }
+
+    private static void CheckImage(AttachOptions options)
+    {
+        if (options.Image.Length == 0 || options.Image.Contains('\0', StringComparison.Ordinal))
+            throw Usage("IMAGE is no file name", "it is empty or holds a NUL", null);
+        if (options.Discard == DiscardMode.Ignore && options.DetectZeroes == DetectZeroesMode.Unmap)
+            throw Usage("--detect-zeroes unmap needs --discard unmap", "with --discard ignore nothing may be freed",
+                "use --detect-zeroes on");
+        if (options.NoBacking && options.BackingDirectories.Count > 0)
+            throw Usage("--no-backing and --backing-dir exclude each other", "the first allows no backing file at all", null);
+        if (options.Format != AttachFormat.Raw)
+            return;
+        if (options.Snapshot is not null)
+            throw Usage("--snapshot needs --format qcow2", "a raw image has no internal snapshots", null);
+        if (options.NoBacking || options.BackingDirectories.Count > 0)
+            throw Usage("--no-backing and --backing-dir need --format qcow2", "a raw image names no backing file", null);
+    }
+
+    private static void CheckNumbers(AttachOptions options)
+    {
+        if (options.Queues is < 1 or > MaxQueues)
+            throw Usage($"--queues {options.Queues} is out of range", $"1 to {MaxQueues}", null);
+        if (options.CacheSize is < MinCacheSize or > MaxCacheSize)
+            throw Usage($"--cache-size {options.CacheSize} is out of range", "1M to 64G", null);
+    }
+
+    private static DeviceException Usage(string what, string why, string? hint)
+        => new(ExitStatus.Usage, what, why, hint);
+}

@@ -1,0 +1,46 @@
+using System;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>
+/// A refused command, in the three parts that the user sees as <c>qcow2blk: WHAT: WHY (HINT)</c>. Lower case, no
+/// full stop, on one line.
+/// </summary>
+public sealed class DeviceException : Exception
+{
+    public DeviceException(ExitStatus status, string what, string why, string? hint = null)
+        : base(Compose(what, why, hint))
+    {
+        Status = status;
+        What = what;
+        Why = why;
+        Hint = hint;
+    }
+
+    public DeviceException(ExitStatus status, string what, string why, string? hint, Exception inner)
+        : base(Compose(what, why, hint), inner)
+    {
+        Status = status;
+        What = what;
+        Why = why;
+        Hint = hint;
+    }
+
+    public ExitStatus Status { get; }
+
+    /// <summary>What was not done: "cannot attach disk.qcow2".</summary>
+    public string What { get; }
+
+    /// <summary>Why: file, field and value.</summary>
+    public string Why { get; }
+
+    /// <summary>What the user can do about it, if that is known.</summary>
+    public string? Hint { get; }
+
+    /// <summary>One line for people: line breaks of foreign text become spaces.</summary>
+    public static string Compose(string what, string why, string? hint)
+    {
+        string line = hint is null ? $"{what}: {why}" : $"{what}: {why} ({hint})";
+        return line.ReplaceLineEndings(" ");
+    }
+}

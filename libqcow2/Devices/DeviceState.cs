@@ -1,0 +1,18 @@
+namespace Qcow2Blk.Devices;
+
+/// <summary>Where in its life an attached device is. The lower-case name is what <c>list</c> and <c>status</c> print.</summary>
+public enum DeviceState
+{
+    Running,
+
+    /// <summary>New requests are held; those in flight are being finished and flushed.</summary>
+    Suspending,
+
+    /// <summary>The file on disk is a complete, closed qcow2 without our locks; requests are held.</summary>
+    Suspended,
+
+    /// <summary>The image can no longer be written (metadata found corrupt, resume impossible); reads may go on.</summary>
+    Failed,
+
+    Detaching,
+}

@@ -1,0 +1,67 @@
+using System;
+using System.Text.Json;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>
+/// An attached image as its commands see it. Every method may be called from any thread (control connections have
+/// threads of their own) and blocks until the outcome is known; the device orders concurrent calls itself.
+/// </summary>
+/// <remarks>
+/// <see cref="IDisposable.Dispose"/> frees what is left after <see cref="Detach"/>; on a device that was not
+/// detached it stops serving without a promise about unflushed data.
+/// </remarks>
+public interface IDevice : IDisposable
+{
+    /// <summary>The registered name, unique in its runtime directory.</summary>
+    string Name { get; }
+
+    /// <summary>The absolute path of the image as it was opened.</summary>
+    string ImagePath { get; }
+
+    /// <summary>The NBD URI for clients; null where there is none (a kernel device).</summary>
+    string? Uri { get; }
+
+    /// <summary>The block device node; null where there is none.</summary>
+    string? DevicePath { get; }
+
+    DeviceState State { get; }
+
+    /// <summary>
+    /// Holds new requests, finishes those in flight, flushes, closes the image and drops its locks. On failure the
+    /// device runs on.
+    /// </summary>
+    /// <param name="timeout">how long requests in flight may take to end; past it the suspend is undone</param>
+    DeviceResult Suspend(TimeSpan timeout);
+
+    /// <summary>Locks and re-reads the image and goes on with the held requests. On failure it stays suspended.</summary>
+    /// <param name="allowShrink">accept a disk that is now smaller than clients were told</param>
+    /// <param name="timeout">how long to wait for locks and for the image to open</param>
+    DeviceResult Resume(bool allowShrink, TimeSpan timeout);
+
+    /// <summary>
+    /// Stops serving, flushes and closes the image. When it returns success the file is complete and unlocked.
+    /// </summary>
+    /// <param name="force">
+    /// detach even if requests do not end or the last flush fails: the result then says what was lost
+    /// </param>
+    /// <param name="timeout">how long requests in flight may take to end</param>
+    DeviceResult Detach(bool force, TimeSpan timeout);
+
+    /// <summary>
+    /// Writes one JSON object (start to end) with the members that docs/json.md lists under "status". Called often;
+    /// must not wait for I/O.
+    /// </summary>
+    void WriteStatus(Utf8JsonWriter writer);
+}
+
+/// <summary>Opens images as devices.</summary>
+public interface IDeviceFactory
+{
+    /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
+    /// <param name="options">validated; paths are absolute</param>
+    /// <param name="name">the name that the registry granted</param>
+    /// <param name="log">for what happens later, when no caller waits</param>
+    /// <exception cref="DeviceException">the image or the address cannot be served</exception>
+    IDevice Open(AttachOptions options, string name, ILog log);
+}

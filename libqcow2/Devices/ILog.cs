@@ -1,0 +1,33 @@
+namespace Qcow2Blk.Devices;
+
+/// <summary>How much a log line matters. The order is that of syslog(3), most important first.</summary>
+public enum LogLevel
+{
+    Error,
+    Warning,
+    Info,
+    Debug,
+}
+
+/// <summary>Where a server tells what happens. Safe from any thread; never throws; not for the I/O path.</summary>
+public interface ILog
+{
+    /// <summary>Lines above this level are dropped: ask before composing an expensive message.</summary>
+    LogLevel Level { get; }
+
+    /// <param name="level">how much it matters</param>
+    /// <param name="message">one line in house style, without the program's name: lower case, no full stop</param>
+    void Write(LogLevel level, string message);
+}
+
+/// <summary>The four levels as calls.</summary>
+public static class LogExtensions
+{
+    public static void Error(this ILog log, string message) => log.Write(LogLevel.Error, message);
+
+    public static void Warning(this ILog log, string message) => log.Write(LogLevel.Warning, message);
+
+    public static void Info(this ILog log, string message) => log.Write(LogLevel.Info, message);
+
+    public static void Debug(this ILog log, string message) => log.Write(LogLevel.Debug, message);
+}

@@ -1,0 +1,59 @@
+using System;
+using System.Collections.Generic;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>How option values and states are spelled on the command line and in JSON.</summary>
+/// <remarks>Each table is in the order of its enum.</remarks>
+public static class Spelling
+{
+    public static IReadOnlyList<string> Formats { get; } = ["qcow2", "raw"];
+
+    public static IReadOnlyList<string> CacheModes { get; } = ["none", "writeback"];
+
+    public static IReadOnlyList<string> DiscardModes { get; } = ["unmap", "ignore"];
+
+    public static IReadOnlyList<string> DetectZeroesModes { get; } = ["off", "on", "unmap"];
+
+    public static IReadOnlyList<string> EnospcPolicies { get; } = ["report", "stop"];
+
+    public static IReadOnlyList<string> LogLevels { get; } = ["error", "warning", "info", "debug"];
+
+    private static readonly string[] States = ["running", "suspending", "suspended", "failed", "detaching"];
+
+    public static string Of(AttachFormat value) => Formats[(int)value];
+
+    public static string Of(CacheMode value) => CacheModes[(int)value];
+
+    public static string Of(DiscardMode value) => DiscardModes[(int)value];
+
+    public static string Of(DetectZeroesMode value) => DetectZeroesModes[(int)value];
+
+    public static string Of(EnospcPolicy value) => EnospcPolicies[(int)value];
+
+    public static string Of(LogLevel value) => LogLevels[(int)value];
+
+    public static string Of(DeviceState value) => States[(int)value];
+
+    public static AttachFormat Format(string word) => (AttachFormat)Index(Formats, word);
+
+    public static CacheMode Cache(string word) => (CacheMode)Index(CacheModes, word);
+
+    public static DiscardMode Discard(string word) => (DiscardMode)Index(DiscardModes, word);
+
+    public static DetectZeroesMode DetectZeroes(string word) => (DetectZeroesMode)Index(DetectZeroesModes, word);
+
+    public static EnospcPolicy Enospc(string word) => (EnospcPolicy)Index(EnospcPolicies, word);
+
+    public static LogLevel Level(string word) => (LogLevel)Index(LogLevels, word);
+
+    private static int Index(IReadOnlyList<string> words, string word)
+    {
+        for (int i = 0; i < words.Count; i++)
+        {
+            if (words[i] == word)
+                return i;
+        }
+        throw new FormatException($"\"{word}\" is none of {string.Join(", ", words)}");
+    }
+}

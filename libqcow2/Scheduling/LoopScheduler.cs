@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Buffers;
 
 namespace Qcow2Blk.Scheduling;
 
@@ -14,6 +15,9 @@ public abstract class LoopScheduler
     /// <summary>The loop of the calling thread.</summary>
     public static LoopScheduler Current =>
         s_current ?? throw new InvalidOperationException("this thread runs no loop");
+
+    /// <summary>Native buffers of this loop.</summary>
+    public NativeBufferPool Buffers { get; } = new();
 
     /// <summary>Runs <paramref name="work"/> later on this loop, never on the caller's stack. Loop thread only.</summary>
     public abstract void Post(Action work);

@@ -1,6 +1,6 @@
 using System;
 
-namespace Qcow2Blk.Storage;
+namespace Qcow2Blk.Buffers;
 
 /// <summary>A piece of native memory, by value. It owns nothing: whoever rented the memory returns it.</summary>
 /// <remarks>Invariant: <c>Address .. Address + Length</c> is mapped for as long as an I/O uses it.</remarks>

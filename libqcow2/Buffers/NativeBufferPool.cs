@@ -1,0 +1,75 @@
+using System;
+using System.Collections.Generic;
+using System.Numerics;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Buffers;
+
+/// <summary>
+/// Page-aligned native memory of one loop in power-of-two sizes. Last in, first out: the memory handed out is the
+/// one that is still in the processor's cache.
+/// </summary>
+/// <remarks>Invariant: a buffer is mapped from <see cref="Rent"/> to <see cref="Return"/>; each is returned once, with the length it was rented for.</remarks>
+public sealed class NativeBufferPool
+{
+    private const int MinimumShift = 12;
+    private const int MaximumShift = 26;
+    private const int SlabShift = 18;
+
+    private readonly Stack<nint>[] _free = new Stack<nint>[MaximumShift - MinimumShift + 1];
+
+    public NativeBufferPool()
+    {
+        for (var i = 0; i < _free.Length; i++)
+            _free[i] = new Stack<nint>();
+    }
+
+    /// <summary>Bytes mapped by the pool, in use or not.</summary>
+    public long MappedBytes { get; private set; }
+
+    /// <summary>Memory of at least <paramref name="length"/> bytes; its content is whatever it was.</summary>
+    public NativeBuffer Rent(int length)
+    {
+        var shift = ShiftFor(length);
+        var stack = _free[shift - MinimumShift];
+        if (stack.Count == 0)
+            Fill(stack, shift);
+        return new NativeBuffer(stack.Pop(), length);
+    }
+
+    public void Return(NativeBuffer buffer) => _free[ShiftFor(buffer.Length) - MinimumShift].Push(buffer.Address);
+
+    /// <summary>Gives free memory of the large sizes back to the kernel.</summary>
+    public void Trim()
+    {
+        for (var shift = SlabShift; shift <= MaximumShift; shift++)
+        {
+            var stack = _free[shift - MinimumShift];
+            while (stack.TryPop(out var address))
+            {
+                Files.Unmap(address, (nuint)1 << shift);
+                MappedBytes -= 1L << shift;
+            }
+        }
+    }
+
+    private static int ShiftFor(int length)
+    {
+        var shift = Math.Max(MinimumShift, 32 - BitOperations.LeadingZeroCount((uint)(length - 1)));
+        if (length <= 0 || shift > MaximumShift)
+            throw new ArgumentOutOfRangeException(nameof(length), $"{length} bytes");
+        return shift;
+    }
+
+    private void Fill(Stack<nint> stack, int shift)
+    {
+        // Small buffers are cut from one mapping, so that a thousand of them are not a thousand mappings.
+        var length = (nuint)1 << Math.Max(shift, SlabShift);
+        var memory = Files.Map(length, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);
+        if (memory == 0)
+            throw new InsufficientMemoryException($"cannot map {length} bytes for I/O buffers");
+        MappedBytes += (long)length;
+        for (var offset = (nint)length; offset > 0; offset -= (nint)1 << shift)
+            stack.Push(memory + offset - ((nint)1 << shift));
+    }
+}

@@ -1,0 +1,40 @@
+using System.Runtime.InteropServices;
+
+namespace Qcow2Blk.Interop;
+
+/// <summary>Error numbers of <c>asm-generic/errno.h</c>, and the kernel's convention: 0 or more is success, below 0 a negated errno.</summary>
+public static class Errno
+{
+    public const int EPERM = 1;
+    public const int ENOENT = 2;
+    public const int EINTR = 4;
+    public const int EIO = 5;
+    public const int EAGAIN = 11;
+    public const int ENOMEM = 12;
+    public const int EACCES = 13;
+    public const int EBUSY = 16;
+    public const int EEXIST = 17;
+    public const int ENODEV = 19;
+    public const int EINVAL = 22;
+    public const int EFBIG = 27;
+    public const int ENOSPC = 28;
+    public const int EROFS = 30;
+    public const int EPIPE = 32;
+    public const int ERANGE = 34;
+    public const int ENOSYS = 38;
+    public const int EOVERFLOW = 75;
+    public const int EOPNOTSUPP = 95;
+    public const int EADDRINUSE = 98;
+    public const int ECONNRESET = 104;
+    public const int ESHUTDOWN = 108;
+    public const int ETIMEDOUT = 110;
+    public const int ECANCELED = 125;
+
+    /// <summary>Turns what libc returned (-1 with errno set) into the kernel's convention.</summary>
+    internal static int Of(int result) => result < 0 ? -Marshal.GetLastPInvokeError() : result;
+
+    internal static long Of(long result) => result < 0 ? -Marshal.GetLastPInvokeError() : result;
+
+    /// <summary>The text of strerror for a positive or negated errno.</summary>
+    public static string Text(int error) => Marshal.GetPInvokeErrorMessage(error < 0 ? -error : error);
+}

@@ -1,0 +1,48 @@
+using System.Runtime.InteropServices;
+
+namespace Qcow2Blk.Interop;
+
+/// <summary>Structures of <c>sys/socket.h</c> and <c>sys/uio.h</c> that the ring takes, and the few direct calls around them.</summary>
+internal static unsafe partial class Sockets
+{
+    public const int SOL_SOCKET = 1;
+    public const int SO_SNDBUF = 7;
+    public const int SO_RCVBUF = 8;
+    public const int SO_SNDBUFFORCE = 32;
+    public const int SO_RCVBUFFORCE = 33;
+    public const int IPPROTO_TCP = 6;
+    public const int TCP_NODELAY = 1;
+    public const int SHUT_RDWR = 2;
+    public const int MSG_NOSIGNAL = 0x4000;
+    public const int MSG_WAITALL = 0x100;
+
+    public static int SetOption(int fd, int level, int name, int value) =>
+        Errno.Of(SetsockoptCall(fd, level, name, &value, sizeof(int)));
+
+    public static int Shutdown(int fd, int how) => Errno.Of(ShutdownCall(fd, how));
+
+    [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
+    private static partial int SetsockoptCall(int fd, int level, int name, void* value, uint length);
+
+    [LibraryImport("libc", EntryPoint = "shutdown", SetLastError = true)]
+    private static partial int ShutdownCall(int fd, int how);
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct iovec
+{
+    public nint iov_base;
+    public nuint iov_len;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct msghdr
+{
+    public nint msg_name;
+    public uint msg_namelen;
+    public nint msg_iov;
+    public nuint msg_iovlen;
+    public nint msg_control;
+    public nuint msg_controllen;
+    public int msg_flags;
+}

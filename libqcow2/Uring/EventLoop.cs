@@ -1,0 +1,303 @@
+using System;
+using System.Collections.Concurrent;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.IO;
+using System.Runtime.CompilerServices;
+using System.Threading;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Uring;
+
+/// <summary>
+/// A thread with a ring: submits, waits, delivers completions, runs what was posted. Sockets and image files of
+/// one queue share it, so that a mapped request costs no other thread's wake-up.
+/// </summary>
+public sealed partial class EventLoop : LoopScheduler, IDisposable
+{
+    private const uint Entries = 512;
+
+    private readonly OffloadPool _offload;
+    private readonly List<IRingOperation> _operations = [];
+    private readonly Stack<int> _freeOperations = new();
+    private readonly ConcurrentQueue<Action> _foreign = new();
+    private readonly Thread _thread;
+    private readonly ManualResetEventSlim _started = new();
+    private readonly WakeOperation _wake;
+    private Action[] _posted = new Action[64];
+    private int _postedHead;
+    private int _postedCount;
+    private Ring? _ring;
+    private Exception? _failure;
+    private int _eventFd = -1;
+    private int _wakePending;
+    private bool _stopping;
+
+    /// <param name="index">the loop's number among those that serve one device; 0 is the home loop</param>
+    /// <param name="offload">the threads that inflate; shared by all loops</param>
+    public EventLoop(int index, OffloadPool offload)
+    {
+        Index = index;
+        _offload = offload;
+        _wake = new WakeOperation(this);
+        _thread = new Thread(Run, 512 * 1024) { IsBackground = true, Name = $"qcow2blk-loop{index}" };
+    }
+
+    public int Index { get; }
+
+    /// <summary>IORING_SETUP_* in use, for the status report.</summary>
+    public uint RingFlags { get; private set; }
+
+    /// <summary>Called whenever the loop has nothing to do for a while (about 100 ms).</summary>
+    public Action? Idle { get; set; }
+
+    public static new EventLoop Current =>
+        LoopScheduler.Current as EventLoop ?? throw new InvalidOperationException("this thread runs no event loop");
+
+    internal Ring Ring => _ring!;
+
+    /// <summary>Starts the thread; throws when the kernel refuses a ring.</summary>
+    public void Start()
+    {
+        _thread.Start();
+        _started.Wait();
+        if (_failure is not null)
+            throw new IOException(_failure.Message, _failure);
+    }
+
+    /// <summary>Ends the loop after what is posted now, and waits for the thread. Not from the loop itself.</summary>
+    public void Dispose()
+    {
+        if (_thread.IsAlive)
+        {
+            PostFromAnyThread(() => _stopping = true);
+            _thread.Join();
+        }
+
+        _started.Dispose();
+    }
+
+    public override void Post(Action work)
+    {
+        if (_postedCount == _posted.Length)
+            GrowPosted();
+        _posted[(_postedHead + _postedCount++) & (_posted.Length - 1)] = work;
+    }
+
+    public override void PostFromAnyThread(Action work)
+    {
+        _foreign.Enqueue(work);
+        if (Interlocked.Exchange(ref _wakePending, 1) == 0)
+            SignalEvent();
+    }
+
+    public override LoopTask<int> OffloadAsync(IOffloadWork work) => OffloadOperation.Start(this, _offload, work);
+
+    /// <summary>Gives an operation the number under which its completions arrive. It keeps it until <see cref="Unregister"/>.</summary>
+    public int Register(IRingOperation operation)
+    {
+        if (_freeOperations.TryPop(out var index))
+        {
+            _operations[index] = operation;
+            return index;
+        }
+
+        _operations.Add(operation);
+        return _operations.Count - 1;
+    }
+
+    public void Unregister(int index)
+    {
+        _operations[index] = NoOperation.Instance;
+        _freeOperations.Push(index);
+    }
+
+    private void Run()
+    {
+        try
+        {
+            Begin();
+        }
+        catch (Exception error)
+        {
+            _failure = error;
+            _started.Set();
+            return;
+        }
+
+        _started.Set();
+        while (!_stopping)
+            Turn();
+        _ring!.Dispose();
+        Files.Close(_eventFd);
+        Buffers.Trim();
+        Enter(null);
+    }
+
+    private void Begin()
+    {
+        Threads.SetName($"qb-loop{Index}");
+        var result = Ring.Create(Entries, out _ring);
+        if (result < 0)
+            throw new IOException($"cannot set up io_uring: {Errno.Text(result)}");
+        RingFlags = _ring!.Flags;
+        _eventFd = Files.EventFd();
+        if (_eventFd < 0)
+            throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}");
+        Enter(this);
+        _wake.Arm();
+    }
+
+    /// <summary>One round: run what was posted, submit, wait if there is nothing to run, deliver completions.</summary>
+    private void Turn()
+    {
+        RunPosted();
+        RunForeign();
+        var wait = _postedCount == 0 && !_ring!.HasCompletions && PrepareToSleep();
+        var result = _ring!.Enter(wait ? 1u : 0u, wait ? NextTimeout() : 0);
+        if (result < 0)
+            throw new IOException($"io_uring_enter: {Errno.Text(result)}");
+        Volatile.Write(ref _wakePending, 1);
+        var delivered = Deliver();
+        RunTimers(idle: wait && delivered == 0);
+    }
+
+    /// <summary>Announces the sleep, then looks again: a poster either sees the announcement or its work is seen here.</summary>
+    private bool PrepareToSleep()
+    {
+        Interlocked.Exchange(ref _wakePending, 0);
+        return _foreign.IsEmpty;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private int Deliver()
+    {
+        var count = 0;
+
+        // Bounded, so that a stream of inline completions cannot keep posted work waiting for ever.
+        while (count < 1024 && _ring!.TryTake(out var userData, out var result, out var flags))
+        {
+            count++;
+            if (userData != ulong.MaxValue)
+                _operations[(int)userData].Completed(result, flags);
+        }
+
+        return count;
+    }
+
+    private void RunPosted()
+    {
+        // Only what was there at the start: work that posts itself again must not starve the ring.
+        for (var i = _postedCount; i > 0; i--)
+        {
+            var work = _posted[_postedHead];
+            _postedHead = (_postedHead + 1) & (_posted.Length - 1);
+            _postedCount--;
+            work();
+        }
+    }
+
+    private void RunForeign()
+    {
+        while (_foreign.TryDequeue(out var work))
+            work();
+    }
+
+    private void GrowPosted()
+    {
+        var bigger = new Action[_posted.Length * 2];
+        for (var i = 0; i < _postedCount; i++)
+            bigger[i] = _posted[(_postedHead + i) & (_posted.Length - 1)];
+        _posted = bigger;
+        _postedHead = 0;
+    }
+
+    private unsafe void SignalEvent()
+    {
+        ulong one = 1;
+        Files.WriteStream(_eventFd, &one, sizeof(ulong));
+    }
+
+    /// <summary>Waits for the eventfd by which other threads wake the loop.</summary>
+    private sealed class WakeOperation(EventLoop loop) : IRingOperation
+    {
+        private int _index = -1;
+
+        public unsafe void Arm()
+        {
+            if (_index < 0)
+                _index = loop.Register(this);
+            var entry = loop.Ring.Next();
+            entry->opcode = IoUring.IORING_OP_POLL_ADD;
+            entry->fd = loop._eventFd;
+            entry->rw_flags = 1; // POLLIN
+            entry->user_data = (ulong)_index;
+        }
+
+        public unsafe void Completed(int result, uint flags)
+        {
+            ulong count;
+            Files.ReadStream(loop._eventFd, &count, sizeof(ulong));
+            Arm();
+        }
+    }
+
+    private sealed class NoOperation : IRingOperation
+    {
+        public static readonly NoOperation Instance = new();
+
+        public void Completed(int result, uint flags)
+        {
+            // A late completion of an operation that was given up (a cancelled receive): nothing waits for it.
+        }
+    }
+
+    /// <summary>Work on a helper thread; the completion comes back as posted work.</summary>
+    private sealed class OffloadOperation : LoopTaskSource<int>
+    {
+        [ThreadStatic]
+        private static OffloadOperation? s_free;
+
+        private readonly Action _finish;
+        private OffloadOperation? _next;
+        private int _value;
+
+        private OffloadOperation(EventLoop loop)
+        {
+            Loop = loop;
+            _finish = () => SetResult(_value);
+        }
+
+        public IOffloadWork? Work { get; private set; }
+
+        private EventLoop Loop { get; }
+
+        public static LoopTask<int> Start(EventLoop loop, OffloadPool pool, IOffloadWork work)
+        {
+            var operation = s_free;
+            if (operation is null)
+                operation = new OffloadOperation(loop);
+            else
+                s_free = operation._next;
+            operation.Work = work;
+            pool.Enqueue(operation.Run);
+            return operation.Task;
+        }
+
+        protected override void Recycle()
+        {
+            Work = null;
+            _next = s_free;
+            s_free = this;
+        }
+
+        private Action Run => _run ??= () =>
+        {
+            _value = Work!.Execute();
+            Loop.PostFromAnyThread(_finish);
+        };
+
+        private Action? _run;
+    }
+}

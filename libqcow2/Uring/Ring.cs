@@ -1,0 +1,231 @@
+using System;
+using System.IO;
+using System.Runtime.CompilerServices;
+using System.Threading;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Uring;
+
+/// <summary>
+/// An io_uring of the calling thread. The only place that knows queue memory and its barriers.
+/// </summary>
+/// <remarks>
+/// Invariants: the creating thread is the only one that submits and reaps (SINGLE_ISSUER); queue memory stays
+/// mapped until <see cref="Dispose"/>; <c>_tail</c> and <c>_completionHead</c> are our own copies, the kernel's
+/// are written once per batch.
+/// </remarks>
+internal sealed unsafe class Ring : IDisposable
+{
+    private readonly int _fd;
+    private readonly nint _queues;
+    private readonly nuint _queuesLength;
+    private readonly nint _entriesMemory;
+    private readonly nuint _entriesLength;
+    private readonly uint* _kernelHead;
+    private readonly uint* _kernelTail;
+    private readonly uint* _kernelFlags;
+    private readonly uint* _completionKernelHead;
+    private readonly uint* _completionKernelTail;
+    private readonly io_uring_sqe* _entries;
+    private readonly io_uring_cqe* _completions;
+    private readonly uint _mask;
+    private readonly uint _capacity;
+    private readonly uint _completionMask;
+    private readonly int _enterFd;
+    private readonly uint _enterFlags;
+    private uint _tail;
+    private uint _submitted;
+    private uint _completionHead;
+
+    private Ring(int fd, in io_uring_params parameters)
+    {
+        _fd = fd;
+        Flags = parameters.flags;
+        _queuesLength = Math.Max(
+            parameters.sq_off.array + (parameters.sq_entries * sizeof(uint)),
+            parameters.cq_off.cqes + (parameters.cq_entries * (uint)sizeof(io_uring_cqe)));
+        _entriesLength = parameters.sq_entries * (uint)sizeof(io_uring_sqe);
+        _queues = Files.Map(_queuesLength, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_SHARED | Files.MAP_POPULATE, fd, IoUring.IORING_OFF_SQ_RING);
+        _entriesMemory = Files.Map(_entriesLength, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_SHARED | Files.MAP_POPULATE, fd, IoUring.IORING_OFF_SQES);
+        if (_queues == 0 || _entriesMemory == 0)
+        {
+            Dispose();
+            throw new IOException("cannot map the io_uring queues");
+        }
+
+        var queues = (byte*)_queues;
+        _kernelHead = (uint*)(queues + parameters.sq_off.head);
+        _kernelTail = (uint*)(queues + parameters.sq_off.tail);
+        _kernelFlags = (uint*)(queues + parameters.sq_off.flags);
+        _completionKernelHead = (uint*)(queues + parameters.cq_off.head);
+        _completionKernelTail = (uint*)(queues + parameters.cq_off.tail);
+        _completions = (io_uring_cqe*)(queues + parameters.cq_off.cqes);
+        _entries = (io_uring_sqe*)_entriesMemory;
+        _capacity = parameters.sq_entries;
+        _mask = parameters.sq_entries - 1;
+        _completionMask = parameters.cq_entries - 1;
+
+        // The index array is the identity for ever: slot i always holds entry i.
+        var array = (uint*)(queues + parameters.sq_off.array);
+        for (uint i = 0; i < parameters.sq_entries; i++)
+            array[i] = i;
+
+        (_enterFd, _enterFlags) = RegisterOwnDescriptor();
+    }
+
+    /// <summary>IORING_SETUP_* that the kernel accepted.</summary>
+    public uint Flags { get; }
+
+    /// <summary>Whether enter uses the registered descriptor of the ring.</summary>
+    public bool IsRegistered => _enterFlags != 0;
+
+    /// <summary>Submissions prepared but not yet given to the kernel.</summary>
+    public uint Unsubmitted => _tail - _submitted;
+
+    public bool HasCompletions => Volatile.Read(ref *_completionKernelTail) != _completionHead;
+
+    /// <summary>Sets up a ring for the calling thread with the best flags the kernel takes.</summary>
+    /// <returns>0 and the ring, or a negative errno (EPERM or ENOSYS where io_uring is disabled)</returns>
+    public static int Create(uint entries, out Ring? ring)
+    {
+        const uint basis = IoUring.IORING_SETUP_CLAMP | IoUring.IORING_SETUP_CQSIZE | IoUring.IORING_SETUP_SUBMIT_ALL;
+        ReadOnlySpan<uint> attempts =
+        [
+            basis | IoUring.IORING_SETUP_SINGLE_ISSUER | IoUring.IORING_SETUP_DEFER_TASKRUN,
+            basis | IoUring.IORING_SETUP_SINGLE_ISSUER | IoUring.IORING_SETUP_COOP_TASKRUN,
+            basis | IoUring.IORING_SETUP_COOP_TASKRUN,
+            IoUring.IORING_SETUP_CLAMP | IoUring.IORING_SETUP_CQSIZE,
+        ];
+
+        ring = null;
+        var result = -Errno.EINVAL;
+        foreach (var flags in attempts)
+        {
+            io_uring_params parameters = default;
+            parameters.flags = flags;
+            parameters.cq_entries = entries * 4;
+            result = IoUring.Setup(entries, &parameters);
+            if (result == -Errno.EINVAL)
+                continue;
+            if (result < 0)
+                return result;
+            const uint needed = IoUring.IORING_FEAT_SINGLE_MMAP | IoUring.IORING_FEAT_EXT_ARG | IoUring.IORING_FEAT_NODROP;
+            if ((parameters.features & needed) != needed)
+            {
+                Files.Close(result);
+                return -Errno.ENOSYS;
+            }
+
+            ring = new Ring(result, parameters);
+            return 0;
+        }
+
+        return result;
+    }
+
+    /// <summary>The next free submission entry, zeroed. Submits what is queued if the queue is full.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public io_uring_sqe* Next()
+    {
+        if (_tail - Volatile.Read(ref *_kernelHead) == _capacity)
+            MakeRoom();
+        var entry = _entries + (_tail & _mask);
+        _tail++;
+        *entry = default;
+        return entry;
+    }
+
+    /// <summary>Gives the queued entries to the kernel and waits for completions.</summary>
+    /// <param name="wait">0 or 1: whether to wait for one completion</param>
+    /// <param name="timeoutNanoseconds">how long to wait at most; negative for ever</param>
+    /// <returns>0, or a negative errno; EINTR and ETIME are no errors</returns>
+    public int Enter(uint wait, long timeoutNanoseconds)
+    {
+        Volatile.Write(ref *_kernelTail, _tail);
+        while (true)
+        {
+            var flags = IoUring.IORING_ENTER_GETEVENTS | _enterFlags;
+            int result;
+            if (timeoutNanoseconds >= 0 && wait > 0)
+            {
+                timespec timeout = new() { tv_sec = timeoutNanoseconds / 1_000_000_000, tv_nsec = timeoutNanoseconds % 1_000_000_000 };
+                io_uring_getevents_arg argument = new() { ts = (ulong)&timeout };
+                result = IoUring.Enter(_enterFd, Unsubmitted, wait, flags | IoUring.IORING_ENTER_EXT_ARG, &argument);
+            }
+            else
+            {
+                result = IoUring.Enter(_enterFd, Unsubmitted, wait, flags, null);
+            }
+
+            if (result >= 0)
+            {
+                _submitted += (uint)result;
+                if (Unsubmitted == 0)
+                    return 0;
+                continue;
+            }
+
+            const int ETIME = 62;
+            if (result is -ETIME or -Errno.EINTR)
+            {
+                // Submission comes first in the kernel: whatever it took is taken.
+                _submitted = Volatile.Read(ref *_kernelHead);
+                return 0;
+            }
+
+            // Too many completions outstanding, or no memory right now: reap, then come again.
+            if (result is -Errno.EBUSY or -Errno.EAGAIN)
+            {
+                _submitted = Volatile.Read(ref *_kernelHead);
+                return 0;
+            }
+
+            return result;
+        }
+    }
+
+    /// <summary>Takes one completion off the queue.</summary>
+    public bool TryTake(out ulong userData, out int result, out uint flags)
+    {
+        if (Volatile.Read(ref *_completionKernelTail) == _completionHead)
+        {
+            (userData, result, flags) = (0, 0, 0);
+            return false;
+        }
+
+        var completion = _completions + (_completionHead & _completionMask);
+        (userData, result, flags) = (completion->user_data, completion->res, completion->flags);
+        _completionHead++;
+        Volatile.Write(ref *_completionKernelHead, _completionHead);
+        return true;
+    }
+
+    public bool Overflowed => (Volatile.Read(ref *_kernelFlags) & IoUring.IORING_SQ_CQ_OVERFLOW) != 0;
+
+    public void Dispose()
+    {
+        if (_queues != 0)
+            Files.Unmap(_queues, _queuesLength);
+        if (_entriesMemory != 0)
+            Files.Unmap(_entriesMemory, _entriesLength);
+        Files.Close(_fd);
+    }
+
+    private void MakeRoom()
+    {
+        var result = Enter(0, -1);
+        if (result < 0)
+            throw new IOException($"io_uring_enter: {Errno.Text(result)}");
+        if (_tail - Volatile.Read(ref *_kernelHead) == _capacity)
+            throw new IOException("io_uring submission queue stays full");
+    }
+
+    /// <summary>A registered ring descriptor saves a reference count per enter (5.18); without it the plain one works.</summary>
+    private (int Fd, uint Flags) RegisterOwnDescriptor()
+    {
+        io_uring_rsrc_update update = new() { offset = uint.MaxValue, data = (ulong)_fd };
+        return IoUring.Register(_fd, IoUring.IORING_REGISTER_RING_FDS, &update, 1) == 1
+            ? ((int)update.offset, IoUring.IORING_ENTER_REGISTERED_RING)
+            : (_fd, 0);
+    }
+}

@@ -1,0 +1,28 @@
+namespace Qcow2Blk.Format;
+
+/// <summary>The formats that a file in a backing chain can have.</summary>
+public enum ImageFormat
+{
+    Qcow2,
+    Raw,
+}
+
+/// <summary>
+/// Which format a backing file is opened as: always the one its overlay states. Probing would let a guest that writes
+/// a qcow2 header into its raw disk choose which files of the host it reads next.
+/// </summary>
+public static class BackingFormatRule
+{
+    /// <summary>The format stated by an image that has a backing file.</summary>
+    /// <exception cref="ImageFormatException">none is stated, or one that this program does not read</exception>
+    public static ImageFormat Require(Header header) => header.BackingFormat switch
+    {
+        "qcow2" => ImageFormat.Qcow2,
+        "raw" => ImageFormat.Raw,
+        null => throw new ImageFormatException(header.Path, "backing_format",
+            $"backing file \"{header.BackingFile}\" has no stated format, and formats are never guessed"
+            + $" (state it: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\" \"{header.Path}\")"),
+        string other => throw new ImageFormatException(header.Path, "backing_format",
+            $"backing file format \"{other}\" is not supported, only qcow2 and raw are"),
+    };
+}

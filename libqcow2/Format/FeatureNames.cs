@@ -1,0 +1,70 @@
+using System;
+using System.Collections.Generic;
+using System.Text;
+
+namespace Qcow2Blk.Format;
+
+/// <summary>Which of the three feature fields a bit belongs to; the values are those of the feature name table.</summary>
+public enum FeatureKind : byte
+{
+    Incompatible = 0,
+    Compatible = 1,
+    Autoclear = 2,
+}
+
+/// <summary>
+/// What feature bits are called: our names for those we know, and those that the image brings along (specification,
+/// "Feature name table") for the rest.
+/// </summary>
+public sealed class FeatureNames
+{
+    /// <summary>Byte 0 type, byte 1 bit number, bytes 2 to 47 the name, zero padded.</summary>
+    private const int EntryLength = 48;
+
+    private static readonly Dictionary<(FeatureKind, int), string> BuiltIn = new()
+    {
+        [(FeatureKind.Incompatible, 0)] = "dirty bit",
+        [(FeatureKind.Incompatible, 1)] = "corrupt bit",
+        [(FeatureKind.Incompatible, 2)] = "external data file",
+        [(FeatureKind.Incompatible, 3)] = "compression type",
+        [(FeatureKind.Incompatible, 4)] = "extended L2 entries",
+        [(FeatureKind.Compatible, 0)] = "lazy refcounts",
+        [(FeatureKind.Autoclear, 0)] = "bitmaps",
+        [(FeatureKind.Autoclear, 1)] = "raw external data",
+    };
+
+    private readonly Dictionary<(FeatureKind, int), string> fromImage = [];
+
+    internal FeatureNames(ReadOnlySpan<byte> table)
+    {
+        for (; table.Length >= EntryLength; table = table[EntryLength..])
+        {
+            if (table[0] > (byte)FeatureKind.Autoclear || table[1] > 63)
+                continue;
+            ReadOnlySpan<byte> name = table[2..EntryLength];
+            int end = name.IndexOf((byte)0);
+            if (end != 0)
+                fromImage[((FeatureKind)table[0], table[1])] = Encoding.UTF8.GetString(end < 0 ? name : name[..end]);
+        }
+    }
+
+    /// <summary>The name of a bit: ours, else the image's, else <c>bit N</c>.</summary>
+    public string NameOf(FeatureKind kind, int bit) =>
+        BuiltIn.TryGetValue((kind, bit), out string? name) || fromImage.TryGetValue((kind, bit), out name)
+            ? name
+            : $"bit {bit}";
+
+    /// <summary>The names of all bits set in <paramref name="bits"/>, lowest first; bits that only the image names come with their number.</summary>
+    public IReadOnlyList<string> NamesOf(FeatureKind kind, ulong bits)
+    {
+        var names = new List<string>();
+        for (int bit = 0; bit < 64; bit++)
+        {
+            if ((bits >> bit & 1) == 0)
+                continue;
+            bool foreign = !BuiltIn.ContainsKey((kind, bit)) && fromImage.ContainsKey((kind, bit));
+            names.Add(foreign ? $"{NameOf(kind, bit)} (bit {bit})" : NameOf(kind, bit));
+        }
+        return names;
+    }
+}

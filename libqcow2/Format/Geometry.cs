@@ -1,0 +1,107 @@
+using System;
+using System.Runtime.CompilerServices;
+
+namespace Qcow2Blk.Format;
+
+/// <summary>The numbers that follow from an image's header and turn guest offsets into table indices.</summary>
+public readonly struct Geometry
+{
+    /// <summary>Bytes of an L2 slice, the unit in which L2 tables are cached; a whole table if clusters are smaller.</summary>
+    public const int MaxSliceBytes = 4096;
+
+    /// <summary>The geometry of an image without extended L2 entries.</summary>
+    public Geometry(Header header)
+        : this(header.ClusterBits, header.Size, header.Version, header.RefcountOrder)
+    {
+    }
+
+    public Geometry(int clusterBits, long size, int version = 3, int refcountOrder = 4)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(clusterBits, Limits.MinClusterBits);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(clusterBits, Limits.MaxClusterBits);
+        ArgumentOutOfRangeException.ThrowIfNegative(size);
+        ArgumentOutOfRangeException.ThrowIfNegative(refcountOrder);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(refcountOrder, Limits.MaxRefcountOrder);
+        ClusterBits = clusterBits;
+        ClusterSize = 1 << clusterBits;
+        ClusterMask = ClusterSize - 1;
+        L2Bits = clusterBits - 3;
+        SliceBytes = Math.Min(MaxSliceBytes, ClusterSize);
+        SliceBits = Math.Min(12, clusterBits) - 3;
+        DiskSize = size & ~511L;
+        Version = version;
+        RefcountOrder = refcountOrder;
+        RefcountMax = RefcountEntries.Max(refcountOrder);
+        CompressedShift = 62 - (clusterBits - 8);
+        CompressedOffsetMask = (1UL << CompressedShift) - 1;
+        CompressedSectorsMask = (1UL << (clusterBits - 8)) - 1;
+    }
+
+    public int ClusterBits { get; }
+
+    /// <summary>Bytes of a cluster.</summary>
+    public int ClusterSize { get; }
+
+    /// <summary>The bits of an offset that lie within a cluster.</summary>
+    public long ClusterMask { get; }
+
+    /// <summary>Log2 of the entries in an L2 table.</summary>
+    public int L2Bits { get; }
+
+    public int L2Entries => 1 << L2Bits;
+
+    /// <summary>Log2 of the entries in an L2 slice.</summary>
+    public int SliceBits { get; }
+
+    public int SliceBytes { get; }
+
+    public int SliceEntries => 1 << SliceBits;
+
+    public int SlicesPerL2 => 1 << (L2Bits - SliceBits);
+
+    /// <summary>Bytes of the disk as a guest sees it: the header's size without a part sector at its end, as qemu has it.</summary>
+    public long DiskSize { get; }
+
+    /// <summary>2 or 3.</summary>
+    public int Version { get; }
+
+    /// <summary>A refcount has 1 &lt;&lt; order bits.</summary>
+    public int RefcountOrder { get; }
+
+    /// <summary>Refcounts in a refcount block, which is one cluster.</summary>
+    public int RefcountBlockEntries => 1 << (ClusterBits + 3 - RefcountOrder);
+
+    /// <summary>The largest refcount that can be stored.</summary>
+    public ulong RefcountMax { get; }
+
+    /// <summary>"x" of the specification's compressed descriptor: 62 - (cluster_bits - 8).</summary>
+    public int CompressedShift { get; }
+
+    /// <summary>Bits 0 to x - 1 of a compressed descriptor: the host byte offset.</summary>
+    public ulong CompressedOffsetMask { get; }
+
+    /// <summary>Bits x to 61, shifted down: the number of additional 512-byte sectors.</summary>
+    public ulong CompressedSectorsMask { get; }
+
+    /// <summary>Clusters of the disk, the last one perhaps partial.</summary>
+    public long GuestClusters => (DiskSize + ClusterMask) >> ClusterBits;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public long GuestCluster(long offset) => offset >> ClusterBits;
+
+    /// <summary>The L1 entry of a guest cluster. The cluster must be on a disk whose L1 table was accepted.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int L1Index(long guestCluster) => (int)(guestCluster >> L2Bits);
+
+    /// <summary>The entry of a guest cluster in its L2 table.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int L2Index(long guestCluster) => (int)guestCluster & ((1 << L2Bits) - 1);
+
+    /// <summary>Which slice of its L2 table an entry is in.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int SliceIndex(int l2Index) => l2Index >> SliceBits;
+
+    /// <summary>The place of an L2 entry in its slice.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int IndexInSlice(int l2Index) => l2Index & ((1 << SliceBits) - 1);
+}

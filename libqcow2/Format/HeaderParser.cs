@@ -1,0 +1,187 @@
+using System;
+using System.Buffers.Binary;
+using System.Collections.Generic;
+using System.Text;
+
+namespace Qcow2Blk.Format;
+
+/// <summary>
+/// Turns the first bytes of a file into a <see cref="Header"/>. Checks come in qemu's order, so that an image with
+/// several faults is refused for the same one.
+/// </summary>
+internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
+{
+    /// <summary>'Q', 'F', 'I', 0xfb.</summary>
+    private const uint Magic = 0x514649fb;
+
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    private readonly ReadOnlySpan<byte> start = start;
+    private readonly string path = path;
+    private readonly List<HeaderExtension> extensions = [];
+    private int version;
+    private int clusterBits;
+    private int headerLength;
+    private int backingOffset;
+    private IncompatibleFeatures incompatible;
+    private AutoclearFeatures autoclear;
+    private FeatureNames featureNames = new([]);
+
+    public Header Parse()
+    {
+        CheckMagicAndVersion();
+        ReadClusterBitsAndLength();
+        ReadFeaturesAndExtensions();
+
+        CompressionType compressionType = ReadCompressionType();
+        int refcountOrder = ReadRefcountOrder();
+        int cryptMethod = ReadCryptMethod();
+        (HostOffset refcountTable, int refcountTableClusters) = ReadRefcountTable();
+        (HostOffset snapshots, int snapshotCount) = ReadSnapshots();
+        (HostOffset l1Table, int l1Size) = ReadL1Table();
+        string? backingFile = ReadBackingFile();
+
+        return new Header(path)
+        {
+            Version = version,
+            BackingFileOffset = backingOffset,
+            BackingFileSize = backingOffset == 0 ? 0 : (int)U32(HeaderField.BackingFileSize),
+            BackingFile = backingFile,
+            BackingFormat = ReadBackingFormat(),
+            ClusterBits = clusterBits,
+            Size = (long)U64(HeaderField.Size),
+            CryptMethod = cryptMethod,
+            L1Size = l1Size,
+            L1TableOffset = l1Table,
+            RefcountTableOffset = refcountTable,
+            RefcountTableClusters = refcountTableClusters,
+            SnapshotCount = snapshotCount,
+            SnapshotsOffset = snapshots,
+            Incompatible = incompatible,
+            Compatible = version == 2 ? 0 : (CompatibleFeatures)U64(HeaderField.CompatibleFeatures),
+            Autoclear = autoclear,
+            RefcountOrder = refcountOrder,
+            HeaderLength = headerLength,
+            CompressionType = compressionType,
+            Extensions = extensions.AsReadOnly(),
+            FeatureNames = featureNames,
+            DataFileName = ReadDataFileName(),
+            Bitmaps = ReadBitmaps(),
+        };
+    }
+
+    private readonly int ClusterSize => 1 << clusterBits;
+
+    private readonly uint U32(int field) => BinaryPrimitives.ReadUInt32BigEndian(start[field..]);
+
+    private readonly ulong U64(int field) => BinaryPrimitives.ReadUInt64BigEndian(start[field..]);
+
+    private readonly ImageFormatException Bad(string field, string message) => new(path, field, message);
+
+    private void CheckMagicAndVersion()
+    {
+        if (start.Length < sizeof(uint))
+            throw Bad("magic", $"not a qcow2 image: the file has only {start.Length} bytes");
+        if (U32(HeaderField.Magic) != Magic)
+            throw Bad("magic", $"not a qcow2 image: magic is 0x{U32(HeaderField.Magic):x8}, not 0x{Magic:x8}");
+        if (start.Length < Header.V2Length)
+            throw Bad("header_length", $"header is cut off: the file has {start.Length} bytes, a header {Header.V2Length}");
+
+        uint stored = U32(HeaderField.Version);
+        if (stored is not (2 or 3))
+            throw Bad("version", $"version {stored} of qcow2 is not supported, only 2 and 3 are");
+        version = (int)stored;
+        if (version == 3 && start.Length < Header.V3Length)
+            throw Bad("header_length", $"header is cut off: the file has {start.Length} bytes, a version 3 header {Header.V3Length}");
+    }
+
+    private void ReadClusterBitsAndLength()
+    {
+        uint bits = U32(HeaderField.ClusterBits);
+        if (bits is < Limits.MinClusterBits or > Limits.MaxClusterBits)
+            throw Bad("cluster_bits", $"cluster_bits {bits} is not in {Limits.MinClusterBits}..{Limits.MaxClusterBits}");
+        clusterBits = (int)bits;
+
+        uint length = version == 2 ? Header.V2Length : U32(HeaderField.HeaderLength);
+        if (version == 3 && length < Header.V3Length)
+            throw Bad("header_length", $"header_length {length} is too short, a version 3 header has {Header.V3Length}");
+        if (length > (uint)ClusterSize)
+            throw Bad("header_length", $"header_length {length} exceeds the cluster size {ClusterSize}");
+        if (length % 8 != 0)
+            throw Bad("header_length", $"header_length {length} is not a multiple of 8");
+        if (length > (uint)start.Length)
+            throw Bad("header_length", $"header is cut off: the file has {start.Length} bytes, header_length is {length}");
+        headerLength = (int)length;
+
+        ulong backing = U64(HeaderField.BackingFileOffset);
+        if (backing > (uint)ClusterSize)
+            throw Bad("backing_file_offset", $"backing_file_offset 0x{backing:x} is outside the first cluster ({ClusterSize} bytes)");
+        if (backing != 0 && backing < length)
+            throw Bad("backing_file_offset", $"backing_file_offset 0x{backing:x} is inside the header ({length} bytes)");
+        backingOffset = (int)backing;
+    }
+
+    private void ReadFeaturesAndExtensions()
+    {
+        int end = backingOffset != 0 ? backingOffset : ClusterSize;
+        string? fault = HeaderExtension.Scan(start, headerLength, end, extensions);
+        featureNames = new FeatureNames(Extension(HeaderExtension.FeatureNameTable));
+
+        if (version == 3)
+        {
+            incompatible = (IncompatibleFeatures)U64(HeaderField.IncompatibleFeatures);
+            autoclear = (AutoclearFeatures)U64(HeaderField.AutoclearFeatures);
+        }
+
+        // Before the extensions' own faults: a feature that is not known may explain them.
+        ulong unknown = (ulong)(incompatible & ~IncompatibleFeatures.Known);
+        if (unknown != 0)
+            throw Bad("incompatible_features",
+                $"unsupported incompatible features: {string.Join(", ", featureNames.NamesOf(FeatureKind.Incompatible, unknown))}"
+                + $" (incompatible_features 0x{(ulong)incompatible:x})");
+        if (incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) && clusterBits < Limits.MinExtendedL2ClusterBits)
+            throw Bad("cluster_bits", $"cluster_bits {clusterBits} is too small for extended L2 entries, which need {Limits.MinExtendedL2ClusterBits}");
+        if (fault is not null)
+            throw Bad("header_extension", fault);
+    }
+
+    private readonly ReadOnlySpan<byte> Extension(uint type) => FindExtension(type)?.Data;
+
+    private readonly HeaderExtension? FindExtension(uint type) => extensions.Find(extension => extension.Type == type);
+
+    private readonly CompressionType ReadCompressionType()
+    {
+        bool marked = incompatible.HasFlag(IncompatibleFeatures.CompressionType);
+        byte type = headerLength > HeaderField.CompressionType ? start[HeaderField.CompressionType] : (byte)0;
+        if (type > (byte)CompressionType.Zstd)
+            throw Bad("compression_type", $"compression_type {type} is unknown, only 0 (zlib) and 1 (zstd) are supported");
+        if (type == 0 && marked)
+            throw Bad("compression_type", "compression_type is 0 (zlib), but the compression type bit of incompatible_features is set");
+        if (type != 0 && !marked)
+            throw Bad("compression_type", $"compression_type is {type}, but the compression type bit of incompatible_features is not set");
+        return (CompressionType)type;
+    }
+
+    private readonly int ReadRefcountOrder()
+    {
+        uint order = version == 2 ? 4 : U32(HeaderField.RefcountOrder);
+        if (order > Limits.MaxRefcountOrder)
+            throw Bad("refcount_order", $"refcount_order {order} is too large, at most {Limits.MaxRefcountOrder} (64 bits)");
+        return (int)order;
+    }
+
+    private readonly int ReadCryptMethod()
+    {
+        uint method = U32(HeaderField.CryptMethod);
+        if (method > 2)
+            throw Bad("crypt_method", $"crypt_method {method} is unknown, only 0 (none), 1 (AES) and 2 (LUKS) are");
+        HeaderExtension? pointer = FindExtension(HeaderExtension.FullDiskEncryption);
+        if (method == 2 && pointer is null)
+            throw Bad("crypt_method", "crypt_method is 2 (LUKS), but the full disk encryption header extension is missing");
+        if (method != 2 && pointer is not null)
+            throw Bad("crypt_method", $"crypt_method is {method}, but there is a full disk encryption header extension, which needs 2 (LUKS)");
+        if (pointer is not null && pointer.Data.Length != 16)
+            throw Bad("header_extension", $"full disk encryption header extension has {pointer.Data.Length} bytes, must have 16");
+        return (int)method;
+    }
+}

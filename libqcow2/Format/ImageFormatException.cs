@@ -1,0 +1,27 @@
+using System;
+
+namespace Qcow2Blk.Format;
+
+/// <summary>
+/// An image was refused because of what it holds. Thrown only when an image is opened, inspected or configured,
+/// never on the I/O path.
+/// </summary>
+/// <remarks>
+/// <see cref="Exception.Message"/> is <c>PATH: WHY</c> on one line; bytes that came from the image cannot break it
+/// (control characters become '?').
+/// </remarks>
+public sealed class ImageFormatException(string path, string field, string message)
+    : Exception($"{Printable(path)}: {Printable(message)}")
+{
+    /// <summary>The image file, as the user named it or the chain resolved it.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>The field at fault in the specification's words, e.g. <c>l1_table_offset</c>.</summary>
+    public string Field { get; } = field;
+
+    private static string Printable(string text) => string.Create(text.Length, text, static (output, source) =>
+    {
+        for (int i = 0; i < output.Length; i++)
+            output[i] = char.IsControl(source[i]) ? '?' : source[i];
+    });
+}

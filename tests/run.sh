@@ -36,7 +36,7 @@ build() { # PROJECT
 
 show_progress() { # PROJECT LOG
     local finished last
-    while sleep $progress_every; do
+    while sleep $progress_every >/dev/null 2>&1; do # nobody is to wait for a stray sleep
         finished=$(grep -c '\[FINISHED\]' "$2")
         last=$(grep -E '\[STARTING\]$' "$2" | tail -1 | sed 's/^ *//; s/ \[STARTING\]//; s/^Qcow2Blk\.Tests\.//')
         say "$1: $finished tests finished, at ${last:-start}"

@@ -1,0 +1,31 @@
+using System;
+
+namespace Qcow2Blk.Exports.Nbd;
+
+/// <summary>Strings of the protocol: UTF-8, no NUL, at most <see cref="NbdProtocol.MaxNameLength"/> bytes.</summary>
+internal static class NbdText
+{
+    /// <summary>Cuts a text to the protocol's limit, at a character.</summary>
+    public static ReadOnlySpan<byte> Truncate(ReadOnlySpan<byte> text) => Truncate(text, NbdProtocol.MaxNameLength);
+
+    public static ReadOnlySpan<byte> Truncate(ReadOnlySpan<byte> text, int limit)
+    {
+        if (text.Length <= limit)
+            return text;
+        while (limit > 0 && (text[limit] & 0xc0) == 0x80)
+            limit--;
+        return text[..limit];
+    }
+
+    /// <summary>A name of the client as it may stand in a message: short, and without control characters.</summary>
+    public static string Printable(string name)
+    {
+        const int Limit = 100;
+        var shown = name.Length <= Limit ? name : string.Concat(name.AsSpan(0, Limit), "...");
+        return string.Create(shown.Length, shown, static (target, source) =>
+        {
+            for (var i = 0; i < source.Length; i++)
+                target[i] = char.IsControl(source[i]) ? '?' : source[i];
+        });
+    }
+}

@@ -1,0 +1,131 @@
+"""The servers that are compared: how to start one on an image, watch it and stop it."""
+import os
+import shlex
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+import nbd_client
+
+EXPORT = "bench"
+START_LIMIT = 30
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A server and its options; the command has the placeholders {image}, {socket} and {export}.
+
+    A server with a stop command is one that goes into the background by itself.
+    """
+    name: str
+    command: str
+    stop_command: str = ""
+
+    def start(self, image, folder):
+        """Starts the server and waits until it has answered a read."""
+        return Running(self, image, folder)
+
+
+def ours(binary):
+    return Kind("qcow2blk", f"{shlex.quote(binary)} attach {{image}} --socket {{socket}} --name {{export}} --foreground")
+
+
+def ours_in_background(binary):
+    """As users start it: the command returns, a server stays."""
+    command = ours(binary).command.removesuffix(" --foreground")
+    return Kind("qcow2blk", command, f"{shlex.quote(binary)} detach {EXPORT}")
+
+
+def qemu_nbd(options):
+    return Kind("qemu-nbd " + options, f"qemu-nbd -t -e 0 -x {{export}} -f qcow2 {options} -k {{socket}} {{image}}")
+
+
+RIVALS = {
+    "io_uring": qemu_nbd("--aio=io_uring --cache=none"),
+    "native": qemu_nbd("--aio=native --cache=none"),
+    "threads": qemu_nbd("--aio=threads --cache=writeback"),
+}
+
+
+class Running:
+    """A started server. Its processor time counts all its threads and children, the kernel's workers included."""
+
+    def __init__(self, kind, image, folder):
+        self.kind = kind
+        self.socket = os.path.join(folder, "bench.sock")
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+        words = [word.format(image=image, socket=self.socket, export=EXPORT) for word in shlex.split(kind.command)]
+        self._environment = dict(os.environ, QCOW2BLK_RUNTIME_DIR=folder)
+        self._errors = open(os.path.join(folder, "server.log"), "w+b")
+        begin = time.monotonic()
+        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                         stderr=self._errors, close_fds=False,
+                                         env=self._environment)
+        self._wait_for_first_byte()
+        self.first_byte_seconds = time.monotonic() - begin
+
+    @property
+    def uri(self):
+        return f"nbd+unix:///{EXPORT}?socket={self.socket}"
+
+    def _wait_for_first_byte(self):
+        end = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                nbd_client.read_once(self.socket, EXPORT)
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                if self._process.poll() not in (None, 0):
+                    raise SystemExit(f"bench: {self.kind.name} ended at once: {self.last_words()}") from None
+                if time.monotonic() > end:
+                    self.stop()
+                    raise SystemExit(f"bench: {self.kind.name} did not listen within {START_LIMIT} s") from None
+                time.sleep(0.0002)
+
+    def last_words(self):
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace").strip()[-500:]
+
+    def _pids(self):
+        pids = [self._process.pid]
+        for pid in pids:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                pids += map(int, file.read().split())
+        return pids
+
+    def cpu_seconds(self):
+        """User and system time so far of every thread of the server."""
+        ticks = 0
+        for pid in self._pids():
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                fields = file.read().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / CLOCK_TICKS
+
+    def resident_bytes(self):
+        total = 0
+        for pid in self._pids():
+            with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                total += sum(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS:"))
+        return total
+
+    def stop(self):
+        """Ends the server as its user would, by detach or SIGTERM; a server that does not obey is killed and told about."""
+        if self.kind.stop_command:
+            done = subprocess.run(shlex.split(self.kind.stop_command), capture_output=True, text=True, check=False,
+                                  env=self._environment)
+            self._process.wait(20)
+            if done.returncode != 0:
+                raise SystemExit(f"bench: {self.kind.stop_command} failed: {done.stderr.strip()}")
+        elif self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                raise SystemExit(f"bench: {self.kind.name} did not end within 20 s of SIGTERM") from None
+        self._errors.close()

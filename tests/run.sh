@@ -4,7 +4,7 @@
 # nothing failed and every project produced a result. Logs and .trx files: artifacts/test/.
 # Usage: tests/run.sh [PROJECT...]   (default: unit crash interop)
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 # A hung project must not hide the results of the others.
 time_limit=${QCOW2BLK_TEST_TIMEOUT:-20m}
@@ -58,7 +58,7 @@ counter() { # NAME TRX
 
 run() { # PROJECT
     local name=$1 log=$results/$1.log trx=$results/$1.trx assembly status started=$SECONDS
-    assembly=$(sed 's/\.csproj$//' <<<"$(basename tests/"$name"/*.csproj)")
+    assembly=$(basename tests/"$name"/*.csproj .csproj)
     say "$name: running (log: $log)"
     show_progress "$name" "$log" &
     local progress=$!

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 qcow2blk=${QCOW2BLK_BINARY:-$PWD/artifacts/qcow2blk}
 client=(/usr/bin/python3 "$PWD/tests/demo/client.py")
-work=$(mktemp -d "${TMPDIR:-/tmp}/qcow2blk-demo.XXXXXX")
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/qcow2blk-demo.XXXXXX")
 limit=$((150 << 20))
 overlay=$work/overlay.qcow2 socket=$work/demo.sock
 attached=no watcher=
@@ -45,19 +45,16 @@ note() { printf '           %s\n' "$*"; }
 show() { sed 's/^[[:space:]]*/           /' "$work/step.log"; }
 
 collect_files() { # copies files of real directories until the limit is reached
-    local from dotnet_root
-    dotnet_root=$(dirname "$(readlink -f "$(command -v dotnet || echo /usr/bin/dotnet)")")
+    local from
     mkdir "$work/tree"
-    for from in "${sources[@]:-/usr/share/doc $dotnet_root/packs $dotnet_root/sdk}"; do
-        for from in $from; do
-            [ -d "$from" ] || continue
-            # A file is taken if it still fits; sockets, links and unreadable files are not.
-            find "$from" -xdev -type f -readable -printf '%s %P\0' |
-                awk -v RS='\0' -v ORS='\0' -v room=$((limit - $(du -sb "$work/tree" | cut -f1))) \
-                    '{ size = $1; sub(/^[0-9]+ /, ""); if (used + size <= room) { used += size; print } }' >"$work/list"
-            mkdir -p "$work/tree$from"
-            tar -C "$from" --null --files-from="$work/list" -cf - | tar -C "$work/tree$from" -xf -
-        done
+    for from in "${sources[@]}"; do
+        [ -d "$from" ] || continue
+        # A file is taken if it still fits; sockets, links and unreadable files are not.
+        find "$from" -xdev -type f -readable -printf '%s %P\0' |
+            awk -v RS='\0' -v ORS='\0' -v room=$((limit - $(du -sb "$work/tree" | cut -f1))) \
+                '{ size = $1; sub(/^[0-9]+ /, ""); if (used + size <= room) { used += size; print } }' >"$work/list"
+        mkdir -p "$work/tree/$from"
+        tar -C "$from" --null --files-from="$work/list" -cf - | tar -C "$work/tree/$from" -xf -
     done
     [ -n "$(find "$work/tree" -type f -print -quit)" ]
 }
@@ -102,12 +99,7 @@ write_changes() { # the blocks that differ, over NBD, ended by a flush
 start_watcher() {
     "${client[@]}" watch "$uri" "$work/stop" >"$work/watch.log" 2>&1 &
     watcher=$!
-    local i
-    for i in {1..100}; do
-        grep -q connected "$work/watch.log" && return
-        sleep 0.05
-    done
-    return 1
+    timeout 10 grep -q connected <(tail -f --pid=$watcher -n +1 "$work/watch.log")
 }
 
 stop_watcher() {
@@ -133,7 +125,12 @@ detach() {
     "$qcow2blk" detach "$overlay" && attached=no && [ ! -e "$socket" ]
 }
 
-sources=("$@")
+if [ $# -gt 0 ]; then
+    sources=("$@")
+else
+    dotnet_root=$(dirname "$(readlink -f "$(command -v dotnet || echo /usr/bin/dotnet)")")
+    sources=(/usr/share/doc "$dotnet_root/packs" "$dotnet_root/sdk")
+fi
 started=$SECONDS
 echo "qcow2blk demo: $("$qcow2blk" --version) on $(uname -sr), $(nproc) cores"
 if [ -e /dev/ublk-control ] || [ -e /dev/nbd0 ]; then

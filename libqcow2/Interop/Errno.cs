@@ -28,6 +28,7 @@ public static class Errno
     public const int ECONNRESET = 104;
     public const int ESHUTDOWN = 108;
     public const int ETIMEDOUT = 110;
+    public const int ECONNREFUSED = 111;
     public const int ECANCELED = 125;
 
     /// <summary>Turns what libc returned (-1 with errno set) into the kernel's convention.</summary>
@@ -35,6 +36,12 @@ public static class Errno
 
     internal static long Of(long result) => result < 0 ? -Marshal.GetLastPInvokeError() : result;
 
-    /// <summary>The text of strerror for a positive or negated errno.</summary>
-    public static string Text(int error) => Marshal.GetPInvokeErrorMessage(error < 0 ? -error : error);
+    /// <summary>The text of strerror for a positive or negated errno, in house style: "no such file or directory".</summary>
+    public static string Text(int error)
+    {
+        string text = Marshal.GetPInvokeErrorMessage(error < 0 ? -error : error);
+        return text.Length > 1 && char.IsUpper(text[0]) && !char.IsUpper(text[1])
+            ? char.ToLowerInvariant(text[0]) + text[1..]
+            : text;
+    }
 }

@@ -1,0 +1,69 @@
+using System;
+using System.Text.Json;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>A connection to the control socket of a device.</summary>
+public sealed class ControlClient : IDisposable
+{
+    /// <summary>What a server may take beyond the timeout that it was given, to say so.</summary>
+    private const int GraceMilliseconds = 10_000;
+
+    private readonly int _fd;
+    private readonly string _name;
+    private readonly LineReader _reader;
+
+    private ControlClient(int fd, string name)
+    {
+        _fd = fd;
+        _name = name;
+        _reader = new LineReader(fd, ControlReply.MaxBytes);
+    }
+
+    /// <returns>null if nobody listens there: the server died or is still starting</returns>
+    /// <exception cref="DeviceException">the socket is there but may not be used</exception>
+    public static ControlClient? TryConnect(RuntimeDirectory directory, string name)
+    {
+        ArgumentNullException.ThrowIfNull(directory);
+        int fd = UnixSocket.Connect(directory.SocketOf(name));
+        if (fd >= 0)
+            return new ControlClient(fd, name);
+        if (fd is -Errno.ECONNREFUSED or -Errno.ENOENT)
+            return null;
+        throw new DeviceException(ExitStatus.Failed, $"cannot reach the server of {name}",
+            $"{directory.SocketOf(name)}: {Errno.Text(fd)}");
+    }
+
+    /// <summary>Asks, and waits for the answer.</summary>
+    /// <exception cref="DeviceException">the server died or answers nonsense</exception>
+    public ControlReply Ask(ControlRequest request)
+    {
+        int written = Unistd.WriteAll(_fd, request.ToLine());
+        // A server that refuses us answers before it closes: read that even if the request could not be written.
+        int wait = (int)Math.Min(request.Timeout.TotalMilliseconds + GraceMilliseconds, int.MaxValue);
+        LineReader.Outcome outcome = _reader.Next(wait, out byte[] line);
+        if (outcome != LineReader.Outcome.Line)
+            throw Broken(outcome == LineReader.Outcome.TimedOut ? "it did not answer in time"
+                : outcome == LineReader.Outcome.TooLong ? "its answer does not end"
+                : written < 0 ? Errno.Text(written) : "it closed the connection");
+        try
+        {
+            return ControlReply.Parse(line);
+        }
+        catch (Exception error) when (error is JsonException or FormatException or InvalidOperationException)
+        {
+            throw Broken("its answer is not understood");
+        }
+    }
+
+    /// <summary>Waits until the server's process has let go of the connection: its last act.</summary>
+    /// <returns>false after the time</returns>
+    public bool WaitForEnd(TimeSpan timeout)
+        => _reader.Next((int)timeout.TotalMilliseconds, out _) != LineReader.Outcome.TimedOut;
+
+    public void Dispose() => _ = Unistd.Close(_fd);
+
+    private DeviceException Broken(string why)
+        => new(ExitStatus.Failed, $"lost the server of {_name}", why, "see the system log");
+}

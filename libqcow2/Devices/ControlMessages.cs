@@ -1,0 +1,198 @@
+using System;
+using System.Buffers;
+using System.Text.Json;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>What a control connection may ask (docs/control-protocol.md).</summary>
+public enum ControlVerb
+{
+    Hello,
+    Status,
+    Suspend,
+    Resume,
+    Detach,
+}
+
+/// <summary>One request line.</summary>
+/// <param name="Verb">what to do</param>
+/// <param name="Timeout">how long the device may take</param>
+/// <param name="Force">detach although something is lost</param>
+/// <param name="AllowShrink">resume with a smaller disk</param>
+public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink)
+{
+    /// <summary>No request is longer; a peer that sends more is not ours.</summary>
+    public const int MaxBytes = 4096;
+
+    /// <summary>Longer waits are waits for ever.</summary>
+    public const double MaxTimeoutSeconds = 86400;
+
+    public static TimeSpan DefaultTimeout { get; } = TimeSpan.FromSeconds(30);
+
+    private static readonly string[] Verbs = ["hello", "status", "suspend", "resume", "detach"];
+
+    public byte[] ToLine()
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            writer.WriteStartObject();
+            writer.WriteString("verb"u8, Verbs[(int)Verb]);
+            writer.WriteNumber("timeout"u8, Timeout.TotalSeconds);
+            if (Force)
+                writer.WriteBoolean("force"u8, true);
+            if (AllowShrink)
+                writer.WriteBoolean("allow-shrink"u8, true);
+            writer.WriteEndObject();
+        }
+        buffer.Write("\n"u8);
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    /// <exception cref="JsonException">no request; unknown members are refused, they might matter</exception>
+    public static ControlRequest Parse(ReadOnlySpan<byte> line)
+    {
+        var reader = new Utf8JsonReader(line);
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+            throw new JsonException("a request is a JSON object");
+        int verb = -1;
+        TimeSpan timeout = DefaultTimeout;
+        bool force = false, allowShrink = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            string member = reader.GetString()!;
+            reader.Read();
+            switch (member)
+            {
+                case "verb":
+                    verb = Array.IndexOf(Verbs, reader.GetString());
+                    break;
+                case "timeout":
+                    timeout = Seconds(reader.GetDouble());
+                    break;
+                case "force":
+                    force = reader.GetBoolean();
+                    break;
+                case "allow-shrink":
+                    allowShrink = reader.GetBoolean();
+                    break;
+                default:
+                    throw new JsonException($"unknown member \"{member}\"");
+            }
+        }
+        if (reader.Read())
+            throw new JsonException("more than one object on the line");
+        return verb >= 0 ? new ControlRequest((ControlVerb)verb, timeout, force, allowShrink)
+            : throw new JsonException($"verb is none of {string.Join(", ", Verbs)}");
+    }
+
+    private static TimeSpan Seconds(double value)
+        => value is >= 0 and <= MaxTimeoutSeconds ? TimeSpan.FromSeconds(value)
+            : throw new JsonException($"timeout is not between 0 and {MaxTimeoutSeconds} seconds");
+}
+
+/// <summary>One reply line.</summary>
+/// <param name="Result">how it went</param>
+/// <param name="State">the device's state after the request, in its JSON spelling; null if there is no device to tell</param>
+/// <param name="Status">the "status" object as the server wrote it; empty where none was asked for</param>
+public readonly record struct ControlReply(DeviceResult Result, string? State, ReadOnlyMemory<byte> Status)
+{
+    /// <summary>A reply with every counter there is has some kilobytes; this bounds what a client reads.</summary>
+    public const int MaxBytes = 1 << 20;
+
+    /// <param name="result">how it went</param>
+    /// <param name="device">whose state to add; null if there is none to tell</param>
+    /// <param name="withStatus">add the "status" object too</param>
+    public static byte[] ToLine(DeviceResult result, IDevice? device, bool withStatus)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            writer.WriteStartObject();
+            WriteResult(writer, result);
+            if (device is not null)
+                writer.WriteString("state"u8, Spelling.Of(device.State));
+            if (device is not null && withStatus)
+            {
+                writer.WritePropertyName("status"u8);
+                device.WriteStatus(writer);
+            }
+            writer.WriteEndObject();
+        }
+        buffer.Write("\n"u8);
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    /// <summary>The members of a result, into an open object.</summary>
+    public static void WriteResult(Utf8JsonWriter writer, DeviceResult result)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        writer.WriteBoolean("ok"u8, result.Succeeded);
+        if (!result.Succeeded)
+            writer.WriteNumber("code"u8, (int)result.Status);
+        WriteText(writer, "what", result.What);
+        WriteText(writer, "why", result.Why);
+        WriteText(writer, "hint", result.Hint);
+        WriteText(writer, "note", result.Note);
+    }
+
+    /// <exception cref="JsonException">no reply</exception>
+    public static ControlReply Parse(byte[] line)
+    {
+        var reader = new Utf8JsonReader(line);
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+            throw new JsonException("a reply is a JSON object");
+        var result = new DeviceResult(ExitStatus.Failed, null, null, null, null);
+        bool ok = false;
+        string? state = null;
+        ReadOnlyMemory<byte> status = default;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            string member = reader.GetString()!;
+            reader.Read();
+            if (member == "ok")
+                ok = reader.GetBoolean();
+            else if (member == "state")
+                state = reader.GetString();
+            else if (member == "status")
+                status = Raw(ref reader, line);
+            else
+                result = With(result, member, ref reader);
+        }
+        return new ControlReply(ok ? result with { Status = ExitStatus.Done } : result, state, status);
+    }
+
+    private static ReadOnlyMemory<byte> Raw(ref Utf8JsonReader reader, byte[] line)
+    {
+        int start = (int)reader.TokenStartIndex;
+        reader.Skip();
+        return line.AsMemory(start, (int)reader.BytesConsumed - start);
+    }
+
+    private static DeviceResult With(DeviceResult result, string member, ref Utf8JsonReader reader)
+    {
+        switch (member)
+        {
+            case "code":
+                int code = reader.GetInt32();
+                return result with { Status = code is > 0 and <= (int)ExitStatus.Busy ? (ExitStatus)code : ExitStatus.Failed };
+            case "what":
+                return result with { What = reader.GetString() };
+            case "why":
+                return result with { Why = reader.GetString() };
+            case "hint":
+                return result with { Hint = reader.GetString() };
+            case "note":
+                return result with { Note = reader.GetString() };
+            default:
+                reader.Skip();
+                return result;
+        }
+    }
+
+    private static void WriteText(Utf8JsonWriter writer, string member, string? value)
+    {
+        if (value is not null)
+            writer.WriteString(member, value);
+    }
+}

@@ -1,0 +1,185 @@
+using System;
+using System.Collections.Generic;
+using System.Text.Json;
+using System.Threading;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>
+/// The control socket of one device: newline-separated JSON requests and replies (docs/control-protocol.md), a
+/// thread for each connection, because commands block.
+/// </summary>
+public sealed class ControlServer : IDisposable
+{
+    /// <summary>Connections at once: people and monitoring, not clients of the disk.</summary>
+    public const int MaxConnections = 16;
+
+    /// <summary>A connection that says nothing for so long gives its place back.</summary>
+    private const int IdleMilliseconds = 60_000;
+
+    private readonly int _listener;
+    private readonly IDevice _device;
+    private readonly ILog _log;
+    private readonly Func<bool, TimeSpan, DeviceResult> _detach;
+    private readonly Lock _lock = new();
+    private readonly HashSet<int> _connections = [];
+    private readonly Thread _acceptor;
+    private bool _closing;
+
+    /// <param name="path">the socket to make; nothing of that name may exist</param>
+    /// <param name="device">what the commands are for</param>
+    /// <param name="detach">ends the device (force, timeout); after success the process is expected to end</param>
+    /// <param name="log">for refused peers</param>
+    /// <exception cref="DeviceException">the socket cannot be made</exception>
+    public ControlServer(string path, IDevice device, Func<bool, TimeSpan, DeviceResult> detach, ILog log)
+    {
+        _device = device;
+        _detach = detach;
+        _log = log;
+        _listener = UnixSocket.Serve(path, MaxConnections);
+        if (_listener < 0)
+            throw new DeviceException(ExitStatus.Failed, $"cannot make the control socket {path}", Errno.Text(_listener),
+                System.Text.Encoding.UTF8.GetByteCount(path) > AttachRules.MaxSocketPathBytes
+                    ? $"the path is longer than {AttachRules.MaxSocketPathBytes} bytes, use a shorter --name or {RuntimeDirectory.Variable}"
+                    : null);
+        _acceptor = new Thread(Accept, 256 << 10) { IsBackground = true, Name = "control" };
+        _acceptor.Start();
+    }
+
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            if (_closing)
+                return;
+            _closing = true;
+            foreach (int connection in _connections)
+                _ = UnixSocket.Shutdown(connection, UnixSocket.SHUT_RDWR);
+        }
+        _ = UnixSocket.Shutdown(_listener, UnixSocket.SHUT_RDWR);
+        _acceptor.Join();
+        _ = Unistd.Close(_listener);
+    }
+
+    private void Accept()
+    {
+        while (true)
+        {
+            int connection = UnixSocket.Accept(_listener);
+            lock (_lock)
+            {
+                if (_closing)
+                {
+                    if (connection >= 0)
+                        _ = Unistd.Close(connection);
+                    return;
+                }
+            }
+            if (connection >= 0)
+                Admit(connection);
+            else if (connection != -Errno.EINTR)
+                Thread.Sleep(100); // Out of descriptors or memory: that passes, or nothing would help.
+        }
+    }
+
+    private void Admit(int connection)
+    {
+        bool full;
+        lock (_lock)
+        {
+            full = _connections.Count >= MaxConnections;
+            if (!full)
+                _connections.Add(connection);
+        }
+        if (full)
+        {
+            Reply(connection, DeviceResult.Refused(ExitStatus.Busy, "no control connection",
+                $"{MaxConnections} others are open", "try again later"));
+            _ = Unistd.Close(connection);
+            return;
+        }
+        new Thread(() => Serve(connection), 256 << 10) { IsBackground = true, Name = "control" }.Start();
+    }
+
+    private void Serve(int connection)
+    {
+        try
+        {
+            if (IsOurs(connection))
+                Converse(connection);
+        }
+        catch (Exception error)
+        {
+            _log.Error($"control connection: {error.GetType().Name}: {error.Message}");
+        }
+        lock (_lock)
+            _connections.Remove(connection);
+        _ = Unistd.Close(connection);
+    }
+
+    private bool IsOurs(int connection)
+    {
+        int result = UnixSocket.Peer(connection, out UnixSocket.Ucred peer);
+        if (result == 0 && (peer.uid == 0 || peer.uid == Unistd.EffectiveUser()))
+            return true;
+        _log.Warning($"refused a control connection of user {peer.uid}, process {peer.pid}");
+        return false;
+    }
+
+    private void Converse(int connection)
+    {
+        var reader = new LineReader(connection, ControlRequest.MaxBytes);
+        while (true)
+        {
+            LineReader.Outcome outcome = reader.Next(IdleMilliseconds, out byte[] line);
+            if (outcome == LineReader.Outcome.TooLong)
+                Reply(connection, Malformed($"a line is longer than {ControlRequest.MaxBytes} bytes"));
+            if (outcome != LineReader.Outcome.Line || !Answer(connection, line))
+                return;
+        }
+    }
+
+    private bool Answer(int connection, byte[] line)
+    {
+        ControlRequest request;
+        try
+        {
+            request = ControlRequest.Parse(line);
+        }
+        catch (Exception error) when (error is JsonException or FormatException or InvalidOperationException)
+        {
+            return Reply(connection, Malformed(error.Message.Split('\n')[0]));
+        }
+        return Unistd.WriteAll(connection, Perform(request)) == 0;
+    }
+
+    private byte[] Perform(ControlRequest request)
+    {
+        try
+        {
+            DeviceResult result = Execute(request);
+            return ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded);
+        }
+        catch (Exception error)
+        {
+            _log.Error($"{request.Verb} failed: {error}");
+            return ControlReply.ToLine(DeviceResult.Refused(ExitStatus.Failed, "internal error",
+                $"{error.GetType().Name}: {error.Message}", "please report this"), null, false);
+        }
+    }
+
+    private DeviceResult Execute(ControlRequest request) => request.Verb switch
+    {
+        ControlVerb.Suspend => _device.Suspend(request.Timeout),
+        ControlVerb.Resume => _device.Resume(request.AllowShrink, request.Timeout),
+        ControlVerb.Detach => _detach(request.Force, request.Timeout),
+        _ => DeviceResult.Done(),
+    };
+
+    private static bool Reply(int connection, DeviceResult result)
+        => Unistd.WriteAll(connection, ControlReply.ToLine(result, null, false)) == 0;
+
+    private static DeviceResult Malformed(string why)
+        => DeviceResult.Refused(ExitStatus.Usage, "malformed control request", why);
+}

@@ -1,0 +1,149 @@
+using System;
+using System.IO;
+using System.Runtime.InteropServices;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>
+/// A name that is ours for as long as this process lives. The claim is a lock on the state file: the kernel drops it
+/// when the process dies, whatever the reason, so "the server is alive" is never guessed from a process number.
+/// </summary>
+/// <remarks>
+/// A state file is locked before it gets its name, so nobody ever sees one of a living server unlocked.
+/// </remarks>
+public sealed class DeviceClaim : IDisposable
+{
+    private readonly RuntimeDirectory _directory;
+    private int _fd;
+
+    private DeviceClaim(RuntimeDirectory directory, string name, int fd)
+    {
+        _directory = directory;
+        Name = name;
+        _fd = fd;
+    }
+
+    public string Name { get; }
+
+    /// <summary>Takes the name of <paramref name="record"/> if it is free, or dead and <paramref name="replaceDead"/> says so.</summary>
+    /// <returns>null if the name is taken</returns>
+    /// <exception cref="DeviceException">the directory cannot be written</exception>
+    public static DeviceClaim? TryTake(RuntimeDirectory directory, DeviceRecord record, Predicate<DeviceRecord?> replaceDead)
+    {
+        ArgumentNullException.ThrowIfNull(directory);
+        ArgumentNullException.ThrowIfNull(record);
+        ArgumentNullException.ThrowIfNull(replaceDead);
+        string path = directory.StateFileOf(record.Name);
+        string draft = WriteDraft(directory, record, out int fd);
+        if (Unistd.Link(draft, path) == 0)
+        {
+            _ = Unistd.Unlink(draft);
+            return new DeviceClaim(directory, record.Name, fd);
+        }
+        if (TryReplace(path, draft, replaceDead))
+            return new DeviceClaim(directory, record.Name, fd);
+        _ = Unistd.Unlink(draft);
+        _ = Unistd.Close(fd);
+        return null;
+    }
+
+    /// <summary>Replaces the state file, for instance to add the URI.</summary>
+    public void Publish(DeviceRecord record)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        string draft = WriteDraft(_directory, record, out int fd);
+        if (Unistd.Rename(draft, _directory.StateFileOf(Name)) != 0)
+            throw Failed(_directory.StateFileOf(Name), -Marshal.GetLastPInvokeError());
+        _ = Unistd.Close(_fd);
+        _fd = fd;
+    }
+
+    /// <summary>Removes socket and state file, and gives the name back.</summary>
+    public void Dispose()
+    {
+        if (_fd < 0)
+            return;
+        _ = Unistd.Unlink(_directory.SocketOf(Name));
+        _ = Unistd.Unlink(_directory.StateFileOf(Name));
+        _ = Unistd.Close(_fd);
+        _fd = -1;
+    }
+
+    /// <summary>Whether the process that wrote this state file lives.</summary>
+    internal static bool IsHeld(string stateFile)
+    {
+        while (true)
+        {
+            int fd = Fcntl.Open(stateFile, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC, 0);
+            if (fd < 0)
+                return false;
+            bool held = Fcntl.TestLock(fd, Fcntl.F_WRLCK, 0, 1, out _) == 1;
+            // A free lock on a file that was replaced meanwhile says nothing about its successor.
+            bool decided = held || IsStill(fd, stateFile);
+            _ = Unistd.Close(fd);
+            if (decided)
+                return held;
+        }
+    }
+
+    /// <summary>Removes what a dead server left.</summary>
+    /// <returns>false if it is alive, or somebody else was quicker</returns>
+    internal static bool RemoveDead(RuntimeDirectory directory, string name)
+    {
+        string path = directory.StateFileOf(name);
+        int fd = LockDead(path);
+        if (fd < 0)
+            return false;
+        _ = Unistd.Unlink(directory.SocketOf(name));
+        _ = Unistd.Unlink(path);
+        _ = Unistd.Close(fd);
+        return true;
+    }
+
+    private static bool TryReplace(string path, string draft, Predicate<DeviceRecord?> replaceDead)
+    {
+        int dead = LockDead(path);
+        if (dead < 0)
+            return false;
+        bool replaced = replaceDead(DeviceRecord.TryRead(path)) && Unistd.Rename(draft, path) == 0;
+        _ = Unistd.Close(dead);
+        return replaced;
+    }
+
+    /// <summary>Locks a state file that nobody holds, and makes sure that it still is the file of that name.</summary>
+    private static int LockDead(string path)
+    {
+        int fd = Fcntl.Open(path, Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0);
+        if (fd < 0)
+            return -1;
+        if (Fcntl.SetLock(fd, Fcntl.F_WRLCK, 0, 1) == 0 && IsStill(fd, path))
+            return fd;
+        _ = Unistd.Close(fd);
+        return -1;
+    }
+
+    private static bool IsStill(int fd, string path)
+        => Stat.OfFile(fd, out Stat.Statx opened) == 0
+            && Stat.OfPath(path, out Stat.Statx named) == 0
+            && opened.SameFileAs(named);
+
+    private static string WriteDraft(RuntimeDirectory directory, DeviceRecord record, out int fd)
+    {
+        string draft = Path.Combine(directory.Path, $".{record.Name}.{Environment.ProcessId}.{Guid.NewGuid():n}");
+        fd = Fcntl.Open(draft, Fcntl.O_RDWR | Fcntl.O_CREAT | Fcntl.O_EXCL | Fcntl.O_CLOEXEC, 0x180);
+        if (fd < 0)
+            throw Failed(draft, -Marshal.GetLastPInvokeError());
+        int result = Fcntl.SetLock(fd, Fcntl.F_WRLCK, 0, 1);
+        if (result == 0)
+            result = Unistd.WriteAll(fd, record.ToJson());
+        if (result == 0)
+            return draft;
+        _ = Unistd.Close(fd);
+        _ = Unistd.Unlink(draft);
+        throw Failed(draft, result);
+    }
+
+    private static DeviceException Failed(string path, int errno)
+        => new(ExitStatus.Failed, $"cannot write {path}", Errno.Text(errno));
+}

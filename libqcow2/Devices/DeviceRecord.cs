@@ -1,0 +1,113 @@
+using System;
+using System.Buffers;
+using System.Globalization;
+using System.IO;
+using System.Text.Json;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>The state file of a device: what is known of it without asking its server, and after that died.</summary>
+public sealed record DeviceRecord
+{
+    public required string Name { get; init; }
+
+    public required string Image { get; init; }
+
+    /// <summary>Null until clients can connect.</summary>
+    public string? Uri { get; init; }
+
+    public string? DevicePath { get; init; }
+
+    /// <summary>The server's process.</summary>
+    public required int Pid { get; init; }
+
+    public required DateTimeOffset Started { get; init; }
+
+    public required AttachOptions Options { get; init; }
+
+    /// <summary>A state file is a few hundred bytes and some paths; more is not ours.</summary>
+    public const int MaxBytes = 256 << 10;
+
+    public byte[] ToJson()
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            writer.WriteStartObject();
+            writer.WriteString("name"u8, Name);
+            writer.WriteString("image"u8, Image);
+            if (Uri is not null)
+                writer.WriteString("uri"u8, Uri);
+            if (DevicePath is not null)
+                writer.WriteString("device"u8, DevicePath);
+            writer.WriteNumber("pid"u8, Pid);
+            writer.WriteString("started"u8, Started.ToString("o", CultureInfo.InvariantCulture));
+            writer.WritePropertyName("options"u8);
+            AttachOptionsJson.WriteValue(writer, Options);
+            writer.WriteEndObject();
+        }
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    /// <summary>Reads a state file; members of later versions are skipped.</summary>
+    /// <returns>null if it is none of ours or damaged</returns>
+    public static DeviceRecord? TryRead(string path)
+    {
+        try
+        {
+            using FileStream file = File.OpenRead(path);
+            if (file.Length > MaxBytes)
+                return null;
+            var json = new byte[file.Length];
+            file.ReadExactly(json);
+            return Parse(json);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException or JsonException
+            or FormatException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    /// <exception cref="JsonException">not a state file</exception>
+    public static DeviceRecord Parse(ReadOnlySpan<byte> json)
+    {
+        var reader = new Utf8JsonReader(json);
+        reader.Read();
+        var record = new DeviceRecord
+        {
+            Name = "", Image = "", Pid = 0, Started = default, Options = new AttachOptions { Image = "" },
+        };
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            string member = reader.GetString()!;
+            reader.Read();
+            record = With(record, member, ref reader);
+        }
+        return record.Name.Length > 0 && record.Image.Length > 0 ? record : throw new JsonException("no name or image");
+    }
+
+    private static DeviceRecord With(DeviceRecord record, string member, ref Utf8JsonReader reader)
+    {
+        switch (member)
+        {
+            case "name":
+                return record with { Name = reader.GetString() ?? "" };
+            case "image":
+                return record with { Image = reader.GetString() ?? "" };
+            case "uri":
+                return record with { Uri = reader.GetString() };
+            case "device":
+                return record with { DevicePath = reader.GetString() };
+            case "pid":
+                return record with { Pid = reader.GetInt32() };
+            case "started":
+                return record with { Started = reader.GetDateTimeOffset() };
+            case "options":
+                return record with { Options = AttachOptionsJson.ReadValue(ref reader) };
+            default:
+                reader.Skip();
+                return record;
+        }
+    }
+}

@@ -1,0 +1,117 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>A device as the runtime directory shows it.</summary>
+/// <param name="Record">its state file</param>
+/// <param name="Alive">whether its server lives</param>
+public sealed record DeviceEntry(DeviceRecord Record, bool Alive);
+
+/// <summary>All devices of one runtime directory: finding them and naming new ones.</summary>
+public sealed class DeviceRegistry(RuntimeDirectory directory)
+{
+    /// <summary>Past that many devices of one stem something else is wrong.</summary>
+    private const int MaxAttempts = 9999;
+
+    public RuntimeDirectory Directory { get; } = directory;
+
+    /// <summary>Every device, dead ones too, by name.</summary>
+    public IReadOnlyList<DeviceEntry> List()
+    {
+        if (!System.IO.Directory.Exists(Directory.Path))
+            return [];
+        var entries = new List<DeviceEntry>();
+        foreach (string file in StateFiles())
+        {
+            string name = Path.GetFileNameWithoutExtension(file);
+            if (!DeviceName.IsValid(name))
+                continue;
+            bool alive = DeviceClaim.IsHeld(file);
+            // A record is whole from its first moment; one that is not was damaged by somebody else.
+            if (DeviceRecord.TryRead(file) is { } record && record.Name == name)
+                entries.Add(new DeviceEntry(record, alive));
+        }
+        entries.Sort((left, right) => string.CompareOrdinal(left.Record.Name, right.Record.Name));
+        return entries;
+    }
+
+    /// <summary>Finds a device by name, device path, image path or URI.</summary>
+    /// <exception cref="DeviceException">none answers to it, or more than one</exception>
+    public DeviceEntry Resolve(string target)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(target);
+        IReadOnlyList<DeviceEntry> all = List();
+        if (all.FirstOrDefault(entry => entry.Record.Name == target) is { } named)
+            return named;
+        DeviceEntry[] found = [.. all.Where(entry => Answers(entry.Record, target))];
+        // What lives is meant before what died.
+        if (found.Length > 1 && found.Count(entry => entry.Alive) == 1)
+            return found.Single(entry => entry.Alive);
+        return found.Length switch
+        {
+            1 => found[0],
+            0 => throw new DeviceException(ExitStatus.NoTarget, $"no device {target}",
+                "no attached device has that name, path, image or URI", "\"qcow2blk list\" shows them"),
+            _ => throw new DeviceException(ExitStatus.Usage, $"{target} is not one device",
+                $"{string.Join(", ", found.Select(entry => entry.Record.Name))} answer to it", "give a name"),
+        };
+    }
+
+    /// <summary>Takes a name for the image: the asked one, or one made from the file's stem.</summary>
+    /// <param name="options">what is being attached</param>
+    /// <param name="draft">makes the state file's content for a name</param>
+    /// <remarks>
+    /// A dead device gives way to one with the same asked name, or to one of the same image: that is a restart.
+    /// </remarks>
+    /// <exception cref="DeviceException">the asked name is taken</exception>
+    public DeviceClaim Claim(AttachOptions options, Func<string, DeviceRecord> draft)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(draft);
+        Directory.Ensure();
+        if (options.Name is { } asked)
+            return DeviceClaim.TryTake(Directory, draft(asked), _ => true) ?? throw Taken(asked);
+        string stem = DeviceName.FromImage(options.Image);
+        for (int attempt = 1; attempt <= MaxAttempts; attempt++)
+        {
+            DeviceRecord record = draft(DeviceName.Candidate(stem, attempt));
+            if (DeviceClaim.TryTake(Directory, record, dead => dead?.Image == options.Image) is { } claim)
+                return claim;
+        }
+        throw Taken(stem);
+    }
+
+    /// <summary>Forgets a dead device.</summary>
+    /// <returns>false if its server lives after all</returns>
+    public bool RemoveDead(string name) => DeviceClaim.RemoveDead(Directory, name);
+
+    private string[] StateFiles()
+    {
+        try
+        {
+            return System.IO.Directory.GetFiles(Directory.Path, "*.json");
+        }
+        catch (Exception error) when (error is UnauthorizedAccessException or IOException)
+        {
+            throw new DeviceException(ExitStatus.Failed, $"cannot list {Directory.Path}", "permission denied", null, error);
+        }
+    }
+
+    private static bool Answers(DeviceRecord record, string target)
+    {
+        if (record.Uri == target || record.DevicePath == target)
+            return true;
+        string? path = Unistd.RealPath(target);
+        if (path is not null && record.DevicePath is not null && Unistd.RealPath(record.DevicePath) == path)
+            return true;
+        return (path ?? Path.GetFullPath(target)) == (Unistd.RealPath(record.Image) ?? record.Image);
+    }
+
+    private static DeviceException Taken(string name)
+        => new(ExitStatus.Busy, $"cannot attach as {name}", "another device has that name",
+            $"give another --name, or \"qcow2blk detach {name}\" first");
+}

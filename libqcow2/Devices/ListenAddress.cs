@@ -1,0 +1,44 @@
+using System;
+using System.Globalization;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>The HOST:PORT of <c>--listen</c>.</summary>
+/// <param name="Host">a name or address; without one, only this machine can connect</param>
+/// <param name="Port">0 lets the kernel choose</param>
+public readonly record struct ListenAddress(string Host, int Port)
+{
+    private const string Loopback = "localhost";
+
+    /// <summary>Reads HOST, HOST:PORT, :PORT, [IPV6] and [IPV6]:PORT.</summary>
+    /// <exception cref="DeviceException">usage: it is none of these</exception>
+    public static ListenAddress Parse(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        string host = text, port = "";
+        bool bracketed = text.StartsWith('[');
+        int hostEnd = bracketed ? text.IndexOf(']', StringComparison.Ordinal) : text.LastIndexOf(':');
+        if (bracketed)
+        {
+            if (hostEnd < 0 || (hostEnd + 1 < text.Length && text[hostEnd + 1] != ':'))
+                throw Bad(text, "an IPv6 address is written [ADDRESS] or [ADDRESS]:PORT");
+            host = text[1..hostEnd];
+            port = hostEnd + 2 <= text.Length ? text[(hostEnd + 2)..] : "";
+        }
+        else if (hostEnd >= 0)
+        {
+            host = text[..hostEnd];
+            port = text[(hostEnd + 1)..];
+            if (host.Contains(':', StringComparison.Ordinal))
+                throw Bad(text, "an IPv6 address is written [ADDRESS] or [ADDRESS]:PORT");
+        }
+        return new ListenAddress(host.Length == 0 ? Loopback : host, port.Length == 0 ? AttachOptions.DefaultPort : Number(text, port));
+    }
+
+    private static int Number(string text, string port)
+        => ushort.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out ushort value) ? value
+            : throw Bad(text, $"\"{port}\" is no port, ports are 0 to 65535");
+
+    private static DeviceException Bad(string text, string why)
+        => new(ExitStatus.Usage, $"--listen {text} is no HOST:PORT", why);
+}

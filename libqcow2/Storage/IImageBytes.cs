@@ -1,0 +1,13 @@
+using System;
+
+namespace Qcow2Blk.Storage;
+
+/// <summary>The bytes of an image file for those that only look: the checker, and readers of crash images.</summary>
+public interface IImageBytes
+{
+    /// <summary>Bytes in the file.</summary>
+    long Length { get; }
+
+    /// <summary>Fills <paramref name="into"/>; what lies past the end of the file reads as zeroes.</summary>
+    void Read(long offset, Span<byte> into);
+}

@@ -6,8 +6,8 @@ set -euo pipefail
 
 # The compiler driver and archives that NativeAOT links with.
 build_packages=(gcc libc6-dev libdeflate-dev libzstd-dev)
-# The oracles and clients that the tests compare us with.
-test_packages=(qemu-utils fio libnbd-bin python3 python3-libnbd nbdkit e2fsprogs jq strace)
+# The oracles and clients that the tests compare us with, and the C headers that they check constants against.
+test_packages=(qemu-utils fio libnbd-bin libnbd-dev python3 python3-libnbd nbdkit e2fsprogs jq strace)
 demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 bench_packages=(qemu-utils fio python3)
 

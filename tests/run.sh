@@ -2,7 +2,7 @@
 # Builds and runs every test project against the native binary and adds up the results.
 # The last line on stdout is "N passed, N failed" (", N skipped" if some were); the exit status is 0 only if
 # nothing failed and every project produced a result. Logs and .trx files: artifacts/test/.
-# Usage: tests/run.sh [PROJECT...]   (default: unit crash interop)
+# Usage: tests/run.sh [PROJECT...]   (default: unit crash interop bench)
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -11,7 +11,7 @@ time_limit=${QCOW2BLK_TEST_TIMEOUT:-20m}
 progress_every=15
 results=artifacts/test
 projects=("$@")
-[ $# -gt 0 ] || projects=(unit crash interop)
+[ $# -gt 0 ] || projects=(unit crash interop bench)
 passed=0 failed=0 skipped=0
 
 # The interop, crash and speed tests run what users get.
@@ -89,12 +89,34 @@ add_up() { # PROJECT TRX STATUS SECONDS
     [ "$3" -eq 0 ] || [ "$bad" -gt 0 ] || project_failed "$1: the runner ended with exit status $3 (log: $results/$1.log)"
 }
 
+# The benchmark's own conclusions, in Python.
+run_python() { # PROJECT
+    local log=$results/$1.log status=0 all bad skip
+    say "$1: running (log: $log)"
+    timeout --kill-after=10 "$time_limit" /usr/bin/python3 -m unittest discover -s "tests/$1" >"$log" 2>&1 || status=$?
+    all=$(sed -n 's/^Ran \([0-9]*\) tests\? in .*/\1/p' "$log")
+    bad=$(grep -cE '^(FAIL|ERROR): ' "$log")
+    skip=$(sed -n 's/^\(OK\|FAILED\) (.*skipped=\([0-9]*\).*/\2/p' "$log")
+    if [ "${all:-0}" -eq 0 ] || { [ $status -ne 0 ] && [ "$bad" -eq 0 ]; }; then
+        tail -5 "$log"
+        project_failed "$1: produced no result (exit status $status, log: $log)"
+        return
+    fi
+    [ "$bad" -eq 0 ] || cat "$log"
+    passed=$((passed + all - bad - ${skip:-0})) failed=$((failed + bad)) skipped=$((skipped + ${skip:-0}))
+    say "$1: $((all - bad - ${skip:-0})) passed, $bad failed, ${skip:-0} skipped"
+}
+
 mkdir -p "$results"
 [ -x "$QCOW2BLK_BINARY" ] || { echo "tests/run.sh: $QCOW2BLK_BINARY does not exist (run \"make build\")" >&2; exit 1; }
 for project in "${projects[@]}"; do
     rm -f "$results/$project".{trx,log,build.log}
     : >"$results/$project.log"
-    build "$project" && run "$project"
+    if compgen -G "tests/$project/*.csproj" >/dev/null; then
+        build "$project" && run "$project"
+    else
+        run_python "$project"
+    fi
 done
 
 summary="$passed passed, $failed failed"

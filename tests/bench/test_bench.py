@@ -1,0 +1,78 @@
+#!/usr/bin/python3
+"""What the benchmark concludes from its figures: medians, rivals, targets, pages."""
+import json
+import unittest
+from dataclasses import asdict, replace
+from xml.etree import ElementTree
+
+import bench
+import cells
+import chart
+import measure
+import report
+
+CELL = next(cell for cell in cells.ALL if cell.name == "4k-randread-qd16")
+MIB = 1024 * 1024
+
+
+def sample(iops, per_cpu=1000.0, resident=10 * MIB):
+    return measure.Sample(iops, iops * 4096, per_cpu, 0.001, resident)
+
+
+def results_of(*cell_results):
+    return {"ours": "qcow2blk <1>", "date": "2026-01-01", "cells": list(cell_results), "commands": {"a": "a {image}"},
+            "first_byte_seconds": {"qcow2blk": 0.02, "qemu-nbd x": 0.01}, "binary_bytes": 9 * MIB,
+            "machine": {"processor": "p", "cores": 2, "memory_bytes": 1 << 30, "kernel": "k", "qemu": "q", "fio": "f",
+                        "load_before": 0.0}, "settings": {"rounds": 3, "runtime_seconds": 4},
+            "limits": {"first_byte_seconds": 0.05, "binary_bytes": 8 * MIB, "resident_over_rival_bytes": 8 * MIB}}
+
+
+class Conclusions(unittest.TestCase):
+    def result(self, ours, *rivals):
+        return bench.cell_result(CELL, "ours", {"ours": ours, **{f"r{i}": rival for i, rival in enumerate(rivals)}})
+
+    def test_the_rival_is_the_fastest_and_ratios_are_of_medians(self):
+        result = self.result([sample(100), sample(900), sample(200)], [sample(50)], [sample(80)])
+        self.assertEqual(result["rival"], "r1")
+        self.assertAlmostEqual(result["ratios"]["iops"], 200 / 80)
+
+    def test_a_target_just_missed_is_not_reached(self):
+        missed = self.result([sample(189, per_cpu=2200)], [sample(100)])
+        self.assertEqual(report.count_targets(results_of(missed)), (1, 2))
+        self.assertIn("1.9 NO", report.text(results_of(missed)))
+        self.assertIn("2.2 yes", report.text(results_of(missed)))
+
+    def test_limits_that_are_passed_are_told(self):
+        heavy = self.result([sample(100, resident=30 * MIB)], [sample(100)])
+        text = report.text(results_of(heavy))
+        self.assertIn("binary: 9.00 MiB (limit 8 MiB: NO)", text)
+        self.assertIn("+20.0 MiB against the rival", text)
+        self.assertIn("20.0 ms (limit 50 ms: yes)", text)
+
+    def test_results_survive_json_and_the_chart_is_well_formed(self):
+        results = json.loads(json.dumps(results_of(self.result([sample(100)], [sample(100)]))))
+        ElementTree.fromstring(chart.draw(results))
+        page = report.fill(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", results)
+        self.assertTrue(page.startswith("before\n") and page.endswith("\nafter\n"))
+        self.assertNotIn("old", page)
+
+
+class Cells(unittest.TestCase):
+    def test_names_are_unique_and_patterns_select(self):
+        names = [cell.name for cell in cells.ALL]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertEqual([cell.name for cell in cells.select(["zstd-*"])], ["zstd-64k-read-qd16", "zstd-64k-randread-qd16"])
+        with self.assertRaises(SystemExit):
+            cells.select(["no-such-cell"])
+
+    def test_allocating_cells_end_after_fixed_work_and_others_after_time(self):
+        for cell in cells.ALL:
+            line = measure.fio_command(cell, "nbd+unix://", 1 << 30, 4)
+            self.assertEqual("--time_based" in line, cell.image != "empty", cell.name)
+        doubled = replace(CELL, jobs=2)
+        self.assertIn("--numjobs=2", measure.fio_command(doubled, "nbd+unix://", 1 << 30, 4))
+        self.assertEqual(asdict(doubled)["jobs"], 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

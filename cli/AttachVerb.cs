@@ -1,0 +1,149 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.IO;
+using System.Linq;
+using System.Text.Json;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary><c>qcow2blk attach IMAGE</c>.</summary>
+internal sealed class AttachVerb : Verb
+{
+    private readonly IDeviceFactory _factory;
+    private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
+    private readonly Option<string> _socket = Text("--socket", "PATH", "serve NBD on this unix socket");
+    private readonly Option<string> _listen = Text("--listen", "HOST:PORT",
+        "serve NBD on this TCP address; port 10809 if none is given, localhost if no host is");
+    private readonly Option<string> _name = Text("--name", "NAME", "the device's name [default: the file's stem, made unique]");
+    private readonly Option<bool> _readOnly = Flag("--read-only", "serve a disk that cannot be written");
+    private readonly Option<bool> _foreground = Flag("--foreground", "stay; Ctrl-C and SIGTERM detach cleanly");
+    private readonly Option<string> _run = Text("--run", "CMD",
+        "run CMD in a shell with $uri, $unixsocket, $device and $name set, detach after it, pass its exit status on");
+    private readonly Option<string> _format = Choice("--format", Spelling.Formats, "the image's format; never probed");
+    private readonly Option<string> _cache = Choice("--cache", Spelling.CacheModes,
+        "none: bypass the host's page cache where the file system can; writeback: use it");
+    private readonly Option<string> _cacheSize = Text("--cache-size", "SIZE", "memory for tables of the image, such as 64M");
+    private readonly Option<string> _queues = Text("--queues", "N", $"event loops that serve connections, 1 to {AttachRules.MaxQueues}");
+    private readonly Option<string> _discard = Choice("--discard", Spelling.DiscardModes, "what a client's discard does");
+    private readonly Option<string> _detectZeroes = Choice("--detect-zeroes", Spelling.DetectZeroesModes,
+        "what happens to written data that is all zeroes");
+    private readonly Option<string> _snapshot = Text("--snapshot", "NAME_OR_ID", "serve this internal snapshot, read-only");
+    private readonly Option<bool> _noBacking = Flag("--no-backing", "refuse an image that names a backing file");
+    private readonly Option<string[]> _backingDirs = new("--backing-dir")
+    {
+        Description = "backing files must lie in DIR; may repeat", HelpName = "DIR", Arity = ArgumentArity.OneOrMore,
+        AllowMultipleArgumentsPerToken = false,
+    };
+    private readonly Option<string> _onEnospc = Choice("--on-enospc", Spelling.EnospcPolicies,
+        "what happens to a write that the host has no space for: report it as an error, or stop it and try again");
+    private readonly Option<string> _pidFile = Text("--pid-file", "PATH", "written when clients can connect, removed at the end");
+    private readonly Option<string> _logLevel = new("--log-level")
+    {
+        Description = "what the server logs, to the system log or in the foreground to standard error",
+        HelpName = string.Join('|', Spelling.LogLevels), DefaultValueFactory = _ => "warning",
+    };
+    private readonly Option<bool> _json = JsonFlag();
+
+    internal AttachVerb(IDeviceFactory factory)
+        : base("attach", "open an image and serve it until it is detached",
+            "qcow2blk attach disk.qcow2 --socket /run/disk.sock",
+            "qcow2blk attach disk.qcow2 --listen 127.0.0.1:10809 --read-only --name backup",
+            "qcow2blk attach disk.qcow2 --run 'nbdinfo \"$uri\"'",
+            "nbdinfo [ qcow2blk attach disk.qcow2 ]")
+    {
+        _factory = factory;
+        _logLevel.CompletionSources.Add([.. Spelling.LogLevels]);
+        Arguments.Add(_image);
+        Option[] options =
+        [
+            _socket, _listen, _name, _readOnly, _foreground, _run, _format, _cache, _cacheSize, _queues, _discard, _detectZeroes,
+            _snapshot, _noBacking, _backingDirs, _onEnospc, _pidFile, _logLevel, _json,
+        ];
+        foreach (Option option in options)
+            Options.Add(option);
+        Does(Attach);
+    }
+
+    private ExitStatus Attach(ParseResult parsed)
+    {
+        using var privateSocket = new PrivateSocket();
+        AttachOptions options = Read(parsed, privateSocket);
+        AttachRules.Check(options);
+        if (options.RunCommand is not null && parsed.GetValue(_json))
+            throw new DeviceException(ExitStatus.Usage, "--run and --json exclude each other", "standard output is CMD's");
+        if (options.ServesInProcess)
+            return InProcessServer.Serve(options, _factory, record => Announce(parsed, record));
+        Announce(parsed, BackgroundServer.Start(options, JitHost.Arguments));
+        return ExitStatus.Done;
+    }
+
+    private AttachOptions Read(ParseResult parsed, PrivateSocket privateSocket)
+    {
+        string? socket = parsed.GetValue(_socket), listen = parsed.GetValue(_listen), run = parsed.GetValue(_run);
+        int? listenFd = SocketActivation.Take();
+        if (run is not null && socket is null && listen is null && listenFd is null)
+            socket = privateSocket.Make();
+        ListenAddress? address = listen is null ? null : ListenAddress.Parse(listen);
+        return new AttachOptions
+        {
+            Image = Absolute(parsed.GetValue(_image)!),
+            SocketPath = socket is null ? null : Absolute(socket),
+            ListenHost = address?.Host,
+            ListenPort = address?.Port ?? AttachOptions.DefaultPort,
+            ListenFd = listenFd,
+            Name = parsed.GetValue(_name),
+            ReadOnly = parsed.GetValue(_readOnly),
+            Foreground = parsed.GetValue(_foreground),
+            RunCommand = run,
+            Format = Spelling.Format(Word(parsed, _format, Spelling.Formats)),
+            Cache = Spelling.Cache(Word(parsed, _cache, Spelling.CacheModes)),
+            CacheSize = parsed.GetValue(_cacheSize) is { } size ? Quantity.ParseBytes("--cache-size", size) : null,
+            Queues = Whole(Number(parsed, _queues)),
+            Discard = Spelling.Discard(Word(parsed, _discard, Spelling.DiscardModes)),
+            DetectZeroes = Spelling.DetectZeroes(Word(parsed, _detectZeroes, Spelling.DetectZeroesModes)),
+            Snapshot = parsed.GetValue(_snapshot),
+            NoBacking = parsed.GetValue(_noBacking),
+            BackingDirectories = [.. (parsed.GetValue(_backingDirs) ?? []).Select(BackingDirectory)],
+            OnEnospc = Spelling.Enospc(Word(parsed, _onEnospc, Spelling.EnospcPolicies)),
+            PidFile = parsed.GetValue(_pidFile) is { } pidFile ? Absolute(pidFile) : null,
+            LogLevel = Spelling.Level(Word(parsed, _logLevel, Spelling.LogLevels)),
+        };
+    }
+
+    private static string Word(ParseResult parsed, Option<string> option, IReadOnlyList<string> words)
+    {
+        string word = parsed.GetValue(option)!;
+        return words.Contains(word) ? word
+            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}");
+    }
+
+    private static int? Whole(double? value)
+        => value is null ? null
+            : value == Math.Floor(value.Value) && Math.Abs(value.Value) < int.MaxValue ? (int)value.Value
+            : throw new DeviceException(ExitStatus.Usage, $"--queues {value} is no whole number", $"1 to {AttachRules.MaxQueues}");
+
+    private static string BackingDirectory(string path)
+        => Directory.Exists(path) ? RealPath.Of(path)
+            : throw new DeviceException(ExitStatus.Usage, $"--backing-dir {path} is no directory", "backing files could never be opened");
+
+    private void Announce(ParseResult parsed, DeviceRecord record)
+    {
+        if (parsed.GetValue(_json))
+            Output.Json(writer => Describe(writer, record));
+        else
+            Output.Line(record.DevicePath ?? record.Uri ?? record.Name);
+    }
+
+    private static void Describe(Utf8JsonWriter writer, DeviceRecord record)
+    {
+        writer.WriteStartObject();
+        writer.WriteString("name"u8, record.Name);
+        writer.WriteString("uri"u8, record.Uri);
+        writer.WriteString("device"u8, record.DevicePath);
+        writer.WriteString("image"u8, record.Image);
+        writer.WriteNumber("pid"u8, record.Pid);
+        writer.WriteEndObject();
+    }
+}

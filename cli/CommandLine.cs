@@ -1,0 +1,102 @@
+using System;
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Invocation;
+using System.Linq;
+using System.Reflection;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>The whole command line.</summary>
+internal sealed class CommandLine
+{
+    private static readonly string[] s_examples =
+    [
+        "qcow2blk attach disk.qcow2 --socket /run/disk.sock",
+        "qcow2blk suspend disk && qemu-img snapshot -c before disk.qcow2; qcow2blk resume disk",
+        "qcow2blk status disk",
+        "qcow2blk detach disk",
+    ];
+
+    private readonly RootCommand _root = new("attach qcow2 images and serve them as block devices");
+
+    internal CommandLine(IDeviceFactory factory)
+    {
+        _root.Subcommands.Add(new AttachVerb(factory));
+        _root.Subcommands.Add(new DetachVerb());
+        _root.Subcommands.Add(new SuspendVerb());
+        _root.Subcommands.Add(new ResumeVerb());
+        _root.Subcommands.Add(new ListVerb());
+        _root.Subcommands.Add(new StatusVerb());
+        _root.Subcommands.Add(new CompletionVerb());
+        foreach (Option option in _root.Options)
+        {
+            if (option is HelpOption { Action: HelpAction inner } help)
+                help.Action = new HelpWithExamples(inner);
+            else if (option is VersionOption version)
+                version.Action = new PrintVersion();
+        }
+    }
+
+    internal int Run(string[] args)
+    {
+        ParseResult parsed = _root.Parse(args);
+        if (parsed.Action is ParseErrorAction)
+            return Refuse(parsed);
+        try
+        {
+            return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+        }
+        catch (Exception error)
+        {
+            DeviceException refusal = Refusals.From(error, "command failed");
+            Output.Error(refusal);
+            return (int)refusal.Status;
+        }
+    }
+
+    private static int Refuse(ParseResult parsed)
+    {
+        Command command = parsed.CommandResult.Command;
+        bool noVerb = command is RootCommand;
+        string verb = noVerb ? "" : command.Name + " ";
+        // A word that nobody knows explains what is missing, not the other way round.
+        string? unknown = parsed.UnmatchedTokens.FirstOrDefault();
+        string why = unknown is not null ? $"\"{unknown}\" is not known here"
+            : noVerb ? "it names no verb"
+            : Refusals.InHouseStyle(parsed.Errors[0].Message);
+        Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
+        return (int)ExitStatus.Usage;
+    }
+
+    private sealed class HelpWithExamples(HelpAction inner) : SynchronousCommandLineAction
+    {
+        public override bool Terminating => true;
+
+        public override int Invoke(ParseResult parseResult)
+        {
+            inner.Invoke(parseResult);
+            var examples = parseResult.CommandResult.Command is Verb verb ? verb.Examples : s_examples;
+            parseResult.InvocationConfiguration.Output.WriteLine("Examples:");
+            foreach (string example in examples)
+                parseResult.InvocationConfiguration.Output.WriteLine("  " + example);
+            parseResult.InvocationConfiguration.Output.WriteLine();
+            return 0;
+        }
+    }
+
+    private sealed class PrintVersion : SynchronousCommandLineAction
+    {
+        public override bool Terminating => true;
+
+        public override int Invoke(ParseResult parseResult)
+        {
+            string version = typeof(CommandLine).Assembly
+                .GetCustomAttributes<AssemblyInformationalVersionAttribute>().Select(attribute => attribute.InformationalVersion)
+                .FirstOrDefault("unknown");
+            Output.Line($"qcow2blk {version}");
+            return 0;
+        }
+    }
+}

@@ -1,0 +1,31 @@
+using System.CommandLine;
+using System.IO;
+using System.Reflection;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary><c>qcow2blk completion SHELL</c>.</summary>
+internal sealed class CompletionVerb : Verb
+{
+    private readonly Argument<string> _shell = new("SHELL") { Description = "bash, zsh or fish" };
+
+    public CompletionVerb()
+        : base("completion", "print the completion script of a shell",
+            "source <(qcow2blk completion bash)",
+            "qcow2blk completion fish > ~/.config/fish/completions/qcow2blk.fish")
+    {
+        _shell.CompletionSources.Add("bash", "zsh", "fish");
+        Arguments.Add(_shell);
+        Does(parsed => Print(parsed.GetValue(_shell)!));
+    }
+
+    private static ExitStatus Print(string shell)
+    {
+        using Stream script = Assembly.GetExecutingAssembly().GetManifestResourceStream($"completion.{shell}")
+            ?? throw new DeviceException(ExitStatus.Usage, $"no completion for {shell}", "there are scripts for bash, zsh and fish");
+        using var reader = new StreamReader(script);
+        Output.Write(reader.ReadToEnd());
+        return ExitStatus.Done;
+    }
+}

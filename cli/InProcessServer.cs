@@ -1,0 +1,34 @@
+using System;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>Serving in the process of the command: <c>--foreground</c>, <c>--run</c> and socket activation.</summary>
+internal static class InProcessServer
+{
+    internal static ExitStatus Serve(AttachOptions options, IDeviceFactory factory, Action<DeviceRecord> announce)
+    {
+        var end = new EndRequest();
+        using IDisposable signals = EndSignals.WatchInForeground(end.Raise);
+        using DeviceServer server = DeviceServer.Start(options, factory, Targets.Registry(), new StderrLog(options.LogLevel));
+        end.PassTo(server.RequestEnd);
+        int commandStatus = 0;
+        if (options.RunCommand is { } command)
+        {
+            commandStatus = CaptiveCommand.Run(command, options, server.Record, end);
+        }
+        else
+        {
+            // The standard output of an activated server belongs to the client that started it.
+            if (options.ListenFd is null)
+                announce(server.Record);
+            using var parent = options.ListenFd is null ? null : ParentWatch.Start(end.Raise);
+            server.WaitForEnd();
+        }
+        DeviceResult result = server.Finish();
+        end.PassTo(null);
+        if (!result.Succeeded)
+            Output.Error(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint);
+        return commandStatus != 0 ? (ExitStatus)commandStatus : result.Status;
+    }
+}

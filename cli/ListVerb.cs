@@ -1,0 +1,66 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Globalization;
+using System.Linq;
+using System.Text.Json;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary><c>qcow2blk list</c>.</summary>
+internal sealed class ListVerb : Verb
+{
+    private readonly Option<bool> _json = JsonFlag();
+
+    public ListVerb()
+        : base("list", "show all attached devices", "qcow2blk list", "qcow2blk list --json | jq -r '.[].uri'")
+    {
+        Options.Add(_json);
+        Does(parsed => Print(parsed.GetValue(_json)));
+    }
+
+    private static ExitStatus Print(bool json)
+    {
+        DeviceRegistry registry = Targets.Registry();
+        (DeviceRecord Record, string State)[] devices =
+            [.. registry.List().Select(entry => (entry.Record, LiveState.Of(registry, entry)))];
+        if (json)
+            Output.Json(writer => WriteAll(writer, devices));
+        else if (devices.Length > 0)
+            Output.Write(AsTable(devices));
+        return ExitStatus.Done;
+    }
+
+    private static string AsTable(IEnumerable<(DeviceRecord Record, string State)> devices)
+    {
+        var table = new Table("NAME", "STATE", "URI", "IMAGE", "PID");
+        foreach ((DeviceRecord record, string state) in devices)
+            table.Add(record.Name, state, record.DevicePath ?? record.Uri ?? "-", record.Image, $"{record.Pid}");
+        return table.ToString();
+    }
+
+    private static void WriteAll(Utf8JsonWriter writer, IEnumerable<(DeviceRecord Record, string State)> devices)
+    {
+        writer.WriteStartArray();
+        foreach ((DeviceRecord record, string state) in devices)
+        {
+            writer.WriteStartObject();
+            WriteMembers(writer, record, state);
+            writer.WriteEndObject();
+        }
+        writer.WriteEndArray();
+    }
+
+    /// <summary>What is known of a device without its server, into an open object.</summary>
+    internal static void WriteMembers(Utf8JsonWriter writer, DeviceRecord record, string state)
+    {
+        writer.WriteString("name"u8, record.Name);
+        writer.WriteString("state"u8, state);
+        writer.WriteString("uri"u8, record.Uri);
+        writer.WriteString("device"u8, record.DevicePath);
+        writer.WriteString("image"u8, record.Image);
+        writer.WriteNumber("pid"u8, record.Pid);
+        writer.WriteString("started"u8, record.Started.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture));
+    }
+}

@@ -1,0 +1,31 @@
+using System;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>The state of a device as <c>list</c> shows it: the server's word, or why there is none.</summary>
+internal static class LiveState
+{
+    internal const string Dead = "dead";
+    internal const string Starting = "starting";
+    private const string Silent = "silent";
+
+    /// <summary>A server that does not answer a greeting for so long hangs; the list goes on without it.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.Zero;
+
+    internal static string Of(DeviceRegistry registry, DeviceEntry entry)
+    {
+        if (!entry.Alive)
+            return Dead;
+        try
+        {
+            using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
+            return client is null ? Starting
+                : client.Ask(new ControlRequest(ControlVerb.Hello, s_patience, Force: false, AllowShrink: false)).State ?? Silent;
+        }
+        catch (DeviceException)
+        {
+            return Silent;
+        }
+    }
+}

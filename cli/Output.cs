@@ -1,0 +1,54 @@
+using System;
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>What a command says: results on standard output, everything else on standard error.</summary>
+internal static class Output
+{
+    private static readonly JsonWriterOptions s_indented = new() { Indented = true };
+
+    internal static void Line(string text) => Write(text + "\n");
+
+    internal static void Write(string text) => Raw(Encoding.UTF8.GetBytes(text));
+
+    /// <summary>One indented JSON value.</summary>
+    internal static void Json(Action<Utf8JsonWriter> compose)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer, s_indented))
+            compose(writer);
+        buffer.Write("\n"u8);
+        Raw(buffer.WrittenSpan);
+    }
+
+    /// <summary>Copies JSON of a server into a document of ours, reformatted.</summary>
+    internal static void Copy(Utf8JsonWriter writer, ReadOnlyMemory<byte> json)
+    {
+        using JsonDocument document = JsonDocument.Parse(json);
+        document.RootElement.WriteTo(writer);
+    }
+
+    internal static void Error(DeviceException error) => Error(error.What, error.Why, error.Hint);
+
+    internal static void Error(string what, string why, string? hint)
+        => Diagnostic("qcow2blk: " + DeviceException.Compose(what, why, hint) + "\n");
+
+    /// <summary>Something harmless worth saying.</summary>
+    internal static void Note(string text) => Diagnostic($"qcow2blk: {text.ReplaceLineEndings(" ")}\n");
+
+    private static void Diagnostic(string text)
+    {
+        using var stream = Console.OpenStandardError();
+        stream.Write(Encoding.UTF8.GetBytes(text));
+    }
+
+    private static void Raw(ReadOnlySpan<byte> bytes)
+    {
+        using var stream = Console.OpenStandardOutput();
+        stream.Write(bytes);
+    }
+}

@@ -1,0 +1,73 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Linq;
+using System.Text.Json;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary><c>qcow2blk status [TARGET]</c>.</summary>
+internal sealed class StatusVerb : Verb
+{
+    private readonly Argument<string?> _target = Targets.Optional();
+    private readonly Option<bool> _json = JsonFlag();
+
+    public StatusVerb()
+        : base("status", "show state, geometry, chain, cache, counters and latency of devices",
+            "qcow2blk status disk", "qcow2blk status disk --json | jq .io.read")
+    {
+        Arguments.Add(_target);
+        Options.Add(_json);
+        Does(parsed => Print(parsed.GetValue(_target), parsed.GetValue(_json)));
+    }
+
+    private static ExitStatus Print(string? target, bool json)
+    {
+        DeviceRegistry registry = Targets.Registry();
+        IReadOnlyList<DeviceEntry> entries = target is null ? registry.List() : [registry.Resolve(target)];
+        List<ReadOnlyMemory<byte>> documents = [.. entries.Select(entry => Ask(registry, entry))];
+        if (!json)
+            Output.Write(string.Join('\n', documents.Select(StatusText.Format)));
+        else if (target is not null)
+            Output.Json(writer => Output.Copy(writer, documents[0]));
+        else
+            Output.Json(writer => WriteAll(writer, documents));
+        return ExitStatus.Done;
+    }
+
+    private static ReadOnlyMemory<byte> Ask(DeviceRegistry registry, DeviceEntry entry)
+    {
+        if (!entry.Alive)
+            return WithoutServer(entry.Record, LiveState.Dead);
+        using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
+        if (client is null)
+            return WithoutServer(entry.Record, LiveState.Starting);
+        ControlReply reply = client.Ask(new ControlRequest(ControlVerb.Status, TimeSpan.Zero, Force: false, AllowShrink: false));
+        DeviceResult result = reply.Result;
+        if (!result.Succeeded || reply.Status.IsEmpty)
+            throw new DeviceException(result.Succeeded ? ExitStatus.Failed : result.Status, result.What ?? $"no status of {entry.Record.Name}",
+                result.Why ?? "the server said none", result.Hint);
+        return reply.Status;
+    }
+
+    private static ReadOnlyMemory<byte> WithoutServer(DeviceRecord record, string state)
+    {
+        var buffer = new System.Buffers.ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            writer.WriteStartObject();
+            ListVerb.WriteMembers(writer, record, state);
+            writer.WriteEndObject();
+        }
+        return buffer.WrittenMemory;
+    }
+
+    private static void WriteAll(Utf8JsonWriter writer, List<ReadOnlyMemory<byte>> documents)
+    {
+        writer.WriteStartArray();
+        foreach (ReadOnlyMemory<byte> document in documents)
+            Output.Copy(writer, document);
+        writer.WriteEndArray();
+    }
+}

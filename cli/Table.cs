@@ -1,0 +1,27 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Text;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>Columns of text, as wide as they need to be; the last one is not padded.</summary>
+internal sealed class Table(params string[] head)
+{
+    private readonly List<string[]> _rows = [head];
+
+    internal void Add(params string[] cells) => _rows.Add(cells);
+
+    public override string ToString()
+    {
+        int[] widths = [.. Enumerable.Range(0, _rows[0].Length).Select(column => _rows.Max(row => row[column].Length))];
+        var text = new StringBuilder();
+        foreach (string[] row in _rows)
+        {
+            for (int column = 0; column < row.Length - 1; column++)
+                text.Append(row[column].PadRight(widths[column] + 2));
+            text.Append(row[^1]).Append('\n');
+        }
+        return text.ToString();
+    }
+}

@@ -1,0 +1,40 @@
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Linq;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>TARGET arguments: a device by name, device path, image path or URI.</summary>
+internal static class Targets
+{
+    private const string Description = "a device: its name, device path, image or URI";
+
+    internal static Argument<string[]> Several()
+    {
+        var argument = new Argument<string[]>("TARGET") { Description = Description, Arity = ArgumentArity.OneOrMore };
+        argument.CompletionSources.Add(_ => Names().Select(name => new System.CommandLine.Completions.CompletionItem(name)));
+        return argument;
+    }
+
+    internal static Argument<string?> Optional()
+    {
+        var argument = new Argument<string?>("TARGET") { Description = Description + " [default: all]", Arity = ArgumentArity.ZeroOrOne };
+        argument.CompletionSources.Add(_ => Names().Select(name => new System.CommandLine.Completions.CompletionItem(name)));
+        return argument;
+    }
+
+    internal static DeviceRegistry Registry() => new(RuntimeDirectory.Locate());
+
+    private static IEnumerable<string> Names()
+    {
+        try
+        {
+            return Registry().List().Select(entry => entry.Record.Name);
+        }
+        catch (DeviceException)
+        {
+            return [];
+        }
+    }
+}

@@ -1,0 +1,62 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Globalization;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>A command whose help ends with examples, and whose errors become one line and an exit status.</summary>
+internal abstract class Verb(string name, string description, params string[] examples) : Command(name, description)
+{
+    internal IReadOnlyList<string> Examples { get; } = examples;
+
+    /// <summary>Sets what the verb does; what it throws is printed in house style.</summary>
+    protected void Does(Func<ParseResult, ExitStatus> action) => SetAction(parsed =>
+    {
+        try
+        {
+            return (int)action(parsed);
+        }
+        catch (Exception error)
+        {
+            DeviceException refusal = Refusals.From(error, $"{Name} failed");
+            Output.Error(refusal);
+            return (int)refusal.Status;
+        }
+    });
+
+    protected static Option<bool> Flag(string name, string description) => new(name) { Description = description };
+
+    protected static Option<string> Choice(string name, IReadOnlyList<string> words, string description)
+    {
+        var option = new Option<string>(name)
+        {
+            Description = description,
+            HelpName = string.Join('|', words),
+            DefaultValueFactory = _ => words[0],
+        };
+        option.CompletionSources.Add([.. words]);
+        return option;
+    }
+
+    protected static Option<string> Text(string name, string valueName, string description)
+        => new(name) { Description = description, HelpName = valueName };
+
+    /// <summary>Numbers are read by us: the parser's own refusal names .NET types.</summary>
+    /// <exception cref="DeviceException">usage</exception>
+    protected static double? Number(ParseResult parsed, Option<string> option)
+    {
+        if (parsed.GetValue(option) is not { } text)
+            return null;
+        return double.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out double value)
+            ? value
+            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {text} is no number", "digits and perhaps a decimal point");
+    }
+
+    protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");
+
+    /// <summary>An existing file, made absolute without following links: backing names are relative to what the user wrote.</summary>
+    protected static string Absolute(string path)
+        => System.IO.Path.IsPathRooted(path) ? path : System.IO.Path.Combine(Environment.CurrentDirectory, path);
+}

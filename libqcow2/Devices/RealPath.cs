@@ -1,0 +1,10 @@
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>realpath(3).</summary>
+public static class RealPath
+{
+    /// <summary>The path without symbolic links; the path itself where it cannot be resolved.</summary>
+    public static string Of(string path) => Unistd.RealPath(path) ?? path;
+}

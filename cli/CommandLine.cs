@@ -2,6 +2,7 @@ using System;
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 using System.Linq;
 using System.Reflection;
 using Qcow2Blk.Devices;
@@ -42,7 +43,8 @@ internal sealed class CommandLine
     internal int Run(string[] args)
     {
         ParseResult parsed = _root.Parse(args);
-        if (parsed.Action is ParseErrorAction)
+        bool runsVerb = parsed.Action is not (HelpWithExamples or PrintVersion) && parsed.CommandResult.Command is Verb;
+        if (parsed.Action is ParseErrorAction || (runsVerb && UnknownOption(parsed) is not null))
             return Refuse(parsed);
         try
         {
@@ -62,12 +64,22 @@ internal sealed class CommandLine
         bool noVerb = command is RootCommand;
         string verb = noVerb ? "" : command.Name + " ";
         // A word that nobody knows explains what is missing, not the other way round.
-        string? unknown = parsed.UnmatchedTokens.FirstOrDefault();
+        string? unknown = UnknownOption(parsed) ?? (parsed.UnmatchedTokens.Count > 0 ? parsed.UnmatchedTokens[0] : null);
         string why = unknown is not null ? $"\"{unknown}\" is not known here"
             : noVerb ? "it names no verb"
             : Refusals.InHouseStyle(parsed.Errors[0].Message);
         Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
         return (int)ExitStatus.Usage;
+    }
+
+    /// <summary>The parser takes an option that it does not know for an argument: a file named "--sokcet".</summary>
+    private static string? UnknownOption(ParseResult parsed)
+    {
+        if (parsed.Tokens.Any(token => token.Type == TokenType.DoubleDash))
+            return null;
+        return parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(argument => argument.Tokens)
+            .Concat(parsed.CommandResult.Tokens)
+            .FirstOrDefault(token => token.Value.Length > 1 && token.Value[0] == '-')?.Value;
     }
 
     private sealed class HelpWithExamples(HelpAction inner) : SynchronousCommandLineAction

@@ -151,14 +151,15 @@ public sealed class HandshakeMisuseTests
         Assert.Equal(OptionReply.TooBig, OptionReply.Parse(output.WrittenSpan).Single().Type);
 
         var junk = new byte[65536];
-        for (var left = length; left > 0;)
+        var (left, taken, status) = (length, 1, HandshakeStatus.NeedMore);
+        var allocated = GC.GetAllocatedBytesForCurrentThread();
+        while (left > 0 && taken > 0 && status == HandshakeStatus.NeedMore)
         {
-            var part = junk.AsSpan(0, (int)System.Math.Min(left, (uint)junk.Length));
-            Assert.Equal(HandshakeStatus.NeedMore, handshake.Advance(part, out var consumed, output));
-            Assert.Equal(part.Length, consumed);
-            left -= (uint)consumed;
+            status = handshake.Advance(junk.AsSpan(0, (int)Math.Min(left, (uint)junk.Length)), out taken, output);
+            left -= (uint)taken;
         }
-
+        Assert.Equal(allocated, GC.GetAllocatedBytesForCurrentThread());
+        Assert.Equal(0u, left);
         Assert.Equal(HandshakeStatus.Transmission, handshake.Advance(Go("disk"), out _, output));
     }
 

@@ -10,6 +10,7 @@ import nbd_client
 
 EXPORT = "bench"
 START_LIMIT = 30
+STOP_LIMIT = 20
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -64,7 +65,12 @@ class Running:
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                          stderr=self._errors, close_fds=False,
                                          env=self._environment)
-        self._wait_for_first_byte()
+        try:
+            self._wait_for_first_byte()
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         self.first_byte_seconds = time.monotonic() - begin
 
     @property
@@ -81,9 +87,10 @@ class Running:
                 if self._process.poll() not in (None, 0):
                     raise SystemExit(f"bench: {self.kind.name} ended at once: {self.last_words()}") from None
                 if time.monotonic() > end:
-                    self.stop()
                     raise SystemExit(f"bench: {self.kind.name} did not listen within {START_LIMIT} s") from None
                 time.sleep(0.0002)
+            except OSError as error:
+                raise SystemExit(f"bench: {self.kind.name} does not serve: {error}; {self.last_words()}") from None
 
     def last_words(self):
         self._errors.seek(0)
@@ -113,19 +120,21 @@ class Running:
         return total
 
     def stop(self):
-        """Ends the server as its user would, by detach or SIGTERM; a server that does not obey is killed and told about."""
-        if self.kind.stop_command:
-            done = subprocess.run(shlex.split(self.kind.stop_command), capture_output=True, text=True, check=False,
-                                  env=self._environment)
-            self._process.wait(20)
-            if done.returncode != 0:
-                raise SystemExit(f"bench: {self.kind.stop_command} failed: {done.stderr.strip()}")
-        elif self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-                raise SystemExit(f"bench: {self.kind.name} did not end within 20 s of SIGTERM") from None
-        self._errors.close()
+        """Ends the server as its user would, by detach or SIGTERM; one that does not end well is told about."""
+        try:
+            if self.kind.stop_command:
+                done = subprocess.run(shlex.split(self.kind.stop_command), capture_output=True, text=True, check=False,
+                                      env=self._environment)
+                if done.returncode != 0:
+                    raise SystemExit(f"bench: {self.kind.stop_command} failed: {done.stderr.strip()}")
+            elif self._process.poll() is None:
+                self._process.send_signal(signal.SIGTERM)
+            status = self._process.wait(STOP_LIMIT)
+            if status != 0:
+                raise SystemExit(f"bench: {self.kind.name} ended with status {status}: {self.last_words()}")
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise SystemExit(f"bench: {self.kind.name} did not end within {STOP_LIMIT} s of SIGTERM") from None
+        finally:
+            self._errors.close()

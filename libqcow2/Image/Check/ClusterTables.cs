@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using System.Linq;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 
@@ -23,6 +24,9 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
 
     /// <summary>Refcounts as the image has them, for the COPIED check; null: the flags are not looked at.</summary>
     public StoredRefcounts? Stored { get; init; }
+
+    /// <summary>Offsets of the L2 tables that the active L1 table names.</summary>
+    public IEnumerable<long> ActiveL2Tables => _tables.Where(table => table.Value.Active).Select(table => table.Key);
 
     /// <summary>Reads an L1 table and remembers the L2 tables that it names.</summary>
     public async LoopTask<int> AddL1Async(long offset, long entries, bool active)

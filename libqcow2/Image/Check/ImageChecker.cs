@@ -35,7 +35,7 @@ public static class ImageChecker
         var counts = new ReferenceCounts(result, header.ClusterBits, file.Length);
         var stored = await StoredRefcounts.LoadAsync(file, header, counts, result);
         if (result.ReadError >= 0)
-            result.ReadError = await CountAsync(file, header, counts, result, stored);
+            result.ReadError = await CountAsync(file, header, counts, result, new ClusterTables(file, header, counts, result) { Stored = stored });
         if (result.ReadError >= 0)
             Compare(header, counts, stored, result);
         return result;
@@ -64,9 +64,8 @@ public static class ImageChecker
     }
 
     /// <summary>Counts all references but those of the refcount structures themselves.</summary>
-    internal static async LoopTask<int> CountAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result, StoredRefcounts? stored)
+    internal static async LoopTask<int> CountAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result, ClusterTables tables)
     {
-        var tables = new ClusterTables(file, header, counts, result) { Stored = stored };
         counts.Add(0, header.ClusterSize, ClusterUse.Header, CheckSubject.Header);
         counts.Add(header.EncryptionHeaderOffset, header.EncryptionHeaderLength, ClusterUse.Header, CheckSubject.Header);
         var error = await tables.AddL1Async(header.L1Offset, header.L1Entries, active: true);

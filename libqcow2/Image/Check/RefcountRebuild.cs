@@ -1,0 +1,161 @@
+using System;
+using System.Buffers.Binary;
+using Qcow2Blk.Format;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Image.Check;
+
+/// <summary>
+/// Makes the refcounts true again from what the image refers to: what attach does for the dirty bit (lazy refcounts),
+/// as qemu does. The power may go at any step: the old structures stay in force until one write of the header
+/// switches to the new ones, and the dirty bit goes last.
+/// </summary>
+public sealed class RefcountRebuild
+{
+    private const int Chunk = 1 << 20;
+
+    // Header fields (spec, "Header"): refcount_table_offset and _clusters are neighbours and change in one write.
+    private const int RefcountTableField = 48;
+    private const int IncompatibleField = 72;
+    private const ulong DirtyBit = 1;
+
+    private readonly IBlockStorage _file;
+    private readonly CheckedHeader _header;
+    private readonly ReferenceCounts _counts;
+    private readonly RefcountPlacement _placement;
+
+    private RefcountRebuild(IBlockStorage file, CheckedHeader header, ReferenceCounts counts)
+    {
+        _file = file;
+        _header = header;
+        _counts = counts;
+        var unit = Math.Max(header.ClusterSize, file.OffsetAlignment);
+        var start = (file.Length + unit - 1) / unit * unit;
+        _placement = new RefcountPlacement(counts, start >> header.ClusterBits, header.RefcountBlockEntries, header.ClusterSize);
+    }
+
+    /// <summary>Rebuilds the refcounts of a file that nobody else uses, then clears the dirty bit.</summary>
+    /// <returns>0 or a negative errno; the image is still dirty then, and can be tried again</returns>
+    /// <exception cref="ImageFormatException">the image is damaged in a way that new refcounts do not mend</exception>
+    public static async LoopTask<int> RunAsync(IBlockStorage file, string path)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        var result = new CheckResult();
+        var header = await ImageChecker.ReadHeaderAsync(file, result);
+        if (result.ReadError < 0)
+            return result.ReadError;
+        if (header is null)
+            throw Unrepairable(path, result);
+        var counts = new ReferenceCounts(result, header.ClusterBits, file.Length);
+        var tables = new ClusterTables(file, header, counts, result);
+        var error = await ImageChecker.CountAsync(file, header, counts, result, tables);
+        if (error < 0)
+            return error;
+        RefuseOverflow(header, counts, result);
+        if (result.Errors > 0)
+            throw Unrepairable(path, result);
+        return await new RefcountRebuild(file, header, counts).WriteAsync(tables);
+    }
+
+    private static ImageFormatException Unrepairable(string path, CheckResult result) =>
+        new(path, "incompatible_features", $"image was not closed cleanly and cannot be repaired: {result.Findings[0].Message} (try qemu-img check -r all on a copy)");
+
+    private static void RefuseOverflow(CheckedHeader header, ReferenceCounts counts, CheckResult result)
+    {
+        for (var cluster = 0; cluster < counts.Clusters; cluster++)
+            if ((ulong)counts[cluster] > header.RefcountMaximum)
+                result.Error(CheckSubject.Refcount, (long)cluster << header.ClusterBits, $"cluster 0x{(long)cluster << header.ClusterBits:x} has {counts[cluster]} references, more than a refcount can say");
+    }
+
+    private async LoopTask<int> WriteAsync(ClusterTables tables)
+    {
+        var error = await WriteStructuresAsync();
+        if (error >= 0)
+            error = await _file.FlushAsync();
+        if (error >= 0)
+            error = await SwitchHeaderAsync();
+        if (error >= 0)
+            error = await _file.FlushAsync();
+        if (error >= 0)
+            error = await new CopiedFlags(_file, _header, _counts).CorrectAsync(tables);
+        if (error >= 0)
+            error = await _file.FlushAsync();
+        if (error < 0 || !_header.Dirty)
+            return error;
+        error = await ClearDirtyAsync();
+        return error < 0 ? error : await _file.FlushAsync();
+    }
+
+    /// <summary>Blocks and table lie in one run behind the end of the file: written in order, padded to the alignment.</summary>
+    private async LoopTask<int> WriteStructuresAsync()
+    {
+        using var buffer = new TableBuffer(Chunk);
+        var total = _placement.Clusters << _header.ClusterBits;
+        var start = _placement.Start << _header.ClusterBits;
+        var piece = Math.Min(_header.ClusterSize, Chunk);
+        for (long done = 0; done < total;)
+        {
+            var filled = 0;
+            for (; filled < Chunk && done + filled < total; filled += piece)
+                Fill(buffer.Span.Slice(filled, piece), done + filled);
+            var length = (filled + _file.OffsetAlignment - 1) / _file.OffsetAlignment * _file.OffsetAlignment;
+            buffer.Span[filled..length].Clear();
+            var error = await _file.WriteAsync(start + done, buffer.Take(length));
+            if (error < 0)
+                return error;
+            done += filled;
+        }
+
+        return 0;
+    }
+
+    /// <summary>The bytes of the run at <paramref name="at"/>: part of a block or of the table.</summary>
+    private void Fill(Span<byte> piece, long at)
+    {
+        piece.Clear();
+        var index = at >> _header.ClusterBits;
+        var within = at & (_header.ClusterSize - 1);
+        if (index < _placement.Blocks.Count)
+            FillBlock(piece, _placement.Blocks[(int)index] * _header.RefcountBlockEntries + (within * 8 >> _header.RefcountOrder));
+        else
+            FillTable(piece, (at - ((long)_placement.Blocks.Count << _header.ClusterBits)) / 8);
+    }
+
+    private void FillBlock(Span<byte> piece, long firstCluster)
+    {
+        var entries = (int)((long)piece.Length * 8 >> _header.RefcountOrder);
+        for (var index = 0; index < entries; index++)
+        {
+            var refcount = _placement.RefcountOf(firstCluster + index);
+            if (refcount != 0)
+                RefcountEntries.Set(piece, index, _header.RefcountOrder, (ulong)refcount);
+        }
+    }
+
+    private void FillTable(Span<byte> piece, long firstEntry)
+    {
+        for (var position = _placement.Blocks.BinarySearch(firstEntry) is var found && found < 0 ? ~found : found; position < _placement.Blocks.Count; position++)
+        {
+            var entry = _placement.Blocks[position] - firstEntry;
+            if (entry >= piece.Length / 8)
+                return;
+            BinaryPrimitives.WriteInt64BigEndian(piece[(int)(entry * 8)..], (_placement.Start + position) << _header.ClusterBits);
+        }
+    }
+
+    private LoopTask<int> SwitchHeaderAsync()
+    {
+        var fields = new byte[12];
+        BinaryPrimitives.WriteInt64BigEndian(fields, _placement.TableStart << _header.ClusterBits);
+        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(8), checked((uint)_placement.TableClusters));
+        return AlignedPatch.WriteAsync(_file, RefcountTableField, fields);
+    }
+
+    private LoopTask<int> ClearDirtyAsync()
+    {
+        var field = new byte[8];
+        BinaryPrimitives.WriteUInt64BigEndian(field, _header.Incompatible & ~DirtyBit);
+        return AlignedPatch.WriteAsync(_file, IncompatibleField, field);
+    }
+}

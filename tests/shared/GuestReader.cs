@@ -1,0 +1,104 @@
+using System;
+using System.Buffers.Binary;
+using System.IO;
+using System.IO.Compression;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Tests.Shared;
+
+/// <summary>
+/// Reads the disk in an image by the letter of the specification and nothing of ours: what crash images are judged by.
+/// Plain, zero and zlib-compressed clusters, over a backing disk or none.
+/// </summary>
+internal sealed class GuestReader
+{
+    private const ulong OffsetMask = 0x00FFFFFFFFFFFE00;
+
+    private readonly IImageBytes _image;
+    private readonly GuestReader? _backing;
+    private readonly byte[] _inflated;
+    private readonly int _clusterBits;
+    private readonly long _l1;
+    private long _inflatedEntry = -1;
+
+    public GuestReader(IImageBytes image, GuestReader? backing = null)
+    {
+        _image = image;
+        _backing = backing;
+        _clusterBits = (int)(U64(16) & uint.MaxValue);
+        Size = (long)U64(24);
+        _l1 = (long)U64(40);
+        _inflated = new byte[1 << _clusterBits];
+    }
+
+    public long Size { get; }
+
+    public void Read(long offset, Span<byte> into)
+    {
+        while (into.Length > 0)
+        {
+            var within = (int)(offset & ((1L << _clusterBits) - 1));
+            var piece = into[..Math.Min(into.Length, (1 << _clusterBits) - within)];
+            ReadInCluster(offset, within, piece);
+            into = into[piece.Length..];
+            offset += piece.Length;
+        }
+    }
+
+    public byte[] ReadAll()
+    {
+        var all = new byte[Size];
+        Read(0, all);
+        return all;
+    }
+
+    private void ReadInCluster(long offset, int within, Span<byte> into)
+    {
+        var entry = offset < Size ? Lookup(offset >> _clusterBits) : 0;
+        if ((entry & (1UL << 62)) != 0)
+            Inflate(entry).AsSpan(within, into.Length).CopyTo(into);
+        else if ((entry & 1) != 0)
+            into.Clear();
+        else if ((entry & OffsetMask) != 0)
+            _image.Read((long)(entry & OffsetMask) + within, into);
+        else
+            ReadBacking(offset, into);
+    }
+
+    private void ReadBacking(long offset, Span<byte> into)
+    {
+        var count = (int)Math.Clamp((_backing?.Size ?? 0) - offset, 0, into.Length);
+        if (count > 0)
+            _backing!.Read(offset, into[..count]);
+        into[count..].Clear();
+    }
+
+    private ulong Lookup(long cluster)
+    {
+        var entries = 1 << (_clusterBits - 3);
+        var table = (long)(U64(_l1 + cluster / entries * 8) & OffsetMask);
+        return table == 0 ? 0 : U64(table + cluster % entries * 8);
+    }
+
+    private byte[] Inflate(ulong entry)
+    {
+        if (_inflatedEntry == (long)entry)
+            return _inflated;
+        var x = 62 - (_clusterBits - 8);
+        var start = (long)(entry & ((1UL << x) - 1));
+        var length = (int)(((entry & ~(3UL << 62)) >> x) + 1) * 512 - (int)(start & 511);
+        var packed = new byte[length];
+        _image.Read(start, packed);
+        using var stream = new DeflateStream(new MemoryStream(packed), CompressionMode.Decompress);
+        stream.ReadExactly(_inflated);
+        _inflatedEntry = (long)entry;
+        return _inflated;
+    }
+
+    private ulong U64(long offset)
+    {
+        Span<byte> bytes = stackalloc byte[8];
+        _image.Read(offset, bytes);
+        return BinaryPrimitives.ReadUInt64BigEndian(bytes);
+    }
+}

@@ -9,12 +9,13 @@ NATIVE      := artifacts/qcow2blk
 bindir      := $(DESTDIR)$(PREFIX)/bin
 bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir      := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir     := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
 
 # Folders are listed too: adding or deleting a file changes its folder's time.
-SOURCES := $(shell find cli libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
+SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props
 
 .PHONY: build test demo bench install uninstall format-check clean help deps
@@ -45,13 +46,12 @@ bench: ## measure against qemu-nbd; BENCH="--quick --cells 4k-randread-qd16" nar
 install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	@test -x $(NATIVE) || { echo 'make install: $(NATIVE) does not exist (run "make build" first)' >&2; exit 1; }
 	install -D -m 0755 $(NATIVE) $(bindir)/qcow2blk
-	@if [ -f packaging/completions/qcow2blk.bash ]; then \
-	    install -v -D -m 0644 packaging/completions/qcow2blk.bash $(bashdir)/qcow2blk; fi
-	@if [ -f packaging/completions/_qcow2blk ]; then \
-	    install -v -D -m 0644 packaging/completions/_qcow2blk $(zshdir)/_qcow2blk; fi
+	install -D -m 0644 packaging/completions/qcow2blk.bash $(bashdir)/qcow2blk
+	install -D -m 0644 packaging/completions/_qcow2blk $(zshdir)/_qcow2blk
+	install -D -m 0644 packaging/completions/qcow2blk.fish $(fishdir)/qcow2blk.fish
 
 uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
-	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk
+	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
 
 format-check: ## fail if "dotnet format" would change a file
 	dotnet format Qcow2Aot.sln --verify-no-changes

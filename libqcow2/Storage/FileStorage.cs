@@ -1,0 +1,207 @@
+using System;
+using System.IO;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Storage;
+
+/// <summary>A regular file or block device, read and written through the ring of whichever loop calls.</summary>
+public sealed class FileStorage : IBlockStorage
+{
+    private readonly bool _isBlockDevice;
+    private long _length;
+    private bool _zeroRangeRefused;
+
+    private unsafe FileStorage(string path, int descriptor, bool readOnly, bool direct)
+    {
+        Path = path;
+        Descriptor = descriptor;
+        ReadOnly = readOnly;
+        Direct = direct;
+        statx_buffer status;
+        var result = Files.Stat(descriptor, Files.STATX_BASIC_STATS | Files.STATX_DIOALIGN, &status);
+        if (result < 0)
+            throw new IOException($"cannot stat {path}: {Errno.Text(result)}");
+        _isBlockDevice = (status.stx_mode & Files.S_IFMT) == Files.S_IFBLK;
+        if (!_isBlockDevice && (status.stx_mode & Files.S_IFMT) != Files.S_IFREG)
+            throw new IOException($"cannot open {path}: it is neither a regular file nor a block device");
+        _length = _isBlockDevice ? Files.Seek(descriptor, 0, Files.SEEK_END) : (long)status.stx_size;
+        Identity = (status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
+        (OffsetAlignment, MemoryAlignment) = direct ? FindAlignment(status) : (1, 1);
+    }
+
+    public string Path { get; }
+
+    public bool ReadOnly { get; }
+
+    /// <summary>Whether the page cache is passed by (O_DIRECT).</summary>
+    public bool Direct { get; }
+
+    /// <summary>Device and inode: the same for all names of one file.</summary>
+    public (uint Major, uint Minor, ulong Inode) Identity { get; }
+
+    public long Length => _length;
+
+    public int OffsetAlignment { get; }
+
+    public int MemoryAlignment { get; }
+
+    /// <summary>Whether the length is given, not ours to change.</summary>
+    public bool HasFixedLength => _isBlockDevice;
+
+    public int Descriptor { get; private set; }
+
+    /// <summary>Opens a file. With <paramref name="direct"/> but no support for it, returns -EINVAL and no storage.</summary>
+    /// <returns>0, or a negative errno of open(2)</returns>
+    public static int Open(string path, bool readOnly, bool direct, out FileStorage? storage)
+    {
+        storage = null;
+        var flags = (readOnly ? Files.O_RDONLY : Files.O_RDWR) | Files.O_CLOEXEC | (direct ? Files.O_DIRECT : 0);
+        var descriptor = Files.Open(path, flags);
+        if (descriptor < 0)
+            return descriptor;
+        try
+        {
+            storage = new FileStorage(path, descriptor, readOnly, direct);
+            return 0;
+        }
+        catch
+        {
+            Files.Close(descriptor);
+            throw;
+        }
+    }
+
+    public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
+    {
+        if (buffer.IsEmpty)
+            return new LoopTask<int>(0);
+        return IsAligned(offset, buffer) ? FileOperation.Read(this, offset, buffer) : ReadBouncedAsync(offset, buffer);
+    }
+
+    public LoopTask<int> WriteAsync(long offset, NativeBuffer buffer)
+    {
+        if (((offset | (uint)buffer.Length) & (OffsetAlignment - 1)) != 0)
+            throw new ArgumentException($"write of {buffer.Length} bytes at {offset} is not aligned to {OffsetAlignment}");
+        if (buffer.IsEmpty)
+            return new LoopTask<int>(0);
+        return IsAligned(offset, buffer) ? FileOperation.Write(this, offset, buffer) : WriteBouncedAsync(offset, buffer);
+    }
+
+    public LoopTask<int> FlushAsync() => ReadOnly ? new LoopTask<int>(0) : FileOperation.Sync(this);
+
+    public LoopTask<int> PunchAsync(long offset, long length) =>
+        FileOperation.Allocate(this, Files.FALLOC_FL_PUNCH_HOLE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
+
+    public async LoopTask<int> ZeroAsync(long offset, long length)
+    {
+        if (!_zeroRangeRefused)
+        {
+            var result = await FileOperation.Allocate(this, Files.FALLOC_FL_ZERO_RANGE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
+            if (result == 0)
+                return 0;
+            if (result != -Errno.EOPNOTSUPP)
+                return result;
+
+            // A punched hole reads as zeroes as well; what cannot do that gets zeroes written.
+            _zeroRangeRefused = true;
+        }
+
+        var punched = await PunchAsync(offset, length);
+        return punched == -Errno.EOPNOTSUPP ? await WriteZeroesAsync(offset, length) : punched;
+    }
+
+    public LoopTask<int> SetLengthAsync(long length)
+    {
+        if (_isBlockDevice)
+            return new LoopTask<int>(-Errno.EINVAL);
+        var result = Files.Truncate(Descriptor, length);
+        if (result == 0)
+            _length = length;
+        return new LoopTask<int>(result);
+    }
+
+    public void Dispose()
+    {
+        if (Descriptor >= 0)
+            Files.Close(Descriptor);
+        Descriptor = -1;
+    }
+
+    internal void NoteWritten(long end)
+    {
+        if (end > _length)
+            _length = end;
+    }
+
+    private bool IsAligned(long offset, NativeBuffer buffer) =>
+        ((offset | (uint)buffer.Length) & (OffsetAlignment - 1)) == 0 && (buffer.Address & (MemoryAlignment - 1)) == 0;
+
+    private unsafe (int Offset, int Memory) FindAlignment(in statx_buffer status)
+    {
+        statfs_buffer fileSystem;
+        if (Files.StatFileSystem(Descriptor, &fileSystem) == 0 && fileSystem.f_type == Files.TMPFS_MAGIC)
+            return (1, 1);
+        if ((status.stx_mask & Files.STATX_DIOALIGN) != 0 && status.stx_dio_offset_align != 0)
+            return ((int)status.stx_dio_offset_align, (int)status.stx_dio_mem_align);
+        int sector;
+        if (_isBlockDevice && Files.SectorSize(Descriptor, &sector) == 0)
+            return (sector, sector);
+
+        // Old kernels do not say: 4096 is right for every device there is, 512 is tried because most take it.
+        return ReadsAt512() ? (512, 512) : (4096, 4096);
+    }
+
+    private unsafe bool ReadsAt512()
+    {
+        var memory = Files.Map(8192, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);
+        if (memory == 0)
+            return false;
+        var result = Files.Read(Descriptor, (void*)(memory + 512), 512, 0);
+        Files.Unmap(memory, 8192);
+        return result >= 0;
+    }
+
+    private async LoopTask<int> ReadBouncedAsync(long offset, NativeBuffer buffer)
+    {
+        var start = offset & -OffsetAlignment;
+        var end = (offset + buffer.Length + OffsetAlignment - 1) & -OffsetAlignment;
+        var pool = LoopScheduler.Current.Buffers;
+        var bounce = pool.Rent(checked((int)(end - start)));
+        var result = await FileOperation.Read(this, start, bounce);
+        if (result == 0)
+            bounce.Span.Slice((int)(offset - start), buffer.Length).CopyTo(buffer.Span);
+        pool.Return(bounce);
+        return result;
+    }
+
+    private async LoopTask<int> WriteBouncedAsync(long offset, NativeBuffer buffer)
+    {
+        var pool = LoopScheduler.Current.Buffers;
+        var bounce = pool.Rent(buffer.Length);
+        buffer.Span.CopyTo(bounce.Span);
+        var result = await FileOperation.Write(this, offset, bounce);
+        pool.Return(bounce);
+        return result;
+    }
+
+    private async LoopTask<int> WriteZeroesAsync(long offset, long length)
+    {
+        const int pieceLength = 256 * 1024;
+        var pool = LoopScheduler.Current.Buffers;
+        var zeroes = pool.Rent((int)Math.Min(length, pieceLength));
+        zeroes.Clear();
+        var result = 0;
+        while (length > 0 && result == 0)
+        {
+            var piece = zeroes.Slice(0, (int)Math.Min(length, zeroes.Length));
+            result = await WriteAsync(offset, piece);
+            offset += piece.Length;
+            length -= piece.Length;
+        }
+
+        pool.Return(zeroes);
+        return result;
+    }
+}

@@ -1,0 +1,85 @@
+using System;
+using System.Threading;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>
+/// Knows when every request that began before a moment has ended, on all loops: only then may a cluster that was
+/// freed at that moment be used for something else.
+/// </summary>
+/// <remarks>
+/// Two counters per loop, one for each parity of the epoch. A loop raises its counter, then looks at the epoch
+/// again; the home loop advances the epoch, then looks at the counters: with a full fence on both sides at least
+/// one of the two sees the other.
+/// </remarks>
+public sealed class RequestEpochs
+{
+    /// <summary>Loops that can serve one image.</summary>
+    public const int MaximumLoops = 64;
+
+    // 16 longs, 128 bytes, a loop: two loops never write the same cache line (or its prefetched neighbour).
+    private const int Stride = 16;
+
+    private readonly long[] _counters = new long[(MaximumLoops + 1) * Stride];
+    private int _epoch;
+
+    /// <summary>Begins a request on loop <paramref name="loop"/>; hand the result to <see cref="Exit"/>.</summary>
+    public int Enter(int loop)
+    {
+        while (true)
+        {
+            var parity = Volatile.Read(ref _epoch) & 1;
+            ref var counter = ref Counter(loop, parity);
+            Volatile.Write(ref counter, counter + 1);
+            if (loop == 0)
+                return parity; // The home loop is the one that advances: it cannot race with itself.
+            Interlocked.MemoryBarrier();
+            if ((Volatile.Read(ref _epoch) & 1) == parity)
+                return parity;
+            Volatile.Write(ref counter, counter - 1);
+        }
+    }
+
+    public void Exit(int loop, int parity)
+    {
+        ref var counter = ref Counter(loop, parity);
+        Volatile.Write(ref counter, counter - 1);
+    }
+
+    /// <summary>Starts a new epoch. Only when <see cref="PreviousIsQuiet"/>; home loop.</summary>
+    public void Advance()
+    {
+        Volatile.Write(ref _epoch, _epoch + 1);
+        Interlocked.MemoryBarrier();
+    }
+
+    /// <summary>Whether every request of the epoch before the present one has ended.</summary>
+    public bool PreviousIsQuiet
+    {
+        get
+        {
+            var parity = (_epoch - 1) & 1;
+            for (var loop = 0; loop < MaximumLoops; loop++)
+            {
+                if (Volatile.Read(ref Counter(loop, parity)) != 0)
+                    return false;
+            }
+
+            return true;
+        }
+    }
+
+    /// <summary>Requests in progress on all loops.</summary>
+    public long InProgress
+    {
+        get
+        {
+            long sum = 0;
+            for (var loop = 0; loop < MaximumLoops; loop++)
+                sum += Volatile.Read(ref Counter(loop, 0)) + Volatile.Read(ref Counter(loop, 1));
+            return sum;
+        }
+    }
+
+    private ref long Counter(int loop, int parity) => ref _counters[(loop * Stride) + Stride + parity];
+}

@@ -1,0 +1,237 @@
+using System;
+using System.Numerics;
+using System.Threading;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>
+/// A set-associative cache of table slices (at most 4 KiB of an L2 table or refcount block) in native memory.
+/// The home loop changes it; any thread may read single entries without a lock.
+/// </summary>
+/// <remarks>
+/// Invariants: a slot whose key is not negative holds that slice completely; before a slot is given to another
+/// slice its key becomes -1 and its generation is raised, so that a reader who saw the same key and generation
+/// before and after has read that slice. Entries are aligned 64-bit words. Dirty slots and slots being written
+/// are never evicted.
+/// </remarks>
+internal sealed unsafe class SliceCache : IDisposable
+{
+    private const int Ways = 8;
+    private const long NoKey = -1;
+
+    [Flags]
+    private enum SlotState : byte
+    {
+        None = 0,
+        Dirty = 1,
+        Writing = 2,
+        Loading = 4,
+    }
+
+    private readonly int _setMask;
+    private readonly nint _memory;
+    private readonly nuint _memoryLength;
+    private readonly byte* _data;
+    private readonly long[] _keys;
+    private readonly uint[] _generations;
+    private readonly long[] _pendingKeys;
+    private readonly long[] _hostOffsets;
+    private readonly uint[] _lastUse;
+    private readonly SlotState[] _states;
+    private readonly int[] _dirty;
+    private uint _clock;
+
+    /// <param name="sliceBytes">bytes of one slice, a power of two</param>
+    /// <param name="maximumBytes">cap of the cache</param>
+    /// <param name="neededSlices">how many slices there can be at most; the cache is not made larger</param>
+    public SliceCache(int sliceBytes, long maximumBytes, long neededSlices)
+    {
+        SliceBytes = sliceBytes;
+        var wanted = Math.Clamp(Math.Min(maximumBytes / sliceBytes, neededSlices + Ways), Ways, 1 << 20);
+        var sets = (int)BitOperations.RoundUpToPowerOf2((uint)((wanted + Ways - 1) / Ways));
+        if ((long)sets * Ways * sliceBytes > maximumBytes && sets > 1)
+            sets >>= 1;
+        _setMask = sets - 1;
+        Capacity = sets * Ways;
+        _memoryLength = (nuint)((long)Capacity * sliceBytes);
+        _memory = Files.Map(
+            _memoryLength,
+            Files.PROT_READ | Files.PROT_WRITE,
+            Files.MAP_PRIVATE | Files.MAP_ANONYMOUS | Files.MAP_NORESERVE,
+            -1,
+            0);
+        if (_memory == 0)
+            throw new InsufficientMemoryException($"cannot map {_memoryLength} bytes for a table cache");
+        _data = (byte*)_memory;
+        _keys = new long[Capacity];
+        _keys.AsSpan().Fill(NoKey);
+        _pendingKeys = new long[Capacity];
+        _hostOffsets = new long[Capacity];
+        _generations = new uint[Capacity];
+        _lastUse = new uint[Capacity];
+        _states = new SlotState[Capacity];
+        _dirty = new int[Capacity];
+    }
+
+    public int SliceBytes { get; }
+
+    /// <summary>Slices the cache can hold.</summary>
+    public int Capacity { get; }
+
+    public int DirtyCount { get; private set; }
+
+    /// <summary>Lookups of the home loop that found their slice, and those that had to read it.</summary>
+    public long Hits { get; private set; }
+
+    public long Misses { get; private set; }
+
+    /// <summary>The slot of a loaded slice, or -1. Home loop.</summary>
+    public int Find(long key)
+    {
+        var first = (int)(key & _setMask) * Ways;
+        for (var slot = first; slot < first + Ways; slot++)
+        {
+            if (_keys[slot] != key)
+                continue;
+            _lastUse[slot] = ++_clock;
+            Hits++;
+            return slot;
+        }
+
+        return -1;
+    }
+
+    /// <summary>Reads one 64-bit entry as it is on disk (big endian). Any thread, no lock.</summary>
+    public bool TryRead(long key, int index, out ulong raw)
+    {
+        var first = (int)(key & _setMask) * Ways;
+        for (var slot = first; slot < first + Ways; slot++)
+        {
+            if (Volatile.Read(ref _keys[slot]) != key)
+                continue;
+            var generation = Volatile.Read(ref _generations[slot]);
+            raw = Volatile.Read(ref ((ulong*)(_data + ((long)slot * SliceBytes)))[index]);
+            return Volatile.Read(ref _keys[slot]) == key && Volatile.Read(ref _generations[slot]) == generation;
+        }
+
+        raw = 0;
+        return false;
+    }
+
+    /// <summary>Whether somebody is reading that slice right now.</summary>
+    public bool IsLoading(long key)
+    {
+        var first = (int)(key & _setMask) * Ways;
+        for (var slot = first; slot < first + Ways; slot++)
+        {
+            if ((_states[slot] & SlotState.Loading) != 0 && _pendingKeys[slot] == key)
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Takes a slot for a slice that will be loaded; -1 when every slot of its set is dirty or busy.</summary>
+    public int Claim(long key)
+    {
+        var first = (int)(key & _setMask) * Ways;
+        var victim = -1;
+        for (var slot = first; slot < first + Ways; slot++)
+        {
+            if (_states[slot] != SlotState.None)
+                continue;
+            if (_keys[slot] == NoKey)
+            {
+                victim = slot;
+                break;
+            }
+
+            if (victim < 0 || _clock - _lastUse[slot] > _clock - _lastUse[victim])
+                victim = slot;
+        }
+
+        if (victim < 0)
+            return -1;
+        Misses++;
+        Volatile.Write(ref _keys[victim], NoKey);
+        Volatile.Write(ref _generations[victim], _generations[victim] + 1);
+        Interlocked.MemoryBarrier();
+        _states[victim] = SlotState.Loading;
+        _pendingKeys[victim] = key;
+        return victim;
+    }
+
+    /// <summary>The claimed slot holds its slice now.</summary>
+    public void Loaded(int slot, long hostOffset)
+    {
+        _states[slot] = SlotState.None;
+        _hostOffsets[slot] = hostOffset;
+        _lastUse[slot] = ++_clock;
+        Volatile.Write(ref _keys[slot], _pendingKeys[slot]);
+    }
+
+    /// <summary>The claimed slot could not be filled.</summary>
+    public void Abandon(int slot) => _states[slot] = SlotState.None;
+
+    public NativeBuffer Buffer(int slot) => new(_memory + (nint)((long)slot * SliceBytes), SliceBytes);
+
+    public Span<byte> Data(int slot) => Buffer(slot).Span;
+
+    /// <summary>Reads a 64-bit entry of a loaded slot, as on disk.</summary>
+    public ulong Read(int slot, int index) => ((ulong*)(_data + ((long)slot * SliceBytes)))[index];
+
+    /// <summary>Changes a 64-bit entry in one store, visible to readers of other threads.</summary>
+    public void Write(int slot, int index, ulong raw)
+    {
+        Volatile.Write(ref ((ulong*)(_data + ((long)slot * SliceBytes)))[index], raw);
+        MarkDirty(slot);
+    }
+
+    public void MarkDirty(int slot)
+    {
+        if ((_states[slot] & SlotState.Dirty) != 0)
+            return;
+        _states[slot] |= SlotState.Dirty;
+        _dirty[DirtyCount++] = slot;
+    }
+
+    /// <summary>Tells a loaded slice that its table has moved.</summary>
+    public void Move(long key, long hostOffset)
+    {
+        var slot = Find(key);
+        if (slot >= 0)
+            _hostOffsets[slot] = hostOffset;
+    }
+
+    /// <summary>
+    /// Copies every dirty slice with its place in the file; they are clean afterwards, but stay in the cache
+    /// until <see cref="Written"/>.
+    /// </summary>
+    public void CaptureInto(SliceImage image)
+    {
+        for (var i = 0; i < DirtyCount; i++)
+        {
+            var slot = _dirty[i];
+            _states[slot] = (_states[slot] & ~SlotState.Dirty) | SlotState.Writing;
+            image.Add(slot, _hostOffsets[slot], Data(slot));
+        }
+
+        DirtyCount = 0;
+    }
+
+    /// <summary>The captured slices are on disk, or could not be written and are dirty again.</summary>
+    public void Written(SliceImage image, bool succeeded)
+    {
+        for (var i = 0; i < image.Count; i++)
+        {
+            var slot = image.Slot(i);
+            _states[slot] &= ~SlotState.Writing;
+            if (!succeeded)
+                MarkDirty(slot);
+        }
+    }
+
+    public void Dispose() => Files.Unmap(_memory, _memoryLength);
+}

@@ -1,5 +1,5 @@
-using System;
 using System.Threading;
+using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;
 
@@ -21,6 +21,7 @@ public sealed class RequestEpochs
     private const int Stride = 16;
 
     private readonly long[] _counters = new long[(MaximumLoops + 1) * Stride];
+    private readonly AsyncLock _advancing = new();
     private int _epoch;
 
     /// <summary>Begins a request on loop <paramref name="loop"/>; hand the result to <see cref="Exit"/>.</summary>
@@ -46,27 +47,17 @@ public sealed class RequestEpochs
         Volatile.Write(ref counter, counter - 1);
     }
 
-    /// <summary>Starts a new epoch. Only when <see cref="PreviousIsQuiet"/>; home loop.</summary>
-    public void Advance()
+    /// <summary>Completes when every request that is in progress now has ended. Home loop; not from inside a request.</summary>
+    public async LoopTask<int> WaitForQuietAsync()
     {
+        // One at a time: an epoch may only be advanced when the one before is quiet.
+        await _advancing.EnterAsync();
+        await WaitForPreviousAsync();
         Volatile.Write(ref _epoch, _epoch + 1);
         Interlocked.MemoryBarrier();
-    }
-
-    /// <summary>Whether every request of the epoch before the present one has ended.</summary>
-    public bool PreviousIsQuiet
-    {
-        get
-        {
-            var parity = (_epoch - 1) & 1;
-            for (var loop = 0; loop < MaximumLoops; loop++)
-            {
-                if (Volatile.Read(ref Counter(loop, parity)) != 0)
-                    return false;
-            }
-
-            return true;
-        }
+        await WaitForPreviousAsync();
+        _advancing.Exit();
+        return 0;
     }
 
     /// <summary>Requests in progress on all loops.</summary>
@@ -79,6 +70,26 @@ public sealed class RequestEpochs
                 sum += Volatile.Read(ref Counter(loop, 0)) + Volatile.Read(ref Counter(loop, 1));
             return sum;
         }
+    }
+
+    private bool PreviousIsQuiet()
+    {
+        var parity = (_epoch - 1) & 1;
+        for (var loop = 0; loop < MaximumLoops; loop++)
+        {
+            if (Volatile.Read(ref Counter(loop, parity)) != 0)
+                return false;
+        }
+
+        return true;
+    }
+
+    private async LoopTask<int> WaitForPreviousAsync()
+    {
+        // Other loops do not tell when they are done, so this looks again: a request rarely takes longer.
+        while (!PreviousIsQuiet())
+            await LoopScheduler.Current.DelayAsync(1);
+        return 0;
     }
 
     private ref long Counter(int loop, int parity) => ref _counters[(loop * Stride) + Stride + parity];

@@ -1,0 +1,251 @@
+using System;
+using Qcow2Blk.Format;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>Host clusters that were allocated together.</summary>
+/// <param name="Error">0, or a negative errno; nothing else is valid then</param>
+/// <param name="Offset">where the run begins in the file</param>
+/// <param name="Clusters">its length</param>
+/// <param name="Fresh">whether the clusters were never written and read as zeroes</param>
+internal readonly record struct HostRun(int Error, long Offset, int Clusters, bool Fresh);
+
+/// <summary>
+/// Hands out host clusters: the first free ones at or after a cursor that moves back when clusters are freed.
+/// A cluster handed out has refcount 1 in memory; the commit that publishes it writes the refcount first.
+/// </summary>
+internal sealed class Allocator
+{
+    // The file grows ahead of need by an eighth of its size within these bounds; what is left over is cut off at close.
+    private const long MinimumGrowth = 1 << 20;
+    private const long MaximumGrowth = 64 << 20;
+
+    private readonly AsyncLock _lock = new();
+    private readonly ImageContext _context;
+    private readonly RefcountBlocks _refcounts;
+    private readonly FreeQueue _frees;
+    private readonly Geometry _geometry;
+    private readonly bool _fixedLength;
+    private readonly long _initialLength;
+    private long _cursor;
+    private long _freshFrom;
+
+    /// <param name="context">the image</param>
+    /// <param name="refcounts">its refcounts</param>
+    /// <param name="frees">takes the clusters of a replaced refcount table</param>
+    /// <param name="fixedLength">whether the file cannot grow (a block device)</param>
+    public Allocator(ImageContext context, RefcountBlocks refcounts, FreeQueue frees, bool fixedLength)
+    {
+        _context = context;
+        _refcounts = refcounts;
+        _frees = frees;
+        _geometry = context.Geometry;
+        _fixedLength = fixedLength;
+        _initialLength = context.File.Length;
+
+        // What lies past the end of the file was never written; on a device every byte may have been.
+        _freshFrom = fixedLength ? long.MaxValue : (_initialLength + _geometry.ClusterMask) & ~_geometry.ClusterMask;
+    }
+
+    /// <summary>Up to <paramref name="count"/> adjacent clusters, at least one.</summary>
+    public async LoopTask<HostRun> AllocateAsync(int count)
+    {
+        await _lock.EnterAsync();
+        var run = await FindRunAsync(count, exact: false);
+        _lock.Exit();
+        return run;
+    }
+
+    /// <summary>Gives back clusters that nothing points to yet.</summary>
+    public async LoopTask<int> ReleaseAsync(HostRun run)
+    {
+        var first = run.Offset >> _geometry.ClusterBits;
+        for (var cluster = first; cluster < first + run.Clusters; cluster++)
+        {
+            var error = await _refcounts.DecrementAsync(cluster);
+            if (error < 0)
+                return error; // Leaked, which is allowed; the request that failed has its own error.
+        }
+
+        NoteFree(first);
+        return 0;
+    }
+
+    /// <summary>A cluster from <paramref name="cluster"/> on became free.</summary>
+    public void NoteFree(long cluster) => _cursor = Math.Min(_cursor, cluster);
+
+    /// <summary>Cuts off what the file grew ahead of need.</summary>
+    public LoopTask<int> TrimFileAsync()
+    {
+        if (_fixedLength || _context.File.Length <= _initialLength)
+            return new LoopTask<int>(0);
+        var needed = Math.Max(_initialLength, _freshFrom);
+        return needed < _context.File.Length ? _context.File.SetLengthAsync(needed) : new LoopTask<int>(0);
+    }
+
+    /// <summary>Finds free clusters, makes refcount blocks where there are none, and takes the clusters.</summary>
+    private async LoopTask<HostRun> FindRunAsync(int count, bool exact)
+    {
+        var cluster = _cursor;
+        var wrapped = false;
+        while (true)
+        {
+            if (_fixedLength && (cluster + 1) << _geometry.ClusterBits > _context.File.Length)
+            {
+                if (wrapped)
+                    return new HostRun(-Errno.ENOSPC, 0, 0, false);
+                (wrapped, cluster) = (true, 0);
+            }
+
+            // What the table in the file cannot say may only be used by the table that replaces it.
+            var error = exact || _refcounts.BlockOf(cluster) < _refcounts.EntriesInFile
+                ? 0
+                : await GrowTableAsync(_refcounts.BlockOf(cluster));
+            if (error < 0)
+                return new HostRun(error, 0, 0, false);
+            var slot = await _refcounts.LoadAsync(_refcounts.KeyOf(cluster));
+            if (slot == SlicedTables.Absent)
+            {
+                error = await MakeBlockAsync(cluster);
+                if (error < 0)
+                    return new HostRun(error, 0, 0, false);
+                continue;
+            }
+
+            if (slot < 0)
+                return new HostRun(slot, 0, 0, false);
+            var index = _refcounts.FindFree(slot, _refcounts.IndexOf(cluster));
+            if (index < 0)
+            {
+                cluster = (_refcounts.KeyOf(cluster) + 1) * _refcounts.SliceEntries;
+                continue;
+            }
+
+            cluster = (_refcounts.KeyOf(cluster) * _refcounts.SliceEntries) + index;
+            var length = FreeLength(slot, index, count);
+            if (_fixedLength)
+                length = (int)Math.Min(length, (_context.File.Length >> _geometry.ClusterBits) - cluster);
+            if (length <= 0 || (exact && length < count))
+            {
+                cluster += Math.Max(1, length);
+                continue;
+            }
+
+            return await TakeAsync(slot, cluster, length, exact);
+        }
+    }
+
+    private int FreeLength(int slot, int index, int count)
+    {
+        var length = 1;
+        while (length < count && index + length < _refcounts.SliceEntries && _refcounts.Get(slot, index + length) == 0)
+            length++;
+        return length;
+    }
+
+    /// <summary>The clusters are free and their slice is loaded: from here to the refcounts nothing is awaited.</summary>
+    private async LoopTask<HostRun> TakeAsync(int slot, long cluster, int count, bool exact)
+    {
+        var offset = cluster << _geometry.ClusterBits;
+        if (offset == 0)
+            return new HostRun(_context.Corrupt("the header's cluster has refcount 0"), 0, 0, false);
+        if (offset + ((long)count << _geometry.ClusterBits) > Limits.MaxHostOffset)
+            return new HostRun(-Errno.EFBIG, 0, 0, false);
+        for (var i = 0; i < count; i++)
+            _refcounts.Set(slot, _refcounts.IndexOf(cluster + i), 1);
+
+        // A run for the refcount table may have skipped smaller holes: those stay in reach.
+        if (!exact)
+            _cursor = cluster + count;
+        var end = offset + ((long)count << _geometry.ClusterBits);
+        var fresh = offset >= _freshFrom;
+        if (!_fixedLength)
+            _freshFrom = Math.Max(_freshFrom, end);
+        var run = new HostRun(0, offset, count, fresh);
+        if (end <= _context.File.Length || _fixedLength)
+            return run;
+        var error = await GrowFileAsync(end);
+        if (error == 0)
+            return run;
+        await ReleaseAsync(run);
+        return new HostRun(error, 0, 0, false);
+    }
+
+    private async LoopTask<int> GrowFileAsync(long end)
+    {
+        var growth = Math.Clamp(_context.File.Length / 8, MinimumGrowth, MaximumGrowth);
+        var error = await _context.File.SetLengthAsync((end + growth) & ~_geometry.ClusterMask);
+        return error < 0 ? await _context.File.SetLengthAsync(end) : 0;
+    }
+
+    /// <summary>
+    /// Makes the refcount block that covers <paramref name="cluster"/>, in that very cluster: it is free, as no
+    /// block says otherwise, and the new block counts itself.
+    /// </summary>
+    private async LoopTask<int> MakeBlockAsync(long cluster)
+    {
+        if (_refcounts.BlockOf(cluster) >= _refcounts.Table.Entries)
+            return -Errno.EFBIG; // Only while growing, and the growth allows for the table itself.
+        var offset = cluster << _geometry.ClusterBits;
+        var end = offset + _geometry.ClusterSize;
+        var fresh = offset >= _freshFrom;
+        if (!_fixedLength)
+        {
+            _freshFrom = Math.Max(_freshFrom, end);
+            if (end > _context.File.Length)
+            {
+                var grown = await GrowFileAsync(end);
+                if (grown < 0)
+                    return grown;
+            }
+        }
+
+        var error = fresh ? 0 : await _context.File.ZeroAsync(offset, _geometry.ClusterSize);
+        if (error < 0)
+            return error;
+        _context.NoteData();
+        _refcounts.Table[_refcounts.BlockOf(cluster)] = (ulong)offset;
+        var slot = await _refcounts.LoadAsync(_refcounts.KeyOf(cluster));
+        if (slot < 0)
+        {
+            _refcounts.Table[_refcounts.BlockOf(cluster)] = 0;
+            return slot == SlicedTables.Absent ? -Errno.EIO : slot;
+        }
+
+        _refcounts.Set(slot, _refcounts.IndexOf(cluster), 1);
+        return 0;
+    }
+
+    /// <summary>
+    /// Makes the refcount table larger: in memory first, so that its own clusters can be counted, then with a new
+    /// place in the file, to which the next commit switches the header.
+    /// </summary>
+    private async LoopTask<int> GrowTableAsync(int block)
+    {
+        var table = _refcounts.Table;
+        var entriesPerCluster = _geometry.ClusterSize / sizeof(ulong);
+
+        // An attempt that failed has left a table that is large enough already.
+        if (block >= table.Entries || _refcounts.EntriesInFile == table.Entries)
+        {
+            var wanted = checked(Math.Max(block + 1, table.Entries) + (table.Entries / 2) + 1);
+            var clusters = (wanted + entriesPerCluster - 1) / entriesPerCluster;
+            if ((long)clusters * _geometry.ClusterSize > Limits.MaxRefcountTableBytes)
+                return -Errno.EFBIG;
+            table.Grow(clusters * entriesPerCluster);
+        }
+
+        var needed = table.Entries / entriesPerCluster;
+        var (oldOffset, oldEntries) = (table.HostOffset, _refcounts.EntriesInFile);
+        var run = await FindRunAsync(needed, exact: true);
+        if (run.Error < 0)
+            return run.Error;
+        table.MoveTo(run.Offset);
+        _refcounts.EntriesInFile = table.Entries;
+        _refcounts.HeaderIsStale = true;
+        _frees.Add(oldOffset >> _geometry.ClusterBits, oldEntries / entriesPerCluster);
+        return 0;
+    }
+}

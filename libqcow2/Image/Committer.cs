@@ -1,0 +1,185 @@
+using System;
+using Qcow2Blk.Format;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>
+/// Brings an image's metadata to disk in the order that keeps it consistent: refcount blocks and data, sync;
+/// refcount table, sync; L2 slices and L1, sync. Flushes that come together share one commit.
+/// </summary>
+internal sealed class Committer : IDisposable
+{
+    private readonly SliceImage _refcountSlices = new();
+    private readonly SliceImage _refcountTable = new();
+    private readonly SliceImage _l2Slices = new();
+    private readonly SliceImage _l1Table = new();
+    private readonly ImageContext _context;
+    private readonly RefcountBlocks _refcounts;
+    private readonly L2Tables _tables;
+    private readonly FreeQueue _frees;
+    private ManualSource<int>? _waiters;
+    private bool _running;
+    private long _tableOffset;
+    private int _tableClusters;
+
+    public Committer(ImageContext context, RefcountBlocks refcounts, L2Tables tables, FreeQueue frees)
+    {
+        _context = context;
+        _refcounts = refcounts;
+        _tables = tables;
+        _frees = frees;
+    }
+
+    /// <summary>Commits that were carried out.</summary>
+    public long Count { get; private set; }
+
+    public bool IsClean =>
+        !_running && !HasDirtyMetadata && !_context.HasUnsyncedData && !_frees.NeedsCommit;
+
+    private bool HasDirtyMetadata =>
+        _refcounts.Cache.DirtyCount > 0 || _tables.Cache.DirtyCount > 0 || _tables.L1.IsDirty || _refcounts.Table.IsDirty;
+
+    /// <summary>Everything changed before the call is on disk when this returns 0.</summary>
+    public LoopTask<int> FlushAsync()
+    {
+        if (_context.WriteError != 0)
+            return new LoopTask<int>(_context.WriteError);
+        if (IsClean)
+            return new LoopTask<int>(0);
+        var waiter = ManualSource<int>.Rent();
+        waiter.Next = _waiters;
+        _waiters = waiter;
+        if (!_running)
+        {
+            _running = true;
+            RunAsync().Forget();
+        }
+
+        return waiter.Task;
+    }
+
+    /// <summary>Starts writing in the background when much has become dirty; nobody waits for it.</summary>
+    public void WriteBehind()
+    {
+        if (_running || _context.WriteError != 0)
+            return;
+        if (_tables.Cache.DirtyCount * 2 > _tables.Cache.Capacity || _refcounts.Cache.DirtyCount * 2 > _refcounts.Cache.Capacity)
+            FlushAsync().Forget();
+    }
+
+    public void Dispose()
+    {
+        _refcountSlices.Dispose();
+        _refcountTable.Dispose();
+        _l2Slices.Dispose();
+        _l1Table.Dispose();
+    }
+
+    private async LoopTask<int> RunAsync()
+    {
+        while (_waiters is not null)
+        {
+            var waiters = _waiters;
+            _waiters = null;
+            var error = await CommitAsync();
+            while (waiters is not null)
+            {
+                var waiter = waiters;
+                waiters = waiter.Next;
+                waiter.Next = null;
+                waiter.SetResult(error);
+            }
+        }
+
+        _running = false;
+        return 0;
+    }
+
+    private async LoopTask<int> CommitAsync()
+    {
+        Count++;
+        var headerIsStale = _refcounts.HeaderIsStale;
+        var dataWritten = Capture(headerIsStale);
+        var error = await WriteRefcountsAsync(headerIsStale, dataWritten);
+        if (error == 0)
+            error = await WriteTablesAsync();
+        Captured(error == 0, headerIsStale);
+        return error;
+    }
+
+    /// <summary>Copies what is dirty at this instant; what changes from here on goes with the next commit.</summary>
+    private bool Capture(bool headerIsStale)
+    {
+        _frees.Capture();
+        _refcounts.Cache.CaptureInto(_refcountSlices);
+        _refcounts.Table.CaptureInto(_refcountTable, _refcounts.EntriesInFile);
+        _tables.Cache.CaptureInto(_l2Slices);
+        _tables.L1.CaptureInto(_l1Table, _tables.L1.Entries);
+        _tableOffset = _refcounts.Table.HostOffset;
+        _tableClusters = _refcounts.EntriesInFile * sizeof(ulong) / _context.Geometry.ClusterSize;
+        if (headerIsStale)
+            _refcounts.HeaderIsStale = false;
+        return _context.TakeDataWritten();
+    }
+
+    private async LoopTask<int> WriteRefcountsAsync(bool headerIsStale, bool dataWritten)
+    {
+        var error = await _refcountSlices.WriteAsync(_context.File);
+
+        // A table with a new place is written whole before the header points to it.
+        if (error == 0 && headerIsStale)
+            error = await _refcountTable.WriteAsync(_context.File);
+        if (error == 0 && (dataWritten || _refcountSlices.Count > 0 || headerIsStale))
+            error = await SyncAsync();
+        if (error < 0)
+        {
+            if (dataWritten)
+                _context.NoteData();
+            return error;
+        }
+
+        if (headerIsStale)
+            return await _context.HeaderBlock.SetRefcountTableAsync(new HostOffset(_tableOffset), _tableClusters);
+        if (_refcountTable.Count == 0)
+            return 0;
+        error = await _refcountTable.WriteAsync(_context.File);
+        return error < 0 ? error : await SyncAsync();
+    }
+
+    private async LoopTask<int> WriteTablesAsync()
+    {
+        if (_l2Slices.Count == 0 && _l1Table.Count == 0)
+            return 0;
+        var error = await _l2Slices.WriteAsync(_context.File);
+        if (error == 0)
+            error = await _l1Table.WriteAsync(_context.File);
+        return error < 0 ? error : await SyncAsync();
+    }
+
+    private async LoopTask<int> SyncAsync()
+    {
+        var error = await _context.File.FlushAsync();
+        if (error < 0)
+            _context.SyncFailed(error);
+        return error;
+    }
+
+    private void Captured(bool succeeded, bool headerIsStale)
+    {
+        _refcounts.Cache.Written(_refcountSlices, succeeded);
+        _tables.Cache.Written(_l2Slices, succeeded);
+        if (!succeeded)
+        {
+            _refcounts.Table.Recapture(_refcountTable);
+            _tables.L1.Recapture(_l1Table);
+            _refcounts.HeaderIsStale |= headerIsStale;
+        }
+
+        _frees.Captured(succeeded);
+        _refcountSlices.Clear();
+        _refcountTable.Clear();
+        _l2Slices.Clear();
+        _l1Table.Clear();
+    }
+}

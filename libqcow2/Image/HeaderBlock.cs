@@ -1,0 +1,72 @@
+using System;
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Format;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>
+/// The first sector of the image, where all header fields are. Every change is one write of that sector, which a
+/// disk does wholly or not at all; changes come one after another.
+/// </summary>
+internal sealed class HeaderBlock : IDisposable
+{
+    private readonly AsyncLock _lock = new();
+    private readonly IBlockStorage _file;
+    private readonly NativeBuffer _block;
+
+    private unsafe HeaderBlock(IBlockStorage file, int length)
+    {
+        _file = file;
+        _block = new NativeBuffer((nint)NativeMemory.AlignedAlloc((nuint)length, 4096), length);
+    }
+
+    /// <returns>the block, or null with a negative errno</returns>
+    public static async LoopTask<(int Error, HeaderBlock? Block)> LoadAsync(IBlockStorage file)
+    {
+        var block = new HeaderBlock(file, Math.Max(512, file.OffsetAlignment));
+        var error = await file.ReadAsync(0, block._block);
+        if (error == 0)
+            return (0, block);
+        block.Dispose();
+        return (error, null);
+    }
+
+    /// <summary>Points the header to a new refcount table: offset and size are 12 adjacent bytes.</summary>
+    public async LoopTask<int> SetRefcountTableAsync(HostOffset offset, int clusters)
+    {
+        await _lock.EnterAsync();
+        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.RefcountTableOffset..], offset.Value);
+        BinaryPrimitives.WriteInt32BigEndian(_block.Span[HeaderField.RefcountTableClusters..], clusters);
+        return await WriteAsync();
+    }
+
+    public async LoopTask<int> SetIncompatibleAsync(IncompatibleFeatures bits)
+    {
+        await _lock.EnterAsync();
+        var field = _block.Span[HeaderField.IncompatibleFeatures..];
+        BinaryPrimitives.WriteUInt64BigEndian(field, BinaryPrimitives.ReadUInt64BigEndian(field) | (ulong)bits);
+        return await WriteAsync();
+    }
+
+    public async LoopTask<int> SetAutoclearAsync(AutoclearFeatures features)
+    {
+        await _lock.EnterAsync();
+        BinaryPrimitives.WriteUInt64BigEndian(_block.Span[HeaderField.AutoclearFeatures..], (ulong)features);
+        return await WriteAsync();
+    }
+
+    public unsafe void Dispose() => NativeMemory.AlignedFree((void*)_block.Address);
+
+    private async LoopTask<int> WriteAsync()
+    {
+        var error = await _file.WriteAsync(0, _block);
+        if (error == 0)
+            error = await _file.FlushAsync();
+        _lock.Exit();
+        return error;
+    }
+}

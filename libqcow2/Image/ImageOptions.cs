@@ -1,0 +1,39 @@
+using System;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>What becomes of writes whose payload is all zeroes.</summary>
+public enum DetectZeroes
+{
+    Off,
+
+    /// <summary>They become zero writes that keep clusters allocated.</summary>
+    On,
+
+    /// <summary>They become zero writes that may free clusters.</summary>
+    Unmap,
+}
+
+/// <summary>How an image is opened.</summary>
+public sealed record ImageOptions
+{
+    /// <summary>Serve reads only; the file is not changed.</summary>
+    public bool ReadOnly { get; init; }
+
+    /// <summary>Cap in bytes of the cached L2 slices; refcount slices get a quarter of it on top.</summary>
+    public long CacheBytes { get; init; } = DefaultCacheBytes;
+
+    /// <summary>Whether discards free clusters and punch holes.</summary>
+    public bool Unmap { get; init; } = true;
+
+    public DetectZeroes DetectZeroes { get; init; }
+
+    /// <summary>ID or name of an internal snapshot to serve read-only instead of the active state.</summary>
+    public string? Snapshot { get; init; }
+
+    /// <summary>Told of trouble that no request reports: corruption found, a sync that failed.</summary>
+    public Action<string>? Report { get; init; }
+
+    /// <summary>Maps 256 GiB at 64 KiB clusters; an image is never given more than its size needs.</summary>
+    public const long DefaultCacheBytes = 32 << 20;
+}

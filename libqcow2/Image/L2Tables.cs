@@ -1,0 +1,138 @@
+using System;
+using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using Qcow2Blk.Format;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>The guest-to-host map: L1 table in memory, slices of L2 tables in the cache.</summary>
+internal sealed class L2Tables : SlicedTables
+{
+    private readonly AsyncLock _tableLock = new();
+    private readonly Allocator? _allocator;
+    private readonly FreeQueue? _frees;
+    private readonly Geometry _geometry;
+
+    /// <param name="context">the image</param>
+    /// <param name="l1">the L1 table: the active one or that of a snapshot</param>
+    /// <param name="cache">for slices of L2 tables</param>
+    /// <param name="allocator">null if the image is only read</param>
+    /// <param name="frees">null if the image is only read</param>
+    public L2Tables(ImageContext context, MetadataTable l1, SliceCache cache, Allocator? allocator, FreeQueue? frees)
+        : base(context, cache)
+    {
+        L1 = l1;
+        _allocator = allocator;
+        _frees = frees;
+        _geometry = context.Geometry;
+    }
+
+    public MetadataTable L1 { get; }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public long KeyOf(long guestCluster) => guestCluster >> _geometry.SliceBits;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int IndexOf(long guestCluster) => (int)guestCluster & (_geometry.SliceEntries - 1);
+
+    public ulong Raw(int slot, long guestCluster) =>
+        BinaryPrimitives.ReverseEndianness(Cache.Read(slot, IndexOf(guestCluster)));
+
+    public L2Entry Entry(int slot, long guestCluster) => L2Entry.Decode(Raw(slot, guestCluster), _geometry);
+
+    /// <summary>Changes the mapping of one cluster in memory; the next commit writes it.</summary>
+    public void Set(int slot, long guestCluster, ulong raw) =>
+        Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
+
+    /// <summary>Reads an entry without a lock. Any loop.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool TryRead(long guestCluster, out ulong raw)
+    {
+        var found = Cache.TryRead(KeyOf(guestCluster), IndexOf(guestCluster), out raw);
+        raw = BinaryPrimitives.ReverseEndianness(raw);
+        return found;
+    }
+
+    /// <summary>As <see cref="SlicedTables.LoadAsync"/>, with an L2 table that may be changed: new, or copied if it was shared.</summary>
+    public LoopTask<int> LoadForWriteAsync(long key)
+    {
+        var l1 = L1Entry.Decode(L1[L1IndexOf(key)]);
+        return l1 is { IsEmpty: false, Copied: true } ? LoadAsync(key) : MakeWritableAsync(key);
+    }
+
+    public override void Dispose()
+    {
+        L1.Dispose();
+        base.Dispose();
+    }
+
+    protected override long Locate(long key)
+    {
+        var index = L1IndexOf(key);
+        if (index >= L1.Entries)
+            return 0;
+        var l1 = L1Entry.Decode(L1[index]);
+        if (l1.IsEmpty)
+            return 0;
+        if (!l1.IsAligned(_geometry))
+            return Context.Corrupt($"L1 entry {index} points to an L2 table at {l1.Offset}, which is not aligned to a cluster");
+        return l1.Offset.Value + ((key & (_geometry.SlicesPerL2 - 1)) * _geometry.SliceBytes);
+    }
+
+    private int L1IndexOf(long key) => checked((int)(key >> (_geometry.L2Bits - _geometry.SliceBits)));
+
+    private async LoopTask<int> MakeWritableAsync(long key)
+    {
+        var index = L1IndexOf(key);
+        await _tableLock.EnterAsync();
+        var l1 = L1Entry.Decode(L1[index]);
+        var error = l1 is { IsEmpty: false, Copied: true } ? 0 : await ReplaceTableAsync(key, index, l1);
+        _tableLock.Exit();
+        return error < 0 ? error : await LoadAsync(key);
+    }
+
+    /// <summary>
+    /// Allocates a table, fills it on disk (zeroes, or a copy of the shared one), and only then points L1 to it.
+    /// </summary>
+    private async LoopTask<int> ReplaceTableAsync(long key, int index, L1Entry old)
+    {
+        if (Locate(key) < 0)
+            return -Errno.EIO;
+        var run = await _allocator!.AllocateAsync(1);
+        if (run.Error < 0)
+            return run.Error;
+        int error;
+        if (old.IsEmpty)
+            error = run.Fresh ? 0 : await Context.File.ZeroAsync(run.Offset, _geometry.ClusterSize);
+        else
+            error = await CopyClusterAsync(old.Offset.Value, run.Offset);
+        if (error < 0)
+        {
+            await _allocator.ReleaseAsync(run);
+            return error;
+        }
+
+        Context.NoteData();
+        L1[index] = L1Entry.Encode(new HostOffset(run.Offset), copied: true);
+        if (old.IsEmpty)
+            return 0;
+        var first = (long)index << (_geometry.L2Bits - _geometry.SliceBits);
+        for (var slice = 0; slice < _geometry.SlicesPerL2; slice++)
+            Cache.Move(first + slice, run.Offset + ((long)slice * _geometry.SliceBytes));
+        _frees!.Add(old.Offset.Value >> _geometry.ClusterBits, 1);
+        return 0;
+    }
+
+    private async LoopTask<int> CopyClusterAsync(long from, long to)
+    {
+        var pool = LoopScheduler.Current.Buffers;
+        var buffer = pool.Rent(_geometry.ClusterSize);
+        var error = await Context.File.ReadAsync(from, buffer);
+        if (error == 0)
+            error = await Context.File.WriteAsync(to, buffer);
+        pool.Return(buffer);
+        return error;
+    }
+}

@@ -1,0 +1,162 @@
+using System;
+using System.Runtime.CompilerServices;
+using Qcow2Blk.Format;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>Where the guest's bytes are.</summary>
+public sealed partial class Qcow2Image
+{
+    // Enough for a whole L2 table of 64 KiB clusters; a client asks again for the rest.
+    private const int MaximumSlicesPerMap = 64;
+
+    public bool TryMapRead(long offset, int length, out FileExtent extent)
+    {
+        if (TryMapRun(offset, length, ~0UL, out var host))
+        {
+            extent = new FileExtent(_file, host);
+            return true;
+        }
+
+        // An overlay that holds nothing here passes the question on, if the answer for the whole range is in its base.
+        if (_backing is not null && offset + length <= _backing.Size && IsUnallocated(offset, length))
+            return _backing.TryMapRead(offset, length, out extent);
+        extent = default;
+        return false;
+    }
+
+    public bool TryMapWrite(long offset, int length, out FileExtent extent)
+    {
+        extent = default;
+        if (!_writePrepared || _exclusiveWrites != 0 || _options.DetectZeroes != DetectZeroes.Off || _context.WriteError != 0)
+            return false;
+        if (((offset | (uint)length) & (_file.OffsetAlignment - 1)) != 0 || !TryMapRun(offset, length, L2Entry.CopiedFlag, out var host))
+            return false;
+        extent = new FileExtent(_file, host);
+        return true;
+    }
+
+    public async LoopTask<DiskExtent> MapAsync(long offset, long length)
+    {
+        if (CheckRange(offset, length) < 0 || length == 0)
+            return new DiskExtent(-Interop.Errno.EINVAL, 0, false, false, 0);
+        var parity = Epochs.Enter(0);
+        var first = await MapOneAsync(offset, length);
+        var slices = 1;
+        while (first.Error == 0 && first.Length < length && slices++ < MaximumSlicesPerMap)
+        {
+            var next = await MapOneAsync(offset + first.Length, length - first.Length);
+            if (next.Error < 0 || (next.IsHole, next.IsZero, next.Depth) != (first.IsHole, first.IsZero, first.Depth))
+                break;
+            first = first with { Length = first.Length + next.Length };
+        }
+
+        Epochs.Exit(0, parity);
+        return first;
+    }
+
+    public async LoopTask<int> PrefetchAsync(long offset, long length)
+    {
+        var last = (offset + length - 1) >> _geometry.ClusterBits;
+        for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
+        {
+            var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
+            if (slot is < 0 and not SlicedTables.Absent)
+                return slot;
+        }
+
+        return 0;
+    }
+
+    /// <summary>Whether the range is one piece of plain data in the file, all of whose entries have <paramref name="flag"/>.</summary>
+    /// <remarks>Lock-free. A mask of all ones asks for no flag: no entry has all bits set.</remarks>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool TryMapRun(long offset, int length, ulong flag, out long host)
+    {
+        var cluster = offset >> _geometry.ClusterBits;
+        var last = (offset + length - 1) >> _geometry.ClusterBits;
+        host = 0;
+        if (!TryMapData(cluster, flag, out var first))
+            return false;
+        host = first + (offset & _geometry.ClusterMask);
+        for (var next = first + _geometry.ClusterSize; ++cluster <= last; next += _geometry.ClusterSize)
+        {
+            if (!TryMapData(cluster, flag, out var here) || here != next)
+                return false;
+        }
+
+        return true;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool TryMapData(long cluster, ulong flag, out long host)
+    {
+        host = 0;
+        if (!_tables.TryRead(cluster, out var raw))
+            return false;
+        if ((raw & (L2Entry.CompressedFlag | L2Entry.ZeroFlag)) != 0 || (flag != ~0UL && (raw & flag) == 0))
+            return false;
+        host = (long)(raw & L2Entry.OffsetMask);
+        return host != 0 && (host & _geometry.ClusterMask) == 0;
+    }
+
+    private bool IsUnallocated(long offset, int length)
+    {
+        var last = (offset + length - 1) >> _geometry.ClusterBits;
+        for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster++)
+        {
+            if (!_tables.TryRead(cluster, out var raw) || (raw & (L2Entry.CompressedFlag | L2Entry.ZeroFlag | L2Entry.OffsetMask)) != 0)
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>The extent at <paramref name="offset"/> within one slice.</summary>
+    private async LoopTask<DiskExtent> MapOneAsync(long offset, long length)
+    {
+        var cluster = offset >> _geometry.ClusterBits;
+        var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
+        if (slot is < 0 and not SlicedTables.Absent)
+            return new DiskExtent(slot, 0, false, false, 0);
+        var run = RunOfKind(slot, cluster, offset, length, out var kind);
+        return kind switch
+        {
+            L2Kind.Unallocated => await MapBackingAsync(offset, run),
+            L2Kind.Zero => new DiskExtent(0, run, IsHole: true, IsZero: true, Depth: 1),
+            L2Kind.ZeroAllocated => new DiskExtent(0, run, IsHole: false, IsZero: true, Depth: 1),
+            L2Kind.Data or L2Kind.Compressed => new DiskExtent(0, run, IsHole: false, IsZero: false, Depth: 1),
+            _ => new DiskExtent(-Interop.Errno.EIO, 0, false, false, 0),
+        };
+    }
+
+    /// <summary>How many bytes from <paramref name="offset"/> on have entries of one kind, within the slice.</summary>
+    private long RunOfKind(int slot, long cluster, long offset, long length, out L2Kind kind)
+    {
+        var key = _tables.KeyOf(cluster);
+        var end = (key + 1) << _geometry.SliceBits;
+        kind = slot == SlicedTables.Absent ? L2Kind.Unallocated : _tables.Entry(slot, cluster).Kind;
+        if (slot == SlicedTables.Absent)
+        {
+            cluster = end - 1;
+        }
+        else
+        {
+            var last = Math.Min(end - 1, (offset + length - 1) >> _geometry.ClusterBits);
+            while (cluster < last && _tables.Entry(slot, cluster + 1).Kind == kind)
+                cluster++;
+        }
+
+        return Math.Min(length, ((cluster + 1) << _geometry.ClusterBits) - offset);
+    }
+
+    private async LoopTask<DiskExtent> MapBackingAsync(long offset, long length)
+    {
+        if (_backing is null || offset >= _backing.Size)
+            return new DiskExtent(0, length, IsHole: true, IsZero: true, Depth: 0);
+        var below = await _backing.MapAsync(offset, Math.Min(length, _backing.Size - offset));
+        return below.Depth == 0 ? below : below with { Depth = below.Depth + 1 };
+    }
+}

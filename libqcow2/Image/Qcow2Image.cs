@@ -1,0 +1,128 @@
+using System;
+using System.Diagnostics.CodeAnalysis;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Format;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>
+/// An open qcow2 image: maps guest ranges to the file, allocates, copies on write, frees, and commits metadata in
+/// an order that survives power loss. See docs/architecture.md for the rules. Asynchronous members run on the
+/// home loop, the loop that opened the image.
+/// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "closing is asynchronous: CloseAsync disposes of the parts")]
+public sealed partial class Qcow2Image : IDisk
+{
+    private readonly ImageContext _context;
+    private readonly ImageOptions _options;
+    private readonly IBlockStorage _file;
+    private readonly Geometry _geometry;
+    private readonly L2Tables _tables;
+    private readonly CompressedClusters _compressed;
+    private readonly IDisk? _backing;
+
+    // Null when the image is only read.
+    private readonly RefcountBlocks? _refcounts;
+    private readonly Allocator? _allocator;
+    private readonly FreeQueue? _frees;
+    private readonly Committer? _committer;
+
+    private readonly ClusterLocks _locks = new();
+
+    private Qcow2Image(ImageContext context, ImageOptions options, MetadataTable l1, MetadataTable? refcountTable, IDisk? backing, long size)
+    {
+        _context = context;
+        _options = options;
+        _file = context.File;
+        _geometry = context.Geometry;
+        _backing = backing;
+        Size = size;
+        ReadOnly = refcountTable is null;
+        var slices = (size >> _geometry.ClusterBits >> _geometry.SliceBits) + 1;
+        var l2Cache = new SliceCache(_geometry.SliceBytes, options.CacheBytes, slices);
+        if (refcountTable is not null)
+        {
+            var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024), slices);
+            _refcounts = new RefcountBlocks(context, refcountTable, refcountCache) { EntriesInFile = refcountTable.Entries };
+            _frees = new FreeQueue(context, _refcounts, options.Unmap);
+            _allocator = new Allocator(context, _refcounts, _frees, _file is FileStorage { HasFixedLength: true });
+            _frees.Freed = _allocator.NoteFree;
+        }
+
+        _tables = new L2Tables(context, l1, l2Cache, _allocator, _frees);
+        _compressed = new CompressedClusters(context);
+        if (refcountTable is not null)
+        {
+            _committer = new Committer(context, _refcounts!, _tables, _frees!);
+            context.Commit = _committer.FlushAsync;
+        }
+    }
+
+    public long Size { get; }
+
+    public bool ReadOnly { get; }
+
+    public RequestEpochs Epochs => _context.Epochs;
+
+    public Header Header => _context.Header;
+
+    public IBlockStorage File => _file;
+
+    public IDisk? Backing => _backing;
+
+    /// <summary>Why the image takes no more writes; null if it does.</summary>
+    public string? WriteErrorReason => _context.WriteErrorReason;
+
+    public long L2CacheHits => _tables.Cache.Hits;
+
+    public long L2CacheMisses => _tables.Cache.Misses;
+
+    /// <summary>Bytes the L2 cache may hold.</summary>
+    public long L2CacheBytes => (long)_tables.Cache.Capacity * _tables.Cache.SliceBytes;
+
+    /// <summary>Commits carried out since the image was opened.</summary>
+    public long Commits => _committer?.Count ?? 0;
+
+    public LoopTask<int> FlushAsync() => _committer?.FlushAsync() ?? new LoopTask<int>(0);
+
+    public void NoteDirectWrite() => _context.NoteData();
+
+    public async LoopTask<int> CloseAsync()
+    {
+        var error = _committer is null ? 0 : await SettleAsync();
+        if (_backing is not null)
+            await _backing.CloseAsync();
+        _compressed.Dispose();
+        _committer?.Dispose();
+        _tables.Dispose();
+        _refcounts?.Dispose();
+        _context.HeaderBlock.Dispose();
+        _file.Dispose();
+        return error;
+    }
+
+    /// <summary>Commits until nothing is left: what a commit frees needs one more for the lower refcounts.</summary>
+    private async LoopTask<int> SettleAsync()
+    {
+        while (!_committer!.IsClean || !_frees!.IsEmpty)
+        {
+            var error = await _committer.FlushAsync();
+            if (error < 0)
+            {
+                await _frees!.DrainAsync();
+                return error;
+            }
+
+            await _frees!.DrainAsync();
+        }
+
+        return _context.WriteError != 0 ? _context.WriteError : await _allocator!.TrimFileAsync();
+    }
+
+    /// <summary>Refuses a range that is not on the disk; exports check first, so this is for callers of the library.</summary>
+    private int CheckRange(long offset, long length) =>
+        offset < 0 || length < 0 || offset > Size - length ? -Errno.EINVAL : 0;
+}

@@ -1,0 +1,173 @@
+using System;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>A file whose bytes are the disk's. Its size is rounded up to a whole sector, as qemu does.</summary>
+public sealed class RawDisk : IDisk
+{
+    private readonly AsyncLock _turn = new();
+    private readonly IBlockStorage _file;
+    private readonly bool _unmap;
+    private volatile int _exclusiveWrites;
+    private volatile int _unsynced;
+    private int _flushing;
+
+    public RawDisk(IBlockStorage file, bool readOnly, bool unmap = true)
+    {
+        _file = file;
+        _unmap = unmap;
+        ReadOnly = readOnly;
+        Size = (file.Length + 511) & ~511L;
+    }
+
+    public long Size { get; }
+
+    public bool ReadOnly { get; }
+
+    public RequestEpochs Epochs { get; } = new();
+
+    public IBlockStorage File => _file;
+
+    public bool TryMapRead(long offset, int length, out FileExtent extent)
+    {
+        // A read that ends past the file is short; the careful way fills it up.
+        extent = new FileExtent(_file, offset);
+        return offset + length <= _file.Length;
+    }
+
+    public bool TryMapWrite(long offset, int length, out FileExtent extent)
+    {
+        extent = new FileExtent(_file, offset);
+        return !ReadOnly && _exclusiveWrites == 0 && ((offset | (uint)length) & (_file.OffsetAlignment - 1)) == 0;
+    }
+
+    public void NoteDirectWrite() => _unsynced = 1;
+
+    public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer) =>
+        offset < 0 || offset > Size - buffer.Length ? new LoopTask<int>(-Errno.EINVAL) : _file.ReadAsync(offset, buffer);
+
+    public async LoopTask<int> WriteAsync(long offset, NativeBuffer buffer, bool forceUnitAccess)
+    {
+        if (ReadOnly || offset < 0 || offset > Size - buffer.Length)
+            return ReadOnly ? -Errno.EPERM : -Errno.EINVAL;
+        int error;
+        if (((offset | (uint)buffer.Length) & (_file.OffsetAlignment - 1)) != 0)
+        {
+            error = await WriteUnalignedAsync(offset, buffer);
+        }
+        else
+        {
+            var parity = Epochs.Enter(0);
+            error = _exclusiveWrites == 0 ? await _file.WriteAsync(offset, buffer) : await WriteInTurnAsync(offset, buffer);
+            Epochs.Exit(0, parity);
+        }
+
+        NoteDirectWrite();
+        return error == 0 && forceUnitAccess ? await FlushAsync() : error;
+    }
+
+    public async LoopTask<int> WriteZeroesAsync(long offset, long length, ZeroFlags flags)
+    {
+        if (ReadOnly || offset < 0 || offset > Size - length)
+            return ReadOnly ? -Errno.EPERM : -Errno.EINVAL;
+        var error = (flags & ZeroFlags.MayUnmap) != 0 && _unmap ? await _file.PunchAsync(offset, length) : -Errno.EOPNOTSUPP;
+        if (error == -Errno.EOPNOTSUPP)
+            error = (flags & ZeroFlags.Fast) != 0 ? error : await _file.ZeroAsync(offset, length);
+        NoteDirectWrite();
+        return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;
+    }
+
+    public async LoopTask<int> DiscardAsync(long offset, long length)
+    {
+        if (ReadOnly || offset < 0 || offset > Size - length)
+            return ReadOnly ? -Errno.EPERM : -Errno.EINVAL;
+        if (!_unmap)
+            return 0;
+        var error = await _file.PunchAsync(offset, length);
+        NoteDirectWrite();
+        return error == -Errno.EOPNOTSUPP ? 0 : error;
+    }
+
+    public async LoopTask<int> FlushAsync()
+    {
+        // What another flush has taken on is only safe when that one has ended.
+        if (_unsynced == 0 && _flushing == 0)
+            return 0;
+        _unsynced = 0;
+        _flushing++;
+        var error = await _file.FlushAsync();
+        _flushing--;
+        if (error < 0)
+            _unsynced = 1;
+        return error;
+    }
+
+    public LoopTask<DiskExtent> MapAsync(long offset, long length)
+    {
+        if (offset < 0 || length <= 0 || offset > Size - length)
+            return new LoopTask<DiskExtent>(new DiskExtent(-Errno.EINVAL, 0, false, false, 0));
+        if (_file is not FileStorage file || file.HasFixedLength)
+            return new LoopTask<DiskExtent>(new DiskExtent(0, length, false, false, 1));
+        return new LoopTask<DiskExtent>(MapFile(file, offset, length));
+    }
+
+    public LoopTask<int> PrefetchAsync(long offset, long length) => new(0);
+
+    public async LoopTask<int> CloseAsync()
+    {
+        var error = ReadOnly ? 0 : await FlushAsync();
+        _file.Dispose();
+        return error;
+    }
+
+    private static DiskExtent MapFile(FileStorage file, long offset, long length)
+    {
+        var data = Files.Seek(file.Descriptor, offset, Files.SEEK_DATA);
+        const int ENXIO = 6;
+        if (data == -ENXIO)
+            return new DiskExtent(0, length, IsHole: true, IsZero: true, Depth: 1);
+        if (data < 0)
+            return new DiskExtent(0, length, IsHole: false, IsZero: false, Depth: 1);
+        if (data > offset)
+            return new DiskExtent(0, Math.Min(length, data - offset), IsHole: true, IsZero: true, Depth: 1);
+        var hole = Files.Seek(file.Descriptor, offset, Files.SEEK_HOLE);
+        var end = hole <= offset ? offset + length : hole;
+        return new DiskExtent(0, Math.Min(length, end - offset), IsHole: false, IsZero: false, Depth: 1);
+    }
+
+    private async LoopTask<int> WriteInTurnAsync(long offset, NativeBuffer buffer)
+    {
+        await _turn.EnterAsync();
+        var error = await _file.WriteAsync(offset, buffer);
+        _turn.Exit();
+        return error;
+    }
+
+    /// <summary>As <c>Qcow2Image.WriteUnalignedAsync</c>: read, modify, write, with all other writes shut out.</summary>
+    private async LoopTask<int> WriteUnalignedAsync(long offset, NativeBuffer buffer)
+    {
+        System.Threading.Interlocked.Increment(ref _exclusiveWrites);
+        await Epochs.WaitForQuietAsync();
+        await _turn.EnterAsync();
+        var alignment = _file.OffsetAlignment;
+        var start = offset & -alignment;
+        var end = (offset + buffer.Length + alignment - 1) & -alignment;
+        var pool = LoopScheduler.Current.Buffers;
+        var sectors = pool.Rent(checked((int)(end - start)));
+        var error = await _file.ReadAsync(start, sectors);
+        if (error == 0)
+        {
+            buffer.Span.CopyTo(sectors.Span[(int)(offset - start)..]);
+            error = await _file.WriteAsync(start, sectors);
+        }
+
+        pool.Return(sectors);
+        _turn.Exit();
+        System.Threading.Interlocked.Decrement(ref _exclusiveWrites);
+        return error;
+    }
+}

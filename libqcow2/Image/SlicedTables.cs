@@ -1,0 +1,81 @@
+using System;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>Tables too large to be wholly in memory, cached in slices: L2 tables, refcount blocks.</summary>
+internal abstract class SlicedTables(ImageContext context, SliceCache cache) : IDisposable
+{
+    /// <summary>Returned instead of a slot when no table exists for the key.</summary>
+    public const int Absent = int.MinValue;
+
+    private readonly WaitQueue _loaded = new();
+
+    public SliceCache Cache { get; } = cache;
+
+    protected ImageContext Context { get; } = context;
+
+    /// <summary>The slot of a slice, read from the file if need be.</summary>
+    /// <returns>
+    /// the slot, valid until the caller awaits something else; <see cref="Absent"/>; or a negative errno
+    /// </returns>
+    public LoopTask<int> LoadAsync(long key)
+    {
+        var slot = Cache.Find(key);
+        return slot >= 0 ? new LoopTask<int>(slot) : LoadMissingAsync(key);
+    }
+
+    public virtual void Dispose() => Cache.Dispose();
+
+    /// <summary>Where the slice is in the file; 0 if there is none; a negative errno if the pointer to it is bad.</summary>
+    protected abstract long Locate(long key);
+
+    private async LoopTask<int> LoadMissingAsync(long key)
+    {
+        while (true)
+        {
+            var slot = Cache.Find(key);
+            if (slot >= 0)
+                return slot;
+            var hostOffset = Locate(key);
+            if (hostOffset <= 0)
+                return hostOffset == 0 ? Absent : (int)hostOffset;
+            if (Cache.IsLoading(key))
+            {
+                await _loaded.WaitAsync();
+                continue;
+            }
+
+            slot = Cache.Claim(key);
+            if (slot < 0)
+            {
+                var error = await MakeRoomAsync();
+                if (error < 0)
+                    return error;
+                continue;
+            }
+
+            var result = await Context.File.ReadAsync(hostOffset, Cache.Buffer(slot));
+
+            // The table may have moved meanwhile (copied because a snapshot shares it): its content is the same,
+            // its place is not.
+            var now = Locate(key);
+            if (result == 0 && now > 0)
+                Cache.Loaded(slot, now);
+            else
+                Cache.Abandon(slot);
+            _loaded.WakeAll();
+            if (result < 0)
+                return result;
+        }
+    }
+
+    private LoopTask<int> MakeRoomAsync()
+    {
+        // Every slot of the set is dirty, being written or being read: writing makes some of them clean.
+        if (Context.WriteError != 0)
+            return new LoopTask<int>(Context.WriteError);
+        return Cache.DirtyCount > 0 ? Context.Commit() : LoopScheduler.Current.DelayAsync(1);
+    }
+}

@@ -94,7 +94,8 @@ internal sealed class PeerServer : IDisposable
             {
                 _failure = failure;
             }
-        }) { IsBackground = true };
+        });
+        thread.IsBackground = true;
         lock (_threads)
             _threads.Add(thread);
         thread.Start();

@@ -27,9 +27,12 @@ public sealed class QemuNbd : IDisposable
         var disk = Path.Combine(_directory.FullName, "disk.raw");
         using (var file = File.Create(disk))
             file.SetLength(Export.Size);
-        _process = Process.Start(new ProcessStartInfo("qemu-nbd", [
+        string[] arguments =
+        [
             "--format=raw", "--export-name=disk", "--description=a disk", "--allocation-depth", "--shared=4", "--persistent",
-            $"--socket={SocketPath}", disk]) { RedirectStandardError = true })!;
+            $"--socket={SocketPath}", disk,
+        ];
+        _process = Process.Start(new ProcessStartInfo("qemu-nbd", arguments) { RedirectStandardError = true })!;
         _process.BeginErrorReadLine(); // it complains about every client that misbehaves
         for (var i = 0; i < 500 && !File.Exists(SocketPath); i++)
             Thread.Sleep(10);

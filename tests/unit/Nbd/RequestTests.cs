@@ -190,6 +190,17 @@ public sealed class RequestTests
     }
 
     [Theory]
+    [InlineData(NbdCommand.Trim, 22u)]
+    [InlineData(NbdCommand.WriteZeroes, 28u)]
+    [InlineData(NbdCommand.BlockStatus, 22u)]
+    public void Extended_length_that_wraps_around_64_bits_is_past_the_end(NbdCommand command, uint expected)
+    {
+        var verdict = new RequestRules(Disk, ReplyMode.Extended, true).Validate(Header(0, command, 4096, ulong.MaxValue - 100), Disk.Size);
+
+        Assert.Equal(new RequestVerdict(expected, 0, false), verdict);
+    }
+
+    [Theory]
     [InlineData(0x00, NbdCommand.Write, 512UL, 22u, 0u, true)] // does a payload follow? nobody knows
     [InlineData(0x20, NbdCommand.Write, 512UL, 0u, 512u, false)]
     [InlineData(0x20, NbdCommand.Write, (32UL << 20) + 1, 22u, 0u, true)]

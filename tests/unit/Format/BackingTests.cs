@@ -1,0 +1,84 @@
+using System.IO;
+using Qcow2Blk.Format;
+using Qcow2Blk.Tests.Support;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Format;
+
+public sealed class BackingTests
+{
+    [Theory]
+    [InlineData("/images/top.qcow2", "base.qcow2", "/images/base.qcow2")]
+    [InlineData("/images/top.qcow2", "../base/b.qcow2", "/images/../base/b.qcow2")]
+    [InlineData("/images/top.qcow2", "/b.qcow2", "/b.qcow2")]
+    [InlineData("/images/top.qcow2", "./a:b", "/images/./a:b")]
+    [InlineData("/images/top.qcow2", "dir/a:b", "/images/dir/a:b")]
+    [InlineData("top.qcow2", "base.qcow2", "base.qcow2")]
+    [InlineData("/a:b/top.qcow2", "base", "/a:b/base")]
+    public void Name_is_resolved_against_the_overlays_directory(string overlay, string name, string resolved) =>
+        Assert.Equal(resolved, BackingPath.Resolve(overlay, name));
+
+    [Theory]
+    [InlineData("nbd://host/x", "\"nbd:\"")]
+    [InlineData("json:{\"driver\":\"file\"}", "\"json:\"")]
+    [InlineData("file:/etc/passwd", "\"file:\"")]
+    [InlineData("a:b", "\"a:\"")]
+    [InlineData(":x", "\":\"")]
+    [InlineData("", "empty")]
+    public void Protocol_is_never_opened(string name, string says)
+    {
+        var error = Assert.Throws<ImageFormatException>(() => BackingPath.Resolve("/images/top.qcow2", name));
+
+        Assert.Equal("backing_file_name", error.Field);
+        Assert.Contains(says, error.Message);
+    }
+
+    [Fact]
+    public void Relative_name_leads_to_the_file_that_qemu_reads()
+    {
+        using var directory = new TempDirectory();
+        Directory.CreateDirectory(directory.File("a"));
+        Directory.CreateDirectory(directory.File("b"));
+        string top = directory.File("a/top.qcow2");
+        QemuImg.Create(directory.File("b/base.qcow2"), "1M");
+        QemuImg.Run("create", "-q", "-f", "qcow2", "-b", "../b/base.qcow2", "-F", "qcow2", top);
+
+        string theirs = QemuImg.Info(top).GetProperty("full-backing-filename").GetString()!;
+        string ours = BackingPath.Resolve(top, new ImageBytes(top).Header.BackingFile!);
+
+        Assert.Equal(Path.GetFullPath(theirs), Path.GetFullPath(ours));
+        Assert.True(File.Exists(ours));
+    }
+
+    [Fact]
+    public void Format_that_is_not_stated_is_an_error_whose_hint_works()
+    {
+        using var directory = new TempDirectory();
+        string top = directory.File("top.qcow2"), below = directory.File("base.raw");
+        File.WriteAllBytes(below, new byte[65536]);
+        QemuImg.Run("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", top);
+        var image = new ImageBytes(top);
+        // The end marker where the format's extension was.
+        image.Put64(image.Header.HeaderLength, 0);
+        image.Save();
+
+        var error = Assert.Throws<ImageFormatException>(() => BackingFormatRule.Require(image.Header));
+        Assert.Contains("\"base.raw\" has no stated format", error.Message);
+        Assert.Contains($"qemu-img rebase -u -F FORMAT -b \"base.raw\" \"{top}\"", error.Message);
+
+        QemuImg.Run("rebase", "-u", "-f", "qcow2", "-F", "raw", "-b", "base.raw", top);
+        Assert.Equal(ImageFormat.Raw, BackingFormatRule.Require(new ImageBytes(top).Header));
+    }
+
+    [Fact]
+    public void Other_formats_are_refused_by_name()
+    {
+        using var directory = new TempDirectory();
+        string top = directory.File("top.qcow2");
+        QemuImg.Run("create", "-q", "-u", "-f", "qcow2", "-b", "base.vmdk", "-F", "vmdk", top, "1M");
+
+        var error = Assert.Throws<ImageFormatException>(() => BackingFormatRule.Require(new ImageBytes(top).Header));
+
+        Assert.Contains("\"vmdk\" is not supported", error.Message);
+    }
+}

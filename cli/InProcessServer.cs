@@ -10,7 +10,7 @@ internal static class InProcessServer
     {
         var end = new EndRequest();
         using IDisposable signals = EndSignals.WatchInForeground(end.Raise);
-        using DeviceServer server = DeviceServer.Start(options, factory, Targets.Registry(), new StderrLog(options.LogLevel));
+        using DeviceServer server = Start(options, factory);
         end.PassTo(server.RequestEnd);
         int commandStatus = 0;
         if (options.RunCommand is { } command)
@@ -30,5 +30,17 @@ internal static class InProcessServer
         if (!result.Succeeded)
             Output.Error(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint);
         return commandStatus != 0 ? (ExitStatus)commandStatus : result.Status;
+    }
+
+    private static DeviceServer Start(AttachOptions options, IDeviceFactory factory)
+    {
+        try
+        {
+            return DeviceServer.Start(options, factory, Targets.Registry(), new StderrLog(options.LogLevel));
+        }
+        catch (Exception error)
+        {
+            throw Refusals.From(error, $"cannot attach {options.Image}");
+        }
     }
 }

@@ -62,19 +62,21 @@ public static class BackgroundServer
         ArgumentNullException.ThrowIfNull(watchSignals);
         Signals.NameThread("qcow2blk");
         _ = Fcntl.Control(ReadyFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
-        SwitchableLog? log = null;
+        SwitchableLog log;
         DeviceServer server;
+        string what = "cannot attach";
         var end = new EndRequest();
         using IDisposable signals = watchSignals(end.Raise);
         try
         {
             AttachOptions options = ReadOptions();
+            what = $"cannot attach {options.Image}";
             log = new SwitchableLog(new StderrLog(options.LogLevel));
             server = DeviceServer.Start(options, factory, new DeviceRegistry(RuntimeDirectory.Locate()), log);
         }
         catch (Exception error)
         {
-            DeviceException refusal = Refusals.From(error, "cannot attach");
+            DeviceException refusal = Refusals.From(error, what);
             _ = Unistd.WriteAll(ReadyFd, new ReadyLine(null, refusal).ToLine());
             return refusal.Status;
         }

@@ -1,5 +1,7 @@
 using System;
 using System.IO;
+using Qcow2Blk.Format;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Devices;
 
@@ -14,11 +16,20 @@ public static class Refusals
         return error switch
         {
             DeviceException refusal => refusal,
+            ImageLockedException locked => new DeviceException(ExitStatus.Busy, what, InUse(locked, what),
+                "detach or stop that, or wait for it", error),
+            ImageFormatException => new DeviceException(ExitStatus.Failed, what, error.Message, null, error),
             IOException or UnauthorizedAccessException
                 => new DeviceException(ExitStatus.Failed, what, InHouseStyle(error.Message), null, error),
             _ => new DeviceException(ExitStatus.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
                 "please report this", error),
         };
+    }
+
+    private static string InUse(ImageLockedException locked, string what)
+    {
+        string image = what.Contains(locked.Path, StringComparison.Ordinal) ? "image" : $"image {locked.Path}";
+        return $"{image} is in use by {locked.Holder}: {locked.Conflict}";
     }
 
     /// <summary>Lower case, no full stop: messages that the runtime wrote.</summary>

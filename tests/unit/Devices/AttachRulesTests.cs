@@ -1,0 +1,109 @@
+using System;
+using System.Collections.Generic;
+using System.Text;
+using Qcow2Blk.Devices;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Devices;
+
+public sealed class AttachRulesTests
+{
+    private static readonly AttachOptions s_good = new() { Image = "/disk.qcow2", SocketPath = "/run/disk.sock" };
+
+    public static TheoryData<string, AttachOptions> Refused { get; } = new()
+    {
+        { "kernel block devices", s_good with { SocketPath = null } },
+        { "exclude each other", s_good with { ListenHost = "localhost" } },
+        { "LISTEN_FDS", s_good with { ListenFd = 3 } },
+        { "LISTEN_FDS", s_good with { SocketPath = null, ListenFd = 3, RunCommand = "true" } },
+        { "107 bytes, this one has 108", s_good with { SocketPath = "/" + new string('x', 107) } },
+        { "port", s_good with { SocketPath = null, ListenHost = "localhost", ListenPort = 65536 } },
+        { "--discard unmap", s_good with { Discard = DiscardMode.Ignore, DetectZeroes = DetectZeroesMode.Unmap } },
+        { "--no-backing", s_good with { NoBacking = true, BackingDirectories = ["/a"] } },
+        { "--snapshot", s_good with { Format = AttachFormat.Raw, Snapshot = "1" } },
+        { "--no-backing", s_good with { Format = AttachFormat.Raw, NoBacking = true } },
+        { "--queues 0", s_good with { Queues = 0 } },
+        { "--queues 65", s_good with { Queues = 65 } },
+        { "--cache-size", s_good with { CacheSize = 4096 } },
+        { "--name", s_good with { Name = "../x" } },
+        { "IMAGE", s_good with { Image = "" } },
+    };
+
+    [Theory]
+    [MemberData(nameof(Refused))]
+    public void Options_that_make_no_sense_together_are_usage_errors(string about, AttachOptions options)
+    {
+        DeviceException error = Assert.Throws<DeviceException>(() => AttachRules.Check(options));
+        Assert.Equal(ExitStatus.Usage, error.Status);
+        Assert.Contains(about, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Plain_options_are_accepted() => AttachRules.Check(s_good);
+
+    [Fact]
+    public void Options_survive_their_way_to_the_server()
+    {
+        var full = new AttachOptions
+        {
+            Image = "/data/ä \"quoted\"\n.qcow2", Format = AttachFormat.Raw, Name = "n", SocketPath = "/s", ListenHost = "::1", ListenPort = 0,
+            ListenFd = 3, ReadOnly = true, Foreground = true, RunCommand = "echo $uri", Cache = CacheMode.Writeback, CacheSize = 1L << 33,
+            Queues = 4, Discard = DiscardMode.Ignore, DetectZeroes = DetectZeroesMode.Unmap, Snapshot = "s", NoBacking = true,
+            BackingDirectories = ["/a", "/b"], OnEnospc = EnospcPolicy.Stop, PidFile = "/p", LogLevel = LogLevel.Debug,
+        };
+        AttachOptions copy = AttachOptionsJson.Read(AttachOptionsJson.Write(full));
+        Assert.Equal(full.BackingDirectories, copy.BackingDirectories);
+        IReadOnlyList<string> none = [];
+        Assert.Equal(full with { BackingDirectories = none }, copy with { BackingDirectories = none });
+        Assert.Equal(s_good with { BackingDirectories = none },
+            AttachOptionsJson.Read(AttachOptionsJson.Write(s_good)) with { BackingDirectories = none });
+    }
+
+    [Theory]
+    [InlineData("localhost", "localhost", 10809)]
+    [InlineData("10.0.0.1:99", "10.0.0.1", 99)]
+    [InlineData(":99", "localhost", 99)]
+    [InlineData("host:", "host", 10809)]
+    [InlineData("[::1]", "::1", 10809)]
+    [InlineData("[::1]:0", "::1", 0)]
+    public void Listen_address_is_read(string text, string host, int port)
+        => Assert.Equal(new ListenAddress(host, port), ListenAddress.Parse(text));
+
+    [Theory]
+    [InlineData("::1")]
+    [InlineData("host:65536")]
+    [InlineData("host:-1")]
+    [InlineData("host:http")]
+    [InlineData("[::1")]
+    [InlineData("[::1]9")]
+    public void Listen_address_that_is_none_is_a_usage_error(string text)
+        => Assert.Equal(ExitStatus.Usage, Assert.Throws<DeviceException>(() => ListenAddress.Parse(text)).Status);
+
+    [Fact]
+    public void Uri_quotes_what_would_end_a_query()
+        => Assert.Equal("nbd+unix:///?socket=/run/a%20%26%23%25%C3%A4.sock", NbdUri.ForUnixSocket("/run/a &#%ä.sock"));
+
+    [Theory]
+    [InlineData("localhost", 10809, "nbd://localhost")]
+    [InlineData("::1", 99, "nbd://[::1]:99")]
+    public void Uri_of_tcp_leaves_out_the_usual_port(string host, int port, string uri) => Assert.Equal(uri, NbdUri.ForTcp(host, port));
+
+    [Fact]
+    public void Refusal_is_always_one_line()
+        => Assert.DoesNotContain('\n', new DeviceException(ExitStatus.Failed, "a\nb", "c\r\nd", "e\nf").Message);
+
+    [Fact]
+    public void Variables_of_a_captive_command_replace_inherited_ones()
+    {
+        Environment.SetEnvironmentVariable("uri", "stale");
+        var record = new DeviceRecord
+        {
+            Name = "disk", Image = "/d", Uri = "nbd://[::1]:99", Pid = 1, Started = default, Options = s_good,
+        };
+        List<string> variables = CaptiveCommand.Variables(s_good with { SocketPath = null, ListenHost = "::1" }, record);
+        Environment.SetEnvironmentVariable("uri", null);
+        Assert.Contains("uri=nbd://[::1]:99", variables);
+        Assert.Contains("port=99", variables);
+        Assert.DoesNotContain("uri=stale", variables);
+    }
+}

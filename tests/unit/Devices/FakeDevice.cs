@@ -1,0 +1,85 @@
+using System;
+using System.Text.Json;
+using System.Threading;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Tests.Devices;
+
+/// <summary>A device without an image, for what lies between it and the command.</summary>
+internal sealed class FakeDevice(string name, string image) : IDevice
+{
+    public string Name { get; } = name;
+
+    public string ImagePath { get; } = image;
+
+    public string? Uri => $"nbd+unix:///?socket=/run/{Name}.nbd";
+
+    public string? DevicePath => null;
+
+    public DeviceState State { get; set; }
+
+    internal DeviceResult? RefuseDetach { get; set; }
+
+    internal ManualResetEventSlim? HoldSuspend { get; init; }
+
+    internal int Disposed { get; private set; }
+
+    internal (bool AllowShrink, TimeSpan Timeout) LastResume { get; private set; }
+
+    public DeviceResult Suspend(TimeSpan timeout)
+    {
+        HoldSuspend?.Wait();
+        if (State == DeviceState.Suspended)
+            return DeviceResult.Done("already suspended");
+        State = DeviceState.Suspended;
+        return DeviceResult.Done();
+    }
+
+    public DeviceResult Resume(bool allowShrink, TimeSpan timeout)
+    {
+        LastResume = (allowShrink, timeout);
+        return State == DeviceState.Running
+            ? DeviceResult.Done("already running")
+            : DeviceResult.Refused(ExitStatus.Busy, $"cannot resume {Name}", "image is in use by qemu-img (process 7)", "wait");
+    }
+
+    public DeviceResult Detach(bool force, TimeSpan timeout)
+    {
+        if (RefuseDetach is { } refusal && !force)
+            return refusal;
+        State = DeviceState.Detaching;
+        return DeviceResult.Done();
+    }
+
+    public void WriteStatus(Utf8JsonWriter writer)
+    {
+        if (State == DeviceState.Failed)
+            throw new InvalidOperationException("status of a failed fake");
+        writer.WriteStartObject();
+        writer.WriteString("name", Name);
+        writer.WriteStartArray("chain");
+        writer.WriteEndArray();
+        writer.WriteEndObject();
+    }
+
+    public void Dispose() => Disposed++;
+}
+
+internal sealed class FakeFactory(Func<AttachOptions, string, IDevice> open) : IDeviceFactory
+{
+    internal FakeFactory()
+        : this((options, name) => new FakeDevice(name, options.Image))
+    {
+    }
+
+    public IDevice Open(AttachOptions options, string name, ILog log) => open(options, name);
+}
+
+internal sealed class NoLog : ILog
+{
+    public LogLevel Level => LogLevel.Error;
+
+    public void Write(LogLevel level, string message)
+    {
+    }
+}

@@ -1,0 +1,194 @@
+using System;
+using System.Diagnostics;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Exports.Nbd;
+
+/// <summary>From received bytes to requests that run.</summary>
+internal sealed partial class NbdConnection
+{
+    // What one client may have in progress; it has to wait for the rest, which stays in its socket.
+    private const int MaximumRequests = 1024;
+    private const int MaximumBytes = 16 << 20;
+
+    // A payload up to this size is moved to a new chunk when it does not fit the old; a larger one gets its own memory.
+    private const int LargestMovedPayload = 32 * 1024;
+
+    private int _headerSize;
+    private int _accountedBytes;
+
+    /// <summary>Begins every request that is complete and may begin, then waits for more.</summary>
+    private void Process()
+    {
+        if (_closing)
+            return;
+        while (_handshake is not null && !_stopReading)
+        {
+            var before = _chunk.Start;
+            Advance();
+            if (_chunk.Start == before || _chunk.Available == 0)
+                break;
+        }
+
+        if (_session is not null)
+        {
+            var now = Stopwatch.GetTimestamp();
+            while (BeginNext(now))
+            {
+            }
+        }
+
+        ArmReceive();
+    }
+
+    /// <returns>whether it is worth to look for another request</returns>
+    private bool BeginNext(long now)
+    {
+        if (_payloadOf is not null || _stopReading || !Drain())
+            return false;
+        var chunk = _chunk;
+        if (chunk.Available < _headerSize || _loop.Held || _unanswered >= MaximumRequests)
+            return false;
+        var received = chunk.Memory.Span[chunk.Start..chunk.End];
+        if (!RequestHeader.TryParse(received, Session.ExtendedHeaders, out var header, out var badMagic))
+            return badMagic && RejectStream("a request does not begin with the magic number");
+        var verdict = _rules.Validate(header, _loop.Served.Size);
+        if (verdict.Error != NbdErrors.Success || verdict.MustClose)
+            return Refuse(header, verdict, now);
+        if (header.Command == NbdCommand.Disconnect)
+        {
+            CloseAfterReplies();
+            return false;
+        }
+
+        var memory = MemoryFor(header, (int)verdict.PayloadLength);
+        if (_accountedBytes > 0 && _accountedBytes + memory > MaximumBytes)
+            return false;
+        return verdict.PayloadLength > 0
+            ? BeginWrite(header, (int)verdict.PayloadLength, now)
+            : BeginWithoutPayload(header, memory, now);
+    }
+
+    private int MemoryFor(in RequestHeader header, int payload) => header.Command switch
+    {
+        NbdCommand.Read => (int)header.Length,
+        NbdCommand.BlockStatus => BlockStatusReply.BufferBytes(Session),
+        _ => payload,
+    };
+
+    private bool BeginWithoutPayload(in RequestHeader header, int memory, long now)
+    {
+        _chunk.Start += _headerSize;
+        var request = NewRequest(header, memory, now);
+        if (memory > 0)
+            request.Buffer = _pool.Rent(memory);
+        Begin(request);
+        return true;
+    }
+
+    private bool BeginWrite(in RequestHeader header, int payload, long now)
+    {
+        var chunk = _chunk;
+        var whole = _headerSize + payload;
+        if (chunk.Available >= whole)
+        {
+            var request = NewRequest(header, payload, now);
+            request.Buffer = chunk.Memory.Slice(chunk.Start + _headerSize, payload);
+            request.Chunk = chunk;
+            chunk.AddReference();
+            chunk.Start += whole;
+            Begin(request);
+            return true;
+        }
+
+        if (chunk.Start + whole <= chunk.Memory.Length && payload <= LargestMovedPayload)
+            return false; // The rest will be received right behind it.
+        if (payload <= LargestMovedPayload)
+        {
+            MoveToNewChunk();
+            return false;
+        }
+
+        ExpectPayload(header, payload, now);
+        return false;
+    }
+
+    /// <summary>Gives a large payload memory of its own, and receives the rest of it there.</summary>
+    private void ExpectPayload(in RequestHeader header, int payload, long now)
+    {
+        var chunk = _chunk;
+        var request = NewRequest(header, payload, now);
+        request.Buffer = _pool.Rent(payload);
+        chunk.Start += _headerSize;
+        var here = chunk.Memory.Span[chunk.Start..chunk.End];
+        here.CopyTo(request.Buffer.Span);
+        _payloadReceived = here.Length;
+        chunk.Start = chunk.End;
+        if (chunk.IsExclusive)
+            chunk.Start = chunk.End = 0;
+        else if (chunk.Room < SmallestReceive)
+            MoveToNewChunk();
+        _payloadOf = request;
+    }
+
+    private NbdRequest NewRequest(in RequestHeader header, int memory, long now)
+    {
+        var request = _loop.Rent();
+        request.Connection = this;
+        request.Header = header;
+        request.Buffer = default;
+        request.Chunk = null;
+        request.Started = now;
+        request.Error = NbdErrors.Success;
+        request.ReplyLength = 0;
+        request.Pieces.Clear();
+        request.AccountedBytes = memory;
+        _accountedBytes += memory;
+        _unanswered++;
+        return request;
+    }
+
+    private void Begin(NbdRequest request)
+    {
+        var header = request.Header;
+        var direct = header.Command == NbdCommand.Read || (header.Command == NbdCommand.Write && !header.Has(CommandFlags.Fua));
+        if (direct && header.Length > 0 && request.TryStartDirect(_loop.Served.Disk))
+            return;
+        request.StartAtHome();
+    }
+
+    /// <summary>Throws away what belongs to a refused request.</summary>
+    /// <returns>whether all of it has come</returns>
+    private bool Drain()
+    {
+        if (_drain == 0)
+            return true;
+        var here = (int)Math.Min(_drain, (uint)_chunk.Available);
+        _chunk.Start += here;
+        _drain -= (uint)here;
+        return _drain == 0;
+    }
+
+    private bool Refuse(in RequestHeader header, in RequestVerdict verdict, long now)
+    {
+        _chunk.Start += _headerSize;
+        _drain = verdict.PayloadLength;
+        var request = NewRequest(header, 0, now);
+        request.Error = verdict.Error;
+        _loop.Ended();
+        Reply(request);
+        if (!verdict.MustClose)
+            return true;
+        _report($"closing a connection: request type {header.Type} with flags 0x{header.Flags:x} and length {header.Length} cannot be skipped");
+        CloseAfterReplies();
+        return false;
+    }
+
+    private bool RejectStream(string why)
+    {
+        _report($"closing a connection: {why}");
+        Close();
+        return false;
+    }
+}

@@ -1,0 +1,172 @@
+using System;
+using System.Runtime.InteropServices;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports.Nbd;
+
+/// <summary>
+/// Receiving: many small requests come with one receive; a large payload is received where it will be written from.
+/// </summary>
+internal sealed partial class NbdConnection
+{
+    private const int ChunkBytes = 256 * 1024;
+
+    // With less room than this left in a chunk, what is in it moves to a new one.
+    private const int SmallestReceive = 16 * 1024;
+
+    private ReceiveChunk _chunk;
+    private NbdRequest? _payloadOf;
+    private int _payloadReceived;
+    private uint _drain;
+
+    /// <summary>Waits for more bytes, unless it does already or has enough.</summary>
+    private void ArmReceive()
+    {
+        if (_receive.IsBusy || _stopReading || _closing)
+            return;
+        if (_payloadOf is null && !MakeRoom())
+            return; // Enough received, none of it can be begun now: the client has to wait.
+        var payload = _payloadOf is null ? default : _payloadOf.Buffer.Slice(_payloadReceived);
+        _receive.Submit(payload, _chunk.Memory.Slice(_chunk.End));
+    }
+
+    /// <summary>Sees to it that there is room to receive into.</summary>
+    private bool MakeRoom()
+    {
+        var chunk = _chunk;
+        if (chunk.Available == 0 && chunk.IsExclusive)
+        {
+            // Nothing left over and nobody uses it: the same memory again, still warm.
+            chunk.Start = chunk.End = 0;
+            return true;
+        }
+
+        if (chunk.Room >= SmallestReceive)
+            return true;
+        if (chunk.Available > ChunkBytes - SmallestReceive)
+            return false;
+        MoveToNewChunk();
+        return true;
+    }
+
+    private void MoveToNewChunk()
+    {
+        var old = _chunk;
+        var fresh = ReceiveChunk.Rent(_pool, ChunkBytes);
+        var rest = old.Memory.Span[old.Start..old.End];
+        rest.CopyTo(fresh.Memory.Span);
+        fresh.End = rest.Length;
+        old.Release(_pool);
+        _chunk = fresh;
+    }
+
+    private void Received(int result)
+    {
+        if (result <= 0)
+        {
+            // The end of the stream, or a reset: requests in progress end by themselves, nobody hears of them.
+            if (_handshake is null && result < 0 && result is not (-Errno.ECONNRESET or -Errno.ECANCELED))
+                _report($"closing a connection: receive failed: {Errno.Text(result)}");
+            if (_payloadOf is not null)
+                AbandonPayload();
+            Close();
+            FinishClose();
+            return;
+        }
+
+        if (_payloadOf is not null)
+            result = TakePayload(result);
+        _chunk.End += result;
+        Process();
+    }
+
+    /// <summary>The first bytes belong to the payload that is waited for.</summary>
+    /// <returns>how many bytes went into the chunk after it</returns>
+    private int TakePayload(int result)
+    {
+        var request = _payloadOf!;
+        var taken = Math.Min(result, request.Buffer.Length - _payloadReceived);
+        _payloadReceived += taken;
+        if (_payloadReceived == request.Buffer.Length)
+        {
+            _payloadOf = null;
+            Begin(request);
+        }
+
+        return result - taken;
+    }
+
+    private void AbandonPayload()
+    {
+        var request = _payloadOf!;
+        _payloadOf = null;
+        Release(request);
+        _loop.Ended();
+        _unanswered--;
+    }
+
+    /// <summary>One receive at a time: into the rest of a payload, if one is waited for, and the chunk.</summary>
+    /// <remarks>Invariant: message header and vectors stay where they are until the completion.</remarks>
+    private sealed unsafe class ReceiveOperation : IRingOperation, IDisposable
+    {
+        private readonly NbdConnection _connection;
+        private readonly int _index;
+        private readonly msghdr* _message;
+        private readonly iovec* _vectors;
+        private bool _expectMore = true;
+
+        public ReceiveOperation(NbdConnection connection)
+        {
+            _connection = connection;
+            _index = connection._loop.Loop.Register(this);
+            _message = (msghdr*)NativeMemory.AllocZeroed((nuint)(sizeof(msghdr) + (2 * sizeof(iovec))));
+            _vectors = (iovec*)(_message + 1);
+        }
+
+        public bool IsBusy { get; private set; }
+
+        public void Submit(NativeBuffer payload, NativeBuffer chunk)
+        {
+            IsBusy = true;
+            var entry = _connection._loop.Loop.Ring.Next();
+            entry->fd = _connection._socket;
+            entry->user_data = (ulong)_index;
+
+            // When the last receive emptied the socket, trying first would only fail.
+            entry->ioprio = _expectMore ? (ushort)0 : IoUring.IORING_RECVSEND_POLL_FIRST;
+            if (payload.IsEmpty)
+            {
+                entry->opcode = IoUring.IORING_OP_RECV;
+                entry->addr = (ulong)chunk.Address;
+                entry->len = (uint)chunk.Length;
+                return;
+            }
+
+            _vectors[0] = new iovec { iov_base = payload.Address, iov_len = (nuint)payload.Length };
+            _vectors[1] = new iovec { iov_base = chunk.Address, iov_len = (nuint)chunk.Length };
+            *_message = new msghdr { msg_iov = (nint)_vectors, msg_iovlen = 2 };
+            entry->opcode = IoUring.IORING_OP_RECVMSG;
+            entry->addr = (ulong)_message;
+            entry->len = 1;
+        }
+
+        public void Completed(int result, uint flags)
+        {
+            IsBusy = false;
+            _expectMore = (flags & IoUring.IORING_CQE_F_SOCK_NONEMPTY) != 0;
+            if (result is -Errno.EINTR or -Errno.EAGAIN)
+                _connection.ArmReceive();
+            else
+                _connection.Received(result);
+            _connection.FinishClose();
+        }
+
+        public void Dispose()
+        {
+            _connection._loop.Loop.Unregister(_index);
+            NativeMemory.Free(_message);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+using System;
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports.Nbd;
+
+/// <summary>Replies: whatever is ready when the socket is free goes out in one message.</summary>
+internal sealed partial class NbdConnection
+{
+    private readonly Action _flushReplies;
+    private NbdRequest? _readyHead;
+    private NbdRequest? _readyTail;
+    private bool _flushPosted;
+
+    /// <summary>A request has ended. Loop thread.</summary>
+    /// <param name="request">the request</param>
+    /// <param name="result">0 or a count, or a negative errno</param>
+    /// <param name="final">whether lack of space must be told even if such requests are parked</param>
+    public void Completed(NbdRequest request, int result, bool final = false)
+    {
+        if (result == -Errno.ENOSPC && _loop.Served.ParkOnNoSpace && !final && !_closing)
+        {
+            _loop.Park(request);
+            return;
+        }
+
+        request.Error = result < 0 ? NbdErrors.FromErrno(-result) : NbdErrors.Success;
+        if (request.Header.Command == NbdCommand.Write)
+            ReleaseBuffer(request); // Its memory is the next request's sooner.
+        _loop.Ended();
+        Reply(request);
+    }
+
+    /// <summary>Queues the reply; it goes out with all that become ready in the same round of the loop.</summary>
+    private void Reply(NbdRequest request)
+    {
+        if (_closing)
+        {
+            Release(request);
+            _unanswered--;
+            FinishClose();
+            return;
+        }
+
+        if (_readyTail is null)
+            _readyHead = request;
+        else
+            _readyTail.Next = request;
+        _readyTail = request;
+        if (_flushPosted)
+            return;
+        _flushPosted = true;
+        _loop.Loop.Post(_flushReplies);
+    }
+
+    private void FlushReplies()
+    {
+        _flushPosted = false;
+        if (_send.IsBusy || _closing)
+            return;
+        while (_readyHead is not null && _send.HasRoom)
+        {
+            var request = _readyHead;
+            _readyHead = request.Next;
+            if (_readyHead is null)
+                _readyTail = null;
+            request.Next = null;
+            _send.Add(request);
+        }
+
+        if (_send.HasBytes)
+            _send.Submit();
+    }
+
+    private void Sent()
+    {
+        FlushReplies();
+        if (!_send.IsBusy)
+            CloseIfAllSent();
+
+        // Memory and slots are free again: requests that had to wait may begin.
+        if (!_closing)
+            Process();
+    }
+
+    private void DropReady()
+    {
+        while (_readyHead is not null)
+        {
+            var request = _readyHead;
+            _readyHead = request.Next;
+            request.Next = null;
+            Release(request);
+            _unanswered--;
+        }
+
+        _readyTail = null;
+    }
+
+    private void Answered(NbdRequest request, long now)
+    {
+        var command = request.Header.Command;
+        _loop.Statistics.Count(
+            command == NbdCommand.Read, command == NbdCommand.Write, (long)request.Header.Length, request.Error != 0, now - request.Started);
+        Release(request);
+        _unanswered--;
+    }
+
+    private void Release(NbdRequest request)
+    {
+        ReleaseBuffer(request);
+        _accountedBytes -= request.AccountedBytes;
+        request.AccountedBytes = 0;
+        _loop.Return(request);
+    }
+
+    private void ReleaseBuffer(NbdRequest request)
+    {
+        if (request.Chunk is { } chunk)
+            chunk.Release(_pool);
+        else if (!request.Buffer.IsEmpty)
+            _pool.Return(request.Buffer);
+        request.Chunk = null;
+        request.Buffer = default;
+    }
+
+    /// <summary>One message at a time, of as many replies as fit its vectors.</summary>
+    /// <remarks>Invariant: vectors, headers and buffers stay where they are until the message is sent whole.</remarks>
+    private sealed unsafe class SendOperation : IRingOperation, IDisposable
+    {
+        private const int MaximumVectors = 512;
+
+        private readonly NbdConnection _connection;
+        private readonly NbdRequest[] _requests = new NbdRequest[MaximumVectors];
+        private readonly int _index;
+        private readonly msghdr* _message;
+        private readonly iovec* _vectors;
+        private NativeBuffer _handshakeBytes;
+        private int _requestCount;
+        private int _vectorCount;
+        private int _firstVector;
+
+        public SendOperation(NbdConnection connection)
+        {
+            _connection = connection;
+            _index = connection._loop.Loop.Register(this);
+            _message = (msghdr*)NativeMemory.AllocZeroed((nuint)(sizeof(msghdr) + (MaximumVectors * sizeof(iovec))));
+            _vectors = (iovec*)(_message + 1);
+        }
+
+        public bool IsBusy { get; private set; }
+
+        public bool HasBytes => _vectorCount > 0 || _queued.Length > 0;
+
+        public bool HasRoom => _vectorCount + (2 * NbdRequest.MaximumPieces) <= MaximumVectors;
+
+        private byte[] _queued = [];
+
+        /// <summary>Sends bytes of the handshake, which are few.</summary>
+        public void Queue(ReadOnlySpan<byte> bytes)
+        {
+            var all = new byte[_queued.Length + bytes.Length];
+            _queued.CopyTo(all, 0);
+            bytes.CopyTo(all.AsSpan(_queued.Length));
+            _queued = all;
+        }
+
+        public void Add(NbdRequest request)
+        {
+            _requests[_requestCount++] = request;
+            var mode = _connection.Session.ReplyMode;
+            var head = request.Head.Span;
+            if (request.Error != NbdErrors.Success)
+            {
+                AddVector(request.Head, ReplyEncoder.WriteCompletion(head, mode, request.Header, request.Error, MessageFor(request)));
+            }
+            else if (request.Header.Command == NbdCommand.BlockStatus)
+            {
+                AddVector(request.Buffer, request.ReplyLength);
+            }
+            else if (request.Header.Command != NbdCommand.Read || request.Buffer.IsEmpty)
+            {
+                AddVector(request.Head, ReplyEncoder.WriteCompletion(head, mode, request.Header, NbdErrors.Success));
+            }
+            else if (request.Pieces.Count > 0)
+            {
+                AddPieces(request, mode);
+            }
+            else
+            {
+                AddVector(request.Head, ReplyEncoder.WriteReadHeader(head, mode, request.Header));
+                AddVector(request.Buffer, request.Buffer.Length);
+            }
+        }
+
+        public void Submit()
+        {
+            if (_queued.Length > 0)
+                AddHandshakeBytes();
+            IsBusy = true;
+            *_message = new msghdr { msg_iov = (nint)(_vectors + _firstVector), msg_iovlen = (nuint)(_vectorCount - _firstVector) };
+            var entry = _connection._loop.Loop.Ring.Next();
+            entry->opcode = IoUring.IORING_OP_SENDMSG;
+            entry->fd = _connection._socket;
+            entry->addr = (ulong)_message;
+            entry->len = 1;
+            entry->rw_flags = Sockets.MSG_NOSIGNAL;
+            entry->user_data = (ulong)_index;
+        }
+
+        public void Completed(int result, uint flags)
+        {
+            if (result is -Errno.EINTR or -Errno.EAGAIN || (result > 0 && !Skip(result)))
+            {
+                Submit();
+                return;
+            }
+
+            IsBusy = false;
+            Finish();
+            if (result <= 0)
+                _connection.Close(); // The client is gone; it will not hear of its requests.
+            else
+                _connection.Sent();
+            _connection.FinishClose();
+        }
+
+        public void Dispose()
+        {
+            _connection._loop.Loop.Unregister(_index);
+            if (!_handshakeBytes.IsEmpty)
+                _connection._pool.Return(_handshakeBytes);
+            NativeMemory.Free(_message);
+        }
+
+        private static ReadOnlySpan<byte> MessageFor(NbdRequest request) => request.Error switch
+        {
+            NbdErrors.NoSpace => "no space"u8,
+            NbdErrors.PermissionDenied => "the export is read-only"u8,
+            NbdErrors.Invalid => "invalid request"u8,
+            NbdErrors.NotSupported => "cannot be done fast"u8,
+            _ => default,
+        };
+
+        /// <returns>whether everything was sent</returns>
+        private bool Skip(int sent)
+        {
+            while (_firstVector < _vectorCount && (nuint)sent >= _vectors[_firstVector].iov_len)
+                sent -= (int)_vectors[_firstVector++].iov_len;
+            if (_firstVector == _vectorCount)
+                return true;
+            _vectors[_firstVector].iov_base += sent;
+            _vectors[_firstVector].iov_len -= (nuint)sent;
+            return false;
+        }
+
+        private void Finish()
+        {
+            var now = Stopwatch.GetTimestamp();
+            for (var i = 0; i < _requestCount; i++)
+            {
+                _connection.Answered(_requests[i], now);
+                _requests[i] = null!;
+            }
+
+            _requestCount = _vectorCount = _firstVector = 0;
+        }
+
+        private void AddPieces(NbdRequest request, ReplyMode mode)
+        {
+            var used = 0;
+            for (var i = 0; i < request.Pieces.Count; i++)
+            {
+                var (start, length, isHole) = request.Pieces[i];
+                var done = i == request.Pieces.Count - 1;
+                var offset = request.Header.Offset + (ulong)start;
+                var head = request.Head.Slice(used);
+                var written = isHole
+                    ? ReplyEncoder.WriteOffsetHole(head.Span, mode, request.Header, offset, (uint)length, done)
+                    : ReplyEncoder.WriteOffsetData(head.Span, mode, request.Header, offset, (uint)length, done);
+                AddVector(head, written);
+                used += written;
+                if (!isHole)
+                    AddVector(request.Buffer.Slice(start), length);
+            }
+        }
+
+        private void AddHandshakeBytes()
+        {
+            if (!_handshakeBytes.IsEmpty)
+                _connection._pool.Return(_handshakeBytes);
+            _handshakeBytes = _connection._pool.Rent(_queued.Length);
+            _queued.CopyTo(_handshakeBytes.Span);
+            _queued = [];
+            AddVector(_handshakeBytes, _handshakeBytes.Length);
+        }
+
+        private void AddVector(NativeBuffer buffer, int length) =>
+            _vectors[_vectorCount++] = new iovec { iov_base = buffer.Address, iov_len = (nuint)length };
+    }
+}

@@ -1,0 +1,165 @@
+using System;
+using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports.Nbd;
+
+/// <summary>
+/// One client: receives, lets requests run side by side, sends replies as they come. Belongs to one loop.
+/// This part is its life; receiving, dispatching and replying have files of their own.
+/// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "FinishClose disposes of the operations when the kernel is done with them")]
+internal sealed partial class NbdConnection
+{
+    private const int HandshakeSeconds = 10;
+
+    private readonly NbdLoop _loop;
+    private readonly NativeBufferPool _pool;
+    private readonly Action<string> _report;
+    private readonly ReceiveOperation _receive;
+    private readonly SendOperation _send;
+    private readonly int _socket;
+    private Handshake? _handshake;
+    private ArrayBufferWriter<byte>? _handshakeOutput;
+    private NegotiatedSession? _session;
+    private RequestRules _rules;
+    private int _unanswered;
+    private bool _stopReading;
+    private bool _closeWhenSent;
+    private bool _closing;
+    private bool _closed;
+
+    /// <param name="loop">the loop that serves it; the calling thread's</param>
+    /// <param name="socket">a connected stream socket, the connection's from now on</param>
+    /// <param name="catalog">what can be exported</param>
+    /// <param name="report">told why a client was sent away</param>
+    public NbdConnection(NbdLoop loop, int socket, IExportCatalog catalog, Action<string> report)
+    {
+        _loop = loop;
+        _pool = loop.Loop.Buffers;
+        _socket = socket;
+        _report = report;
+        _receive = new ReceiveOperation(this);
+        _send = new SendOperation(this);
+        _handshake = new Handshake(catalog);
+        _handshakeOutput = new ArrayBufferWriter<byte>(256);
+        _chunk = ReceiveChunk.Rent(_pool, ChunkBytes);
+        _flushReplies = FlushReplies;
+        Status = new BlockStatusReply(this);
+        loop.Add(this);
+    }
+
+    public NegotiatedSession Session => _session!;
+
+    public BlockStatusReply Status { get; }
+
+    /// <summary>Whether zeroes may be sent as holes.</summary>
+    public bool SendsHoles { get; private set; }
+
+    /// <summary>Greets the client.</summary>
+    public void Start()
+    {
+        _handshake!.Greeting(_handshakeOutput!);
+        SendHandshakeOutput();
+        ArmReceive();
+        EndLateHandshakeAsync().Forget();
+    }
+
+    /// <summary>Looks at what has been received again: the gate is open.</summary>
+    public void Continue() => Process();
+
+    /// <summary>Ends the connection; requests in progress still run to their end.</summary>
+    public void Close()
+    {
+        if (_closing)
+            return;
+        _closing = true;
+        _stopReading = true;
+
+        // Wakes the receive and the send that wait; the descriptor is closed when both are done.
+        Sockets.Shutdown(_socket, Sockets.SHUT_RDWR);
+        DropReady();
+        FinishClose();
+    }
+
+    private void Advance()
+    {
+        var chunk = _chunk;
+        var received = chunk.Memory.Span[chunk.Start..chunk.End];
+        var status = _handshake!.Advance(received, out var consumed, _handshakeOutput!);
+        chunk.Start += consumed;
+        SendHandshakeOutput();
+        switch (status)
+        {
+            case HandshakeStatus.Transmission:
+                BeginTransmission(_handshake.Session);
+                break;
+            case HandshakeStatus.Close:
+                if (_handshake.CloseReason is { } reason)
+                    _report($"closing a connection during its handshake: {reason}");
+                CloseAfterReplies();
+                break;
+        }
+    }
+
+    private void BeginTransmission(NegotiatedSession session)
+    {
+        _session = session;
+        _rules = new RequestRules(session);
+        SendsHoles = session.StructuredReplies;
+        _handshake = null;
+        _headerSize = RequestHeader.SizeOf(session.ExtendedHeaders);
+    }
+
+    private void SendHandshakeOutput()
+    {
+        if (_handshakeOutput!.WrittenCount == 0)
+            return;
+        _send.Queue(_handshakeOutput.WrittenSpan);
+        _handshakeOutput.ResetWrittenCount();
+        FlushReplies();
+    }
+
+    /// <summary>A client that does not finish its handshake must not hold a connection for ever.</summary>
+    private async LoopTask<int> EndLateHandshakeAsync()
+    {
+        await _loop.Loop.DelayAsync(HandshakeSeconds * 1000);
+        if (_session is null && !_closed)
+        {
+            _report($"closing a connection whose handshake took more than {HandshakeSeconds} s");
+            Close();
+        }
+
+        return 0;
+    }
+
+    /// <summary>Answers what is under way, then closes.</summary>
+    private void CloseAfterReplies()
+    {
+        _stopReading = true;
+        _closeWhenSent = true;
+        CloseIfAllSent();
+    }
+
+    private void CloseIfAllSent()
+    {
+        if (_closeWhenSent && _unanswered == 0 && !_send.IsBusy && !_send.HasBytes)
+            Close();
+    }
+
+    private void FinishClose()
+    {
+        if (!_closing || _closed || _unanswered > 0 || _send.IsBusy || _receive.IsBusy)
+            return;
+        _closed = true;
+        Files.Close(_socket);
+        _chunk.Release(_pool);
+        _send.Dispose();
+        _receive.Dispose();
+        _loop.Remove(this);
+    }
+}

@@ -1,0 +1,94 @@
+using System;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Exports.Nbd;
+
+/// <summary>What each command means for the disk. Runs on the home loop.</summary>
+internal sealed partial class NbdRequest
+{
+    // Below this, saying that it is a hole costs more than sending the zeroes.
+    private const int SmallestHole = 4096;
+
+    private async LoopTask<int> ExecuteAsync(IDisk disk)
+    {
+        var forceUnitAccess = Header.Has(CommandFlags.Fua);
+        var length = (long)Header.Length;
+        switch (Header.Command)
+        {
+            case NbdCommand.Read:
+                return await ReadAsync(disk);
+            case NbdCommand.Write:
+                return await disk.WriteAsync(Offset, Buffer, forceUnitAccess);
+            case NbdCommand.WriteZeroes:
+                return await disk.WriteZeroesAsync(Offset, length, ZeroFlagsOf());
+            case NbdCommand.Trim:
+                var error = await disk.DiscardAsync(Offset, length);
+                return error == 0 && forceUnitAccess ? await disk.FlushAsync() : error;
+            case NbdCommand.Flush:
+                return await disk.FlushAsync();
+            case NbdCommand.Cache:
+                return length == 0 ? 0 : await disk.PrefetchAsync(Offset, length);
+            case NbdCommand.BlockStatus:
+                return await Connection.Status.CollectAsync(disk, this);
+            default:
+                return -Errno.EINVAL;
+        }
+    }
+
+    private ZeroFlags ZeroFlagsOf()
+    {
+        var flags = Header.Has(CommandFlags.NoHole) ? ZeroFlags.None : ZeroFlags.MayUnmap;
+        if (Header.Has(CommandFlags.FastZero))
+            flags |= ZeroFlags.Fast;
+        return Header.Has(CommandFlags.Fua) ? flags | ZeroFlags.ForceUnitAccess : flags;
+    }
+
+    private async LoopTask<int> ReadAsync(IDisk disk)
+    {
+        Pieces.Clear();
+        if (!Connection.SendsHoles || Header.Has(CommandFlags.Df) || Buffer.Length < SmallestHole)
+            return await disk.ReadAsync(Offset, Buffer);
+        var position = 0;
+        while (position < Buffer.Length)
+        {
+            var rest = Buffer.Length - position;
+            if (Pieces.Count == MaximumPieces - 1)
+            {
+                // The last piece takes all that is left, holes or not.
+                var error = await disk.ReadAsync(Offset + position, Buffer.Slice(position));
+                AddPiece(position, rest, isHole: false);
+                return error;
+            }
+
+            var extent = await disk.MapAsync(Offset + position, rest);
+            if (extent.Error < 0)
+                return extent.Error;
+            var length = (int)extent.Length;
+            if (extent.IsZero && length >= Math.Min(SmallestHole, Buffer.Length))
+            {
+                AddPiece(position, length, isHole: true);
+            }
+            else
+            {
+                var error = await disk.ReadAsync(Offset + position, Buffer.Slice(position, length));
+                if (error < 0)
+                    return error;
+                AddPiece(position, length, isHole: false);
+            }
+
+            position += length;
+        }
+
+        return 0;
+    }
+
+    private void AddPiece(int start, int length, bool isHole)
+    {
+        if (Pieces.Count > 0 && Pieces[^1] is var last && last.IsHole == isHole)
+            Pieces[^1] = last with { Length = last.Length + length };
+        else
+            Pieces.Add(new ReadPiece(start, length, isHole));
+    }
+}

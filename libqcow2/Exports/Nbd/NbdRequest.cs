@@ -1,0 +1,159 @@
+using System;
+using System.Collections.Generic;
+using System.Runtime.InteropServices;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports.Nbd;
+
+/// <summary>
+/// One request of a client from its header to its reply. Pooled per loop: it owns the memory of its reply header,
+/// and its number on the ring, for good.
+/// </summary>
+/// <remarks>
+/// Two ways: directly on the ring of its own loop when the range is mapped, or handed whole to the home loop.
+/// Invariant: the header memory lives as long as the object, which the loop's pool keeps for ever.
+/// </remarks>
+internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSink<int>
+{
+    // Room for the chunk headers of a sparse read; what has more pieces is answered with plain data at the end.
+    public const int MaximumPieces = 16;
+
+    private readonly NbdLoop _loop;
+    private readonly ulong _userData;
+    private readonly Action _executeAtHome;
+    private readonly Action _completeOnLoop;
+    private FileStorage _file = null!;
+    private IDisk _disk = null!;
+    private int _parity;
+    private int _result;
+
+    public NbdRequest(NbdLoop loop)
+    {
+        _loop = loop;
+        _userData = (ulong)loop.Loop.Register(this);
+        _executeAtHome = ExecuteAtHome;
+        _completeOnLoop = () => Connection.Completed(this, _result);
+        Head = new NativeBuffer((nint)NativeMemory.AlignedAlloc(HeadBytes, 64), HeadBytes);
+    }
+
+    private const int HeadBytes = MaximumPieces * 64;
+
+    /// <summary>The next one in whatever list the request is in.</summary>
+    public NbdRequest? Next { get; set; }
+
+    public NbdConnection Connection { get; set; } = null!;
+
+    public RequestHeader Header;
+
+    /// <summary>Payload of a write, room for a read; empty for others.</summary>
+    public NativeBuffer Buffer { get; set; }
+
+    /// <summary>Set if the payload lies in received bytes; else the buffer is the request's own.</summary>
+    public ReceiveChunk? Chunk { get; set; }
+
+    /// <summary>Memory for reply headers.</summary>
+    public NativeBuffer Head { get; }
+
+    /// <summary>The pieces of a sparse read's reply; empty for one piece of data.</summary>
+    public List<ReadPiece> Pieces { get; } = new(MaximumPieces);
+
+    /// <summary>Timestamp of the batch in which the request came.</summary>
+    public long Started { get; set; }
+
+    /// <summary>NBD error of the reply.</summary>
+    public uint Error { get; set; }
+
+    /// <summary>Bytes of the reply after its first header, for block status.</summary>
+    public int ReplyLength { get; set; }
+
+    /// <summary>Bytes that count against the connection's memory limit.</summary>
+    public int AccountedBytes { get; set; }
+
+    public long Offset => (long)Header.Offset;
+
+    /// <summary>Tries the short way: one submission on this loop's ring.</summary>
+    public bool TryStartDirect(IDisk disk)
+    {
+        var isWrite = Header.Command == NbdCommand.Write;
+        _parity = disk.Epochs.Enter(_loop.Loop.Index);
+        var mapped = isWrite
+            ? disk.TryMapWrite(Offset, Buffer.Length, out var extent)
+            : disk.TryMapRead(Offset, Buffer.Length, out extent);
+        if (!mapped || extent.File is not FileStorage file || !MakeSuitable(file, extent.Offset, isWrite))
+        {
+            disk.Epochs.Exit(_loop.Loop.Index, _parity);
+            return false;
+        }
+
+        _disk = disk;
+        _file = file;
+        var entry = _loop.Loop.Ring.Next();
+        entry->opcode = isWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
+        entry->fd = file.Descriptor;
+        entry->off = (ulong)extent.Offset;
+        entry->addr = (ulong)Buffer.Address;
+        entry->len = (uint)Buffer.Length;
+        entry->user_data = _userData;
+        return true;
+    }
+
+    /// <summary>The long way: the home loop does all of it.</summary>
+    public void StartAtHome()
+    {
+        if (_loop.Loop == _loop.Served.Home)
+            ExecuteAtHome();
+        else
+            _loop.Served.Home.PostFromAnyThread(_executeAtHome);
+    }
+
+    /// <summary>The direct transfer has ended.</summary>
+    void IRingOperation.Completed(int result, uint flags)
+    {
+        var disk = _disk;
+        var isWrite = Header.Command == NbdCommand.Write;
+        if (isWrite && result > 0)
+            disk.NoteDirectWrite();
+        disk.Epochs.Exit(_loop.Loop.Index, _parity);
+        if (result == Buffer.Length)
+            Connection.Completed(this, 0);
+        else
+            StartAtHome(); // Short or failed: the careful way finds out what it is.
+    }
+
+    /// <summary>The home loop is done with the request (and this runs there).</summary>
+    void ICompletionSink<int>.Completed(int result)
+    {
+        _result = result;
+        if (_loop.Loop == _loop.Served.Home)
+            Connection.Completed(this, result);
+        else
+            _loop.Loop.PostFromAnyThread(_completeOnLoop);
+    }
+
+    private void ExecuteAtHome() => ExecuteAsync(_loop.Served.Disk).CompleteInto(this);
+
+    /// <summary>Whether the file takes this transfer as it is; a payload that lies badly in memory is moved.</summary>
+    private bool MakeSuitable(FileStorage file, long hostOffset, bool isWrite)
+    {
+        if (((hostOffset | (uint)Buffer.Length) & (file.OffsetAlignment - 1)) != 0)
+            return false;
+        if ((Buffer.Address & (file.MemoryAlignment - 1)) == 0)
+            return true;
+        if (!isWrite)
+            return false;
+        var moved = _loop.Loop.Buffers.Rent(Buffer.Length);
+        Buffer.Span.CopyTo(moved.Span);
+        Chunk?.Release(_loop.Loop.Buffers);
+        Chunk = null;
+        Buffer = moved;
+        return true;
+    }
+}
+
+/// <summary>A piece of a read's reply, relative to the start of the read.</summary>
+internal readonly record struct ReadPiece(int Start, int Length, bool IsHole);

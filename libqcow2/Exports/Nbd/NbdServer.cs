@@ -1,0 +1,185 @@
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports.Nbd;
+
+/// <summary>Accepts clients and spreads them over the loops of a device. Public members may be called from any thread.</summary>
+public sealed class NbdServer
+{
+    /// <summary>More clients than this at once are sent away.</summary>
+    public const int MaximumConnections = 256;
+
+    // Large enough for a few large replies: the server need not wait for a client that reads in small steps.
+    private const int SocketBufferBytes = 1 << 20;
+
+    private readonly NbdLoop[] _loops;
+    private readonly IExportCatalog _catalog;
+    private readonly Action<string> _report;
+    private readonly AcceptOperation _accept;
+    private int _next;
+    private long _accepted;
+
+    /// <param name="loops">the loops of the device, the home loop first; all started</param>
+    /// <param name="served">what is served</param>
+    /// <param name="catalog">what clients are told of it</param>
+    /// <param name="report">told why clients were sent away</param>
+    public NbdServer(IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, Action<string> report)
+    {
+        ArgumentNullException.ThrowIfNull(loops);
+        _catalog = catalog;
+        _report = report;
+        _loops = new NbdLoop[loops.Count];
+        for (var i = 0; i < _loops.Length; i++)
+            _loops[i] = new NbdLoop(loops[i], served);
+        _accept = new AcceptOperation(this);
+    }
+
+    /// <summary>Connections accepted so far.</summary>
+    public long Accepted => Volatile.Read(ref _accepted);
+
+    /// <summary>Connections there are now.</summary>
+    public int Connections
+    {
+        get
+        {
+            var sum = 0;
+            foreach (var loop in _loops)
+                sum += loop.ConnectionCount;
+            return sum;
+        }
+    }
+
+    /// <summary>Requests in progress, and those that wait for space.</summary>
+    public (int Active, int Parked) InFlight
+    {
+        get
+        {
+            var (active, parked) = (0, 0);
+            foreach (var loop in _loops)
+                (active, parked) = (active + loop.Active, parked + loop.Parked);
+            return (active, parked);
+        }
+    }
+
+    /// <summary>What all loops have served.</summary>
+    public IoStatistics Statistics()
+    {
+        var sum = new IoStatistics();
+        foreach (var loop in _loops)
+            sum.Add(loop.Statistics);
+        return sum;
+    }
+
+    /// <summary>Starts to accept from a listening socket, which stays the caller's.</summary>
+    public void Listen(int listeningSocket) =>
+        _loops[0].Loop.PostFromAnyThread(() => _accept.Start(listeningSocket));
+
+    /// <summary>Holds new requests on all loops; calls <paramref name="drained"/> on some loop when none is in progress.</summary>
+    public void Hold(Action drained)
+    {
+        var left = _loops.Length;
+        foreach (var loop in _loops)
+        {
+            loop.Loop.PostFromAnyThread(() => loop.Hold(() =>
+            {
+                if (Interlocked.Decrement(ref left) == 0)
+                    drained();
+            }));
+        }
+    }
+
+    /// <summary>Lets held requests go on.</summary>
+    public void Release()
+    {
+        foreach (var loop in _loops)
+            loop.Loop.PostFromAnyThread(loop.Release);
+    }
+
+    /// <summary>Accepts nobody any more and ends all connections.</summary>
+    public void Close()
+    {
+        _accept.Stop();
+        foreach (var loop in _loops)
+            loop.Loop.PostFromAnyThread(loop.CloseAll);
+    }
+
+    private void Serve(int socket)
+    {
+        Interlocked.Increment(ref _accepted);
+        if (Connections >= MaximumConnections)
+        {
+            _report($"refusing a client: {MaximumConnections} are connected");
+            Files.Close(socket);
+            return;
+        }
+
+        // Both calls are refused on the other kind of socket, or without rights: then the defaults do.
+        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_NODELAY, 1);
+        if (Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUFFORCE, SocketBufferBytes) < 0)
+            Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUF, SocketBufferBytes);
+        var loop = _loops[_next++ % _loops.Length];
+        loop.Loop.PostFromAnyThread(() => new NbdConnection(loop, socket, _catalog, _report).Start());
+    }
+
+    private sealed class AcceptOperation(NbdServer server) : IRingOperation
+    {
+        private volatile bool _stopped;
+        private int _listener;
+        private int _index = -1;
+
+        public void Start(int listener)
+        {
+            _listener = listener;
+            _index = server._loops[0].Loop.Register(this);
+            Submit();
+        }
+
+        public void Stop() => _stopped = true;
+
+        public void Completed(int result, uint flags)
+        {
+            if (_stopped)
+            {
+                if (result >= 0)
+                    Files.Close(result);
+                return;
+            }
+
+            if (result >= 0)
+                server.Serve(result);
+            if (result is -Errno.EINVAL or -9)
+                return; // Shut down or closed: there is nothing to listen on any more.
+            if (result < 0 && result is not (-Errno.EINTR or -Errno.EAGAIN or -Errno.ECONNRESET))
+            {
+                // Out of descriptors or memory: trying again at once would only burn the processor.
+                server._report($"cannot accept a client: {Errno.Text(result)}");
+                SubmitLaterAsync().Forget();
+                return;
+            }
+
+            Submit();
+        }
+
+        private async LoopTask<int> SubmitLaterAsync()
+        {
+            await server._loops[0].Loop.DelayAsync(100);
+            if (!_stopped)
+                Submit();
+            return 0;
+        }
+
+        private unsafe void Submit()
+        {
+            const uint SOCK_CLOEXEC = 0x80000;
+            var entry = server._loops[0].Loop.Ring.Next();
+            entry->opcode = IoUring.IORING_OP_ACCEPT;
+            entry->fd = _listener;
+            entry->rw_flags = SOCK_CLOEXEC;
+            entry->user_data = (ulong)_index;
+        }
+    }
+}

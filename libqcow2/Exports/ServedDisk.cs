@@ -1,0 +1,34 @@
+using System.Threading;
+using Qcow2Blk.Image;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports;
+
+/// <summary>
+/// What the connections of one device share: the disk of the moment, its home loop, and how to treat requests.
+/// The disk is replaced as a whole by resume, only while every loop is held.
+/// </summary>
+public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
+{
+    private IDisk? _disk;
+    private long _size;
+
+    public EventLoop Home { get; } = home;
+
+    /// <summary>Whether writes that find no space wait and are tried again, instead of failing.</summary>
+    public bool ParkOnNoSpace { get; } = parkOnNoSpace;
+
+    /// <summary>The disk. Not to be asked for while suspended: no request runs then.</summary>
+    public IDisk Disk => Volatile.Read(ref _disk)!;
+
+    /// <summary>Bytes of the disk; the last known while suspended.</summary>
+    public long Size => Volatile.Read(ref _size);
+
+    /// <summary>Puts a disk in place, while no request is in progress.</summary>
+    public void Set(IDisk? disk)
+    {
+        if (disk is not null)
+            Volatile.Write(ref _size, disk.Size);
+        Volatile.Write(ref _disk, disk);
+    }
+}

@@ -42,12 +42,13 @@ public sealed record HeaderExtension(uint Type, int Offset, byte[] Data)
         while (offset < end && start.Length - offset >= PrefixLength)
         {
             uint type = BinaryPrimitives.ReadUInt32BigEndian(start[offset..]);
-            if (type == End)
-                return null;
             uint length = BinaryPrimitives.ReadUInt32BigEndian(start[(offset + 4)..]);
             int room = Math.Min(end, start.Length) - offset - PrefixLength;
             if (room < 0 || length > (uint)room)
                 return $"header extension 0x{type:x8} at 0x{offset:x} is too large: {length} bytes, {Math.Max(room, 0)} left";
+            // After the length check, as in qemu: an end marker with an absurd length is damage.
+            if (type == End)
+                return null;
             // Specification: "each header extension type shall appear at most once in the same image".
             if (found.Exists(extension => extension.Type == type))
                 return $"header extension 0x{type:x8} at 0x{offset:x} appears twice";

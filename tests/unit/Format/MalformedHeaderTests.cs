@@ -73,6 +73,11 @@ public sealed class MalformedHeaderTests
             i.Put32(Extensions, 0x12345678);
             i.Put32(Extensions + 4, 0xffff_fff8);
         }),
+        ["end marker with a length"] = new("header_extension", "0x00000000", i =>
+        {
+            i.Put32(Extensions, HeaderExtension.End);
+            i.Put32(Extensions + 4, 0x20000);
+        }),
         ["format name too long"] = new("backing_format", "16 bytes", i => PutExtension(i, HeaderExtension.BackingFormat, new byte[16])),
         ["extended L2 with small clusters"] = new("cluster_bits", "cluster_bits 13 ", i =>
         {

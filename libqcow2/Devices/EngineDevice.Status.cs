@@ -1,0 +1,110 @@
+using System.Text.Json;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>What <c>qcow2blk status</c> shows; the members are listed in docs/json.md.</summary>
+public sealed partial class EngineDevice
+{
+    public void WriteStatus(Utf8JsonWriter writer)
+    {
+        writer.WriteStartObject();
+        writer.WriteString("name", Name);
+        writer.WriteString("state", State.ToString().ToLowerInvariant());
+        writer.WriteString("image", ImagePath);
+        writer.WriteString("uri", Uri);
+        writer.WriteString("device", DevicePath);
+        writer.WriteNumber("pid", System.Environment.ProcessId);
+        writer.WriteString("started", _started.ToString("O"));
+        if ((_disk as Qcow2Image)?.WriteErrorReason is { } reason)
+            writer.WriteString("error", reason);
+        WriteGeometry(writer);
+        WriteChain(writer);
+        WriteCache(writer);
+        WriteTraffic(writer);
+        WriteFacilities(writer);
+        writer.WriteEndObject();
+    }
+
+    private void WriteGeometry(Utf8JsonWriter writer)
+    {
+        writer.WriteStartObject("geometry");
+        writer.WriteNumber("size", _served.Size);
+        writer.WriteBoolean("read-only", _options.EffectiveReadOnly);
+        if (_disk is Qcow2Image image)
+        {
+            writer.WriteNumber("version", image.Header.Version);
+            writer.WriteNumber("cluster-size", image.Header.ClusterSize);
+            writer.WriteNumber("refcount-bits", 1 << image.Header.RefcountOrder);
+            writer.WriteString("compression", image.Header.CompressionType.ToString().ToLowerInvariant());
+            writer.WriteNumber("snapshots", image.Header.SnapshotCount);
+            writer.WriteNumber("file-bytes", image.File.Length);
+        }
+
+        writer.WriteEndObject();
+    }
+
+    private void WriteChain(Utf8JsonWriter writer)
+    {
+        writer.WriteStartArray("chain");
+        foreach (var link in _chain)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("path", link.Path);
+            writer.WriteString("format", link.Format);
+            writer.WriteNumber("size", link.Size);
+            writer.WriteBoolean("direct", link.Direct);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private void WriteCache(Utf8JsonWriter writer)
+    {
+        if (_disk is not Qcow2Image image)
+            return;
+        writer.WriteStartObject("cache");
+        writer.WriteNumber("l2-bytes", image.L2CacheBytes);
+        writer.WriteNumber("l2-hits", image.L2CacheHits);
+        writer.WriteNumber("l2-misses", image.L2CacheMisses);
+        writer.WriteNumber("commits", image.Commits);
+        writer.WriteEndObject();
+    }
+
+    private void WriteTraffic(Utf8JsonWriter writer)
+    {
+        var statistics = _server.Statistics();
+        var (active, parked) = _server.InFlight;
+        writer.WriteStartObject("requests");
+        writer.WriteNumber("connections", _server.Connections);
+        writer.WriteNumber("in-flight", active);
+        writer.WriteNumber("waiting-for-space", parked);
+        writer.WriteNumber("reads", statistics.Reads);
+        writer.WriteNumber("writes", statistics.Writes);
+        writer.WriteNumber("others", statistics.Others);
+        writer.WriteNumber("read-bytes", statistics.BytesRead);
+        writer.WriteNumber("written-bytes", statistics.BytesWritten);
+        writer.WriteNumber("errors", statistics.Errors);
+        writer.WriteEndObject();
+        writer.WriteStartObject("latency");
+        writer.WriteNumber("p50-ns", (long)(statistics.Percentile(0.50) * 1000));
+        writer.WriteNumber("p99-ns", (long)(statistics.Percentile(0.99) * 1000));
+        writer.WriteNumber("p999-ns", (long)(statistics.Percentile(0.999) * 1000));
+        writer.WriteEndObject();
+    }
+
+    private void WriteFacilities(Utf8JsonWriter writer)
+    {
+        var flags = Home.RingFlags;
+        writer.WriteStartObject("kernel");
+        writer.WriteString("transport", "nbd-server");
+        writer.WriteNumber("queues", _loops.Length);
+        writer.WriteBoolean("io-uring", true);
+        writer.WriteBoolean("single-issuer", (flags & IoUring.IORING_SETUP_SINGLE_ISSUER) != 0);
+        writer.WriteBoolean("defer-taskrun", (flags & IoUring.IORING_SETUP_DEFER_TASKRUN) != 0);
+        writer.WriteBoolean("coop-taskrun", (flags & IoUring.IORING_SETUP_COOP_TASKRUN) != 0);
+        writer.WriteEndObject();
+    }
+}

@@ -1,0 +1,177 @@
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Threading;
+using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>Opens images with the engine of this project.</summary>
+public sealed class EngineDeviceFactory : IDeviceFactory
+{
+    public IDevice Open(AttachOptions options, string name, ILog log) => EngineDevice.Open(options, name, log);
+}
+
+/// <summary>
+/// An image served over NBD: its loops, its disk, its listener, and the life from attach to detach. Commands come on
+/// any thread and take turns.
+/// </summary>
+public sealed partial class EngineDevice : IDevice
+{
+    private const int DefaultQueues = 4;
+
+    private readonly Lock _command = new();
+    private readonly AttachOptions _options;
+    private readonly ILog _log;
+    private readonly OffloadPool _offload;
+    private readonly EventLoop[] _loops;
+    private readonly ServedDisk _served;
+    private readonly DateTimeOffset _started = DateTimeOffset.UtcNow;
+    private NbdServer _server = null!;
+    private NbdListener? _listener;
+    private volatile IReadOnlyList<ChainLink> _chain = [];
+    private volatile IDisk? _disk;
+    private volatile int _state = (int)DeviceState.Running;
+    private bool _disposed;
+
+    private EngineDevice(AttachOptions options, string name, ILog log)
+    {
+        _options = options;
+        _log = log;
+        Name = name;
+        var processors = Math.Max(1, Environment.ProcessorCount);
+        _offload = new OffloadPool(Math.Min(DefaultQueues, processors));
+        _loops = new EventLoop[options.Queues ?? Math.Min(DefaultQueues, processors)];
+        for (var i = 0; i < _loops.Length; i++)
+            _loops[i] = new EventLoop(i, _offload);
+        _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop);
+    }
+
+    public string Name { get; }
+
+    public string ImagePath => _options.Image;
+
+    public string? Uri => _listener?.Uri;
+
+    public string? DevicePath => null;
+
+    public DeviceState State =>
+        (DeviceState)_state == DeviceState.Running && (_disk as Qcow2Image)?.WriteErrorReason is not null
+            ? DeviceState.Failed
+            : (DeviceState)_state;
+
+    private EventLoop Home => _loops[0];
+
+    /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
+    /// <exception cref="DeviceException">the image or the address cannot be served; nothing is left behind</exception>
+    public static EngineDevice Open(AttachOptions options, string name, ILog log)
+    {
+        var device = new EngineDevice(options, name, log);
+        try
+        {
+            foreach (var loop in device._loops)
+                loop.Start();
+            device.OpenDisk();
+            device._listener = NbdListener.Open(options);
+            device._server = new NbdServer(device._loops, device._served, new Catalog(device), log.Info);
+            device._server.Listen(device._listener.Descriptor);
+            return device;
+        }
+        catch (Exception error)
+        {
+            device.CloseQuietly();
+            throw Refusals.From(error, $"cannot attach {options.Image}");
+        }
+    }
+
+    public void Dispose()
+    {
+        if (_disposed)
+            return;
+        _disposed = true;
+        _listener?.Dispose();
+        foreach (var loop in _loops)
+            loop.Dispose();
+        _offload.Dispose();
+    }
+
+    private void OpenDisk()
+    {
+        var (disk, chain) = OnHome(() => ImageChain.OpenAsync(_options, _log), Timeout.InfiniteTimeSpan);
+        (_disk, _chain) = (disk, chain);
+        _served.Set(disk);
+    }
+
+    private void CloseQuietly()
+    {
+        if (_disk is { } disk && OnHome(disk.CloseAsync, Timeout.InfiniteTimeSpan) is var error and < 0)
+            _log.Error($"cannot close {ImagePath}: {Errno.Text(error)}");
+        _disk = null;
+        Dispose();
+    }
+
+    /// <summary>Runs a task on the home loop and waits for it here.</summary>
+    /// <exception cref="TimeoutException">it did not end in time; it still runs</exception>
+    private T OnHome<T>(Func<LoopTask<T>> start, TimeSpan timeout)
+    {
+        var done = new ManualResetEventSlim();
+        T result = default!;
+        Exception? failure = null;
+        Home.PostFromAnyThread(() => RunAsync().Forget());
+        if (!done.Wait(timeout))
+            throw new TimeoutException();
+        return failure is null ? result : throw failure;
+
+        async LoopTask<int> RunAsync()
+        {
+            try
+            {
+                result = await start();
+            }
+            catch (Exception error)
+            {
+                failure = error;
+            }
+
+            done.Set();
+            return 0;
+        }
+    }
+
+    /// <summary>The one export there is, under its name and as the default.</summary>
+    private sealed class Catalog(EngineDevice device) : IExportCatalog
+    {
+        public IReadOnlyList<ExportInfo> List() => [Describe()];
+
+        public bool TryFind(string name, out ExportInfo export)
+        {
+            export = Describe();
+            return name.Length == 0 || name == device.Name;
+        }
+
+        private ExportInfo Describe()
+        {
+            var readOnly = device._options.EffectiveReadOnly;
+            return new ExportInfo
+            {
+                Name = device.Name,
+                Description = $"qcow2blk: {device.ImagePath}",
+                Size = device._served.Size,
+                ReadOnly = readOnly,
+                MultiConnection = true,
+                CanTrim = !readOnly,
+                CanZero = !readOnly,
+                CanFastZero = !readOnly,
+                CanCache = true,
+                MinimumBlockSize = 1,
+                PreferredBlockSize = 4096,
+                MaximumBlockSize = NbdProtocol.MaxRequestPayload,
+            };
+        }
+    }
+}

@@ -1,0 +1,172 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>One image of an opened chain, for the status report.</summary>
+public sealed record ChainLink(string Path, string Format, long Size, bool Direct);
+
+/// <summary>
+/// Opens an image with everything below it: files, locks, backing files. Backing files are a trust decision: their
+/// formats are never probed, and the options may forbid them or say where they may be.
+/// </summary>
+internal sealed class ImageChain
+{
+    private readonly AttachOptions _options;
+    private readonly ILog _log;
+    private readonly List<ChainLink> _links = [];
+    private readonly List<(uint, uint, ulong)> _seen = [];
+
+    private ImageChain(AttachOptions options, ILog log)
+    {
+        _options = options;
+        _log = log;
+    }
+
+    /// <summary>Opens the chain. On the home loop.</summary>
+    /// <exception cref="ImageFormatException">an image is damaged or not supported</exception>
+    /// <exception cref="ImageLockedException">somebody else uses an image</exception>
+    /// <exception cref="IOException">a file cannot be opened or read</exception>
+    public static async LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenAsync(AttachOptions options, ILog log)
+    {
+        var chain = new ImageChain(options, log);
+        var format = options.Format == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
+        var disk = await chain.OpenLinkAsync(options.Image, format, options.EffectiveReadOnly, isTop: true);
+        chain._links.Reverse();
+        return (disk, chain._links);
+    }
+
+    private async LoopTask<IDisk> OpenLinkAsync(string path, ImageFormat format, bool readOnly, bool isTop)
+    {
+        var file = OpenFile(path, readOnly, _options.Cache == CacheMode.None);
+        try
+        {
+            RefuseCycle(file);
+            ImageLock.Acquire(file.Descriptor, path, write: !readOnly);
+            if (format == ImageFormat.Raw)
+                return Raw(file, readOnly);
+
+            // Nothing of the file is believed before the locks are held: a writer could be changing it.
+            var header = await Qcow2Image.ReadHeaderAsync(file);
+            header.RefuseUnsupported(forWriting: !readOnly);
+            file = BufferedIfTooFine(file, header, readOnly);
+            return await OpenQcow2Async(file, header, readOnly, isTop);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    private RawDisk Raw(FileStorage file, bool readOnly)
+    {
+        var disk = new RawDisk(file, readOnly, _options.Discard == DiscardMode.Unmap);
+        _links.Add(new ChainLink(file.Path, "raw", disk.Size, file.Direct));
+        return disk;
+    }
+
+    private async LoopTask<IDisk> OpenQcow2Async(FileStorage file, Header header, bool readOnly, bool isTop)
+    {
+        var backing = await OpenBackingAsync(file.Path, header);
+        try
+        {
+            var options = new ImageOptions
+            {
+                ReadOnly = readOnly,
+                CacheBytes = _options.CacheSize ?? ImageOptions.DefaultCacheBytes,
+                Unmap = _options.Discard == DiscardMode.Unmap,
+                DetectZeroes = isTop ? (DetectZeroes)_options.DetectZeroes : DetectZeroes.Off,
+                Snapshot = isTop ? _options.Snapshot : null,
+                Report = _log.Error,
+            };
+            var image = await Qcow2Image.OpenAsync(file, options, backing);
+            _links.Add(new ChainLink(file.Path, "qcow2", image.Size, file.Direct));
+            return image;
+        }
+        catch
+        {
+            if (backing is not null)
+                await backing.CloseAsync();
+            throw;
+        }
+    }
+
+    private async LoopTask<IDisk?> OpenBackingAsync(string overlay, Header header)
+    {
+        if (header.BackingFile is null || _options.NoBacking)
+            return null;
+        var format = BackingFormatRule.Require(header);
+        var path = BackingPath.Resolve(overlay, header.BackingFile);
+        RefuseForeignDirectory(overlay, path);
+        if (_seen.Count >= Limits.MaxBackingDepth)
+            throw new ImageFormatException(overlay, "backing_file", $"the chain has more than {Limits.MaxBackingDepth} images");
+        try
+        {
+            return await OpenLinkAsync(path, format, readOnly: true, isTop: false);
+        }
+        catch (FileNotFoundException)
+        {
+            throw new ImageFormatException(overlay, "backing_file", $"backing file \"{header.BackingFile}\" does not exist ({path})");
+        }
+    }
+
+    private void RefuseForeignDirectory(string overlay, string path)
+    {
+        if (_options.BackingDirectories.Count == 0)
+            return;
+        var real = RealPath.Of(path) ?? path;
+        foreach (var directory in _options.BackingDirectories)
+        {
+            var allowed = (RealPath.Of(directory) ?? directory).TrimEnd('/') + "/";
+            if (real.StartsWith(allowed, StringComparison.Ordinal))
+                return;
+        }
+
+        throw new ImageFormatException(overlay, "backing_file", $"backing file {real} is in none of the directories given with --backing-dir");
+    }
+
+    private void RefuseCycle(FileStorage file)
+    {
+        if (_seen.Contains(file.Identity))
+            throw new ImageFormatException(file.Path, "backing_file", "the backing chain leads back to this image");
+        _seen.Add(file.Identity);
+    }
+
+    private FileStorage OpenFile(string path, bool readOnly, bool direct)
+    {
+        var error = FileStorage.Open(path, readOnly, direct, out var file);
+        if (error == -Errno.EINVAL && direct)
+        {
+            _log.Warning($"the file system of {path} does not support O_DIRECT: using the page cache");
+            error = FileStorage.Open(path, readOnly, direct: false, out file);
+        }
+
+        return error switch
+        {
+            0 => file!,
+            -Errno.ENOENT => throw new FileNotFoundException($"cannot open {path}: {Errno.Text(error)}"),
+            -Errno.EACCES or -Errno.EPERM => throw new UnauthorizedAccessException($"cannot open {path}: {Errno.Text(error)}"),
+            -Errno.EROFS => throw new IOException($"cannot open {path} for writing: {Errno.Text(error)}"),
+            _ => throw new IOException($"cannot open {path}: {Errno.Text(error)}"),
+        };
+    }
+
+    /// <summary>Clusters smaller than the device's sectors cannot be written one by one past the page cache.</summary>
+    private FileStorage BufferedIfTooFine(FileStorage file, Header header, bool readOnly)
+    {
+        if (readOnly || header.ClusterSize >= file.OffsetAlignment)
+            return file;
+        _log.Warning($"clusters of {header.ClusterSize} bytes in {file.Path} are smaller than the device's sectors: using the page cache");
+        var buffered = OpenFile(file.Path, readOnly, direct: false);
+        file.Dispose();
+        ImageLock.Acquire(buffered.Descriptor, buffered.Path, write: true);
+        return buffered;
+    }
+}

@@ -112,13 +112,6 @@ internal sealed class AttachVerb : Verb
         };
     }
 
-    private static string Word(ParseResult parsed, Option<string> option, IReadOnlyList<string> words)
-    {
-        string word = parsed.GetValue(option)!;
-        return words.Contains(word) ? word
-            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}");
-    }
-
     private static int? Whole(double? value)
         => value is null ? null
             : value == Math.Floor(value.Value) && Math.Abs(value.Value) < int.MaxValue ? (int)value.Value

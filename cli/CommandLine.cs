@@ -30,6 +30,8 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new ResumeVerb());
         _root.Subcommands.Add(new ListVerb());
         _root.Subcommands.Add(new StatusVerb());
+        _root.Subcommands.Add(new InfoVerb());
+        _root.Subcommands.Add(new MapVerb());
         _root.Subcommands.Add(new CompletionVerb());
         foreach (Option option in _root.Options)
         {

@@ -10,7 +10,11 @@ internal sealed class Table(params string[] head)
 {
     private readonly List<string[]> _rows = [head];
 
-    internal void Add(params string[] cells) => _rows.Add(cells);
+    internal void Add(params string[] cells) => _rows.Add([.. cells.Select(Printable)]);
+
+    /// <summary>Names from an image or a file system must not steer the terminal.</summary>
+    internal static string Printable(string text)
+        => text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? '?' : c)) : text;
 
     public override string ToString()
     {

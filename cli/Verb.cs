@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.CommandLine;
 using System.Globalization;
+using System.Linq;
 using Qcow2Blk.Devices;
 
 namespace Qcow2Blk.Cli;
@@ -42,6 +43,15 @@ internal abstract class Verb(string name, string description, params string[] ex
 
     protected static Option<string> Text(string name, string valueName, string description)
         => new(name) { Description = description, HelpName = valueName };
+
+    /// <summary>The word that was given for a choice.</summary>
+    /// <exception cref="DeviceException">usage: it is none of them</exception>
+    protected internal static string Word(ParseResult parsed, Option<string> option, IReadOnlyList<string> words)
+    {
+        string word = parsed.GetValue(option)!;
+        return words.Contains(word) ? word
+            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}");
+    }
 
     /// <summary>Numbers are read by us: the parser's own refusal names .NET types.</summary>
     /// <exception cref="DeviceException">usage</exception>

@@ -1,0 +1,53 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Linq;
+using Qcow2Blk.Devices;
+using Qcow2Blk.Format;
+using Qcow2Blk.Inspect;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary><c>qcow2blk info IMAGE</c>.</summary>
+internal sealed class InfoVerb : Verb
+{
+    private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
+    private readonly Option<string> _format = Choice("--format", Spelling.Formats, "the image's format; never probed");
+    private readonly Option<bool> _json = JsonFlag();
+
+    public InfoVerb()
+        : base("info", "show an image's header, features, snapshots, bitmaps and backing chain",
+            "qcow2blk info disk.qcow2", "qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'")
+    {
+        Arguments.Add(_image);
+        Options.Add(_format);
+        Options.Add(_json);
+        Does(parsed => Print(parsed.GetValue(_image)!, FormatOf(parsed, _format), parsed.GetValue(_json)));
+    }
+
+    /// <summary>The image format that an option says.</summary>
+    internal static ImageFormat FormatOf(ParseResult parsed, Option<string> option)
+        => Spelling.Format(Word(parsed, option, Spelling.Formats)) == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
+
+    private static ExitStatus Print(string path, ImageFormat format, bool json)
+    {
+        try
+        {
+            using InspectedChain chain = InspectedChain.Open(path, format);
+            IReadOnlyList<SnapshotEntry> snapshots = chain.Images[0].ReadSnapshots();
+            IReadOnlyList<BitmapEntry> bitmaps = chain.Images[0].ReadBitmaps();
+            var report = new InfoReport(chain, snapshots, bitmaps, ImageUse.WriterOf(chain.Images[0].File));
+            if (json)
+                Output.Json(report.WriteJson);
+            else
+                Output.Write(report.ToText());
+            if (chain.Broken is null)
+                return ExitStatus.Done;
+            throw Refusals.From(chain.Broken, $"the backing chain of {path} is broken");
+        }
+        catch (Exception error) when (error is not DeviceException)
+        {
+            throw Refusals.From(error, $"cannot read {path}");
+        }
+    }
+}

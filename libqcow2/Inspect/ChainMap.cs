@@ -1,0 +1,89 @@
+using System;
+using System.Collections.Generic;
+using Qcow2Blk.Format;
+
+namespace Qcow2Blk.Inspect;
+
+/// <summary>
+/// Walks a virtual disk from its first to its last byte and tells for each range which image of the chain decides what
+/// it holds, by the rules of <c>qemu-img map</c>.
+/// </summary>
+public sealed class ChainMap
+{
+    private readonly InspectedChain _chain;
+    private readonly MappedImage?[] _maps;
+
+    /// <exception cref="ImageFormatException">an image cannot be mapped</exception>
+    public ChainMap(InspectedChain chain)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        if (chain.Broken is not null)
+            throw chain.Broken;
+        _chain = chain;
+        _maps = new MappedImage?[chain.Images.Count];
+        for (int depth = 0; depth < _maps.Length; depth++)
+        {
+            InspectedImage image = chain.Images[depth];
+            _maps[depth] = image.Header is null ? null : new MappedImage(image.File, image.Header);
+        }
+    }
+
+    /// <summary>All of the disk, neighbours of one kind joined.</summary>
+    public IEnumerable<MapExtent> Extents()
+    {
+        long size = _chain.Images[0].DiskSize;
+        MapExtent? pending = null;
+        for (long offset = 0; offset < size;)
+        {
+            MapExtent next = At(offset, size - offset);
+            offset = next.End;
+            if (pending is { } before && before.Continues(next))
+            {
+                pending = before with { Length = before.Length + next.Length };
+                continue;
+            }
+            if (pending is { } done)
+                yield return done;
+            pending = next;
+        }
+        if (pending is { } last)
+            yield return last;
+    }
+
+    private MapExtent At(long offset, long limit)
+    {
+        for (int depth = 0; ; depth++)
+        {
+            InspectedImage image = _chain.Images[depth];
+            limit = Math.Min(limit, image.DiskSize - offset);
+            if (_maps[depth] is not { } map)
+                return Raw(image, depth, offset, limit);
+            L2Entry entry = map.Lookup(offset, limit, out limit);
+            if (entry.Kind != L2Kind.Unallocated)
+                return Present(entry, depth, offset, limit, image);
+            // Nothing below: not here, or only before this offset.
+            if (depth + 1 == _maps.Length || offset >= _chain.Images[depth + 1].DiskSize)
+                return new MapExtent(offset, limit, depth, Present: false, Zero: true, Data: false, Compressed: false, Offset: null);
+        }
+    }
+
+    private static MapExtent Present(in L2Entry entry, int depth, long offset, long length, InspectedImage image)
+    {
+        bool zero = entry.Kind is L2Kind.Zero or L2Kind.ZeroAllocated;
+        bool placed = entry.Kind is L2Kind.Data or L2Kind.ZeroAllocated && image.Header!.CryptMethod == 0;
+        long inCluster = offset & (image.Header!.ClusterSize - 1);
+        return new MapExtent(offset, length, depth, Present: true, zero, Data: !zero, entry.Kind == L2Kind.Compressed,
+            placed ? entry.Host.Value + inCluster : null);
+    }
+
+    private static MapExtent Raw(InspectedImage image, int depth, long offset, long limit)
+    {
+        bool hole = true;
+        long end = offset + limit;
+        if (offset < image.File.Length)
+            hole = image.File.IsHole(offset, out end);
+        // The file's last sector may be partial; qemu counts it as whole.
+        end = end == image.File.Length ? image.DiskSize : end;
+        return new MapExtent(offset, Math.Min(limit, end - offset), depth, Present: true, Zero: hole, Data: !hole, Compressed: false, offset);
+    }
+}

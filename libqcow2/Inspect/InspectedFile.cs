@@ -1,0 +1,119 @@
+using System;
+using System.IO;
+using System.Runtime.InteropServices;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Inspect;
+
+/// <summary>A file read synchronously, for looking at images that are not attached.</summary>
+public sealed unsafe partial class InspectedFile : IDisposable
+{
+    private const int O_NONBLOCK = 0x800;
+    private const int SEEK_END = 2;
+    private const int SEEK_DATA = 3;
+    private const int SEEK_HOLE = 4;
+    private const int ENXIO = 6;
+
+    private InspectedFile(string path, int fd, long length, long allocated, (ulong, uint, uint) identity)
+    {
+        Path = path;
+        Descriptor = fd;
+        Length = length;
+        Allocated = allocated;
+        Identity = identity;
+    }
+
+    public string Path { get; }
+
+    internal int Descriptor { get; }
+
+    /// <summary>Bytes in the file or device.</summary>
+    public long Length { get; }
+
+    /// <summary>Bytes that the file takes on its file system.</summary>
+    public long Allocated { get; }
+
+    /// <summary>Tells whether two paths are one file.</summary>
+    internal (ulong Inode, uint Major, uint Minor) Identity { get; }
+
+    /// <exception cref="IOException">it cannot be opened, or is no file or block device</exception>
+    public static InspectedFile Open(string path)
+    {
+        // O_NONBLOCK: opening a pipe must not wait for its other end.
+        int fd = Fcntl.Open(path, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC | O_NONBLOCK, 0);
+        if (fd < 0)
+            throw Failed(path, "cannot open", -Marshal.GetLastPInvokeError());
+        try
+        {
+            int result = Stat.OfFile(fd, out Stat.Statx stat);
+            if (result < 0)
+                throw Failed(path, "cannot stat", result);
+            if (stat.Kind is not (Stat.S_IFREG or Stat.S_IFBLK))
+                throw new IOException($"{path} is no file and no block device");
+            long length = stat.Kind == Stat.S_IFREG ? (long)stat.stx_size : Seek(fd, 0, SEEK_END);
+            return new InspectedFile(path, fd, length, (long)stat.stx_blocks * 512, (stat.stx_ino, stat.stx_dev_major, stat.stx_dev_minor));
+        }
+        catch
+        {
+            _ = Unistd.Close(fd);
+            throw;
+        }
+    }
+
+    /// <summary>Reads all of the range; what lies past the end of the file reads as zeroes.</summary>
+    /// <exception cref="IOException">the kernel's word, with path and offset</exception>
+    public void Read(long offset, Span<byte> buffer)
+    {
+        while (!buffer.IsEmpty)
+        {
+            nint count;
+            fixed (byte* start = buffer)
+                count = ReadAt(Descriptor, start, (nuint)buffer.Length, offset);
+            if (count < 0)
+            {
+                int errno = Marshal.GetLastPInvokeError();
+                if (errno == Errno.EINTR)
+                    continue;
+                throw Failed(Path, $"cannot read at 0x{offset:x}", -errno);
+            }
+            if (count == 0)
+            {
+                buffer.Clear();
+                return;
+            }
+            buffer = buffer[(int)count..];
+            offset += count;
+        }
+    }
+
+    /// <summary>Whether a position is in a hole, and where that changes. A file system without holes has none.</summary>
+    /// <param name="offset">within the file</param>
+    /// <param name="end">where the hole or the data ends, at most <see cref="Length"/></param>
+    public bool IsHole(long offset, out long end)
+    {
+        long data = Seek(Descriptor, offset, SEEK_DATA);
+        if (data < 0 && Marshal.GetLastPInvokeError() == ENXIO)
+        {
+            end = Length;
+            return true;
+        }
+        if (data > offset)
+        {
+            end = Math.Min(data, Length);
+            return true;
+        }
+        long hole = Seek(Descriptor, offset, SEEK_HOLE);
+        end = hole > offset ? Math.Min(hole, Length) : Length;
+        return false;
+    }
+
+    public void Dispose() => _ = Unistd.Close(Descriptor);
+
+    private static IOException Failed(string path, string what, int errno) => new($"{what} {path}: {Errno.Text(errno)}");
+
+    [LibraryImport("libc", EntryPoint = "pread", SetLastError = true)]
+    private static partial nint ReadAt(int fd, void* buffer, nuint count, long offset);
+
+    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
+    private static partial long Seek(int fd, long offset, int whence);
+}

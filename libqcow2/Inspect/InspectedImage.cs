@@ -1,0 +1,80 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using Qcow2Blk.Format;
+
+namespace Qcow2Blk.Inspect;
+
+/// <summary>One file of a backing chain with what its header and tables say. Nothing is cached for later: it may be changing.</summary>
+public sealed class InspectedImage : IDisposable
+{
+    private InspectedImage(InspectedFile file, Header? header)
+    {
+        File = file;
+        Header = header;
+    }
+
+    public InspectedFile File { get; }
+
+    /// <summary>Null for a raw image.</summary>
+    public Header? Header { get; }
+
+    public string FormatName => Header is null ? "raw" : "qcow2";
+
+    /// <summary>Bytes of the virtual disk, a multiple of 512 as qemu rounds them: raw up, qcow2 down.</summary>
+    public long DiskSize => Header is null ? (File.Length + 511) & ~511L : Header.Size & ~511L;
+
+    /// <exception cref="IOException">the file cannot be read</exception>
+    /// <exception cref="ImageFormatException">it is not what it should be</exception>
+    public static InspectedImage Open(string path, ImageFormat format)
+    {
+        InspectedFile file = InspectedFile.Open(path);
+        try
+        {
+            return new InspectedImage(file, format == ImageFormat.Qcow2 ? ReadHeader(file) : null);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The snapshots of a qcow2 image.</summary>
+    /// <exception cref="ImageFormatException">the table is cut off or breaks a limit</exception>
+    public IReadOnlyList<SnapshotEntry> ReadSnapshots()
+    {
+        if (Header is null || Header.SnapshotCount == 0)
+            return [];
+        byte[] table = ReadRange(Header.SnapshotsOffset, SnapshotTable.MaxBytes(Header.SnapshotCount, Header.SnapshotsOffset, File.Length));
+        return SnapshotTable.Parse(table, Header.SnapshotCount, File.Path, out _);
+    }
+
+    /// <summary>The persistent bitmaps of a qcow2 image, as far as they can be trusted.</summary>
+    /// <exception cref="ImageFormatException">the directory is past the end of the file, cut off or breaks a limit</exception>
+    public IReadOnlyList<BitmapEntry> ReadBitmaps()
+    {
+        if (Header?.Bitmaps is not { } bitmaps)
+            return [];
+        if (bitmaps.DirectoryOffset.Value > File.Length - bitmaps.DirectorySize)
+            throw new ImageFormatException(File.Path, "bitmap_directory_offset",
+                $"bitmap directory at {bitmaps.DirectoryOffset} with {bitmaps.DirectorySize} bytes ends past the file (size {File.Length})");
+        return BitmapDirectory.Parse(ReadRange(bitmaps.DirectoryOffset, bitmaps.DirectorySize), bitmaps, Header);
+    }
+
+    public void Dispose() => File.Dispose();
+
+    private byte[] ReadRange(HostOffset offset, int length)
+    {
+        var bytes = new byte[length];
+        File.Read(offset.Value, bytes);
+        return bytes;
+    }
+
+    private static Header ReadHeader(InspectedFile file)
+    {
+        var start = new byte[(int)Math.Min(file.Length, Header.MaxParseBytes)];
+        file.Read(0, start);
+        return Header.Parse(start, file.Path);
+    }
+}

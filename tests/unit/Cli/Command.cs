@@ -1,0 +1,49 @@
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.IO;
+using System.Linq;
+using System.Text.Json;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Cli;
+
+/// <summary>The command as users run it: the native binary where the test run names one, else the one built beside the tests.</summary>
+internal static class Command
+{
+    internal static string Path { get; } = Find();
+
+    internal static (int Status, string Output, string Errors) Run(params string[] arguments) => RunIn(null, arguments);
+
+    /// <param name="runtimeDirectory">where its devices are; null for a place without any</param>
+    internal static (int Status, string Output, string Errors) RunIn(string? runtimeDirectory, params string[] arguments)
+        => Start(Path, runtimeDirectory ?? "/nonexistent/qcow2blk", arguments);
+
+    internal static (int Status, string Output, string Errors) Start(string program, string runtimeDirectory, params IEnumerable<string> arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true };
+        start.Environment["QCOW2BLK_RUNTIME_DIR"] = runtimeDirectory;
+        using Process process = Process.Start(start)!;
+        System.Threading.Tasks.Task<string> errors = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, errors.Result);
+    }
+
+    internal static JsonElement Json(params string[] arguments)
+    {
+        (int status, string output, string errors) = Run(arguments);
+        Assert.True(status == 0, errors);
+        return JsonDocument.Parse(output).RootElement;
+    }
+
+    private static string Find()
+    {
+        string? named = Environment.GetEnvironmentVariable("QCOW2BLK_BINARY");
+        if (named is not null && File.Exists(named))
+            return named;
+        // tests/unit/bin/CONFIGURATION/net10.0 -> cli/bin/CONFIGURATION/net10.0
+        string[] parts = AppContext.BaseDirectory.TrimEnd('/').Split('/');
+        return string.Join('/', parts[..^5].Concat(["cli", "bin", parts[^2], parts[^1], "qcow2blk"]));
+    }
+}

@@ -48,7 +48,7 @@ internal sealed class ImageChain
         try
         {
             RefuseCycle(file);
-            ImageLock.Acquire(file.Descriptor, path, write: !readOnly);
+            file.Lock = ImageLock.Acquire(file.Descriptor, path, write: !readOnly);
             if (format == ImageFormat.Raw)
                 return Raw(file, readOnly);
 
@@ -166,7 +166,7 @@ internal sealed class ImageChain
         _log.Warning($"clusters of {header.ClusterSize} bytes in {file.Path} are smaller than the device's sectors: using the page cache");
         var buffered = OpenFile(file.Path, readOnly, direct: false);
         file.Dispose();
-        ImageLock.Acquire(buffered.Descriptor, buffered.Path, write: true);
+        buffered.Lock = ImageLock.Acquire(buffered.Descriptor, buffered.Path, write: true);
         return buffered;
     }
 }

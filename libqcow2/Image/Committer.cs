@@ -20,6 +20,7 @@ internal sealed class Committer : IDisposable
     private readonly FreeQueue _frees;
     private ManualSource<int>? _waiters;
     private bool _running;
+    private bool _committing;
     private long _tableOffset;
     private int _tableClusters;
 
@@ -35,7 +36,7 @@ internal sealed class Committer : IDisposable
     public long Count { get; private set; }
 
     public bool IsClean =>
-        !_running && !HasDirtyMetadata && !_context.HasUnsyncedData && !_frees.NeedsCommit;
+        !_committing && !HasDirtyMetadata && !_context.HasUnsyncedData && !_frees.NeedsCommit;
 
     private bool HasDirtyMetadata =>
         _refcounts.Cache.DirtyCount > 0 || _tables.Cache.DirtyCount > 0 || _tables.L1.IsDirty || _refcounts.Table.IsDirty;
@@ -82,7 +83,11 @@ internal sealed class Committer : IDisposable
         {
             var waiters = _waiters;
             _waiters = null;
+            _committing = true;
             var error = await CommitAsync();
+
+            // Before anybody hears of it: who goes on now must not take this commit for one still under way.
+            _committing = false;
             while (waiters is not null)
             {
                 var waiter = waiters;

@@ -52,6 +52,9 @@ public sealed class FileStorage : IBlockStorage
 
     public int Descriptor { get; private set; }
 
+    /// <summary>The image lock held through this descriptor; let go when the file is closed.</summary>
+    public ImageLock? Lock { get; set; }
+
     /// <summary>Opens a file. With <paramref name="direct"/> but no support for it, returns -EINVAL and no storage.</summary>
     /// <returns>0, or a negative errno of open(2)</returns>
     public static int Open(string path, bool readOnly, bool direct, out FileStorage? storage)
@@ -124,6 +127,9 @@ public sealed class FileStorage : IBlockStorage
 
     public void Dispose()
     {
+        // By hand: a child process between fork and exec may hold the description a little longer than we do.
+        Lock?.Release();
+        Lock = null;
         if (Descriptor >= 0)
             Files.Close(Descriptor);
         Descriptor = -1;

@@ -203,19 +203,30 @@ internal sealed class Allocator
         }
 
         var error = fresh ? 0 : await _context.File.ZeroAsync(offset, _geometry.ClusterSize);
+        if (error == 0)
+            error = await WriteOwnCountAsync(cluster);
         if (error < 0)
             return error;
         _context.NoteData();
         _refcounts.Table[_refcounts.BlockOf(cluster)] = (ulong)offset;
-        var slot = await _refcounts.LoadAsync(_refcounts.KeyOf(cluster));
-        if (slot < 0)
-        {
-            _refcounts.Table[_refcounts.BlockOf(cluster)] = 0;
-            return slot == SlicedTables.Absent ? -Errno.EIO : slot;
-        }
-
-        _refcounts.Set(slot, _refcounts.IndexOf(cluster), 1);
         return 0;
+    }
+
+    /// <summary>
+    /// Writes the slice of a new block that counts the block itself. It must be in the file before the table points
+    /// there: a commit may take its copy of the table at any moment after that.
+    /// </summary>
+    private async LoopTask<int> WriteOwnCountAsync(long block)
+    {
+        var sliceBytes = _refcounts.Cache.SliceBytes;
+        var pool = LoopScheduler.Current.Buffers;
+        var slice = pool.Rent(sliceBytes);
+        slice.Clear();
+        RefcountEntries.Set(slice.Span, _refcounts.IndexOf(block), _geometry.RefcountOrder, 1);
+        var inBlock = _refcounts.KeyOf(block) & ((_geometry.ClusterSize / sliceBytes) - 1);
+        var error = await _context.File.WriteAsync((block << _geometry.ClusterBits) + (inBlock * sliceBytes), slice);
+        pool.Return(slice);
+        return error;
     }
 
     /// <summary>

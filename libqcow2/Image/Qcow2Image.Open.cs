@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
@@ -23,14 +24,16 @@ public sealed partial class Qcow2Image
         var readOnly = options.ReadOnly || options.Snapshot is not null;
         var header = await ReadHeaderAsync(file);
         header.RefuseUnsupported(forWriting: !readOnly);
-        header.CheckAgainstFile(file.Length);
         if (!readOnly && header.ClusterSize < file.OffsetAlignment)
             throw new ImageFormatException(file.Path, "cluster_bits", $"clusters of {header.ClusterSize} bytes are smaller than the sectors of the device ({file.OffsetAlignment} bytes)");
         if (!readOnly && (header.Incompatible & IncompatibleFeatures.Dirty) != 0)
         {
-            throw new ImageFormatException(file.Path, "incompatible_features", "the image was not closed cleanly (dirty bit)");
+            options.Report?.Invoke($"{file.Path} was not closed cleanly: rebuilding its refcounts");
+            Require(file, "repair", await RefcountRebuild.RunAsync(file, file.Path));
+            header = await ReadHeaderAsync(file);
         }
 
+        header.CheckAgainstFile(file.Length);
         var (error, headerBlock) = await HeaderBlock.LoadAsync(file);
         Require(file, "header", error);
         var context = new ImageContext(file, header, headerBlock!) { Report = options.Report };

@@ -90,8 +90,9 @@ public sealed class CheckResult
 
     internal void Leak(long offset, [InterpolatedStringHandlerArgument("")] ref FindingText text)
     {
+        // Half of the room at most: what is worse must not go unnamed.
         Leaks++;
-        if (!IsFull)
+        if (_findings.Count < FindingLimit / 2)
             _findings.Add(new CheckFinding(CheckSeverity.Leak, CheckSubject.Refcount, offset, text.Take()));
     }
 }

@@ -1,0 +1,94 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared;
+
+namespace Qcow2Blk.Tests.Crash;
+
+/// <summary>An image that qemu made, as it is before a workload.</summary>
+/// <param name="Name">what is special about it</param>
+/// <param name="Image">the file</param>
+/// <param name="Backing">the file below it, or null</param>
+internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Backing)
+{
+    /// <summary>The name under which an overlay expects its backing file, in its own directory.</summary>
+    public const string BackingName = "base.qcow2";
+
+    private const int DiskSize = 4 << 20;
+
+    /// <summary>One of each kind; made once, then shared and never changed.</summary>
+    public static IReadOnlyList<Subject> All { get; } = MakeAll();
+
+    /// <summary>The disk before the workload, all of it.</summary>
+    public byte[] Content() => Reader(Image).ReadAll();
+
+    /// <summary>Reads the disk in a later state of the image.</summary>
+    public GuestReader Reader(IImageBytes image) => new(image, Backing is null ? null : new GuestReader(Backing));
+
+    private static List<Subject> MakeAll()
+    {
+        using var directory = new TempDirectory();
+        return
+        [
+            Empty(directory, "empty", "cluster_size=65536"),
+            Empty(directory, "version 2", "compat=0.10,cluster_size=4096"),
+            Empty(directory, "refcount table that must grow", "cluster_size=512,refcount_bits=64"),
+            Empty(directory, "L2 tables of one sector", "cluster_size=512,refcount_bits=1"),
+            Empty(directory, "refcounts of four bits", "cluster_size=4096,refcount_bits=4"),
+            Empty(directory, "lazy refcounts", "cluster_size=4096,lazy_refcounts=on"),
+            Overlay(directory, "overlay", "cluster_size=4096"),
+            Overlay(directory, "overlay with larger clusters", "cluster_size=65536"),
+            Overlay(directory, "overlay of version 2", "compat=0.10,cluster_size=1024"),
+            Snapshots(directory, "snapshots", "cluster_size=4096"),
+            Snapshots(directory, "snapshots with small clusters", "cluster_size=512,refcount_bits=8"),
+            Compressed(directory, "compressed", "cluster_size=65536", snapshot: false),
+            Compressed(directory, "compressed with snapshot", "cluster_size=4096", snapshot: true),
+        ];
+    }
+
+    private static Subject Empty(TempDirectory directory, string name, string options)
+    {
+        var image = directory.File("image.qcow2");
+        Qemu.Img("create", "-f", "qcow2", "-o", options, image, $"{DiskSize}");
+        return new Subject(name, SparseBytes.FromFile(image), null);
+    }
+
+    private static Subject Overlay(TempDirectory directory, string name, string options)
+    {
+        var below = directory.File(BackingName);
+        var image = directory.File("image.qcow2");
+        // Shorter than the overlay, with clusters of another size.
+        Qemu.Img("create", "-f", "qcow2", "-o", "cluster_size=16384", below, "3M");
+        Qemu.Io(below, "write -P 161 0 1M", "write -P 162 1500k 100k", "write -P 163 2999k 73k");
+        Qemu.Img("create", "-f", "qcow2", "-o", options, "-b", BackingName, "-F", "qcow2", image, $"{DiskSize}");
+        Qemu.Io(image, "write -P 164 100k 300k");
+        return new Subject(name, SparseBytes.FromFile(image), SparseBytes.FromFile(below));
+    }
+
+    private static Subject Snapshots(TempDirectory directory, string name, string options)
+    {
+        var image = directory.File("image.qcow2");
+        Qemu.Img("create", "-f", "qcow2", "-o", options, image, $"{DiskSize}");
+        Qemu.Io(image, "write -P 171 0 1200k", "write -z 1300k 100k");
+        Qemu.Img("snapshot", "-c", "first", image);
+        Qemu.Io(image, "write -P 172 500k 300k");
+        Qemu.Img("snapshot", "-c", "second", image);
+        Qemu.Io(image, "write -P 173 600k 30k", "discard 0 64k");
+        return new Subject(name, SparseBytes.FromFile(image), null);
+    }
+
+    private static Subject Compressed(TempDirectory directory, string name, string options, bool snapshot)
+    {
+        var raw = directory.File("raw");
+        var image = directory.File("image.qcow2");
+        var content = new byte[DiskSize];
+        for (var index = 0; index < content.Length / 2; index++)
+            content[index] = (byte)(index / 100 * 7 % 251);
+        File.WriteAllBytes(raw, content);
+        Qemu.Img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", options, raw, image);
+        if (snapshot)
+            Qemu.Img("snapshot", "-c", "first", image);
+        return new Subject(name, SparseBytes.FromFile(image), null);
+    }
+}

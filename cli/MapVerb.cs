@@ -85,5 +85,5 @@ internal sealed class MapVerb : Verb
     private static string Word(bool value) => value ? "true" : "false";
 
     private static string Quoted(string text)
-        => '"' + System.Text.Json.JsonEncodedText.Encode(text).ToString() + '"';
+        => '"' + System.Text.Json.JsonEncodedText.Encode(text, System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping).ToString() + '"';
 }

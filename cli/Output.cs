@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using Qcow2Blk.Devices;
 
@@ -9,7 +10,8 @@ namespace Qcow2Blk.Cli;
 /// <summary>What a command says: results on standard output, everything else on standard error.</summary>
 internal static class Output
 {
-    private static readonly JsonWriterOptions s_indented = new() { Indented = true };
+    // Not for web pages: "+" in a URI stays readable.
+    private static readonly JsonWriterOptions s_indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     internal static void Line(string text) => Write(text + "\n");
 

@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Linq;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Interop;
 
@@ -95,10 +96,27 @@ public sealed class DeviceClaim : IDisposable
         int fd = LockDead(path);
         if (fd < 0)
             return false;
+        if (DeviceRecord.TryRead(path) is { } record)
+            RemoveLeftovers(record);
         _ = Unistd.Unlink(directory.SocketOf(name));
         _ = Unistd.Unlink(path);
         _ = Unistd.Close(fd);
         return true;
+    }
+
+    /// <summary>A dead server's NBD socket and pid file, unless they are somebody else's by now.</summary>
+    private static void RemoveLeftovers(DeviceRecord record)
+    {
+        if (record.Options.SocketPath is { } socket)
+        {
+            int connection = UnixSocket.Connect(socket);
+            if (connection == -Errno.ECONNREFUSED && Stat.OfPath(socket, out Stat.Statx stat, follow: false) == 0 && stat.Kind == Stat.S_IFSOCK)
+                _ = Unistd.Unlink(socket);
+            if (connection >= 0)
+                _ = Unistd.Close(connection);
+        }
+        if (record.Options.PidFile is { } pidFile && File.Exists(pidFile) && File.ReadLines(pidFile).FirstOrDefault() == $"{record.Pid}")
+            _ = Unistd.Unlink(pidFile);
     }
 
     private static bool TryReplace(string path, string draft, Predicate<DeviceRecord?> replaceDead)

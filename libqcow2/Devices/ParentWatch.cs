@@ -11,15 +11,13 @@ public sealed class ParentWatch : IDisposable
 
     private readonly int _process;
     private readonly Action _ended;
-    private readonly Thread _thread;
     private volatile bool _stop;
 
     private ParentWatch(int process, Action ended)
     {
         _process = process;
         _ended = ended;
-        _thread = new Thread(Watch, 256 << 10) { IsBackground = true, Name = "parent" };
-        _thread.Start();
+        new Thread(Watch, 256 << 10) { IsBackground = true, Name = "parent" }.Start();
     }
 
     /// <returns>null if the parent is the service manager, or the kernel cannot tell</returns>
@@ -36,12 +34,8 @@ public sealed class ParentWatch : IDisposable
         return watch;
     }
 
-    public void Dispose()
-    {
-        _stop = true;
-        _thread.Join();
-        _ = Unistd.Close(_process);
-    }
+    /// <summary>Stops watching; the thread notices within its next look, nobody waits for it.</summary>
+    public void Dispose() => _stop = true;
 
     private void Watch()
     {
@@ -50,7 +44,8 @@ public sealed class ParentWatch : IDisposable
             if (!UnixSocket.WaitReadable(_process, PollMilliseconds))
                 continue;
             _ended();
-            return;
+            break;
         }
+        _ = Unistd.Close(_process);
     }
 }

@@ -154,7 +154,8 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
     {
         RunPosted();
         RunForeign();
-        var wait = _postedCount == 0 && !_ring!.HasCompletions && PrepareToSleep();
+        // What was just run may have been the order to stop: nobody would wake the loop after that.
+        var wait = !_stopping && _postedCount == 0 && !_ring!.HasCompletions && PrepareToSleep();
         var result = _ring!.Enter(wait ? 1u : 0u, wait ? NextTimeout() : 0);
         if (result < 0)
             throw new IOException($"io_uring_enter: {Errno.Text(result)}");

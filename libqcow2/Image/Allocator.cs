@@ -149,10 +149,14 @@ internal sealed class Allocator
     private async LoopTask<HostRun> TakeAsync(int slot, long cluster, int count, bool exact)
     {
         var offset = cluster << _geometry.ClusterBits;
-        if (offset == 0)
-            return new HostRun(_context.Corrupt("the header's cluster has refcount 0"), 0, 0, false);
         if (offset + ((long)count << _geometry.ClusterBits) > Limits.MaxHostOffset)
             return new HostRun(-Errno.EFBIG, 0, 0, false);
+        for (var i = 0; i < count; i++)
+        {
+            if (_context.Metadata!.Contains(offset + ((long)i << _geometry.ClusterBits)))
+                return new HostRun(_context.Corrupt($"metadata at 0x{offset + ((long)i << _geometry.ClusterBits):x} has refcount 0"), 0, 0, false);
+        }
+
         for (var i = 0; i < count; i++)
             _refcounts.Set(slot, _refcounts.IndexOf(cluster + i), 1);
 
@@ -189,6 +193,8 @@ internal sealed class Allocator
         if (_refcounts.BlockOf(cluster) >= _refcounts.Table.Entries)
             return -Errno.EFBIG; // Only while growing, and the growth allows for the table itself.
         var offset = cluster << _geometry.ClusterBits;
+        if (_context.Metadata!.Contains(offset))
+            return _context.Corrupt($"metadata at 0x{offset:x} has no refcount block");
         var end = offset + _geometry.ClusterSize;
         var fresh = offset >= _freshFrom;
         if (!_fixedLength)
@@ -208,6 +214,7 @@ internal sealed class Allocator
         if (error < 0)
             return error;
         _context.NoteData();
+        _context.Metadata!.Add(offset);
         _refcounts.Table[_refcounts.BlockOf(cluster)] = (ulong)offset;
         return 0;
     }
@@ -253,6 +260,8 @@ internal sealed class Allocator
         var run = await FindRunAsync(needed, exact: true);
         if (run.Error < 0)
             return run.Error;
+        _context.Metadata!.Add(run.Offset, needed);
+        _context.Metadata.Remove(oldOffset, oldEntries / entriesPerCluster);
         table.MoveTo(run.Offset);
         _refcounts.EntriesInFile = table.Entries;
         _refcounts.HeaderIsStale = true;

@@ -34,6 +34,9 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
     /// <summary>Writes what is dirty to make room in a cache; set once by the committer.</summary>
     public Func<LoopTask<int>> Commit { get; set; } = null!;
 
+    /// <summary>Where metadata lies; null if the image is only read.</summary>
+    public MetadataMap? Metadata { get; set; }
+
     /// <summary>Told of trouble that no request reports. Set by whoever opened the image.</summary>
     public Action<string>? Report { get; set; }
 

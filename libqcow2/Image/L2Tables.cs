@@ -81,6 +81,21 @@ internal sealed class L2Tables : SlicedTables
         return l1.Offset.Value + ((key & (_geometry.SlicesPerL2 - 1)) * _geometry.SliceBytes);
     }
 
+    /// <summary>No entry of an image that is written may point into metadata: a write in place would destroy it.</summary>
+    protected override void Check(int slot, long key)
+    {
+        if (Context.Metadata is not { } metadata)
+            return;
+        for (var index = 0; index < _geometry.SliceEntries; index++)
+        {
+            var raw = BinaryPrimitives.ReverseEndianness(Cache.Read(slot, index));
+            if (raw == 0 || L2Entry.Decode(raw, _geometry) is not { Kind: L2Kind.Data or L2Kind.ZeroAllocated } entry)
+                continue;
+            if (metadata.Contains(entry.Host.Value))
+                Context.Corrupt($"guest cluster {(key << _geometry.SliceBits) + index} is mapped to metadata at {entry.Host}");
+        }
+    }
+
     private int L1IndexOf(long key) => checked((int)(key >> (_geometry.L2Bits - _geometry.SliceBits)));
 
     private async LoopTask<int> MakeWritableAsync(long key)
@@ -115,12 +130,14 @@ internal sealed class L2Tables : SlicedTables
         }
 
         Context.NoteData();
+        Context.Metadata!.Add(run.Offset);
         L1[index] = L1Entry.Encode(new HostOffset(run.Offset), copied: true);
         if (old.IsEmpty)
             return 0;
         var first = (long)index << (_geometry.L2Bits - _geometry.SliceBits);
         for (var slice = 0; slice < _geometry.SlicesPerL2; slice++)
             Cache.Move(first + slice, run.Offset + ((long)slice * _geometry.SliceBytes));
+        Context.Metadata.Remove(old.Offset.Value);
         _frees!.Add(old.Offset.Value >> _geometry.ClusterBits, 1);
         return 0;
     }

@@ -47,6 +47,7 @@ public sealed partial class Qcow2Image
             {
                 var entries = (int)((long)header.RefcountTableClusters * header.ClusterSize / sizeof(ulong));
                 refcountTable = await LoadTableAsync(context, "refcount table", header.RefcountTableOffset, entries);
+                context.Metadata = MetadataMap.Build(context, l1, refcountTable, await ReadCheckedSnapshotsAsync(file, header));
             }
 
             return new Qcow2Image(context, options, l1, refcountTable, backing, size);
@@ -106,6 +107,14 @@ public sealed partial class Qcow2Image
         {
             pool.Return(table);
         }
+    }
+
+    private static async LoopTask<IReadOnlyList<SnapshotEntry>> ReadCheckedSnapshotsAsync(IBlockStorage file, Header header)
+    {
+        var snapshots = await ReadSnapshotsAsync(file, header);
+        foreach (var snapshot in snapshots)
+            snapshot.CheckL1(header, file.Length);
+        return snapshots;
     }
 
     /// <summary>Where the L1 table is and how large the disk: of the active state, or of the snapshot asked for.</summary>

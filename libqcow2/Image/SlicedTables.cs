@@ -28,6 +28,12 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
 
     public virtual void Dispose() => Cache.Dispose();
 
+    /// <summary>Looks at a slice that was just read, before anybody uses it.</summary>
+    protected virtual void Check(int slot, long key)
+    {
+        // Refcounts may have any value; what is wrong with them shows when they are used.
+    }
+
     /// <summary>Where the slice is in the file; 0 if there is none; a negative errno if the pointer to it is bad.</summary>
     protected abstract long Locate(long key);
 
@@ -62,9 +68,15 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
             // its place is not.
             var now = Locate(key);
             if (result == 0 && now > 0)
+            {
+                Check(slot, key);
                 Cache.Loaded(slot, now);
+            }
             else
+            {
                 Cache.Abandon(slot);
+            }
+
             _loaded.WakeAll();
             if (result < 0)
                 return result;

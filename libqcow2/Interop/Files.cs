@@ -74,6 +74,16 @@ internal static unsafe partial class Files
 
     public static int EventFd() => Errno.Of(EventfdCall(0, O_CLOEXEC | 0x800));
 
+    public static int Allocate(int fd, int mode, long offset, long length) => Errno.Of(FallocateCall(fd, mode, offset, length));
+
+    public static int SyncData(int fd) => Errno.Of(FdatasyncCall(fd));
+
+    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
+    private static partial int FallocateCall(int fd, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
+    private static partial int FdatasyncCall(int fd);
+
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int OpenCall(string path, int flags, uint mode);
 

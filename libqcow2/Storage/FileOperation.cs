@@ -87,6 +87,8 @@ internal sealed unsafe class FileOperation : LoopTaskSource<int>, IRingOperation
 
     private static LoopTask<int> Start(FileStorage file, byte opcode, long offset, long length, nint address, uint mode)
     {
+        if (file.IsMemory)
+            return new LoopTask<int>(MemoryFile.Run(file, opcode, offset, length, address, mode));
         var operation = s_free;
         if (operation is null)
             operation = new FileOperation(EventLoop.Current);

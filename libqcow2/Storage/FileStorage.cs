@@ -28,6 +28,7 @@ public sealed class FileStorage : IBlockStorage
             throw new IOException($"cannot open {path}: it is neither a regular file nor a block device");
         _length = _isBlockDevice ? Files.Seek(descriptor, 0, Files.SEEK_END) : (long)status.stx_size;
         Identity = (status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
+        IsMemory = FileSystemType() == Files.TMPFS_MAGIC;
         (OffsetAlignment, MemoryAlignment) = direct ? FindAlignment(status) : (1, 1);
     }
 
@@ -46,6 +47,9 @@ public sealed class FileStorage : IBlockStorage
     public int OffsetAlignment { get; }
 
     public int MemoryAlignment { get; }
+
+    /// <summary>Whether the file's storage is memory (tmpfs), so that transfers never wait for a device.</summary>
+    public bool IsMemory { get; }
 
     /// <summary>Whether the length is given, not ours to change.</summary>
     public bool HasFixedLength => _isBlockDevice;
@@ -146,8 +150,7 @@ public sealed class FileStorage : IBlockStorage
 
     private unsafe (int Offset, int Memory) FindAlignment(in statx_buffer status)
     {
-        statfs_buffer fileSystem;
-        if (Files.StatFileSystem(Descriptor, &fileSystem) == 0 && fileSystem.f_type == Files.TMPFS_MAGIC)
+        if (IsMemory)
             return (1, 1);
         if ((status.stx_mask & Files.STATX_DIOALIGN) != 0 && status.stx_dio_offset_align != 0)
             return ((int)status.stx_dio_offset_align, (int)status.stx_dio_mem_align);
@@ -157,6 +160,12 @@ public sealed class FileStorage : IBlockStorage
 
         // Old kernels do not say: 4096 is right for every device there is, 512 is tried because most take it.
         return ReadsAt512() ? (512, 512) : (4096, 4096);
+    }
+
+    private unsafe long FileSystemType()
+    {
+        statfs_buffer fileSystem;
+        return Files.StatFileSystem(Descriptor, &fileSystem) == 0 ? fileSystem.f_type : 0;
     }
 
     private unsafe bool ReadsAt512()

@@ -27,7 +27,6 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
     private readonly ulong _userData;
     private readonly Action _executeAtHome;
     private readonly Action _completeOnLoop;
-    private FileStorage _file = null!;
     private IDisk _disk = null!;
     private int _parity;
     private int _result;
@@ -91,7 +90,14 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
         }
 
         _disk = disk;
-        _file = file;
+        if (file.IsMemory)
+        {
+            var opcode = isWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
+            var result = MemoryFile.Run(file, opcode, extent.Offset, Buffer.Length, Buffer.Address, 0);
+            TransferEnded(result < 0 ? result : Buffer.Length);
+            return true;
+        }
+
         var entry = _loop.Loop.Ring.Next();
         entry->opcode = isWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
         entry->fd = file.Descriptor;
@@ -112,7 +118,9 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
     }
 
     /// <summary>The direct transfer has ended.</summary>
-    void IRingOperation.Completed(int result, uint flags)
+    void IRingOperation.Completed(int result, uint flags) => TransferEnded(result);
+
+    private void TransferEnded(int result)
     {
         var disk = _disk;
         var isWrite = Header.Command == NbdCommand.Write;

@@ -18,12 +18,21 @@ public static class Refusals
             DeviceException refusal => refusal,
             ImageLockedException locked => new DeviceException(ExitStatus.Busy, what, InUse(locked, what),
                 "detach or stop that, or wait for it", error),
-            ImageFormatException => new DeviceException(ExitStatus.Failed, what, error.Message, null, error),
+            ImageFormatException refused => new DeviceException(ExitStatus.Failed, what, WithoutRepeat(refused, what), null, error),
             IOException or UnauthorizedAccessException
                 => new DeviceException(ExitStatus.Failed, what, InHouseStyle(error.Message), null, error),
             _ => new DeviceException(ExitStatus.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
                 "please report this", error),
         };
+    }
+
+    /// <summary>The image's path is not said twice where the sentence begins with it.</summary>
+    private static string WithoutRepeat(ImageFormatException error, string what)
+    {
+        string repeated = $"{error.Path}: ";
+        return what.EndsWith(error.Path, StringComparison.Ordinal) && error.Message.StartsWith(repeated, StringComparison.Ordinal)
+            ? error.Message[repeated.Length..]
+            : error.Message;
     }
 
     private static string InUse(ImageLockedException locked, string what)

@@ -33,7 +33,9 @@ internal sealed class AttachVerb : Verb
     private readonly Option<bool> _noBacking = Flag("--no-backing", "refuse an image that names a backing file");
     private readonly Option<string[]> _backingDirs = new("--backing-dir")
     {
-        Description = "backing files must lie in DIR; may repeat", HelpName = "DIR", Arity = ArgumentArity.OneOrMore,
+        Description = "backing files must lie in DIR; may repeat",
+        HelpName = "DIR",
+        Arity = ArgumentArity.OneOrMore,
         AllowMultipleArgumentsPerToken = false,
     };
     private readonly Option<string> _onEnospc = Choice("--on-enospc", Spelling.EnospcPolicies,
@@ -42,7 +44,8 @@ internal sealed class AttachVerb : Verb
     private readonly Option<string> _logLevel = new("--log-level")
     {
         Description = "what the server logs, to the system log or in the foreground to standard error",
-        HelpName = string.Join('|', Spelling.LogLevels), DefaultValueFactory = _ => "warning",
+        HelpName = string.Join('|', Spelling.LogLevels),
+        DefaultValueFactory = _ => "warning",
     };
     private readonly Option<bool> _json = JsonFlag();
 

@@ -39,7 +39,11 @@ internal static class Quantity
         string digits = text.TrimEnd("iBb".ToCharArray());
         int shift = digits.Length == 0 ? 0 : char.ToUpperInvariant(digits[^1]) switch
         {
-            'K' => 10, 'M' => 20, 'G' => 30, 'T' => 40, _ => 0,
+            'K' => 10,
+            'M' => 20,
+            'G' => 30,
+            'T' => 40,
+            _ => 0,
         };
         if (shift > 0)
             digits = digits[..^1];

@@ -46,10 +46,27 @@ public sealed class AttachRulesTests
     {
         var full = new AttachOptions
         {
-            Image = "/data/ä \"quoted\"\n.qcow2", Format = AttachFormat.Raw, Name = "n", SocketPath = "/s", ListenHost = "::1", ListenPort = 0,
-            ListenFd = 3, ReadOnly = true, Foreground = true, RunCommand = "echo $uri", Cache = CacheMode.Writeback, CacheSize = 1L << 33,
-            Queues = 4, Discard = DiscardMode.Ignore, DetectZeroes = DetectZeroesMode.Unmap, Snapshot = "s", NoBacking = true,
-            BackingDirectories = ["/a", "/b"], OnEnospc = EnospcPolicy.Stop, PidFile = "/p", LogLevel = LogLevel.Debug,
+            Image = "/data/ä \"quoted\"\n.qcow2",
+            Format = AttachFormat.Raw,
+            Name = "n",
+            SocketPath = "/s",
+            ListenHost = "::1",
+            ListenPort = 0,
+            ListenFd = 3,
+            ReadOnly = true,
+            Foreground = true,
+            RunCommand = "echo $uri",
+            Cache = CacheMode.Writeback,
+            CacheSize = 1L << 33,
+            Queues = 4,
+            Discard = DiscardMode.Ignore,
+            DetectZeroes = DetectZeroesMode.Unmap,
+            Snapshot = "s",
+            NoBacking = true,
+            BackingDirectories = ["/a", "/b"],
+            OnEnospc = EnospcPolicy.Stop,
+            PidFile = "/p",
+            LogLevel = LogLevel.Debug,
         };
         AttachOptions copy = AttachOptionsJson.Read(AttachOptionsJson.Write(full));
         Assert.Equal(full.BackingDirectories, copy.BackingDirectories);
@@ -98,7 +115,12 @@ public sealed class AttachRulesTests
         Environment.SetEnvironmentVariable("uri", "stale");
         var record = new DeviceRecord
         {
-            Name = "disk", Image = "/d", Uri = "nbd://[::1]:99", Pid = 1, Started = default, Options = s_good,
+            Name = "disk",
+            Image = "/d",
+            Uri = "nbd://[::1]:99",
+            Pid = 1,
+            Started = default,
+            Options = s_good,
         };
         List<string> variables = CaptiveCommand.Variables(s_good with { SocketPath = null, ListenHost = "::1" }, record);
         Environment.SetEnvironmentVariable("uri", null);

@@ -22,7 +22,12 @@ public sealed class DeviceRegistryTests : IDisposable
         var options = new AttachOptions { Image = image, Name = name, SocketPath = "/s" };
         return _registry.Claim(options, granted => new DeviceRecord
         {
-            Name = granted, Image = image, Uri = uri, Pid = 4711, Started = DateTimeOffset.UnixEpoch, Options = options,
+            Name = granted,
+            Image = image,
+            Uri = uri,
+            Pid = 4711,
+            Started = DateTimeOffset.UnixEpoch,
+            Options = options,
         });
     }
 

@@ -76,7 +76,11 @@ public sealed record DeviceRecord
         reader.Read();
         var record = new DeviceRecord
         {
-            Name = "", Image = "", Pid = 0, Started = default, Options = new AttachOptions { Image = "" },
+            Name = "",
+            Image = "",
+            Pid = 0,
+            Started = default,
+            Options = new AttachOptions { Image = "" },
         };
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {

@@ -46,7 +46,11 @@ public sealed class DeviceServer : IDisposable
         Signals.IgnoreBrokenPipes();
         DeviceClaim claim = registry.Claim(options, name => new DeviceRecord
         {
-            Name = name, Image = options.Image, Pid = Environment.ProcessId, Started = DateTimeOffset.UtcNow, Options = options,
+            Name = name,
+            Image = options.Image,
+            Pid = Environment.ProcessId,
+            Started = DateTimeOffset.UtcNow,
+            Options = options,
         });
         try
         {
@@ -70,8 +74,13 @@ public sealed class DeviceServer : IDisposable
         {
             var record = new DeviceRecord
             {
-                Name = claim.Name, Image = options.Image, Uri = device.Uri, DevicePath = device.DevicePath,
-                Pid = Environment.ProcessId, Started = DateTimeOffset.UtcNow, Options = options,
+                Name = claim.Name,
+                Image = options.Image,
+                Uri = device.Uri,
+                DevicePath = device.DevicePath,
+                Pid = Environment.ProcessId,
+                Started = DateTimeOffset.UtcNow,
+                Options = options,
             };
             var server = new DeviceServer(claim, device, record, log);
             server._control = new ControlServer(socket, device, server.Detach, log);

@@ -102,6 +102,9 @@ internal sealed partial class NbdConnection
             return true;
         }
 
+        // A receive under way still writes behind what is here: the chunk must stay as it is until it has ended.
+        if (_receive.IsBusy)
+            return false;
         if (chunk.Start + whole <= chunk.Memory.Length && payload <= LargestMovedPayload)
             return false; // The rest will be received right behind it.
         if (payload <= LargestMovedPayload)

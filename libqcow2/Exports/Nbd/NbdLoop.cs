@@ -1,6 +1,6 @@
 using System;
 using System.Collections.Generic;
-using System.Diagnostics;
+using System.Threading;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
 
@@ -16,6 +16,7 @@ internal sealed class NbdLoop
     private NbdRequest? _free;
     private Action? _drained;
     private bool _retryScheduled;
+    private int _connectionCount;
 
     public NbdLoop(EventLoop loop, ServedDisk served)
     {
@@ -38,11 +39,19 @@ internal sealed class NbdLoop
     /// <summary>Requests that wait for space in the file system.</summary>
     public int Parked => _parked.Count;
 
-    public int ConnectionCount => _connections.Count;
+    /// <summary>Connections given to the loop that have not ended. Any thread.</summary>
+    public int ConnectionCount => Volatile.Read(ref _connectionCount);
+
+    /// <summary>A connection is on its way to the loop. Any thread.</summary>
+    public void Assigned() => Interlocked.Increment(ref _connectionCount);
 
     public void Add(NbdConnection connection) => _connections.Add(connection);
 
-    public void Remove(NbdConnection connection) => _connections.Remove(connection);
+    public void Remove(NbdConnection connection)
+    {
+        _connections.Remove(connection);
+        Interlocked.Decrement(ref _connectionCount);
+    }
 
     public NbdRequest Rent()
     {

@@ -20,7 +20,6 @@ public sealed class NbdServer
     private readonly IExportCatalog _catalog;
     private readonly Action<string> _report;
     private readonly AcceptOperation _accept;
-    private int _next;
     private long _accepted;
 
     /// <param name="loops">the loops of the device, the home loop first; all started</param>
@@ -121,8 +120,22 @@ public sealed class NbdServer
         Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_NODELAY, 1);
         if (Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUFFORCE, SocketBufferBytes) < 0)
             Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUF, SocketBufferBytes);
-        var loop = _loops[_next++ % _loops.Length];
+        var loop = LeastBusy();
+        loop.Assigned();
         loop.Loop.PostFromAnyThread(() => new NbdConnection(loop, socket, _catalog, _report).Start());
+    }
+
+    /// <summary>The loop with the fewest clients; the home loop among equals, as it need not hand anything over.</summary>
+    private NbdLoop LeastBusy()
+    {
+        var best = _loops[0];
+        foreach (var loop in _loops)
+        {
+            if (loop.ConnectionCount < best.ConnectionCount)
+                best = loop;
+        }
+
+        return best;
     }
 
     private sealed class AcceptOperation(NbdServer server) : IRingOperation

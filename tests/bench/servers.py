@@ -123,6 +123,8 @@ class Running:
         """Ends the server as its user would, by detach or SIGTERM; one that does not end well is told about."""
         try:
             if self.kind.stop_command:
+                # The socket answers a moment before the command that opened it returns.
+                self._process.wait(STOP_LIMIT)
                 done = subprocess.run(shlex.split(self.kind.stop_command), capture_output=True, text=True, check=False,
                                       env=self._environment)
                 if done.returncode != 0:

@@ -87,10 +87,17 @@ public sealed partial class EngineDevice
                 return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout, or --force");
             }
 
-            _state = (int)DeviceState.Detaching;
-            var error = suspended || _disk is null ? 0 : CloseDisk();
+            // Before the point of no return: what cannot be written must not be dropped without being asked to.
+            var error = suspended || _disk is null ? 0 : OnHome(_disk.FlushAsync, CloseTimeout);
             if (error < 0 && !force)
-                _log.Error($"detached {Name}, but its last flush failed: {Errno.Text(error)}");
+            {
+                GoOn();
+                return DeviceResult.Refused(ExitStatus.Failed, what, $"the last flush failed: {Errno.Text(error)}", "--force detaches all the same and loses what was written since the flush before it");
+            }
+
+            _state = (int)DeviceState.Detaching;
+            if (!suspended && _disk is not null && CloseDisk() is var closing and < 0)
+                error = closing;
             _server.Close();
             _listener?.Dispose();
             _listener = null;

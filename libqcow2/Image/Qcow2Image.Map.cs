@@ -154,8 +154,12 @@ public sealed partial class Qcow2Image
 
     private async LoopTask<DiskExtent> MapBackingAsync(long offset, long length)
     {
-        if (_backing is null || offset >= _backing.Size)
+        if (_backing is null)
             return new DiskExtent(0, length, IsHole: true, IsZero: true, Depth: 0);
+
+        // The zeroes past the end of a shorter backing image count as its own, as in qemu.
+        if (offset >= _backing.Size)
+            return new DiskExtent(0, length, IsHole: true, IsZero: true, Depth: 2);
         var below = await _backing.MapAsync(offset, Math.Min(length, _backing.Size - offset));
         return below.Depth == 0 ? below : below with { Depth = below.Depth + 1 };
     }

@@ -18,7 +18,8 @@ internal sealed class BlockStatusReply(NbdConnection connection)
     /// <summary>Collects the extents and writes the reply into the request's buffer. Home loop.</summary>
     public async LoopTask<int> CollectAsync(IDisk disk, NbdRequest request)
     {
-        var extents = new List<DiskExtent>();
+        var extents = request.Extents;
+        extents.Clear();
         var position = 0L;
         var length = (long)request.Header.Length;
         var limit = request.Header.Has(CommandFlags.RequestOne) ? 1 : MaximumExtents;
@@ -32,6 +33,7 @@ internal sealed class BlockStatusReply(NbdConnection connection)
         }
 
         request.ReplyLength = Encode(request, extents);
+        extents.Clear();
         return 0;
     }
 

@@ -54,11 +54,11 @@ internal sealed partial class NbdConnection
     private void MoveToNewChunk()
     {
         var old = _chunk;
-        var fresh = ReceiveChunk.Rent(_pool, ChunkBytes);
+        var fresh = _loop.Chunks.Rent(ChunkBytes);
         var rest = old.Memory.Span[old.Start..old.End];
         rest.CopyTo(fresh.Memory.Span);
         fresh.End = rest.Length;
-        old.Release(_pool);
+        old.Release();
         _chunk = fresh;
     }
 

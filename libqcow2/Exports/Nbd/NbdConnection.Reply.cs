@@ -122,7 +122,7 @@ internal sealed partial class NbdConnection
     private void ReleaseBuffer(NbdRequest request)
     {
         if (request.Chunk is { } chunk)
-            chunk.Release(_pool);
+            chunk.Release();
         else if (!request.Buffer.IsEmpty)
             _pool.Return(request.Buffer);
         request.Chunk = null;

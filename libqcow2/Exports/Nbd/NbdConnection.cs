@@ -47,7 +47,7 @@ internal sealed partial class NbdConnection
         _send = new SendOperation(this);
         _handshake = new Handshake(catalog);
         _handshakeOutput = new ArrayBufferWriter<byte>(256);
-        _chunk = ReceiveChunk.Rent(_pool, ChunkBytes);
+        _chunk = _loop.Chunks.Rent(ChunkBytes);
         _flushReplies = FlushReplies;
         Status = new BlockStatusReply(this);
         loop.Add(this);
@@ -157,7 +157,7 @@ internal sealed partial class NbdConnection
             return;
         _closed = true;
         Files.Close(_socket);
-        _chunk.Release(_pool);
+        _chunk.Release();
         _send.Dispose();
         _receive.Dispose();
         _loop.Remove(this);

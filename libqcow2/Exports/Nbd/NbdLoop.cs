@@ -22,11 +22,14 @@ internal sealed class NbdLoop
     {
         Loop = loop;
         Served = served;
+        Chunks = new ReceiveChunkPool(loop.Buffers);
     }
 
     public EventLoop Loop { get; }
 
     public ServedDisk Served { get; }
+
+    public ReceiveChunkPool Chunks { get; }
 
     public IoStatistics Statistics { get; } = new();
 

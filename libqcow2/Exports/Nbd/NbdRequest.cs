@@ -61,6 +61,9 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
     /// <summary>The pieces of a sparse read's reply; empty for one piece of data.</summary>
     public List<ReadPiece> Pieces { get; } = new(MaximumPieces);
 
+    /// <summary>What a block status request has found.</summary>
+    public List<DiskExtent> Extents { get; } = [];
+
     /// <summary>Timestamp of the batch in which the request came.</summary>
     public long Started { get; set; }
 
@@ -156,7 +159,7 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
             return false;
         var moved = _loop.Loop.Buffers.Rent(Buffer.Length);
         Buffer.Span.CopyTo(moved.Span);
-        Chunk?.Release(_loop.Loop.Buffers);
+        Chunk?.Release();
         Chunk = null;
         Buffer = moved;
         return true;

@@ -55,11 +55,14 @@ class Running:
 
     def __init__(self, kind, image, folder):
         self.kind = kind
-        self.socket = os.path.join(folder, "bench.sock")
+        self.socket = os.path.join(folder, "nbd.sock")
         if os.path.exists(self.socket):
             os.unlink(self.socket)
         words = [word.format(image=image, socket=self.socket, export=EXPORT) for word in shlex.split(kind.command)]
-        self._environment = dict(os.environ, QCOW2BLK_RUNTIME_DIR=folder)
+        # Apart from the NBD socket: a control socket is named after its device.
+        runtime = os.path.join(folder, "run")
+        os.makedirs(runtime, exist_ok=True)
+        self._environment = dict(os.environ, QCOW2BLK_RUNTIME_DIR=runtime)
         self._errors = open(os.path.join(folder, "server.log"), "w+b")
         begin = time.monotonic()
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -124,7 +127,8 @@ class Running:
         try:
             if self.kind.stop_command:
                 # The socket answers a moment before the command that opened it returns.
-                self._process.wait(STOP_LIMIT)
+                if self._process.wait(STOP_LIMIT) != 0:
+                    raise SystemExit(f"bench: {self.kind.name} failed: {self.last_words()}")
                 done = subprocess.run(shlex.split(self.kind.stop_command), capture_output=True, text=True, check=False,
                                       env=self._environment)
                 if done.returncode != 0:

@@ -74,6 +74,7 @@ public sealed partial class EngineDevice : IDevice
         var device = new EngineDevice(options, name, log);
         try
         {
+            device.Home.Idle = () => (device._disk as Qcow2Image)?.WriteBehindWhenIdle();
             foreach (var loop in device._loops)
                 loop.Start();
             device.OpenDisk();

@@ -38,7 +38,7 @@ internal sealed class Committer : IDisposable
     public bool IsClean =>
         !_committing && !HasDirtyMetadata && !_context.HasUnsyncedData && !_frees.NeedsCommit;
 
-    private bool HasDirtyMetadata =>
+    public bool HasDirtyMetadata =>
         _refcounts.Cache.DirtyCount > 0 || _tables.Cache.DirtyCount > 0 || _tables.L1.IsDirty || _refcounts.Table.IsDirty;
 
     /// <summary>Everything changed before the call is on disk when this returns 0.</summary>

@@ -31,6 +31,7 @@ public sealed partial class Qcow2Image : IDisk
     private readonly Committer? _committer;
 
     private readonly ClusterLocks _locks = new();
+    private bool _closed;
 
     private Qcow2Image(ImageContext context, ImageOptions options, MetadataTable l1, MetadataTable? refcountTable, IDisk? backing, long size)
     {
@@ -86,13 +87,24 @@ public sealed partial class Qcow2Image : IDisk
     /// <summary>Commits carried out since the image was opened.</summary>
     public long Commits => _committer?.Count ?? 0;
 
-    public LoopTask<int> FlushAsync() => _committer?.FlushAsync() ?? new LoopTask<int>(0);
+    public LoopTask<int> FlushAsync() => _closed ? new LoopTask<int>(-Errno.ESHUTDOWN) : _committer?.FlushAsync() ?? new LoopTask<int>(0);
+
+    /// <summary>
+    /// Writes metadata down while nothing else is to be done, so that little is lost if the server is killed. No
+    /// request waits for it, and a failure is told to the next flush.
+    /// </summary>
+    public void WriteBehindWhenIdle()
+    {
+        if (!_closed && _committer is { HasDirtyMetadata: true })
+            _committer.FlushAsync().Forget();
+    }
 
     public void NoteDirectWrite() => _context.NoteData();
 
     public async LoopTask<int> CloseAsync()
     {
         var error = _committer is null ? 0 : await SettleAsync();
+        _closed = true;
         if (_backing is not null)
             await _backing.CloseAsync();
         _compressed.Dispose();

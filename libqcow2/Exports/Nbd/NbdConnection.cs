@@ -1,9 +1,9 @@
 using System;
 using System.Buffers;
+using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
-using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Exports.Nbd;
@@ -23,6 +23,7 @@ internal sealed partial class NbdConnection
     private readonly ReceiveOperation _receive;
     private readonly SendOperation _send;
     private readonly int _socket;
+    private readonly long _started = Stopwatch.GetTimestamp();
     private Handshake? _handshake;
     private ArrayBufferWriter<byte>? _handshakeOutput;
     private NegotiatedSession? _session;
@@ -66,7 +67,7 @@ internal sealed partial class NbdConnection
         _handshake!.Greeting(_handshakeOutput!);
         SendHandshakeOutput();
         ArmReceive();
-        EndLateHandshakeAsync().Forget();
+        _loop.WatchHandshakes();
     }
 
     /// <summary>Looks at what has been received again: the gate is open.</summary>
@@ -125,16 +126,16 @@ internal sealed partial class NbdConnection
     }
 
     /// <summary>A client that does not finish its handshake must not hold a connection for ever.</summary>
-    private async LoopTask<int> EndLateHandshakeAsync()
+    /// <returns>whether the handshake still goes on</returns>
+    public bool EndLateHandshake()
     {
-        await _loop.Loop.DelayAsync(HandshakeSeconds * 1000);
-        if (_session is null && !_closed)
-        {
-            _report($"closing a connection whose handshake took more than {HandshakeSeconds} s");
-            Close();
-        }
-
-        return 0;
+        if (_session is not null || _closing)
+            return false;
+        if (Stopwatch.GetElapsedTime(_started).TotalSeconds < HandshakeSeconds)
+            return true;
+        _report($"closing a connection whose handshake took more than {HandshakeSeconds} s");
+        Close();
+        return false;
     }
 
     /// <summary>Answers what is under way, then closes.</summary>

@@ -10,12 +10,14 @@ namespace Qcow2Blk.Exports.Nbd;
 internal sealed class NbdLoop
 {
     private const int RetryMilliseconds = 1000;
+    private const int HandshakeCheckMilliseconds = 1000;
 
     private readonly List<NbdConnection> _connections = [];
     private readonly List<NbdRequest> _parked = [];
     private NbdRequest? _free;
     private Action? _drained;
     private bool _retryScheduled;
+    private bool _watching;
     private int _connectionCount;
 
     public NbdLoop(EventLoop loop, ServedDisk served)
@@ -54,6 +56,15 @@ internal sealed class NbdLoop
     {
         _connections.Remove(connection);
         Interlocked.Decrement(ref _connectionCount);
+    }
+
+    /// <summary>Sees to it that handshakes end, with one timer for all of them.</summary>
+    public void WatchHandshakes()
+    {
+        if (_watching)
+            return;
+        _watching = true;
+        WatchHandshakesAsync().Forget();
     }
 
     public NbdRequest Rent()
@@ -129,6 +140,21 @@ internal sealed class NbdLoop
         var drained = _drained;
         _drained = null;
         drained();
+    }
+
+    private async LoopTask<int> WatchHandshakesAsync()
+    {
+        var any = true;
+        while (any)
+        {
+            await Loop.DelayAsync(HandshakeCheckMilliseconds);
+            any = false;
+            for (var i = _connections.Count - 1; i >= 0; i--)
+                any |= _connections[i].EndLateHandshake();
+        }
+
+        _watching = false;
+        return 0;
     }
 
     private async LoopTask<int> RetryLaterAsync()

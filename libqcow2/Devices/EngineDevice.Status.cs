@@ -101,7 +101,7 @@ public sealed partial class EngineDevice
         writer.WriteStartObject("kernel");
         writer.WriteString("transport", "nbd-server");
         writer.WriteNumber("queues", _loops.Length);
-        writer.WriteBoolean("io-uring", true);
+        writer.WriteBoolean("io-uring", !Home.IsEmulated);
         writer.WriteBoolean("single-issuer", (flags & IoUring.IORING_SETUP_SINGLE_ISSUER) != 0);
         writer.WriteBoolean("defer-taskrun", (flags & IoUring.IORING_SETUP_DEFER_TASKRUN) != 0);
         writer.WriteBoolean("coop-taskrun", (flags & IoUring.IORING_SETUP_COOP_TASKRUN) != 0);

@@ -77,6 +77,8 @@ public sealed partial class EngineDevice : IDevice
             device.Home.Idle = () => (device._disk as Qcow2Image)?.WriteBehindWhenIdle();
             foreach (var loop in device._loops)
                 loop.Start();
+            if (device.Home.IsEmulated)
+                log.Warning("io_uring is not available here (a container's seccomp profile, or kernel.io_uring_disabled): using threads, which is slower");
             device.OpenDisk();
             device._listener = NbdListener.Open(options);
             device._server = new NbdServer(device._loops, device._served, new Catalog(device), log.Info);

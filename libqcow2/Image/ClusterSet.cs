@@ -1,4 +1,4 @@
-using System;
+using System.Collections.Generic;
 
 namespace Qcow2Blk.Image;
 
@@ -8,34 +8,45 @@ internal sealed class ClusterSet
     private const int PieceShift = 16;
     private const int PieceWords = (1 << PieceShift) / 64;
 
-    private ulong[]?[] _pieces = new ulong[]?[16];
+    private readonly Dictionary<long, ulong[]> _pieces = [];
+    private long _lastPiece = -1;
+    private ulong[]? _lastWords;
 
     /// <returns>false if it was a member already</returns>
     public bool Add(long cluster)
     {
-        var piece = checked((int)(cluster >> PieceShift));
-        if (piece >= _pieces.Length)
-            Array.Resize(ref _pieces, Math.Max(piece + 1, _pieces.Length * 2));
-        var words = _pieces[piece] ??= new ulong[PieceWords];
-        ref var word = ref words[(cluster >> 6) & (PieceWords - 1)];
-        var bit = 1UL << (int)(cluster & 63);
-        if ((word & bit) != 0)
-            return false;
-        word |= bit;
-        return true;
+        var words = Find(cluster);
+        if (words is null)
+        {
+            words = new ulong[PieceWords];
+            _pieces.Add(cluster >> PieceShift, words);
+            (_lastPiece, _lastWords) = (cluster >> PieceShift, words);
+        }
+
+        ref var word = ref words[WordOf(cluster)];
+        var added = (word & BitOf(cluster)) == 0;
+        word |= BitOf(cluster);
+        return added;
     }
 
     public void Remove(long cluster)
     {
-        if (Contains(cluster))
-            _pieces[cluster >> PieceShift]![(cluster >> 6) & (PieceWords - 1)] &= ~(1UL << (int)(cluster & 63));
+        if (Find(cluster) is { } words)
+            words[WordOf(cluster)] &= ~BitOf(cluster);
     }
 
-    public bool Contains(long cluster)
+    public bool Contains(long cluster) => Find(cluster) is { } words && (words[WordOf(cluster)] & BitOf(cluster)) != 0;
+
+    private static long WordOf(long cluster) => (cluster >> 6) & (PieceWords - 1);
+
+    private static ulong BitOf(long cluster) => 1UL << (int)(cluster & 63);
+
+    private ulong[]? Find(long cluster)
     {
+        // Questions come in the order of the file: mostly it is the same piece again.
         var piece = cluster >> PieceShift;
-        return piece < _pieces.Length
-            && _pieces[piece] is { } words
-            && (words[(cluster >> 6) & (PieceWords - 1)] & (1UL << (int)(cluster & 63))) != 0;
+        if (piece != _lastPiece)
+            (_lastPiece, _lastWords) = (piece, _pieces.GetValueOrDefault(piece));
+        return _lastWords;
     }
 }

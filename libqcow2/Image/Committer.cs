@@ -10,10 +10,14 @@ namespace Qcow2Blk.Image;
 /// </summary>
 internal sealed class Committer : IDisposable
 {
+    // What was freed can only be used again after a commit: with this much waiting, one is due.
+    private const long LargestUnpublished = 64 << 20;
+
     private readonly SliceImage _refcountSlices = new();
     private readonly SliceImage _refcountTable = new();
     private readonly SliceImage _l2Slices = new();
     private readonly SliceImage _l1Table = new();
+    private readonly WaitQueue _idle = new();
     private readonly ImageContext _context;
     private readonly RefcountBlocks _refcounts;
     private readonly L2Tables _tables;
@@ -39,7 +43,7 @@ internal sealed class Committer : IDisposable
         !_committing && !HasDirtyMetadata && !_context.HasUnsyncedData && !_frees.NeedsCommit;
 
     public bool HasDirtyMetadata =>
-        _refcounts.Cache.DirtyCount > 0 || _tables.Cache.DirtyCount > 0 || _tables.L1.IsDirty || _refcounts.Table.IsDirty;
+        _refcounts.Cache.DirtyCount > 0 || _tables.Cache.DirtyCount > 0 || _tables.L1.IsDirty || _refcounts.Table.IsDirtyBelow(_refcounts.EntriesInFile);
 
     /// <summary>Everything changed before the call is on disk when this returns 0.</summary>
     public LoopTask<int> FlushAsync()
@@ -60,13 +64,25 @@ internal sealed class Committer : IDisposable
         return waiter.Task;
     }
 
+    /// <summary>Completes when no commit is under way: only then may what it writes from be freed.</summary>
+    public async LoopTask<int> DrainAsync()
+    {
+        while (_running)
+            await _idle.WaitAsync();
+        return 0;
+    }
+
     /// <summary>Starts writing in the background when much has become dirty; nobody waits for it.</summary>
     public void WriteBehind()
     {
         if (_running || _context.WriteError != 0)
             return;
-        if (_tables.Cache.DirtyCount * 2 > _tables.Cache.Capacity || _refcounts.Cache.DirtyCount * 2 > _refcounts.Cache.Capacity)
+        if (_frees.UnpublishedClusters << _context.Geometry.ClusterBits > LargestUnpublished
+            || _tables.Cache.DirtyCount * 2 > _tables.Cache.Capacity
+            || _refcounts.Cache.DirtyCount * 2 > _refcounts.Cache.Capacity)
+        {
             FlushAsync().Forget();
+        }
     }
 
     public void Dispose()
@@ -84,7 +100,7 @@ internal sealed class Committer : IDisposable
             var waiters = _waiters;
             _waiters = null;
             _committing = true;
-            var error = await CommitAsync();
+            var error = _context.WriteError != 0 ? _context.WriteError : await CommitAsync();
 
             // Before anybody hears of it: who goes on now must not take this commit for one still under way.
             _committing = false;
@@ -98,6 +114,7 @@ internal sealed class Committer : IDisposable
         }
 
         _running = false;
+        _idle.WakeAll();
         return 0;
     }
 
@@ -107,6 +124,10 @@ internal sealed class Committer : IDisposable
         var headerIsStale = _refcounts.HeaderIsStale;
         var dataWritten = Capture(headerIsStale);
         var error = await WriteRefcountsAsync(headerIsStale, dataWritten);
+
+        // A sync that failed elsewhere meanwhile, or corruption found: then nothing may be published any more.
+        if (error == 0)
+            error = _context.WriteError;
         if (error == 0)
             error = await WriteTablesAsync();
         Captured(error == 0, headerIsStale);

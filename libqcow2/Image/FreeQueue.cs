@@ -37,6 +37,9 @@ internal sealed class FreeQueue
     /// <summary>Told when clusters have become free. Set once by the image.</summary>
     public Action<long>? Freed { get; set; }
 
+    /// <summary>Clusters that wait for a commit.</summary>
+    public long UnpublishedClusters { get; private set; }
+
     public bool IsEmpty => _unpublished.Count == 0 && _committed.Count == 0 && !_running;
 
     /// <summary>Whether something waits for a commit.</summary>
@@ -45,6 +48,7 @@ internal sealed class FreeQueue
     /// <summary>One use less of each cluster, once the change in memory that removed the pointers is on disk.</summary>
     public void Add(long first, long count)
     {
+        UnpublishedClusters += count;
         if (_unpublished.Count > 0)
         {
             var (lastFirst, lastCount) = _unpublished[^1];
@@ -59,7 +63,11 @@ internal sealed class FreeQueue
     }
 
     /// <summary>A commit takes its copy of the metadata now.</summary>
-    public void Capture() => (_unpublished, _committing) = (_committing, _unpublished);
+    public void Capture()
+    {
+        (_unpublished, _committing) = (_committing, _unpublished);
+        UnpublishedClusters = 0;
+    }
 
     /// <summary>The commit has ended.</summary>
     public void Captured(bool succeeded)

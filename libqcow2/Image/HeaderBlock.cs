@@ -24,6 +24,17 @@ internal sealed class HeaderBlock : IDisposable
         _block = new NativeBuffer((nint)NativeMemory.AlignedAlloc((nuint)length, 4096), length);
     }
 
+    /// <summary>Told when a sync fails: it may have been the one that would have brought guest data to disk.</summary>
+    public Action<int>? SyncFailed { get; set; }
+
+    /// <summary>Completes when no change of the header is under way.</summary>
+    public async LoopTask<int> DrainAsync()
+    {
+        await _lock.EnterAsync();
+        _lock.Exit();
+        return 0;
+    }
+
     /// <returns>the block, or null with a negative errno</returns>
     public static async LoopTask<(int Error, HeaderBlock? Block)> LoadAsync(IBlockStorage file)
     {
@@ -65,7 +76,12 @@ internal sealed class HeaderBlock : IDisposable
     {
         var error = await _file.WriteAsync(0, _block);
         if (error == 0)
+        {
             error = await _file.FlushAsync();
+            if (error < 0)
+                SyncFailed?.Invoke(error);
+        }
+
         _lock.Exit();
         return error;
     }

@@ -37,6 +37,9 @@ internal sealed unsafe class MetadataTable : IDisposable
 
     public bool IsDirty => _dirtyCount > 0;
 
+    /// <summary>Whether something among the first <paramref name="entries"/> entries differs from the file.</summary>
+    public bool IsDirtyBelow(int entries) => _dirtyCount > 0 && Array.IndexOf(_dirty, true, 0, Units(entries)) >= 0;
+
     public ulong this[int index]
     {
         get

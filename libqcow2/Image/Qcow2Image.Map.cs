@@ -34,6 +34,10 @@ public sealed partial class Qcow2Image
             return false;
         if (((offset | (uint)length) & (_file.OffsetAlignment - 1)) != 0 || !TryMapRun(offset, length, L2Entry.CopiedFlag, out var host))
             return false;
+
+        // Past the end of the file (a truncated image) a write makes the file longer, which only the home loop does.
+        if (host + length > _file.Length)
+            return false;
         extent = new FileExtent(_file, host);
         return true;
     }
@@ -59,15 +63,22 @@ public sealed partial class Qcow2Image
 
     public async LoopTask<int> PrefetchAsync(long offset, long length)
     {
+        if (CheckRange(offset, length) < 0 || length == 0)
+            return CheckRange(offset, length);
+        var parity = Epochs.Enter(0);
         var last = (offset + length - 1) >> _geometry.ClusterBits;
-        for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
+        var error = 0;
+
+        // Half the cache at most: reading ahead must not drive out what is in use.
+        var left = _tables.Cache.Capacity / 2;
+        for (var cluster = offset >> _geometry.ClusterBits; cluster <= last && left-- > 0 && error == 0; cluster = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
         {
             var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
-            if (slot is < 0 and not SlicedTables.Absent)
-                return slot;
+            error = slot is < 0 and not SlicedTables.Absent ? slot : 0;
         }
 
-        return 0;
+        Epochs.Exit(0, parity);
+        return error;
     }
 
     /// <summary>Whether the range is one piece of plain data in the file, all of whose entries have <paramref name="flag"/>.</summary>

@@ -37,6 +37,7 @@ public sealed partial class Qcow2Image
         var (error, headerBlock) = await HeaderBlock.LoadAsync(file);
         Require(file, "header", error);
         var context = new ImageContext(file, header, headerBlock!) { Report = options.Report };
+        headerBlock!.SyncFailed = context.SyncFailed;
         MetadataTable? l1 = null;
         MetadataTable? refcountTable = null;
         try

@@ -59,7 +59,12 @@ public sealed partial class Qcow2Image
         if (error == 0 && changed)
             error = await _file.WriteAsync(start, directory);
         if (error == 0 && changed)
+        {
             error = await _file.FlushAsync();
+            if (error < 0)
+                _context.SyncFailed(error);
+        }
+
 
         pool.Return(directory);
         return error;

@@ -105,6 +105,13 @@ public sealed partial class Qcow2Image : IDisk
     {
         var error = _committer is null ? 0 : await SettleAsync();
         _closed = true;
+
+        // Whatever went wrong: nothing is freed while something is still written from it.
+        if (_committer is not null)
+            await _committer.DrainAsync();
+        if (_frees is not null)
+            await _frees.DrainAsync();
+        await _context.HeaderBlock.DrainAsync();
         if (_backing is not null)
             await _backing.CloseAsync();
         _compressed.Dispose();

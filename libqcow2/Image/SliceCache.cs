@@ -12,8 +12,8 @@ namespace Qcow2Blk.Image;
 /// </summary>
 /// <remarks>
 /// Invariants: a slot whose key is not negative holds that slice completely; before a slot is given to another
-/// slice its key becomes -1 and its generation is raised, so that a reader who saw the same key and generation
-/// before and after has read that slice. Entries are aligned 64-bit words. Dirty slots and slots being written
+/// slice its key becomes -1 and its generation is raised, so that a reader who saw the same generation before and
+/// after the key and the entry has read that slice. Entries are aligned 64-bit words. Dirty slots and slots being written
 /// are never evicted.
 /// </remarks>
 internal sealed unsafe class SliceCache : IDisposable
@@ -41,6 +41,7 @@ internal sealed unsafe class SliceCache : IDisposable
     private readonly uint[] _lastUse;
     private readonly SlotState[] _states;
     private readonly int[] _dirty;
+    private readonly long[] _dirtyOffsets;
     private uint _clock;
 
     /// <param name="sliceBytes">bytes of one slice, a power of two</param>
@@ -73,6 +74,7 @@ internal sealed unsafe class SliceCache : IDisposable
         _lastUse = new uint[Capacity];
         _states = new SlotState[Capacity];
         _dirty = new int[Capacity];
+        _dirtyOffsets = new long[Capacity];
     }
 
     public int SliceBytes { get; }
@@ -109,9 +111,9 @@ internal sealed unsafe class SliceCache : IDisposable
         var first = (int)(key & _setMask) * Ways;
         for (var slot = first; slot < first + Ways; slot++)
         {
+            var generation = Volatile.Read(ref _generations[slot]);
             if (Volatile.Read(ref _keys[slot]) != key)
                 continue;
-            var generation = Volatile.Read(ref _generations[slot]);
             raw = Volatile.Read(ref ((ulong*)(_data + ((long)slot * SliceBytes)))[index]);
             return Volatile.Read(ref _keys[slot]) == key && Volatile.Read(ref _generations[slot]) == generation;
         }
@@ -127,6 +129,19 @@ internal sealed unsafe class SliceCache : IDisposable
         for (var slot = first; slot < first + Ways; slot++)
         {
             if ((_states[slot] & SlotState.Loading) != 0 && _pendingKeys[slot] == key)
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Whether some slot of the set that <paramref name="key"/> belongs to is being read.</summary>
+    public bool IsSetLoading(long key)
+    {
+        var first = (int)(key & _setMask) * Ways;
+        for (var slot = first; slot < first + Ways; slot++)
+        {
+            if ((_states[slot] & SlotState.Loading) != 0)
                 return true;
         }
 
@@ -211,6 +226,10 @@ internal sealed unsafe class SliceCache : IDisposable
     /// </summary>
     public void CaptureInto(SliceImage image)
     {
+        // In the order of the file, so that neighbours are written together.
+        for (var i = 0; i < DirtyCount; i++)
+            _dirtyOffsets[i] = _hostOffsets[_dirty[i]];
+        Array.Sort(_dirtyOffsets, _dirty, 0, DirtyCount);
         for (var i = 0; i < DirtyCount; i++)
         {
             var slot = _dirty[i];

@@ -56,7 +56,7 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
             slot = Cache.Claim(key);
             if (slot < 0)
             {
-                var error = await MakeRoomAsync();
+                var error = await MakeRoomAsync(key);
                 if (error < 0)
                     return error;
                 continue;
@@ -83,11 +83,11 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
         }
     }
 
-    private LoopTask<int> MakeRoomAsync()
+    private LoopTask<int> MakeRoomAsync(long key)
     {
-        // Every slot of the set is dirty, being written or being read: writing makes some of them clean.
-        if (Context.WriteError != 0)
-            return new LoopTask<int>(Context.WriteError);
-        return Cache.DirtyCount > 0 ? Context.Commit() : LoopScheduler.Current.DelayAsync(1);
+        // Every slot of the set is being read, dirty or being written: wait for a read, or write.
+        if (Cache.IsSetLoading(key))
+            return _loaded.WaitAsync();
+        return Context.WriteError != 0 ? new LoopTask<int>(Context.WriteError) : Context.Commit();
     }
 }

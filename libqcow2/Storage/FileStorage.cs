@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
@@ -42,7 +43,7 @@ public sealed class FileStorage : IBlockStorage
     /// <summary>Device and inode: the same for all names of one file.</summary>
     public (uint Major, uint Minor, ulong Inode) Identity { get; }
 
-    public long Length => _length;
+    public long Length => Volatile.Read(ref _length);
 
     public int OffsetAlignment { get; }
 
@@ -123,9 +124,20 @@ public sealed class FileStorage : IBlockStorage
     {
         if (_isBlockDevice)
             return new LoopTask<int>(-Errno.EINVAL);
+        if (length > _length)
+        {
+            // Grows, never cuts: a write past the end may have made the file longer than we know.
+            var actual = Files.Seek(Descriptor, 0, Files.SEEK_END);
+            if (actual < 0)
+                return new LoopTask<int>((int)actual);
+            NoteWritten(actual);
+            if (actual >= length)
+                return new LoopTask<int>(0);
+        }
+
         var result = Files.Truncate(Descriptor, length);
         if (result == 0)
-            _length = length;
+            Volatile.Write(ref _length, length);
         return new LoopTask<int>(result);
     }
 
@@ -141,8 +153,14 @@ public sealed class FileStorage : IBlockStorage
 
     internal void NoteWritten(long end)
     {
-        if (end > _length)
-            _length = end;
+        var length = Volatile.Read(ref _length);
+        while (end > length)
+        {
+            var before = Interlocked.CompareExchange(ref _length, end, length);
+            if (before == length)
+                return;
+            length = before;
+        }
     }
 
     private bool IsAligned(long offset, NativeBuffer buffer) =>

@@ -10,6 +10,7 @@ public sealed partial class EventLoop
     private const long IdleNanoseconds = 100_000_000;
 
     private readonly List<(long Due, ManualSource<int> Source)> _timers = [];
+    private long _lastDelivery;
     private bool _idleReported;
 
     public override LoopTask<int> DelayAsync(int milliseconds)
@@ -42,8 +43,9 @@ public sealed partial class EventLoop
         if (!idle)
         {
             _idleReported = false;
+            _lastDelivery = Stopwatch.GetTimestamp();
         }
-        else if (!_idleReported)
+        else if (!_idleReported && Stopwatch.GetElapsedTime(_lastDelivery).Ticks * 100 >= IdleNanoseconds)
         {
             _idleReported = true;
             Buffers.Trim();

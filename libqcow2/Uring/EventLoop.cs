@@ -16,6 +16,9 @@ namespace Qcow2Blk.Uring;
 /// </summary>
 public sealed partial class EventLoop : LoopScheduler, IDisposable
 {
+    /// <summary>Set to "off", this environment variable makes loops do without io_uring.</summary>
+    public const string EmulationVariable = "QCOW2BLK_IO_URING";
+
     private const uint Entries = 512;
 
     private readonly OffloadPool _offload;
@@ -51,6 +54,9 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
 
     /// <summary>Called whenever the loop has nothing to do for a while (about 100 ms).</summary>
     public Action? Idle { get; set; }
+
+    /// <summary>Whether io_uring is not to be had here, and threads do its work.</summary>
+    public bool IsEmulated => _ring is { IsEmulated: true };
 
     public static new EventLoop Current =>
         LoopScheduler.Current as EventLoop ?? throw new InvalidOperationException("this thread runs no event loop");
@@ -138,15 +144,26 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
     private void Begin()
     {
         Threads.SetName($"qb-loop{Index}");
-        var result = Ring.Create(Entries, out _ring);
-        if (result < 0)
-            throw new IOException($"cannot set up io_uring: {Errno.Text(result)}");
-        RingFlags = _ring!.Flags;
+        _ring = MakeRing();
+        RingFlags = _ring.Flags;
         _eventFd = Files.EventFd();
         if (_eventFd < 0)
             throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}");
         Enter(this);
         _wake.Arm();
+    }
+
+    private static Ring MakeRing()
+    {
+        if (Environment.GetEnvironmentVariable(EmulationVariable) == "off")
+            return Ring.CreateEmulated(Entries);
+        var result = Ring.Create(Entries, out var ring);
+        return result switch
+        {
+            0 => ring!,
+            -Errno.EPERM or -Errno.EACCES or -Errno.ENOSYS or -Errno.EINVAL => Ring.CreateEmulated(Entries),
+            _ => throw new IOException($"cannot set up io_uring: {Errno.Text(result)}"),
+        };
     }
 
     /// <summary>One round: run what was posted, submit, wait if there is nothing to run, deliver completions.</summary>

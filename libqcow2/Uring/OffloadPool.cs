@@ -23,10 +23,12 @@ public sealed class OffloadPool : IDisposable
         lock (_gate)
         {
             _work.Enqueue(work);
-            if (_idle > 0)
+            if (_idle >= _work.Count)
                 Monitor.Pulse(_gate);
             else if (_threads.Count < _limit)
                 StartThread();
+            else
+                Monitor.Pulse(_gate);
         }
     }
 

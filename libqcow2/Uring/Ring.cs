@@ -16,6 +16,9 @@ namespace Qcow2Blk.Uring;
 /// </remarks>
 internal sealed unsafe class Ring : IDisposable
 {
+    private const uint CompletionsPerSubmission = 4;
+    private const uint HeaderBytes = 64;
+
     private readonly int _fd;
     private readonly nint _queues;
     private readonly nuint _queuesLength;
@@ -33,9 +36,40 @@ internal sealed unsafe class Ring : IDisposable
     private readonly uint _completionMask;
     private readonly int _enterFd;
     private readonly uint _enterFlags;
+    private readonly RingEmulation? _emulation;
     private uint _tail;
     private uint _submitted;
     private uint _completionHead;
+
+    /// <summary>A ring without the kernel's: the same queues in plain memory, served by <see cref="RingEmulation"/>.</summary>
+    private Ring(uint entries)
+    {
+        _fd = _enterFd = -1;
+        _capacity = entries;
+        _mask = entries - 1;
+        var completions = entries * CompletionsPerSubmission;
+        _completionMask = completions - 1;
+        _queuesLength = HeaderBytes + (completions * (uint)sizeof(io_uring_cqe));
+        _entriesLength = entries * (uint)sizeof(io_uring_sqe);
+        const int shared = Files.MAP_PRIVATE | Files.MAP_ANONYMOUS;
+        _queues = Files.Map(_queuesLength, Files.PROT_READ | Files.PROT_WRITE, shared, -1, 0);
+        _entriesMemory = Files.Map(_entriesLength, Files.PROT_READ | Files.PROT_WRITE, shared, -1, 0);
+        if (_queues == 0 || _entriesMemory == 0)
+        {
+            Dispose();
+            throw new IOException("no memory for the queues of a loop");
+        }
+
+        var header = (uint*)_queues;
+        _kernelHead = header;
+        _kernelTail = header + 1;
+        _kernelFlags = header + 2;
+        _completionKernelHead = header + 3;
+        _completionKernelTail = header + 4;
+        _completions = (io_uring_cqe*)((byte*)_queues + HeaderBytes);
+        _entries = (io_uring_sqe*)_entriesMemory;
+        _emulation = new RingEmulation(_completions, _completionMask, _completionKernelHead, _completionKernelTail);
+    }
 
     private Ring(int fd, in io_uring_params parameters)
     {
@@ -79,6 +113,9 @@ internal sealed unsafe class Ring : IDisposable
     /// <summary>Whether enter uses the registered descriptor of the ring.</summary>
     public bool IsRegistered => _enterFlags != 0;
 
+    /// <summary>Whether the kernel refused a ring, and threads and poll stand in for it.</summary>
+    public bool IsEmulated => _emulation is not null;
+
     /// <summary>Submissions prepared but not yet given to the kernel.</summary>
     public uint Unsubmitted => _tail - _submitted;
 
@@ -103,7 +140,7 @@ internal sealed unsafe class Ring : IDisposable
         {
             io_uring_params parameters = default;
             parameters.flags = flags;
-            parameters.cq_entries = entries * 4;
+            parameters.cq_entries = entries * CompletionsPerSubmission;
             result = IoUring.Setup(entries, &parameters);
             if (result == -Errno.EINVAL)
                 continue;
@@ -123,6 +160,9 @@ internal sealed unsafe class Ring : IDisposable
         return result;
     }
 
+    /// <summary>Makes a ring that needs no io_uring: slower, but it works in containers that forbid it.</summary>
+    public static Ring CreateEmulated(uint entries) => new(entries);
+
     /// <summary>The next free submission entry, zeroed. Submits what is queued if the queue is full.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public io_uring_sqe* Next()
@@ -141,6 +181,14 @@ internal sealed unsafe class Ring : IDisposable
     /// <returns>0, or a negative errno; EINTR and ETIME are no errors</returns>
     public int Enter(uint wait, long timeoutNanoseconds)
     {
+        if (_emulation is not null)
+        {
+            while (_submitted != _tail)
+                _emulation.Submit(_entries[_submitted++ & _mask]);
+            *_kernelHead = _submitted;
+            return _emulation.Reap(wait > 0, timeoutNanoseconds);
+        }
+
         Volatile.Write(ref *_kernelTail, _tail);
         while (true)
         {
@@ -208,7 +256,9 @@ internal sealed unsafe class Ring : IDisposable
             Files.Unmap(_queues, _queuesLength);
         if (_entriesMemory != 0)
             Files.Unmap(_entriesMemory, _entriesLength);
-        Files.Close(_fd);
+        _emulation?.Dispose();
+        if (_fd >= 0)
+            Files.Close(_fd);
     }
 
     private void MakeRoom()

@@ -16,7 +16,7 @@ internal readonly record struct HostRun(int Error, long Offset, int Clusters, bo
 /// Hands out host clusters: the first free ones at or after a cursor that moves back when clusters are freed.
 /// A cluster handed out has refcount 1 in memory; the commit that publishes it writes the refcount first.
 /// </summary>
-internal sealed class Allocator
+internal sealed partial class Allocator
 {
     // The file grows ahead of need by an eighth of its size within these bounds; what is left over is cut off at close.
     private const long MinimumGrowth = 1 << 20;
@@ -53,7 +53,7 @@ internal sealed class Allocator
     public async LoopTask<HostRun> AllocateAsync(int count)
     {
         await _lock.EnterAsync();
-        var run = await FindRunAsync(count, exact: false);
+        var run = await FindRunAsync(count);
         _lock.Exit();
         return run;
     }
@@ -76,19 +76,32 @@ internal sealed class Allocator
     /// <summary>A cluster from <paramref name="cluster"/> on became free.</summary>
     public void NoteFree(long cluster) => _cursor = Math.Min(_cursor, cluster);
 
-    /// <summary>Cuts off what the file grew ahead of need.</summary>
-    public LoopTask<int> TrimFileAsync()
+    /// <summary>Cuts off what the file grew ahead of need, as far as no cluster in it is used.</summary>
+    public async LoopTask<int> TrimFileAsync()
     {
         if (_fixedLength || _context.File.Length <= _initialLength)
-            return new LoopTask<int>(0);
+            return 0;
         var needed = Math.Max(_initialLength, _freshFrom);
-        return needed < _context.File.Length ? _context.File.SetLengthAsync(needed) : new LoopTask<int>(0);
+        var cluster = (_context.File.Length - 1) >> _geometry.ClusterBits;
+
+        // A damaged image may use clusters past its former end: those were perhaps written, and stay.
+        for (; cluster << _geometry.ClusterBits >= needed; cluster--)
+        {
+            var count = await _refcounts.GetAsync(cluster);
+            if (count < 0)
+                return (int)count;
+            if (count > 0)
+                return 0;
+        }
+
+        return needed < _context.File.Length ? await _context.File.SetLengthAsync(needed) : 0;
     }
 
     /// <summary>Finds free clusters, makes refcount blocks where there are none, and takes the clusters.</summary>
-    private async LoopTask<HostRun> FindRunAsync(int count, bool exact)
+    private async LoopTask<HostRun> FindRunAsync(int count)
     {
-        var cluster = _cursor;
+        var start = _cursor;
+        var cluster = start;
         var wrapped = false;
         while (true)
         {
@@ -100,9 +113,7 @@ internal sealed class Allocator
             }
 
             // What the table in the file cannot say may only be used by the table that replaces it.
-            var error = exact || _refcounts.BlockOf(cluster) < _refcounts.EntriesInFile
-                ? 0
-                : await GrowTableAsync(_refcounts.BlockOf(cluster));
+            var error = _refcounts.BlockOf(cluster) < _refcounts.EntriesInFile ? 0 : await GrowTableAsync(_refcounts.BlockOf(cluster));
             if (error < 0)
                 return new HostRun(error, 0, 0, false);
             var slot = await _refcounts.LoadAsync(_refcounts.KeyOf(cluster));
@@ -127,13 +138,13 @@ internal sealed class Allocator
             var length = FreeLength(slot, index, count);
             if (_fixedLength)
                 length = (int)Math.Min(length, (_context.File.Length >> _geometry.ClusterBits) - cluster);
-            if (length <= 0 || (exact && length < count))
+            if (length <= 0)
             {
-                cluster += Math.Max(1, length);
+                cluster++;
                 continue;
             }
 
-            return await TakeAsync(slot, cluster, length, exact);
+            return await TakeAsync(slot, cluster, length, start);
         }
     }
 
@@ -146,7 +157,7 @@ internal sealed class Allocator
     }
 
     /// <summary>The clusters are free and their slice is loaded: from here to the refcounts nothing is awaited.</summary>
-    private async LoopTask<HostRun> TakeAsync(int slot, long cluster, int count, bool exact)
+    private async LoopTask<HostRun> TakeAsync(int slot, long cluster, int count, long start)
     {
         var offset = cluster << _geometry.ClusterBits;
         if (offset + ((long)count << _geometry.ClusterBits) > Limits.MaxHostOffset)
@@ -160,8 +171,8 @@ internal sealed class Allocator
         for (var i = 0; i < count; i++)
             _refcounts.Set(slot, _refcounts.IndexOf(cluster + i), 1);
 
-        // A run for the refcount table may have skipped smaller holes: those stay in reach.
-        if (!exact)
+        // Unless something was freed below meanwhile: that must stay in reach.
+        if (_cursor == start)
             _cursor = cluster + count;
         var end = offset + ((long)count << _geometry.ClusterBits);
         var fresh = offset >= _freshFrom;
@@ -190,25 +201,15 @@ internal sealed class Allocator
     /// </summary>
     private async LoopTask<int> MakeBlockAsync(long cluster)
     {
-        if (_refcounts.BlockOf(cluster) >= _refcounts.Table.Entries)
-            return -Errno.EFBIG; // Only while growing, and the growth allows for the table itself.
         var offset = cluster << _geometry.ClusterBits;
         if (_context.Metadata!.Contains(offset))
             return _context.Corrupt($"metadata at 0x{offset:x} has no refcount block");
         var end = offset + _geometry.ClusterSize;
         var fresh = offset >= _freshFrom;
-        if (!_fixedLength)
-        {
-            _freshFrom = Math.Max(_freshFrom, end);
-            if (end > _context.File.Length)
-            {
-                var grown = await GrowFileAsync(end);
-                if (grown < 0)
-                    return grown;
-            }
-        }
-
-        var error = fresh ? 0 : await _context.File.ZeroAsync(offset, _geometry.ClusterSize);
+        var error = await ReserveAsync(end);
+        if (error < 0)
+            return error;
+        error = fresh ? 0 : await _context.File.ZeroAsync(offset, _geometry.ClusterSize);
         if (error == 0)
             error = await WriteOwnCountAsync(cluster);
         if (error < 0)
@@ -234,38 +235,5 @@ internal sealed class Allocator
         var error = await _context.File.WriteAsync((block << _geometry.ClusterBits) + (inBlock * sliceBytes), slice);
         pool.Return(slice);
         return error;
-    }
-
-    /// <summary>
-    /// Makes the refcount table larger: in memory first, so that its own clusters can be counted, then with a new
-    /// place in the file, to which the next commit switches the header.
-    /// </summary>
-    private async LoopTask<int> GrowTableAsync(int block)
-    {
-        var table = _refcounts.Table;
-        var entriesPerCluster = _geometry.ClusterSize / sizeof(ulong);
-
-        // An attempt that failed has left a table that is large enough already.
-        if (block >= table.Entries || _refcounts.EntriesInFile == table.Entries)
-        {
-            var wanted = checked(Math.Max(block + 1, table.Entries) + (table.Entries / 2) + 1);
-            var clusters = (wanted + entriesPerCluster - 1) / entriesPerCluster;
-            if ((long)clusters * _geometry.ClusterSize > Limits.MaxRefcountTableBytes)
-                return -Errno.EFBIG;
-            table.Grow(clusters * entriesPerCluster);
-        }
-
-        var needed = table.Entries / entriesPerCluster;
-        var (oldOffset, oldEntries) = (table.HostOffset, _refcounts.EntriesInFile);
-        var run = await FindRunAsync(needed, exact: true);
-        if (run.Error < 0)
-            return run.Error;
-        _context.Metadata!.Add(run.Offset, needed);
-        _context.Metadata.Remove(oldOffset, oldEntries / entriesPerCluster);
-        table.MoveTo(run.Offset);
-        _refcounts.EntriesInFile = table.Entries;
-        _refcounts.HeaderIsStale = true;
-        _frees.Add(oldOffset >> _geometry.ClusterBits, oldEntries / entriesPerCluster);
-        return 0;
     }
 }

@@ -107,6 +107,12 @@ internal sealed class FreeQueue
     private async LoopTask<int> FreeAsync(long first, long count)
     {
         var end = first + count;
+        for (var cluster = first; cluster < end; cluster++)
+        {
+            if (_context.Metadata!.Contains(cluster << _context.Geometry.ClusterBits))
+                return _context.Corrupt($"cluster at 0x{cluster << _context.Geometry.ClusterBits:x} was used for data and for metadata");
+        }
+
         while (first < end)
         {
             // Neighbours whose last use this is are punched together.

@@ -9,6 +9,7 @@ namespace Qcow2Blk.Image;
 /// <summary>Zero writes and discards: whole clusters by their entries, the rest by writing zeroes.</summary>
 public sealed partial class Qcow2Image
 {
+    private const int SlicesPerTurn = 256;
     private const int ZeroPieceBytes = 256 * 1024;
 
     /// <summary>
@@ -122,6 +123,7 @@ public sealed partial class Qcow2Image
     {
         var change = await BeginChangeAsync();
         var error = 0;
+        var slices = 0;
         while (count > 0 && error == 0)
         {
             var sliceEnd = (_tables.KeyOf(first) + 1) << _geometry.SliceBits;
@@ -136,6 +138,13 @@ public sealed partial class Qcow2Image
             _locks.Exit(first, here);
             first += here;
             count -= here;
+            if (++slices % SlicesPerTurn != 0)
+                continue;
+
+            // Others want to be served too, and what waits for older requests must not wait for all of this one.
+            EndChange(change);
+            await LoopScheduler.Current.DelayAsync(0);
+            change = await BeginChangeAsync();
         }
 
         EndChange(change);

@@ -45,7 +45,7 @@ internal sealed partial class NbdConnection
     /// <returns>whether it is worth to look for another request</returns>
     private bool BeginNext(long now)
     {
-        if (_payloadOf is not null || _stopReading || !Drain())
+        if (_payloadOf is not null || _heldRequest is not null || _stopReading || !Drain())
             return false;
         var chunk = _chunk;
         if (chunk.Available < _headerSize || _loop.Held || _unanswered >= MaximumRequests)
@@ -154,6 +154,7 @@ internal sealed partial class NbdConnection
 
     private void Begin(NbdRequest request)
     {
+        _loop.Began();
         var header = request.Header;
         var direct = header.Command == NbdCommand.Read || (header.Command == NbdCommand.Write && !header.Has(CommandFlags.Fua));
         if (direct && header.Length > 0 && request.TryStartDirect(_loop.Served.Disk))
@@ -179,7 +180,6 @@ internal sealed partial class NbdConnection
         _drain = verdict.PayloadLength;
         var request = NewRequest(header, 0, now);
         request.Error = verdict.Error;
-        _loop.Ended();
         Reply(request);
         if (!verdict.MustClose)
             return true;

@@ -18,6 +18,7 @@ internal sealed partial class NbdConnection
 
     private ReceiveChunk _chunk;
     private NbdRequest? _payloadOf;
+    private NbdRequest? _heldRequest;
     private int _payloadReceived;
     private uint _drain;
 
@@ -64,14 +65,20 @@ internal sealed partial class NbdConnection
 
     private void Received(int result)
     {
+        if (_closing)
+        {
+            AbandonPayload();
+            FinishClose();
+            return;
+        }
+
         if (result <= 0)
         {
             // The end of the stream, or a reset: requests in progress end by themselves, nobody hears of them.
             if (_handshake is null && result < 0 && result is not (-Errno.ECONNRESET or -Errno.ECANCELED))
                 _report($"closing a connection: receive failed: {Errno.Text(result)}");
-            if (_payloadOf is not null)
-                AbandonPayload();
             Close();
+            AbandonPayload();
             FinishClose();
             return;
         }
@@ -92,18 +99,25 @@ internal sealed partial class NbdConnection
         if (_payloadReceived == request.Buffer.Length)
         {
             _payloadOf = null;
-            Begin(request);
+
+            // Begun only when the gate is open; a client that stalls in its payload must not keep it from closing.
+            if (_loop.Held)
+                _heldRequest = request;
+            else
+                Begin(request);
         }
 
         return result - taken;
     }
 
+    /// <summary>Drops a write that has not begun: its client is gone.</summary>
     private void AbandonPayload()
     {
-        var request = _payloadOf!;
-        _payloadOf = null;
+        var request = _payloadOf ?? _heldRequest;
+        _payloadOf = _heldRequest = null;
+        if (request is null)
+            return;
         Release(request);
-        _loop.Ended();
         _unanswered--;
     }
 
@@ -156,7 +170,7 @@ internal sealed partial class NbdConnection
         {
             IsBusy = false;
             _expectMore = (flags & IoUring.IORING_CQE_F_SOCK_NONEMPTY) != 0;
-            if (result is -Errno.EINTR or -Errno.EAGAIN)
+            if (result is -Errno.EINTR or -Errno.EAGAIN && !_connection._closing)
                 _connection.ArmReceive();
             else
                 _connection.Received(result);

@@ -268,6 +268,9 @@ internal sealed partial class NbdConnection
                 _requests[i] = null!;
             }
 
+            if (!_handshakeBytes.IsEmpty)
+                _connection._pool.Return(_handshakeBytes);
+            _handshakeBytes = default;
             _requestCount = _vectorCount = _firstVector = 0;
         }
 
@@ -292,8 +295,6 @@ internal sealed partial class NbdConnection
 
         private void AddHandshakeBytes()
         {
-            if (!_handshakeBytes.IsEmpty)
-                _connection._pool.Return(_handshakeBytes);
             _handshakeBytes = _connection._pool.Rent(_queued.Length);
             _queued.CopyTo(_handshakeBytes.Span);
             _queued = [];

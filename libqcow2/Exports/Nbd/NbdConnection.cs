@@ -71,7 +71,16 @@ internal sealed partial class NbdConnection
     }
 
     /// <summary>Looks at what has been received again: the gate is open.</summary>
-    public void Continue() => Process();
+    public void Continue()
+    {
+        if (_heldRequest is { } request && !_closing)
+        {
+            _heldRequest = null;
+            Begin(request);
+        }
+
+        Process();
+    }
 
     /// <summary>Ends the connection; requests in progress still run to their end.</summary>
     public void Close()
@@ -84,6 +93,8 @@ internal sealed partial class NbdConnection
         // Wakes the receive and the send that wait; the descriptor is closed when both are done.
         Sockets.Shutdown(_socket, Sockets.SHUT_RDWR);
         DropReady();
+        if (!_receive.IsBusy)
+            AbandonPayload();
         FinishClose();
     }
 

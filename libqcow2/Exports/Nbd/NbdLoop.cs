@@ -72,9 +72,11 @@ internal sealed class NbdLoop
         var request = _free ?? new NbdRequest(this);
         _free = request.Next;
         request.Next = null;
-        Active++;
         return request;
     }
+
+    /// <summary>A request begins to work on the disk.</summary>
+    public void Began() => Active++;
 
     public void Return(NbdRequest request)
     {

@@ -66,7 +66,11 @@ public sealed class EngineModelTests
                 storage.Fault = operation => operation.Kind == StorageOperationKind.Flush ? FlushError : 0;
                 await new DiskModel(subject, image) { Healed = static () => { } }.RunAsync(operations);
                 using var buffer = new TableBuffer(4096);
-                var failed = await image.WriteAsync(0, buffer.Take(4096), forceUnitAccess: true);
+
+                // Not zeroes: those may be there already, and then there is nothing that a sync could fail for.
+                var payload = buffer.Take(4096);
+                payload.Span.Fill(0x5a);
+                var failed = await image.WriteAsync(0, payload, forceUnitAccess: true);
                 Assert.Equal(-FlushError, failed);
                 Assert.Equal(0, await image.ReadAsync(0, buffer.Take(4096)));
                 Assert.Equal(-FlushError, await image.CloseAsync());

@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
 using System.Threading;
+using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -31,14 +32,7 @@ public sealed partial class EngineDevice
                 return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
             }
 
-            var error = OnHome(_disk!.FlushAsync, CloseTimeout);
-            if (error < 0 && _disk is not Image.Qcow2Image { WriteErrorReason: not null })
-            {
-                GoOn();
-                return DeviceResult.Refused(ExitStatus.Failed, what, $"flush failed: {Errno.Text(error)}");
-            }
-
-            return CloseForSuspend(what);
+            return FlushAndClose(what);
         }
     }
 
@@ -81,57 +75,96 @@ public sealed partial class EngineDevice
         {
             var what = $"cannot detach {Name}";
             var suspended = (DeviceState)_state == DeviceState.Suspended;
-            if (!suspended && !HoldRequests(timeout) && !force)
+            var drained = suspended || HoldRequests(timeout);
+            if (!drained && !force)
             {
                 GoOn();
                 return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout, or --force");
             }
 
-            // Before the point of no return: what cannot be written must not be dropped without being asked to.
-            var error = suspended || _disk is null ? 0 : OnHome(_disk.FlushAsync, CloseTimeout);
-            if (error < 0 && !force)
-            {
-                GoOn();
-                return DeviceResult.Refused(ExitStatus.Failed, what, $"the last flush failed: {Errno.Text(error)}", "--force detaches all the same and loses what was written since the flush before it");
-            }
-
-            _state = (int)DeviceState.Detaching;
-            if (!suspended && _disk is not null && CloseDisk() is var closing and < 0)
-                error = closing;
-            _server.Close();
-            _listener?.Dispose();
-            _listener = null;
-            return error == 0
-                ? DeviceResult.Done()
-                : DeviceResult.Done($"the last flush failed ({Errno.Text(error)}): what was written since the flush before it may be lost");
+            return suspended || _disk is null ? End(0) : FlushAndDetach(what, force, drained);
         }
     }
+
+    private DeviceResult FlushAndClose(string what)
+    {
+        if (OnHome(_disk!.FlushAsync, CloseTimeout) is not { } error)
+        {
+            GoOn();
+            return NoAnswer(what);
+        }
+
+        // A disk that cannot be written any more is closed all the same: then it can be mended.
+        if (error < 0 && _disk is not Qcow2Image { WriteErrorReason: not null })
+        {
+            GoOn();
+            return DeviceResult.Refused(ExitStatus.Failed, what, $"flush failed: {Errno.Text(error)}");
+        }
+
+        return CloseForSuspend(what);
+    }
+
+    private DeviceResult FlushAndDetach(string what, bool force, bool drained)
+    {
+        // Before the point of no return: what cannot be written must not be dropped without being asked to.
+        var error = OnHome(_disk!.FlushAsync, CloseTimeout);
+        if (error is null or < 0 && !force)
+        {
+            GoOn();
+            return error is null
+                ? NoAnswer(what)
+                : DeviceResult.Refused(ExitStatus.Failed, what, $"the last flush failed: {Errno.Text(error.Value)}", "--force detaches all the same and loses what was written since the flush before it");
+        }
+
+        if (!drained || error is null)
+            return Abandon();
+        _state = (int)DeviceState.Detaching;
+        var closing = CloseDisk();
+        return closing is null ? Abandon() : End(error < 0 ? error.Value : closing.Value);
+    }
+
+    private DeviceResult End(int error)
+    {
+        _state = (int)DeviceState.Detaching;
+        _server.Close();
+        _listener?.Dispose();
+        _listener = null;
+        return error == 0
+            ? DeviceResult.Done()
+            : DeviceResult.Done($"the last flush failed ({Errno.Text(error)}): what was written since the flush before it may be lost");
+    }
+
+    /// <summary>
+    /// Ends a device whose requests do not end. Nothing of it is freed, as they may still use it: the process goes,
+    /// and the kernel takes everything back.
+    /// </summary>
+    private DeviceResult Abandon()
+    {
+        _abandoned = true;
+        End(0);
+        return DeviceResult.Done("requests were still in progress: what they were to write may be lost");
+    }
+
+    private static DeviceResult NoAnswer(string what) =>
+        DeviceResult.Refused(ExitStatus.Failed, what, $"the disk did not finish within {CloseTimeout.TotalMinutes:0} minutes", "is its storage still there?");
 
     private DeviceResult CloseForSuspend(string what)
     {
+        var lost = (_disk as Qcow2Image)?.WriteErrorReason;
         var error = CloseDisk();
+        _state = (int)DeviceState.Suspended;
         if (error == 0)
-        {
-            _state = (int)DeviceState.Suspended;
             return DeviceResult.Done();
-        }
+        if (error is null)
+            return NoAnswer(what);
 
-        try
-        {
-            OpenDisk();
-            GoOn();
-        }
-        catch (Exception failure)
-        {
-            // Neither closed cleanly nor to be opened again: held requests wait for a resume that works.
-            _state = (int)DeviceState.Suspended;
-            _log.Error(Refusals.From(failure, $"cannot reopen {ImagePath}").Message);
-        }
-
-        return DeviceResult.Refused(ExitStatus.Failed, what, $"closing the image failed: {Errno.Text(error)}");
+        // Not opened again by itself: that would wipe out that acknowledged writes may be lost.
+        _served.FailNextFlush(error.Value);
+        return DeviceResult.Done($"{lost ?? $"closing the image failed ({Errno.Text(error.Value)})"}; check it before \"qcow2blk resume\"");
     }
 
-    private int CloseDisk()
+    /// <returns>0 or a negative errno; null if it did not end in time (it may still)</returns>
+    private int? CloseDisk()
     {
         var error = OnHome(_disk!.CloseAsync, CloseTimeout);
         _disk = null;
@@ -160,8 +193,7 @@ public sealed partial class EngineDevice
         {
             try
             {
-                var (disk, chain) = OnHome(() => ImageChain.OpenAsync(_options, _log), Timeout.InfiniteTimeSpan);
-                (_disk, _chain) = (disk, chain);
+                OpenChain();
                 return;
             }
             catch (Storage.ImageLockedException) when (Stopwatch.GetElapsedTime(started) < timeout && timeout < CloseTimeout)

@@ -37,6 +37,7 @@ public sealed partial class EngineDevice : IDevice
     private volatile IReadOnlyList<ChainLink> _chain = [];
     private volatile IDisk? _disk;
     private volatile int _state = (int)DeviceState.Running;
+    private bool _abandoned;
     private bool _disposed;
 
     private EngineDevice(AttachOptions options, string name, ILog log)
@@ -98,6 +99,8 @@ public sealed partial class EngineDevice : IDevice
             return;
         _disposed = true;
         _listener?.Dispose();
+        if (_abandoned)
+            return;
         foreach (var loop in _loops)
             loop.Dispose();
         _offload.Dispose();
@@ -105,36 +108,50 @@ public sealed partial class EngineDevice : IDevice
 
     private void OpenDisk()
     {
-        var (disk, chain) = OnHome(() => ImageChain.OpenAsync(_options, _log), Timeout.InfiniteTimeSpan);
+        OpenChain();
+        _served.Set(_disk);
+    }
+
+    private void OpenChain()
+    {
+        IDisk? disk = null;
+        IReadOnlyList<ChainLink> chain = [];
+        Await(async () =>
+        {
+            (disk, chain) = await ImageChain.OpenAsync(_options, _log);
+            return 0;
+        }, Timeout.InfiniteTimeSpan, out _);
         (_disk, _chain) = (disk, chain);
-        _served.Set(disk);
     }
 
     private void CloseQuietly()
     {
-        if (_disk is { } disk && OnHome(disk.CloseAsync, Timeout.InfiniteTimeSpan) is var error and < 0)
+        if (_disk is { } disk && OnHome(disk.CloseAsync, Timeout.InfiniteTimeSpan) is { } error and < 0)
             _log.Error($"cannot close {ImagePath}: {Errno.Text(error)}");
         _disk = null;
         Dispose();
     }
 
     /// <summary>Runs a task on the home loop and waits for it here.</summary>
-    /// <exception cref="TimeoutException">it did not end in time; it still runs</exception>
-    private T OnHome<T>(Func<LoopTask<T>> start, TimeSpan timeout)
+    /// <returns>its result, or null if it did not end in time; it still runs then</returns>
+    private int? OnHome(Func<LoopTask<int>> start, TimeSpan timeout) =>
+        Await(start, timeout, out var result) ? result : null;
+
+    private bool Await(Func<LoopTask<int>> start, TimeSpan timeout, out int result)
     {
         var done = new ManualResetEventSlim();
-        T result = default!;
+        var outcome = 0;
         Exception? failure = null;
         Home.PostFromAnyThread(() => RunAsync().Forget());
-        if (!done.Wait(timeout))
-            throw new TimeoutException();
-        return failure is null ? result : throw failure;
+        var ended = done.Wait(timeout);
+        result = outcome;
+        return failure is null ? ended : throw failure;
 
         async LoopTask<int> RunAsync()
         {
             try
             {
-                result = await start();
+                outcome = await start();
             }
             catch (Exception error)
             {

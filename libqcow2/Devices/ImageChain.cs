@@ -42,9 +42,11 @@ internal sealed class ImageChain
         return (disk, chain._links);
     }
 
-    private async LoopTask<IDisk> OpenLinkAsync(string path, ImageFormat format, bool readOnly, bool isTop)
+    private LoopTask<IDisk> OpenLinkAsync(string path, ImageFormat format, bool readOnly, bool isTop) =>
+        OpenFileAsync(OpenFile(path, readOnly, _options.Cache == CacheMode.None), path, format, readOnly, isTop);
+
+    private async LoopTask<IDisk> OpenFileAsync(FileStorage file, string path, ImageFormat format, bool readOnly, bool isTop)
     {
-        var file = OpenFile(path, readOnly, _options.Cache == CacheMode.None);
         try
         {
             RefuseCycle(file);
@@ -55,14 +57,20 @@ internal sealed class ImageChain
             // Nothing of the file is believed before the locks are held: a writer could be changing it.
             var header = await Qcow2Image.ReadHeaderAsync(file);
             header.RefuseUnsupported(forWriting: !readOnly);
-            file = BufferedIfTooFine(file, header, readOnly);
-            return await OpenQcow2Async(file, header, readOnly, isTop);
+            if (!IsTooFine(file, header, readOnly))
+                return await OpenQcow2Async(file, header, readOnly, isTop);
         }
         catch
         {
             file.Dispose();
             throw;
         }
+
+        // From the start again: nothing that was read under the former lock counts any more.
+        _log.Warning($"the clusters of {path} are smaller than the device's sectors: using the page cache");
+        _seen.Remove(file.Identity);
+        file.Dispose();
+        return await OpenFileAsync(OpenFile(path, readOnly, direct: false), path, format, readOnly, isTop);
     }
 
     private RawDisk Raw(FileStorage file, bool readOnly)
@@ -159,14 +167,6 @@ internal sealed class ImageChain
     }
 
     /// <summary>Clusters smaller than the device's sectors cannot be written one by one past the page cache.</summary>
-    private FileStorage BufferedIfTooFine(FileStorage file, Header header, bool readOnly)
-    {
-        if (readOnly || header.ClusterSize >= file.OffsetAlignment)
-            return file;
-        _log.Warning($"clusters of {header.ClusterSize} bytes in {file.Path} are smaller than the device's sectors: using the page cache");
-        var buffered = OpenFile(file.Path, readOnly, direct: false);
-        file.Dispose();
-        buffered.Lock = ImageLock.Acquire(buffered.Descriptor, buffered.Path, write: true);
-        return buffered;
-    }
+    private static bool IsTooFine(FileStorage file, Header header, bool readOnly) =>
+        !readOnly && header.ClusterSize < file.OffsetAlignment;
 }

@@ -43,10 +43,14 @@ internal sealed class NbdListener : IDisposable
             return;
         }
 
-        UnixSocket.Shutdown(Descriptor, UnixSocket.SHUT_RDWR);
-        Files.Close(Descriptor);
+        // A socket that was handed over is the service manager's too: shut down, it would be dead for the next server.
         if (_unixPath is not null)
+        {
+            UnixSocket.Shutdown(Descriptor, UnixSocket.SHUT_RDWR);
             _ = Unistd.Unlink(_unixPath);
+        }
+
+        Files.Close(Descriptor);
     }
 
     private static NbdListener OpenUnix(AttachOptions options, string path)

@@ -12,6 +12,7 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
 {
     private IDisk? _disk;
     private long _size;
+    private int _lostFlush;
 
     public EventLoop Home { get; } = home;
 
@@ -23,6 +24,12 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
 
     /// <summary>Bytes of the disk; the last known while suspended.</summary>
     public long Size => Volatile.Read(ref _size);
+
+    /// <summary>The next flush fails with this errno: something was lost that no flush was told of. Any thread.</summary>
+    public void FailNextFlush(int error) => Volatile.Write(ref _lostFlush, error);
+
+    /// <returns>0, or the errno that a flush must fail with, once</returns>
+    public int TakeLostFlush() => Volatile.Read(ref _lostFlush) == 0 ? 0 : Interlocked.Exchange(ref _lostFlush, 0);
 
     /// <summary>Puts a disk in place, while no request is in progress.</summary>
     public void Set(IDisk? disk)

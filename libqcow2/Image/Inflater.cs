@@ -13,6 +13,8 @@ internal static unsafe class Inflater
     // qemu writes raw deflate with a 4 KiB window, but accepts any; so do we.
     private const int LargestRawWindow = -15;
 
+    private const nuint LargestKeptContext = 8 << 20;
+
     [ThreadStatic]
     private static nint s_libdeflate;
 
@@ -85,12 +87,23 @@ internal static unsafe class Inflater
         ZSTD_inBuffer source = new() { src = (void*)input.Address, size = (nuint)input.Length };
         ZSTD_outBuffer target = new() { dst = (void*)output.Address, size = (nuint)output.Length };
 
+        // A frame may ask for a window of up to 128 MiB; memory that large is not kept for the next cluster.
+        var error = Decompress(&source, &target);
+        if (Inflate.ZSTD_sizeof_DCtx(s_zstd) <= LargestKeptContext)
+            return error;
+        Inflate.ZSTD_freeDCtx(s_zstd);
+        s_zstd = 0;
+        return error;
+    }
+
+    private static int Decompress(ZSTD_inBuffer* source, ZSTD_outBuffer* target)
+    {
         // A cluster may hold several frames; a round without progress means there is no more.
-        while (target.pos < target.size)
+        while (target->pos < target->size)
         {
-            var (consumed, produced) = (source.pos, target.pos);
-            var result = Inflate.ZSTD_decompressStream(s_zstd, &target, &source);
-            if (Inflate.ZSTD_isError(result) != 0 || (source.pos == consumed && target.pos == produced))
+            var (consumed, produced) = (source->pos, target->pos);
+            var result = Inflate.ZSTD_decompressStream(s_zstd, target, source);
+            if (Inflate.ZSTD_isError(result) != 0 || (source->pos == consumed && target->pos == produced))
                 return -Errno.EIO;
         }
 

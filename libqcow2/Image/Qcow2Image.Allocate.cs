@@ -42,6 +42,8 @@ public sealed partial class Qcow2Image
         var slot = await _tables.LoadForWriteAsync(_tables.KeyOf(first));
         if (slot < 0)
             return slot == SlicedTables.Absent ? -Interop.Errno.EIO : slot;
+        if (_context.WriteError != 0)
+            return _context.WriteError;
 
         // Decided only now: while this waited, another request may have done the work.
         count = CountToAllocate(slot, first, count);

@@ -30,7 +30,7 @@ public sealed partial class Qcow2Image
     public bool TryMapWrite(long offset, int length, out FileExtent extent)
     {
         extent = default;
-        if (!_writePrepared || _exclusiveWrites != 0 || _options.DetectZeroes != DetectZeroes.Off || _context.WriteError != 0)
+        if (!_writePrepared || _turns.IsExclusive || _options.DetectZeroes != DetectZeroes.Off || _context.WriteError != 0)
             return false;
         if (((offset | (uint)length) & (_file.OffsetAlignment - 1)) != 0 || !TryMapRun(offset, length, L2Entry.CopiedFlag, out var host))
             return false;

@@ -1,5 +1,4 @@
 using System;
-using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
@@ -13,9 +12,8 @@ public sealed partial class Qcow2Image
     // A run is assembled in one buffer when it must be filled up: this bounds the buffer (but for one larger cluster).
     private const int MaximumRunBytes = 2 << 20;
 
-    private readonly AsyncLock _turn = new();
+    private readonly WriteTurns _turns;
     private volatile bool _writePrepared;
-    private volatile int _exclusiveWrites;
 
     public async LoopTask<int> WriteAsync(long offset, NativeBuffer buffer, bool forceUnitAccess)
     {
@@ -46,30 +44,10 @@ public sealed partial class Qcow2Image
     {
         if (((offset | (uint)buffer.Length) & (_file.OffsetAlignment - 1)) != 0)
             return await WriteUnalignedAsync(offset, buffer);
-        var change = await BeginChangeAsync();
+        var change = await _turns.BeginChangeAsync();
         var error = await WriteDataAsync(offset, buffer);
-        EndChange(change);
+        _turns.EndChange(change);
         return error;
-    }
-
-    /// <summary>
-    /// Begins something that changes the disk. While a read-modify-write is about, changes take turns with it:
-    /// it has waited for those that began before it, and those that begin now see it.
-    /// </summary>
-    private async LoopTask<(int Parity, bool InTurn)> BeginChangeAsync()
-    {
-        var parity = Epochs.Enter(0);
-        if (_exclusiveWrites == 0)
-            return (parity, false);
-        await _turn.EnterAsync();
-        return (parity, true);
-    }
-
-    private void EndChange((int Parity, bool InTurn) change)
-    {
-        if (change.InTurn)
-            _turn.Exit();
-        Epochs.Exit(0, change.Parity);
     }
 
     private async LoopTask<int> WriteDataAsync(long offset, NativeBuffer buffer)
@@ -102,6 +80,10 @@ public sealed partial class Qcow2Image
         var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
         if (slot is < 0 and not SlicedTables.Absent)
             return slot;
+
+        // Reading the slice may have shown that the image is corrupt: then nothing is written any more.
+        if (_context.WriteError != 0)
+            return _context.WriteError;
         var entry = slot == SlicedTables.Absent ? default : _tables.Entry(slot, cluster);
         switch (entry.Kind)
         {
@@ -135,9 +117,7 @@ public sealed partial class Qcow2Image
     /// </summary>
     private async LoopTask<int> WriteUnalignedAsync(long offset, NativeBuffer buffer)
     {
-        Interlocked.Increment(ref _exclusiveWrites);
-        await Epochs.WaitForQuietAsync();
-        await _turn.EnterAsync();
+        await _turns.BeginExclusiveAsync();
         var alignment = _file.OffsetAlignment;
         var start = offset & -alignment;
         var end = (offset + buffer.Length + alignment - 1) & -alignment;
@@ -155,8 +135,7 @@ public sealed partial class Qcow2Image
         }
 
         pool.Return(sectors);
-        _turn.Exit();
-        Interlocked.Decrement(ref _exclusiveWrites);
+        _turns.EndExclusive();
         return error;
     }
 }

@@ -121,7 +121,7 @@ public sealed partial class Qcow2Image
 
     private async LoopTask<int> ZeroClustersAsync(long first, long count, bool unmap)
     {
-        var change = await BeginChangeAsync();
+        var change = await _turns.BeginChangeAsync();
         var error = 0;
         var slices = 0;
         while (count > 0 && error == 0)
@@ -142,12 +142,12 @@ public sealed partial class Qcow2Image
                 continue;
 
             // Others want to be served too, and what waits for older requests must not wait for all of this one.
-            EndChange(change);
+            _turns.EndChange(change);
             await LoopScheduler.Current.DelayAsync(0);
-            change = await BeginChangeAsync();
+            change = await _turns.BeginChangeAsync();
         }
 
-        EndChange(change);
+        _turns.EndChange(change);
         return error;
     }
 
@@ -164,6 +164,8 @@ public sealed partial class Qcow2Image
         slot = await _tables.LoadForWriteAsync(key);
         if (slot < 0)
             return slot == SlicedTables.Absent ? -Errno.EIO : slot;
+        if (_context.WriteError != 0)
+            return _context.WriteError;
         for (var cluster = first; cluster < first + count; cluster++)
         {
             var raw = _tables.Raw(slot, cluster);

@@ -40,6 +40,7 @@ public sealed partial class Qcow2Image : IDisk
         _file = context.File;
         _geometry = context.Geometry;
         _backing = backing;
+        _turns = new WriteTurns(context.Epochs);
         Size = size;
         ReadOnly = refcountTable is null;
         var slices = (size >> _geometry.ClusterBits >> _geometry.SliceBits) + 1;

@@ -9,10 +9,10 @@ namespace Qcow2Blk.Image;
 /// <summary>A file whose bytes are the disk's. Its size is rounded up to a whole sector, as qemu does.</summary>
 public sealed class RawDisk : IDisk
 {
-    private readonly AsyncLock _turn = new();
     private readonly IBlockStorage _file;
     private readonly bool _unmap;
-    private volatile int _exclusiveWrites;
+    private readonly WriteTurns _turns;
+    private int _syncError;
     private volatile int _unsynced;
     private int _flushing;
 
@@ -20,6 +20,7 @@ public sealed class RawDisk : IDisk
     {
         _file = file;
         _unmap = unmap;
+        _turns = new WriteTurns(Epochs);
         ReadOnly = readOnly;
         Size = (file.Length + 511) & ~511L;
     }
@@ -42,7 +43,7 @@ public sealed class RawDisk : IDisk
     public bool TryMapWrite(long offset, int length, out FileExtent extent)
     {
         extent = new FileExtent(_file, offset);
-        return !ReadOnly && _exclusiveWrites == 0 && ((offset | (uint)length) & (_file.OffsetAlignment - 1)) == 0;
+        return !ReadOnly && _syncError == 0 && !_turns.IsExclusive && ((offset | (uint)length) & (_file.OffsetAlignment - 1)) == 0;
     }
 
     public void NoteDirectWrite() => _unsynced = 1;
@@ -52,18 +53,18 @@ public sealed class RawDisk : IDisk
 
     public async LoopTask<int> WriteAsync(long offset, NativeBuffer buffer, bool forceUnitAccess)
     {
-        if (ReadOnly || offset < 0 || offset > Size - buffer.Length)
-            return ReadOnly ? -Errno.EPERM : -Errno.EINVAL;
+        if (RefuseChange(offset, buffer.Length) is var refusal and < 0)
+            return refusal;
         int error;
-        if (((offset | (uint)buffer.Length) & (_file.OffsetAlignment - 1)) != 0)
+        if (!IsAligned(offset, buffer.Length))
         {
             error = await WriteUnalignedAsync(offset, buffer);
         }
         else
         {
-            var parity = Epochs.Enter(0);
-            error = _exclusiveWrites == 0 ? await _file.WriteAsync(offset, buffer) : await WriteInTurnAsync(offset, buffer);
-            Epochs.Exit(0, parity);
+            var change = await _turns.BeginChangeAsync();
+            error = await _file.WriteAsync(offset, buffer);
+            _turns.EndChange(change);
         }
 
         NoteDirectWrite();
@@ -72,28 +73,50 @@ public sealed class RawDisk : IDisk
 
     public async LoopTask<int> WriteZeroesAsync(long offset, long length, ZeroFlags flags)
     {
-        if (ReadOnly || offset < 0 || offset > Size - length)
-            return ReadOnly ? -Errno.EPERM : -Errno.EINVAL;
-        var error = (flags & ZeroFlags.MayUnmap) != 0 && _unmap ? await _file.PunchAsync(offset, length) : -Errno.EOPNOTSUPP;
-        if (error == -Errno.EOPNOTSUPP)
-            error = (flags & ZeroFlags.Fast) != 0 ? error : await _file.ZeroAsync(offset, length);
+        if (RefuseChange(offset, length) is var refusal and < 0)
+            return refusal;
+        var fast = (flags & ZeroFlags.Fast) != 0;
+        int error;
+        if (!IsAligned(offset, length))
+        {
+            error = fast ? -Errno.EOPNOTSUPP : await WriteZeroDataAsync(offset, length);
+        }
+        else
+        {
+            var change = await _turns.BeginChangeAsync();
+            error = (flags & ZeroFlags.MayUnmap) != 0 && _unmap ? await _file.PunchAsync(offset, length) : -Errno.EOPNOTSUPP;
+            if (error == -Errno.EOPNOTSUPP && !fast)
+                error = await _file.ZeroAsync(offset, length);
+            _turns.EndChange(change);
+        }
+
         NoteDirectWrite();
         return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;
     }
 
     public async LoopTask<int> DiscardAsync(long offset, long length)
     {
-        if (ReadOnly || offset < 0 || offset > Size - length)
-            return ReadOnly ? -Errno.EPERM : -Errno.EINVAL;
-        if (!_unmap)
+        if (RefuseChange(offset, length) is var refusal and < 0)
+            return refusal;
+
+        // Only whole sectors can be dropped; a discard may leave the rest alone.
+        var start = (offset + _file.OffsetAlignment - 1) & -_file.OffsetAlignment;
+        var end = (offset + length) & -_file.OffsetAlignment;
+        if (!_unmap || end <= start)
             return 0;
-        var error = await _file.PunchAsync(offset, length);
+        var change = await _turns.BeginChangeAsync();
+        var error = await _file.PunchAsync(start, end - start);
+        _turns.EndChange(change);
         NoteDirectWrite();
         return error == -Errno.EOPNOTSUPP ? 0 : error;
     }
 
     public async LoopTask<int> FlushAsync()
     {
+        // After a failed sync nothing can be promised: the kernel may have dropped what it could not write.
+        if (_syncError != 0)
+            return _syncError;
+
         // What another flush has taken on is only safe when that one has ended.
         if (_unsynced == 0 && _flushing == 0)
             return 0;
@@ -102,8 +125,8 @@ public sealed class RawDisk : IDisk
         var error = await _file.FlushAsync();
         _flushing--;
         if (error < 0)
-            _unsynced = 1;
-        return error;
+            _syncError = error;
+        return _syncError;
     }
 
     public LoopTask<DiskExtent> MapAsync(long offset, long length)
@@ -139,20 +162,37 @@ public sealed class RawDisk : IDisk
         return new DiskExtent(0, Math.Min(length, end - offset), IsHole: false, IsZero: false, Depth: 1);
     }
 
-    private async LoopTask<int> WriteInTurnAsync(long offset, NativeBuffer buffer)
+    private int RefuseChange(long offset, long length)
     {
-        await _turn.EnterAsync();
-        var error = await _file.WriteAsync(offset, buffer);
-        _turn.Exit();
+        if (offset < 0 || length < 0 || offset > Size - length)
+            return -Errno.EINVAL;
+        return ReadOnly ? -Errno.EPERM : _syncError;
+    }
+
+    private bool IsAligned(long offset, long length) => ((offset | length) & (_file.OffsetAlignment - 1)) == 0;
+
+    private async LoopTask<int> WriteZeroDataAsync(long offset, long length)
+    {
+        var pool = LoopScheduler.Current.Buffers;
+        var zeroes = pool.Rent((int)Math.Min(length, 256 * 1024));
+        zeroes.Clear();
+        var error = 0;
+        while (length > 0 && error == 0)
+        {
+            var piece = zeroes.Slice(0, (int)Math.Min(length, zeroes.Length));
+            error = await WriteAsync(offset, piece, forceUnitAccess: false);
+            offset += piece.Length;
+            length -= piece.Length;
+        }
+
+        pool.Return(zeroes);
         return error;
     }
 
-    /// <summary>As <c>Qcow2Image.WriteUnalignedAsync</c>: read, modify, write, with all other writes shut out.</summary>
+    /// <summary>As <c>Qcow2Image.WriteUnalignedAsync</c>: read, modify, write, with all other changes shut out.</summary>
     private async LoopTask<int> WriteUnalignedAsync(long offset, NativeBuffer buffer)
     {
-        System.Threading.Interlocked.Increment(ref _exclusiveWrites);
-        await Epochs.WaitForQuietAsync();
-        await _turn.EnterAsync();
+        await _turns.BeginExclusiveAsync();
         var alignment = _file.OffsetAlignment;
         var start = offset & -alignment;
         var end = (offset + buffer.Length + alignment - 1) & -alignment;
@@ -166,8 +206,7 @@ public sealed class RawDisk : IDisk
         }
 
         pool.Return(sectors);
-        _turn.Exit();
-        System.Threading.Interlocked.Decrement(ref _exclusiveWrites);
+        _turns.EndExclusive();
         return error;
     }
 }

@@ -39,6 +39,12 @@ internal static unsafe partial class Inflate
     public static partial nint ZSTD_createDCtx();
 
     [LibraryImport("libzstd")]
+    public static partial nuint ZSTD_freeDCtx(nint context);
+
+    [LibraryImport("libzstd")]
+    public static partial nuint ZSTD_sizeof_DCtx(nint context);
+
+    [LibraryImport("libzstd")]
     public static partial nuint ZSTD_DCtx_reset(nint context, int directive);
 
     [LibraryImport("libzstd")]

@@ -27,7 +27,8 @@ internal sealed partial class NbdRequest
                 var error = await disk.DiscardAsync(Offset, length);
                 return error == 0 && forceUnitAccess ? await disk.FlushAsync() : error;
             case NbdCommand.Flush:
-                return await disk.FlushAsync();
+                var lost = _loop.Served.TakeLostFlush();
+                return lost < 0 ? lost : await disk.FlushAsync();
             case NbdCommand.Cache:
                 return length == 0 ? 0 : await disk.PrefetchAsync(Offset, length);
             case NbdCommand.BlockStatus:

@@ -108,8 +108,10 @@ internal sealed class ImageChain
 
     private async LoopTask<IDisk?> OpenBackingAsync(string overlay, Header header)
     {
-        if (header.BackingFile is null || _options.NoBacking)
+        if (header.BackingFile is null)
             return null;
+        if (_options.NoBacking)
+            throw new ImageFormatException(overlay, "backing_file", $"the image has backing file \"{header.BackingFile}\", and --no-backing allows none");
         var format = BackingFormatRule.Require(header);
         var path = BackingPath.Resolve(overlay, header.BackingFile);
         RefuseForeignDirectory(overlay, path);
@@ -152,8 +154,9 @@ internal sealed class ImageChain
         var error = FileStorage.Open(path, readOnly, direct, out var file);
         if (error == -Errno.EINVAL && direct)
         {
-            _log.Warning($"the file system of {path} does not support O_DIRECT: using the page cache");
             error = FileStorage.Open(path, readOnly, direct: false, out file);
+            if (error == 0)
+                _log.Warning($"the file system of {path} does not support O_DIRECT: using the page cache");
         }
 
         return error switch

@@ -65,6 +65,8 @@ internal sealed class NbdListener : IDisposable
         if (descriptor >= 0)
             return new NbdListener(descriptor, NbdUri.ForUnixSocket(path), null, path);
         var what = $"cannot attach {options.Image}";
+        if (descriptor == -Errno.EADDRINUSE && !IsSocket(path))
+            throw new DeviceException(ExitStatus.Failed, what, $"{path} exists and is no socket", "choose another --socket");
         throw descriptor == -Errno.EADDRINUSE
             ? new DeviceException(ExitStatus.Busy, what, $"socket {path} is in use", "choose another --socket, or detach what serves there")
             : new DeviceException(ExitStatus.Failed, what, $"cannot listen on {path}: {Errno.Text(descriptor)}");
@@ -74,11 +76,16 @@ internal sealed class NbdListener : IDisposable
     private static bool IsDeadSocket(string path)
     {
         const int ECONNREFUSED = 111;
+        if (!IsSocket(path))
+            return false; // Connecting to a plain file is refused too; it may be somebody's disk.
         var connection = UnixSocket.Connect(path);
         if (connection >= 0)
             Files.Close(connection);
         return connection == -ECONNREFUSED;
     }
+
+    private static bool IsSocket(string path) =>
+        Stat.OfPath(path, out var found, follow: false) == 0 && found.Kind == Stat.S_IFSOCK;
 
     private static NbdListener OpenTcp(AttachOptions options)
     {

@@ -26,12 +26,15 @@ public sealed class FileStorage : IBlockStorage
             throw new IOException($"cannot stat {path}: {Errno.Text(result)}");
         _isBlockDevice = (status.stx_mode & Files.S_IFMT) == Files.S_IFBLK;
         if (!_isBlockDevice && (status.stx_mode & Files.S_IFMT) != Files.S_IFREG)
-            throw new IOException($"cannot open {path}: it is neither a regular file nor a block device");
+            throw NoImageFile(path, (ushort)(status.stx_mode & Files.S_IFMT));
         _length = _isBlockDevice ? Files.Seek(descriptor, 0, Files.SEEK_END) : (long)status.stx_size;
         Identity = (status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
         IsMemory = FileSystemType() == Files.TMPFS_MAGIC;
         (OffsetAlignment, MemoryAlignment) = direct ? FindAlignment(status) : (1, 1);
     }
+
+    private static IOException NoImageFile(string path, ushort kind) =>
+        new($"cannot open {path}: it is {(kind == Stat.S_IFDIR ? "a directory" : "neither a regular file nor a block device")}");
 
     public string Path { get; }
 
@@ -65,6 +68,10 @@ public sealed class FileStorage : IBlockStorage
     public static int Open(string path, bool readOnly, bool direct, out FileStorage? storage)
     {
         storage = null;
+
+        // Before it is opened: opening a pipe would wait for its other end, for ever.
+        if (Stat.OfPath(path, out var found) == 0 && found.Kind is not (Stat.S_IFREG or Stat.S_IFBLK))
+            throw NoImageFile(path, found.Kind);
         var flags = (readOnly ? Files.O_RDONLY : Files.O_RDWR) | Files.O_CLOEXEC | (direct ? Files.O_DIRECT : 0);
         var descriptor = Files.Open(path, flags);
         if (descriptor < 0)

@@ -15,6 +15,7 @@ internal sealed partial class NbdConnection
     // A payload up to this size is moved to a new chunk when it does not fit the old; a larger one gets its own memory.
     private const int LargestMovedPayload = 32 * 1024;
 
+    private NbdRequest? _refused;
     private int _headerSize;
     private int _accountedBytes;
 
@@ -162,16 +163,22 @@ internal sealed partial class NbdConnection
         request.StartAtHome();
     }
 
-    /// <summary>Throws away what belongs to a refused request.</summary>
+    /// <summary>Throws away what belongs to a refused request; answers it when all of that has come.</summary>
     /// <returns>whether all of it has come</returns>
     private bool Drain()
     {
-        if (_drain == 0)
-            return true;
         var here = (int)Math.Min(_drain, (uint)_chunk.Available);
         _chunk.Start += here;
         _drain -= (uint)here;
-        return _drain == 0;
+        if (_drain > 0)
+            return false;
+        if (_refused is { } request)
+        {
+            _refused = null;
+            Reply(request);
+        }
+
+        return true;
     }
 
     private bool Refuse(in RequestHeader header, in RequestVerdict verdict, long now)
@@ -180,9 +187,12 @@ internal sealed partial class NbdConnection
         _drain = verdict.PayloadLength;
         var request = NewRequest(header, 0, now);
         request.Error = verdict.Error;
-        Reply(request);
+
+        // Not before its payload was received: a client that still sends does not expect an answer yet.
+        _refused = request;
+        var drained = Drain();
         if (!verdict.MustClose)
-            return true;
+            return drained;
         _report($"closing a connection: request type {header.Type} with flags 0x{header.Flags:x} and length {header.Length} cannot be skipped");
         CloseAfterReplies();
         return false;

@@ -113,8 +113,8 @@ internal sealed partial class NbdConnection
     /// <summary>Drops a write that has not begun: its client is gone.</summary>
     private void AbandonPayload()
     {
-        var request = _payloadOf ?? _heldRequest;
-        _payloadOf = _heldRequest = null;
+        var request = _payloadOf ?? _heldRequest ?? _refused;
+        _payloadOf = _heldRequest = _refused = null;
         if (request is null)
             return;
         Release(request);

@@ -1,0 +1,141 @@
+using System;
+using System.IO;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Interop;
+
+/// <summary>An image that cannot be served is refused by name and field, in one line, and not a byte of it changes.</summary>
+public sealed class BadImageTests
+{
+    /// <summary>One damaged field of a v3 image with 64 KiB clusters; the parser's unit tests know many more.</summary>
+    [Theory]
+    [InlineData(0, "514649fc", "magic")]
+    [InlineData(4, "00000001", "version")]
+    [InlineData(4, "00000004", "version")]
+    [InlineData(20, "00000008", "cluster_bits")]
+    [InlineData(20, "00000016", "cluster_bits")]
+    [InlineData(24, "ffffffffffffffff", "size")]
+    [InlineData(32, "00000003", "crypt_method")]
+    [InlineData(36, "00000000", "l1_size")]
+    [InlineData(36, "7fffffff", "l1_size")]
+    [InlineData(40, "0000000000030200", "l1_table_offset")]
+    [InlineData(40, "0000000070000000", "L1")]
+    [InlineData(40, "0000000000010000", "overlap")]
+    [InlineData(48, "0000000000010001", "refcount_table_offset")]
+    [InlineData(48, "0000000070000000", "refcount table")]
+    [InlineData(56, "00000000", "refcount_table_clusters")]
+    [InlineData(56, "7fffffff", "refcount_table_clusters")]
+    [InlineData(60, "00010001", "nb_snapshots")]
+    [InlineData(60, "00000001", "snapshots_offset")]
+    [InlineData(72, "0000000000000020", "incompatible_features")]
+    [InlineData(72, "0000000000000002", "corrupt")]
+    [InlineData(72, "0000000000000004", "data file")]
+    [InlineData(72, "0000000000000008", "compression_type")]
+    [InlineData(96, "00000007", "refcount_order")]
+    [InlineData(100, "00000060", "header_length")]
+    [InlineData(8, "0000000000010001", "backing_file")]
+    public void Damaged_header(int offset, string bytes, string field)
+    {
+        using var folder = new Folder();
+        string image = folder.Image("disk.qcow2", "1M");
+        Run.QemuIo(image, "write -P 1 0 64k");
+        if (offset == 8)
+            Bytes.Overwrite(image, 16, [0, 0, 0, 4]);
+        Bytes.Overwrite(image, offset, Convert.FromHexString(bytes));
+
+        AssertRefusedUnchanged(folder, image, "disk.qcow2", field);
+    }
+
+    [Theory]
+    [InlineData("extended_l2=on", "extended L2")]
+    [InlineData("data_file=data.raw", "external data file")]
+    [InlineData("encrypt.format=luks,encrypt.key-secret=s", "LUKS")]
+    public void Feature_that_is_not_done_yet_is_refused_by_name(string options, string name)
+    {
+        using var folder = new Folder();
+        string image = folder.File("disk.qcow2");
+        string[] create = ["create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
+            options.Replace("data.raw", folder.File("data.raw"), StringComparison.Ordinal), image, "1M"];
+        // With little processor time qemu-img sometimes cannot time its key derivation.
+        Deadline.Until(() => Run.Program("qemu-img", create).Status == 0, "qemu-img makes the image");
+
+        AssertRefusedUnchanged(folder, image, "disk.qcow2", name);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(3)]
+    [InlineData(40)]
+    [InlineData(100)]
+    [InlineData(65536)]
+    [InlineData(131072)]
+    [InlineData(196608)]
+    public void Truncated(int length)
+    {
+        using var folder = new Folder();
+        string image = folder.Image("disk.qcow2", "1M");
+        Run.QemuIo(image, "write -P 1 0 64k");
+        using (FileStream file = File.OpenWrite(image))
+            file.SetLength(length);
+
+        AssertRefusedUnchanged(folder, image, "disk.qcow2");
+    }
+
+    [Fact]
+    public void File_of_another_kind()
+    {
+        using var folder = new Folder();
+        string image = folder.File("letter.txt");
+        File.WriteAllText(image, string.Join('\n', System.Linq.Enumerable.Repeat("dear reader,", 1000)));
+
+        AssertRefusedUnchanged(folder, image, "letter.txt", "magic");
+    }
+
+    [Fact]
+    public void Corrupt_image_may_be_read_but_not_written()
+    {
+        using var folder = new Folder();
+        string image = folder.Image("disk.qcow2", "1M");
+        Run.QemuIo(image, "write -P 6 0 64k");
+        Bytes.Overwrite(image, 72, Bytes.BigEndian(2, 8));
+
+        AssertRefusedUnchanged(folder, image, "corrupt");
+        Server server = Server.Attach(folder, image, "--read-only");
+        Run.QemuIoAs("raw", server.Uri, "read -P 6 0 64k");
+        server.Detach();
+    }
+
+    [Fact]
+    public void Snapshot_table_past_the_end()
+    {
+        using var folder = new Folder();
+        string image = folder.Image("disk.qcow2", "1M");
+        Run.QemuImg("snapshot", "-c", "one", image);
+        Bytes.Overwrite(image, 64, Bytes.BigEndian(0x70000000, 8));
+
+        AssertRefusedUnchanged(folder, image, "disk.qcow2", "snapshot");
+    }
+
+    [Fact]
+    public void Unknown_snapshot()
+    {
+        using var folder = new Folder();
+        string image = folder.Image("disk.qcow2", "1M");
+
+        AssertRefusedUnchanged(folder, image, ["--snapshot", "nope"], "disk.qcow2", "nope");
+    }
+
+    private static void AssertRefusedUnchanged(Folder folder, string image, params string[] texts) => AssertRefusedUnchanged(folder, image, [], texts);
+
+    private static void AssertRefusedUnchanged(Folder folder, string image, string[] options, params string[] texts)
+    {
+        string before = Folder.Hash(image);
+        string socket = folder.File("s");
+
+        folder.Qcow2Blk([.. new[] { "attach", image, "--socket", socket }, .. options]).Refused(1, texts);
+
+        Assert.Equal(before, Folder.Hash(image));
+        Assert.False(File.Exists(socket));
+        Assert.Empty(Directory.GetFiles(folder.RuntimeDirectory));
+    }
+}

@@ -1,0 +1,66 @@
+using System;
+using System.IO;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Interop;
+
+/// <summary>The host's file system is full: told to the client, or waited for, as asked; the image stays sound either way.</summary>
+public sealed class FullDiskTests : IDisposable
+{
+    private readonly Folder _folder = new();
+    private readonly string _disk;
+    private readonly bool _mounted;
+
+    public FullDiskTests()
+    {
+        _disk = _folder.Sub("full");
+        _mounted = Run.Program("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", _disk).Status == 0;
+    }
+
+    public void Dispose()
+    {
+        if (_mounted)
+            Run.Program("umount", "-l", _disk);
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public void Report_tells_the_client_and_the_image_goes_on()
+    {
+        Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
+        string image = _folder.Image("full/disk.qcow2", "64M");
+        Server server = Server.Attach(_folder, image, "--on-enospc", "report");
+
+        Run.QemuIoAs("raw", server.Uri, "write -P 1 0 1M", "flush");
+        Outcome full = Run.Program("qemu-io", "-f", "raw", "-c", "write -P 2 8M 8M", server.Uri);
+
+        Assert.Contains("No space left on device", full.Output + full.Errors);
+        Run.QemuIoAs("raw", server.Uri, "write -P 3 0 64k", "flush", "read -P 3 0 64k", "read -P 1 64k 64k");
+        _folder.Qcow2Blk("detach", server.Name).Passed();
+        Verdict.Sound(image);
+        Run.QemuIo(image, "read -P 3 0 64k", "read -P 1 64k 960k");
+    }
+
+    [Fact]
+    public void Stop_parks_the_request_visibly_until_there_is_space()
+    {
+        Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
+        string image = _folder.Image("full/disk.qcow2", "64M");
+        string filler = _folder.File("full/filler");
+        File.WriteAllBytes(filler, new byte[3 << 20]);
+        Server server = Server.Attach(_folder, image, "--on-enospc", "stop");
+
+        using Running write = Run.Start(null, "qemu-io", "-f", "raw", "-c", "write -P 2 8M 2M", "-c", "flush", server.Uri);
+        Deadline.Until(() => write.HasExited || server.Status().GetProperty("requests").GetProperty("waiting-for-space").GetInt64() > 0,
+            "the write waits for space");
+        Assert.False(write.HasExited);
+        Run.QemuIoAs("raw", server.Uri, "read -P 0 0 64k");
+        File.Delete(filler);
+
+        Assert.DoesNotContain("failed", write.Wait().Passed().Output);
+        Run.QemuIoAs("raw", server.Uri, "read -P 2 8M 2M");
+        server.Detach();
+        Verdict.Sound(image);
+        Run.QemuIo(image, "read -P 2 8M 2M");
+    }
+}

@@ -1,5 +1,6 @@
 using System.Threading;
 using Qcow2Blk.Image;
+using Qcow2Blk.Storage;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Exports;
@@ -10,6 +11,11 @@ namespace Qcow2Blk.Exports;
 /// </summary>
 public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
 {
+    // What one client may have in progress; it has to wait for the rest, which stays in its socket. Enough to keep a
+    // fast disk busy; a file in memory is copied at once, where more would only fall out of the processor's cache.
+    private const int PipelineBytesOfDisk = 8 << 20;
+    private const int PipelineBytesOfMemory = 2 << 20;
+
     private IDisk? _disk;
     private long _size;
     private int _lostFlush;
@@ -25,6 +31,9 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     /// <summary>Bytes of the disk; the last known while suspended.</summary>
     public long Size => Volatile.Read(ref _size);
 
+    /// <summary>Bytes of requests that one client may have in progress; a single larger request may pass.</summary>
+    public int PipelineBytes { get; private set; } = PipelineBytesOfDisk;
+
     /// <summary>The next flush fails with this errno: something was lost that no flush was told of. Any thread.</summary>
     public void FailNextFlush(int error) => Volatile.Write(ref _lostFlush, error);
 
@@ -35,7 +44,11 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     public void Set(IDisk? disk)
     {
         if (disk is not null)
+        {
             Volatile.Write(ref _size, disk.Size);
+            PipelineBytes = disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
+        }
+
         Volatile.Write(ref _disk, disk);
     }
 }

@@ -16,6 +16,9 @@ public interface IDisk
 
     bool ReadOnly { get; }
 
+    /// <summary>The file of the image itself, not of its backing images.</summary>
+    IBlockStorage File { get; }
+
     /// <summary>The requests in progress; a loop that uses <c>TryMap…</c> must be inside an epoch of it.</summary>
     RequestEpochs Epochs { get; }
 

@@ -8,9 +8,7 @@ namespace Qcow2Blk.Exports.Nbd;
 /// <summary>From received bytes to requests that run.</summary>
 internal sealed partial class NbdConnection
 {
-    // What one client may have in progress; it has to wait for the rest, which stays in its socket.
     private const int MaximumRequests = 1024;
-    private const int MaximumBytes = 16 << 20;
 
     // A payload up to this size is moved to a new chunk when it does not fit the old; a larger one gets its own memory.
     private const int LargestMovedPayload = 32 * 1024;
@@ -64,7 +62,7 @@ internal sealed partial class NbdConnection
         }
 
         var memory = MemoryFor(header, (int)verdict.PayloadLength);
-        if (_accountedBytes > 0 && _accountedBytes + memory > MaximumBytes)
+        if (_accountedBytes > 0 && _accountedBytes + memory > _loop.Served.PipelineBytes)
             return false;
         return verdict.PayloadLength > 0
             ? BeginWrite(header, (int)verdict.PayloadLength, now)

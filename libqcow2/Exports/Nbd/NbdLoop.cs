@@ -56,6 +56,8 @@ internal sealed class NbdLoop
     {
         _connections.Remove(connection);
         Interlocked.Decrement(ref _connectionCount);
+        if (_connections.Count == 0)
+            Loop.Buffers.Trim();
     }
 
     /// <summary>Sees to it that handshakes end, with one timer for all of them.</summary>

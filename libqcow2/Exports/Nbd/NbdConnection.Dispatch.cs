@@ -16,6 +16,7 @@ internal sealed partial class NbdConnection
     private NbdRequest? _refused;
     private int _headerSize;
     private int _accountedBytes;
+    private bool _starved;
 
     /// <summary>Begins every request that is complete and may begin, then waits for more.</summary>
     private void Process()
@@ -30,6 +31,7 @@ internal sealed partial class NbdConnection
                 break;
         }
 
+        _starved = false;
         if (_session is not null)
         {
             var now = Stopwatch.GetTimestamp();
@@ -47,8 +49,10 @@ internal sealed partial class NbdConnection
         if (_payloadOf is not null || _heldRequest is not null || _stopReading || !Drain())
             return false;
         var chunk = _chunk;
-        if (chunk.Available < _headerSize || _loop.Held || _unanswered >= MaximumRequests)
+        if (chunk.Available < _headerSize || _loop.Held)
             return false;
+        if (_unanswered >= MaximumRequests)
+            return Starve();
         var received = chunk.Memory.Span[chunk.Start..chunk.End];
         if (!RequestHeader.TryParse(received, Session.ExtendedHeaders, out var header, out var badMagic))
             return badMagic && RejectStream("a request does not begin with the magic number");
@@ -63,10 +67,17 @@ internal sealed partial class NbdConnection
 
         var memory = MemoryFor(header, (int)verdict.PayloadLength);
         if (_accountedBytes > 0 && _accountedBytes + memory > _loop.Served.PipelineBytes)
-            return false;
+            return Starve();
         return verdict.PayloadLength > 0
             ? BeginWrite(header, (int)verdict.PayloadLength, now)
             : BeginWithoutPayload(header, memory, now);
+    }
+
+    /// <summary>No request may begin until replies have gone out.</summary>
+    private bool Starve()
+    {
+        _starved = true;
+        return false;
     }
 
     private int MemoryFor(in RequestHeader header, int payload) => header.Command switch

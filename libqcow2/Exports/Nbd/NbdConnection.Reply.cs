@@ -61,30 +61,38 @@ internal sealed partial class NbdConnection
     private void FlushReplies()
     {
         _flushPosted = false;
-        if (_send.IsBusy || _closing)
-            return;
-        while (_readyHead is not null && _send.HasRoom)
+        var sent = false;
+        while (!_send.IsBusy && !_closing)
         {
-            var request = _readyHead;
-            _readyHead = request.Next;
-            if (_readyHead is null)
-                _readyTail = null;
-            request.Next = null;
-            _send.Add(request);
+            while (_readyHead is not null && _send.HasRoom)
+                _send.Add(TakeReady());
+            if (!_send.HasBytes)
+                break;
+            sent |= _send.Submit();
         }
 
-        if (_send.HasBytes)
-            _send.Submit();
+        if (sent && !_closing)
+            Sent();
+        FinishClose();
     }
 
+    private NbdRequest TakeReady()
+    {
+        var request = _readyHead!;
+        _readyHead = request.Next;
+        if (_readyHead is null)
+            _readyTail = null;
+        request.Next = null;
+        return request;
+    }
+
+    /// <summary>Replies have gone out.</summary>
     private void Sent()
     {
-        FlushReplies();
-        if (!_send.IsBusy)
-            CloseIfAllSent();
+        CloseIfAllSent();
 
-        // Memory and slots are free again: requests that had to wait may begin.
-        if (!_closing)
+        // Memory and slots are free again: requests that had to wait for them may begin.
+        if (_starved && !_closing)
             Process();
     }
 
@@ -198,35 +206,56 @@ internal sealed partial class NbdConnection
             }
         }
 
-        public void Submit()
+        /// <summary>Sends at once what the socket takes, and leaves the rest to the ring.</summary>
+        /// <returns>whether all of it went</returns>
+        public bool Submit()
         {
             if (_queued.Length > 0)
                 AddHandshakeBytes();
-            IsBusy = true;
-            *_message = new msghdr { msg_iov = (nint)(_vectors + _firstVector), msg_iovlen = (nuint)(_vectorCount - _firstVector) };
-            var entry = _connection._loop.Loop.Ring.Next();
-            entry->opcode = IoUring.IORING_OP_SENDMSG;
-            entry->fd = _connection._socket;
-            entry->addr = (ulong)_message;
-            entry->len = 1;
-            entry->rw_flags = Sockets.MSG_NOSIGNAL;
-            entry->user_data = (ulong)_index;
+
+            // A socket mostly has room. Then this saves the completion, and the wait for it, that the ring would cost.
+            while (true)
+            {
+                PrepareMessage();
+                var result = (int)Poll.SendMessage(_connection._socket, _message, Sockets.MSG_NOSIGNAL | Poll.MSG_DONTWAIT);
+                if (result == -Errno.EINTR || (result > 0 && !Skip(result)))
+                    continue;
+                if (result > 0)
+                {
+                    Finish();
+                    return true;
+                }
+
+                if (result == -Errno.EAGAIN)
+                    SubmitToRing();
+                else
+                    Fail();
+                return false;
+            }
         }
 
         public void Completed(int result, uint flags)
         {
             if (result is -Errno.EINTR or -Errno.EAGAIN || (result > 0 && !Skip(result)))
             {
-                Submit();
+                SubmitToRing();
                 return;
             }
 
             IsBusy = false;
-            Finish();
             if (result <= 0)
-                _connection.Close(); // The client is gone; it will not hear of its requests.
+            {
+                Fail();
+            }
             else
-                _connection.Sent();
+            {
+                Finish();
+                _connection._starved = true;
+                _connection.FlushReplies();
+                if (!IsBusy && !_connection._closing)
+                    _connection.Sent();
+            }
+
             _connection.FinishClose();
         }
 
@@ -246,6 +275,32 @@ internal sealed partial class NbdConnection
             NbdErrors.NotSupported => "cannot be done fast"u8,
             _ => default,
         };
+
+        private void PrepareMessage() => *_message = new msghdr
+        {
+            msg_iov = (nint)(_vectors + _firstVector),
+            msg_iovlen = (nuint)(_vectorCount - _firstVector),
+        };
+
+        private void SubmitToRing()
+        {
+            IsBusy = true;
+            PrepareMessage();
+            var entry = _connection._loop.Loop.Ring.Next();
+            entry->opcode = IoUring.IORING_OP_SENDMSG;
+            entry->fd = _connection._socket;
+            entry->addr = (ulong)_message;
+            entry->len = 1;
+            entry->rw_flags = Sockets.MSG_NOSIGNAL;
+            entry->user_data = (ulong)_index;
+        }
+
+        /// <summary>The client is gone; it will not hear of its requests.</summary>
+        private void Fail()
+        {
+            Finish();
+            _connection.Close();
+        }
 
         /// <returns>whether everything was sent</returns>
         private bool Skip(int sent)

@@ -45,15 +45,8 @@ public sealed class FullDiskTests : IDisposable
     public void Stop_parks_the_request_visibly_until_there_is_space()
     {
         Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
-        string image = _folder.Image("full/disk.qcow2", "64M");
-        string filler = _folder.File("full/filler");
-        File.WriteAllBytes(filler, new byte[3 << 20]);
-        Server server = Server.Attach(_folder, image, "--on-enospc", "stop");
+        (string image, string filler, Server server, Running write) = ParkAWrite();
 
-        using Running write = Run.Start(null, "qemu-io", "-f", "raw", "-c", "write -P 2 8M 2M", "-c", "flush", server.Uri);
-        Deadline.Until(() => write.HasExited || server.Status().GetProperty("requests").GetProperty("waiting-for-space").GetInt64() > 0,
-            "the write waits for space");
-        Assert.False(write.HasExited);
         Run.QemuIoAs("raw", server.Uri, "read -P 0 0 64k");
         File.Delete(filler);
 
@@ -62,5 +55,48 @@ public sealed class FullDiskTests : IDisposable
         server.Detach();
         Verdict.Sound(image);
         Run.QemuIo(image, "read -P 2 8M 2M");
+    }
+
+    [Fact]
+    public void Parked_request_is_kept_over_suspend_and_resume_and_ends_when_there_is_space()
+    {
+        Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
+        (string image, string filler, Server server, Running write) = ParkAWrite();
+
+        server.Suspend("--timeout", "10").Passed();
+        Verdict.Sound(image);
+        File.Delete(filler);
+        server.Resume().Passed();
+
+        Assert.DoesNotContain("failed", write.Wait().Passed().Output);
+        server.Detach();
+        Run.QemuIo(image, "read -P 2 8M 2M");
+    }
+
+    [Fact]
+    public void Detach_tells_the_client_of_a_parked_request_that_there_is_no_space()
+    {
+        Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
+        (string image, string filler, Server server, Running write) = ParkAWrite();
+
+        Outcome detached = _folder.Qcow2Blk("detach", server.Name, "--timeout", "10", "--force").Passed();
+
+        Assert.NotEqual(0, write.Wait().Status);
+        Assert.Empty(detached.Output);
+        File.Delete(filler);
+        Verdict.Sound(image);
+    }
+
+    private (string Image, string Filler, Server Server, Running Write) ParkAWrite()
+    {
+        string image = _folder.Image("full/disk.qcow2", "64M");
+        string filler = _folder.File("full/filler");
+        File.WriteAllBytes(filler, new byte[3 << 20]);
+        Server server = Server.Attach(_folder, image, "--on-enospc", "stop");
+        Running write = _folder.Own(Run.Start(null, "qemu-io", "-f", "raw", "-c", "write -P 2 8M 2M", "-c", "flush", server.Uri));
+        Deadline.Until(() => write.HasExited || server.Status().GetProperty("requests").GetProperty("waiting-for-space").GetInt64() > 0,
+            "the write waits for space");
+        Assert.False(write.HasExited);
+        return (image, filler, server, write);
     }
 }

@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Text.Json;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Interop;
@@ -23,6 +24,8 @@ public sealed class KernelFacilityTests : IDisposable
             "-e", "inject=io_uring_setup:error=EPERM", Command.Path, "attach", image, "--socket", socket, "--foreground", "--name", "disk");
         string uri = server.WaitForLine("nbd+unix:");
         Client.Python3("model_writes.py", uri, model, "3", "10");
+        string status = _folder.Qcow2Blk("status", "disk", "--json").Passed().Output;
+        Assert.False(JsonDocument.Parse(status).RootElement.GetProperty("kernel").GetProperty("io-uring").GetBoolean());
         _folder.Qcow2Blk("suspend", "disk").Passed();
         Verdict.Clean(image);
         _folder.Qcow2Blk("resume", "disk").Passed();

@@ -12,7 +12,9 @@ namespace Qcow2Blk.Devices;
 public sealed class DeviceServer : IDisposable
 {
     /// <summary>What a signal gives the requests in flight: less than the 90 s after which systemd kills.</summary>
-    public static TimeSpan SignalTimeout { get; } = TimeSpan.FromSeconds(60);
+    public static TimeSpan SignalTimeout { get; } = TimeSpan.FromSeconds(30);
+
+    private static TimeSpan ForcedTimeout { get; } = TimeSpan.FromSeconds(5);
 
     private readonly DeviceClaim _claim;
     private readonly IDevice _device;
@@ -128,7 +130,7 @@ public sealed class DeviceServer : IDisposable
         if (result.Succeeded)
             return result;
         _log.Error(DeviceException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
-        Detach(force: true, SignalTimeout);
+        Detach(force: true, ForcedTimeout);
         return result;
     }
 

@@ -180,7 +180,7 @@ public sealed partial class EngineDevice : IDevice
             return new ExportInfo
             {
                 Name = device.Name,
-                Description = $"qcow2blk: {device.ImagePath}",
+                Description = $"qcow2blk: {System.IO.Path.GetFileName(device.ImagePath)}",
                 Size = device._served.Size,
                 ReadOnly = readOnly,
                 MultiConnection = true,

@@ -27,6 +27,12 @@ internal sealed partial class Allocator
             return -Errno.EFBIG;
         if (_fixedLength && end << _geometry.ClusterBits > _context.File.Length)
             return -Errno.ENOSPC;
+        for (var cluster = start; cluster < end; cluster++)
+        {
+            if (_context.Metadata!.Contains(cluster << _geometry.ClusterBits))
+                return _context.Corrupt($"metadata at 0x{cluster << _geometry.ClusterBits:x} has no refcount block");
+        }
+
         var error = await ReserveAsync(end << _geometry.ClusterBits);
         for (var i = 0; i < blocks && error == 0; i++)
             error = await WriteGrowthBlockAsync(start + i, start + ((long)i * _geometry.RefcountBlockEntries), end);

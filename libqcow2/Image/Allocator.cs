@@ -82,6 +82,10 @@ internal sealed partial class Allocator
         if (_fixedLength || _context.File.Length <= _initialLength)
             return 0;
         var needed = Math.Max(_initialLength, _freshFrom);
+
+        // More than it ever grows ahead: something else made the file longer (a damaged image's far pointer).
+        if (_context.File.Length - needed > MaximumGrowth + _geometry.ClusterSize)
+            return 0;
         var cluster = (_context.File.Length - 1) >> _geometry.ClusterBits;
 
         // A damaged image may use clusters past its former end: those were perhaps written, and stay.

@@ -28,8 +28,22 @@ public sealed partial class Qcow2Image
         var error = await PrepareForWritingAsync();
         if (error == 0)
             error = await WriteAnywhereAsync(offset, buffer);
+
+        // What was freed but not committed is no space yet: make it so, and try once more.
+        if (error == -Errno.ENOSPC && await ReclaimAsync())
+            error = await WriteAnywhereAsync(offset, buffer);
         _committer!.WriteBehind();
         return error == 0 && forceUnitAccess ? await FlushAsync() : error;
+    }
+
+    /// <summary>Makes all that was freed available. Not from inside a request's epoch.</summary>
+    /// <returns>whether there was anything</returns>
+    private async LoopTask<bool> ReclaimAsync()
+    {
+        if (_frees!.IsEmpty || await FlushAsync() < 0)
+            return false;
+        await _frees.DrainAsync();
+        return true;
     }
 
     private int RefuseChange(long offset, long length)

@@ -107,20 +107,20 @@ public sealed class FileStorage : IBlockStorage
     public LoopTask<int> FlushAsync() => ReadOnly ? new LoopTask<int>(0) : FileOperation.Sync(this);
 
     public LoopTask<int> PunchAsync(long offset, long length) =>
-        FileOperation.Allocate(this, Files.FALLOC_FL_PUNCH_HOLE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
+        AllocateAsync(Files.FALLOC_FL_PUNCH_HOLE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
 
     public async LoopTask<int> ZeroAsync(long offset, long length)
     {
         if (!_zeroRangeRefused)
         {
-            var result = await FileOperation.Allocate(this, Files.FALLOC_FL_ZERO_RANGE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
+            var result = await AllocateAsync(Files.FALLOC_FL_ZERO_RANGE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
             if (result == 0)
                 return 0;
             if (result != -Errno.EOPNOTSUPP)
                 return result;
 
             // A punched hole reads as zeroes as well; what cannot do that gets zeroes written.
-            _zeroRangeRefused = true;
+            _zeroRangeRefused = !_isBlockDevice;
         }
 
         var punched = await PunchAsync(offset, length);
@@ -201,6 +201,14 @@ public sealed class FileStorage : IBlockStorage
         var result = Files.Read(Descriptor, (void*)(memory + 512), 512, 0);
         Files.Unmap(memory, 8192);
         return result >= 0;
+    }
+
+    private async LoopTask<int> AllocateAsync(int mode, long offset, long length)
+    {
+        var result = await FileOperation.Allocate(this, mode, offset, length);
+
+        // A device takes whole sectors only, also where the page cache takes any write.
+        return result == -Errno.EINVAL && _isBlockDevice ? -Errno.EOPNOTSUPP : result;
     }
 
     private async LoopTask<int> ReadBouncedAsync(long offset, NativeBuffer buffer)

@@ -1,0 +1,57 @@
+using System;
+using Qcow2Blk.Image;
+using Qcow2Blk.Image.Check;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Image;
+
+/// <summary>Sub-sector writes to a raw disk read, change and write whole sectors: nobody else's change may be undone by it.</summary>
+public sealed class RawDiskTests
+{
+    private const int Sector = 4096;
+
+    [Theory]
+    [InlineData("zero", 512, 512)]
+    [InlineData("zero", 1024, 8192)]
+    [InlineData("zero", 0, Sector)]
+    [InlineData("discard", 0, Sector)]
+    [InlineData("write", 512, 512)]
+    [InlineData("write", 0, Sector)]
+    public void Change_that_was_acknowledged_stays_beside_a_read_modify_write(string change, int offset, int length)
+    {
+        for (var seed = 0; seed < 300; seed++)
+        {
+            using var loop = new SimulatedLoop(seed);
+            var content = new SparseBytes();
+            var old = new byte[4 * Sector];
+            Array.Fill(old, (byte)0x55);
+            content.Write(0, old);
+            var disk = new RawDisk(new MemoryStorage(loop, content, Sector), readOnly: false);
+            using var small = new TableBuffer(512);
+            using var large = new TableBuffer(length);
+            small.Span.Fill(0xAB);
+            large.Span.Fill(0xCD);
+
+            var write = disk.WriteAsync(0, small.Take(512), forceUnitAccess: false);
+            for (var step = 0; step < seed % 6; step++)
+                loop.Step();
+            var other = change switch
+            {
+                "zero" => disk.WriteZeroesAsync(offset, length, ZeroFlags.None),
+                "discard" => disk.DiscardAsync(offset, length),
+                _ => disk.WriteAsync(offset, large.Take(length), forceUnitAccess: false),
+            };
+            Assert.Equal((0, 0), (loop.RunUntilComplete(write), loop.RunUntilComplete(other)));
+
+            var expected = change == "write" ? (byte)0xCD : (byte)0;
+            var now = content.Bytes(0, 4 * Sector);
+            var start = Math.Max(offset, 512);
+            Assert.False(now.AsSpan(start..(offset + length)).ContainsAnyExcept(expected), $"seed {seed}");
+            Assert.False(now.AsSpan((offset + length)..).ContainsAnyExcept((byte)0x55), $"seed {seed}");
+            Assert.True(now.AsSpan(0, 512).IndexOfAnyExcept((byte)0xAB) < 0 || (offset == 0 && !now.AsSpan(0, 512).ContainsAnyExcept(expected)), $"seed {seed}");
+            loop.Run(disk.CloseAsync);
+        }
+    }
+}

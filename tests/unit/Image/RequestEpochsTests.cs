@@ -1,0 +1,120 @@
+using System;
+using System.Diagnostics;
+using System.Linq;
+using System.Threading;
+using Qcow2Blk.Image;
+using Qcow2Blk.Scheduling;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Image;
+
+/// <summary>What keeps a freed cluster from being used while somebody may still read it, and cluster locks.</summary>
+public sealed class RequestEpochsTests
+{
+    [Fact]
+    public void Quiet_comes_when_every_earlier_request_has_ended_and_waits_for_no_later_one()
+    {
+        using var loop = new SimulatedLoop(1);
+        var epochs = new RequestEpochs();
+        var early = epochs.Enter(0);
+        var other = epochs.Enter(3);
+        Assert.Equal(2, epochs.InProgress);
+
+        var quiet = epochs.WaitForQuietAsync();
+        var late = epochs.Enter(0);
+        Steps(loop);
+        Assert.False(quiet.IsCompleted);
+        epochs.Exit(0, early);
+        Steps(loop);
+        Assert.False(quiet.IsCompleted);
+        epochs.Exit(3, other);
+
+        Assert.Equal(0, loop.RunUntilComplete(quiet));
+        Assert.Equal(1, epochs.InProgress);
+        epochs.Exit(0, late);
+    }
+
+    private static void Steps(SimulatedLoop loop)
+    {
+        for (var step = 0; step < 50; step++)
+            loop.Step();
+    }
+
+    [Fact]
+    public void Nothing_is_freed_while_a_request_of_another_thread_uses_it()
+    {
+        using var loop = new SimulatedLoop(1);
+        var epochs = new RequestEpochs();
+        var freed = new bool[64];
+        var (current, stop, used, wrong) = (0, false, 0L, 0L);
+        var threads = Enumerable.Range(1, 3).Select(index => new Thread(() =>
+        {
+            while (!Volatile.Read(ref stop))
+            {
+                var parity = epochs.Enter(index);
+                var mapped = Volatile.Read(ref current);
+                for (var look = 0; look < 20; look++)
+                {
+                    if (Volatile.Read(ref freed[mapped]))
+                        Interlocked.Increment(ref wrong);
+                }
+
+                epochs.Exit(index, parity);
+                Interlocked.Increment(ref used);
+            }
+        })).ToArray();
+        foreach (var thread in threads)
+            thread.Start();
+
+        var started = Stopwatch.GetTimestamp();
+        long rounds = 0;
+        for (; Stopwatch.GetElapsedTime(started).TotalSeconds < 1.5; rounds++)
+        {
+            var old = current;
+            var next = (old + 1) % freed.Length;
+            Volatile.Write(ref freed[next], false);
+            Volatile.Write(ref current, next);
+            loop.RunUntilComplete(epochs.WaitForQuietAsync());
+            Volatile.Write(ref freed[old], true);
+        }
+
+        Volatile.Write(ref stop, true);
+        foreach (var thread in threads)
+            thread.Join();
+        Assert.Equal(0, wrong);
+        Assert.True(rounds > 10 && used > 100, $"{rounds} rounds, {used} requests");
+        Assert.Equal(0, epochs.InProgress);
+    }
+
+    [Fact]
+    public void Cluster_ranges_that_touch_exclude_each_other_and_only_those()
+    {
+        using var loop = new SimulatedLoop(1);
+        var locks = new ClusterLocks();
+        Assert.True(locks.TryEnter(10, 5));
+
+        Assert.Equal((false, false, false, false), (locks.TryEnter(14, 1), locks.TryEnter(10, 1), locks.TryEnter(5, 6), locks.TryEnter(0, 100)));
+        Assert.Equal((true, true), (locks.TryEnter(15, 5), locks.TryEnter(9, 1)));
+
+        var waiting = locks.WaitForReleaseAsync();
+        Assert.False(waiting.IsCompleted);
+        locks.Exit(10, 5);
+        Assert.Equal(0, loop.RunUntilComplete(waiting));
+        Assert.True(locks.TryEnter(10, 5));
+        Assert.Throws<InvalidOperationException>(() => locks.Exit(10, 4));
+    }
+
+    [Fact]
+    public void More_cluster_ranges_than_there_was_room_for_are_all_held()
+    {
+        using var loop = new SimulatedLoop(1);
+        var locks = new ClusterLocks();
+        for (var range = 0; range < 200; range++)
+            Assert.True(locks.TryEnter(range * 10, 10));
+        for (var range = 0; range < 200; range++)
+            Assert.False(locks.TryEnter((range * 10) + 9, 1));
+        for (var range = 0; range < 200; range++)
+            locks.Exit(range * 10, 10);
+        Assert.True(locks.TryEnter(0, 2000));
+    }
+}

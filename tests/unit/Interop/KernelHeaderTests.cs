@@ -1,0 +1,181 @@
+using System;
+using System.Diagnostics;
+using System.IO;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Qcow2Blk.Interop;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Interop;
+
+/// <summary>Numbers and layouts of the data path's P/Invokes, compared by a C compiler with the system's headers.</summary>
+public sealed class KernelHeaderTests
+{
+    [Fact]
+    public void Ring_numbers_are_the_kernels() => AssertInC(["linux/io_uring.h"],
+        ("IORING_OP_NOP", IoUring.IORING_OP_NOP), ("IORING_OP_FSYNC", IoUring.IORING_OP_FSYNC), ("IORING_OP_POLL_ADD", IoUring.IORING_OP_POLL_ADD),
+        ("IORING_OP_SENDMSG", IoUring.IORING_OP_SENDMSG), ("IORING_OP_RECVMSG", IoUring.IORING_OP_RECVMSG), ("IORING_OP_ACCEPT", IoUring.IORING_OP_ACCEPT),
+        ("IORING_OP_ASYNC_CANCEL", IoUring.IORING_OP_ASYNC_CANCEL), ("IORING_OP_FALLOCATE", IoUring.IORING_OP_FALLOCATE),
+        ("IORING_OP_READ", IoUring.IORING_OP_READ), ("IORING_OP_WRITE", IoUring.IORING_OP_WRITE), ("IORING_OP_SEND", IoUring.IORING_OP_SEND),
+        ("IORING_OP_RECV", IoUring.IORING_OP_RECV),
+        ("IORING_SETUP_CQSIZE", IoUring.IORING_SETUP_CQSIZE), ("IORING_SETUP_CLAMP", IoUring.IORING_SETUP_CLAMP),
+        ("IORING_SETUP_SUBMIT_ALL", IoUring.IORING_SETUP_SUBMIT_ALL), ("IORING_SETUP_COOP_TASKRUN", IoUring.IORING_SETUP_COOP_TASKRUN),
+        ("IORING_SETUP_SINGLE_ISSUER", IoUring.IORING_SETUP_SINGLE_ISSUER), ("IORING_SETUP_DEFER_TASKRUN", IoUring.IORING_SETUP_DEFER_TASKRUN),
+        ("IORING_ENTER_GETEVENTS", IoUring.IORING_ENTER_GETEVENTS), ("IORING_ENTER_EXT_ARG", IoUring.IORING_ENTER_EXT_ARG),
+        ("IORING_ENTER_REGISTERED_RING", IoUring.IORING_ENTER_REGISTERED_RING),
+        ("IORING_FEAT_SINGLE_MMAP", IoUring.IORING_FEAT_SINGLE_MMAP), ("IORING_FEAT_NODROP", IoUring.IORING_FEAT_NODROP),
+        ("IORING_FEAT_EXT_ARG", IoUring.IORING_FEAT_EXT_ARG),
+        ("IORING_OFF_SQ_RING", IoUring.IORING_OFF_SQ_RING), ("IORING_OFF_SQES", IoUring.IORING_OFF_SQES),
+        ("IORING_FSYNC_DATASYNC", IoUring.IORING_FSYNC_DATASYNC), ("IORING_RECVSEND_POLL_FIRST", IoUring.IORING_RECVSEND_POLL_FIRST),
+        ("IORING_POLL_ADD_MULTI", IoUring.IORING_POLL_ADD_MULTI), ("IORING_CQE_F_MORE", IoUring.IORING_CQE_F_MORE),
+        ("IORING_CQE_F_SOCK_NONEMPTY", IoUring.IORING_CQE_F_SOCK_NONEMPTY), ("IORING_SQ_CQ_OVERFLOW", IoUring.IORING_SQ_CQ_OVERFLOW),
+        ("IORING_REGISTER_RING_FDS", IoUring.IORING_REGISTER_RING_FDS), ("IORING_ASYNC_CANCEL_ALL", IoUring.IORING_ASYNC_CANCEL_ALL),
+        ("IORING_ASYNC_CANCEL_FD", IoUring.IORING_ASYNC_CANCEL_FD));
+
+    [Fact]
+    public void Ring_structures_are_the_kernels()
+    {
+        AssertInC(["linux/io_uring.h", "linux/time_types.h"],
+            ("sizeof(struct io_uring_sqe)", Unsafe.SizeOf<io_uring_sqe>()),
+            ("sizeof(struct io_uring_cqe)", Unsafe.SizeOf<io_uring_cqe>()),
+            ("sizeof(struct io_sqring_offsets)", Unsafe.SizeOf<io_sqring_offsets>()),
+            ("sizeof(struct io_cqring_offsets)", Unsafe.SizeOf<io_cqring_offsets>()),
+            ("sizeof(struct io_uring_params)", Unsafe.SizeOf<io_uring_params>()),
+            ("sizeof(struct io_uring_getevents_arg)", Unsafe.SizeOf<io_uring_getevents_arg>()),
+            ("sizeof(struct io_uring_rsrc_update)", Unsafe.SizeOf<io_uring_rsrc_update>()),
+            ("sizeof(struct __kernel_timespec)", Unsafe.SizeOf<timespec>()));
+        AssertOffsets<io_uring_sqe>(["linux/io_uring.h"], "struct io_uring_sqe",
+            "opcode", "flags", "ioprio", "fd", "off", "addr", "len", "rw_flags", "user_data", "buf_index", "personality", "file_index", "addr3");
+        AssertOffsets<io_uring_cqe>(["linux/io_uring.h"], "struct io_uring_cqe", "user_data", "res", "flags");
+        AssertOffsets<io_sqring_offsets>(["linux/io_uring.h"], "struct io_sqring_offsets",
+            "head", "tail", "ring_mask", "ring_entries", "flags", "dropped", "array");
+        AssertOffsets<io_cqring_offsets>(["linux/io_uring.h"], "struct io_cqring_offsets",
+            "head", "tail", "ring_mask", "ring_entries", "overflow", "cqes", "flags");
+        AssertOffsets<io_uring_params>(["linux/io_uring.h"], "struct io_uring_params",
+            "sq_entries", "cq_entries", "flags", "sq_thread_cpu", "sq_thread_idle", "features", "wq_fd", "sq_off", "cq_off");
+        AssertOffsets<io_uring_getevents_arg>(["linux/io_uring.h"], "struct io_uring_getevents_arg", "sigmask", "sigmask_sz", "pad", "ts");
+        AssertOffsets<io_uring_rsrc_update>(["linux/io_uring.h"], "struct io_uring_rsrc_update", "offset", "resv", "data");
+        AssertOffsets<timespec>(["linux/time_types.h"], "struct __kernel_timespec", "tv_sec", "tv_nsec");
+    }
+
+    [Fact]
+    public void File_numbers_are_the_systems() => AssertInC(["fcntl.h", "unistd.h", "sys/mman.h", "linux/magic.h", "linux/fs.h"],
+        ("O_RDONLY", Files.O_RDONLY), ("O_RDWR", Files.O_RDWR), ("O_CREAT", Files.O_CREAT), ("O_EXCL", Files.O_EXCL),
+        ("O_CLOEXEC", Files.O_CLOEXEC), ("O_DIRECT", Files.O_DIRECT),
+        ("FALLOC_FL_KEEP_SIZE", Files.FALLOC_FL_KEEP_SIZE), ("FALLOC_FL_PUNCH_HOLE", Files.FALLOC_FL_PUNCH_HOLE),
+        ("FALLOC_FL_ZERO_RANGE", Files.FALLOC_FL_ZERO_RANGE),
+        ("SEEK_DATA", Files.SEEK_DATA), ("SEEK_HOLE", Files.SEEK_HOLE), ("SEEK_END", Files.SEEK_END),
+        ("PROT_READ", Files.PROT_READ), ("PROT_WRITE", Files.PROT_WRITE), ("MAP_SHARED", Files.MAP_SHARED), ("MAP_PRIVATE", Files.MAP_PRIVATE),
+        ("MAP_ANONYMOUS", Files.MAP_ANONYMOUS), ("MAP_NORESERVE", Files.MAP_NORESERVE), ("MAP_POPULATE", Files.MAP_POPULATE),
+        ("AT_EMPTY_PATH", Files.AT_EMPTY_PATH), ("TMPFS_MAGIC", Files.TMPFS_MAGIC), ("BLKSSZGET", (long)Files.BLKSSZGET),
+        ("S_IFMT", Files.S_IFMT), ("S_IFREG", Files.S_IFREG), ("S_IFBLK", Files.S_IFBLK));
+
+    [Fact]
+    public void Statx_is_the_kernels()
+    {
+        string[] headers = ["linux/stat.h"];
+        AssertInC(headers, ("STATX_BASIC_STATS", Files.STATX_BASIC_STATS), ("sizeof(struct statx)", Unsafe.SizeOf<statx_buffer>()));
+        AssertOffsets<statx_buffer>(headers, "struct statx",
+            "stx_mask", "stx_mode", "stx_ino", "stx_size", "stx_blocks", "stx_dev_major", "stx_dev_minor");
+    }
+
+    [Fact]
+    public void Statx_alignment_is_the_kernels()
+    {
+        string[] headers = ["linux/stat.h"];
+        Assert.SkipWhen(Compile(headers, "#ifndef STATX_DIOALIGN\n#error older\n#endif").Length > 0, "headers older than Linux 6.1");
+        AssertInC(headers, ("STATX_DIOALIGN", Files.STATX_DIOALIGN));
+        AssertOffsets<statx_buffer>(headers, "struct statx", "stx_dio_mem_align", "stx_dio_offset_align");
+    }
+
+    [Fact]
+    public void Statfs_fits_and_begins_with_its_type() => AssertInC(["sys/vfs.h"],
+        ("offsetof(struct statfs, f_type)", Offset<statfs_buffer>("f_type")),
+        ("sizeof(((struct statfs *)0)->f_type)", sizeof(long)),
+        ($"sizeof(struct statfs) <= {Unsafe.SizeOf<statfs_buffer>()}", 1));
+
+    [Fact]
+    public void Socket_numbers_and_structures_are_the_systems()
+    {
+        string[] headers = ["sys/socket.h", "sys/uio.h", "netinet/in.h", "netinet/tcp.h", "poll.h"];
+        AssertInC(headers,
+            ("SOL_SOCKET", Sockets.SOL_SOCKET), ("SO_SNDBUF", Sockets.SO_SNDBUF), ("SO_RCVBUF", Sockets.SO_RCVBUF),
+            ("SO_SNDBUFFORCE", Sockets.SO_SNDBUFFORCE), ("SO_RCVBUFFORCE", Sockets.SO_RCVBUFFORCE), ("IPPROTO_TCP", Sockets.IPPROTO_TCP),
+            ("TCP_NODELAY", Sockets.TCP_NODELAY), ("SHUT_RDWR", Sockets.SHUT_RDWR), ("MSG_NOSIGNAL", Sockets.MSG_NOSIGNAL),
+            ("MSG_WAITALL", Sockets.MSG_WAITALL), ("MSG_DONTWAIT", Poll.MSG_DONTWAIT), ("SOCK_NONBLOCK", Poll.SOCK_NONBLOCK),
+            ("POLLIN", Poll.POLLIN), ("POLLOUT", Poll.POLLOUT),
+            ("sizeof(nfds_t)", Unsafe.SizeOf<nuint>()),
+            ("sizeof(struct iovec)", Unsafe.SizeOf<iovec>()),
+            ("sizeof(struct msghdr)", Unsafe.SizeOf<msghdr>()),
+            ("sizeof(struct pollfd)", Unsafe.SizeOf<pollfd>()));
+        AssertOffsets<iovec>(headers, "struct iovec", "iov_base", "iov_len");
+        AssertOffsets<msghdr>(headers, "struct msghdr", "msg_name", "msg_namelen", "msg_iov", "msg_iovlen", "msg_control", "msg_controllen", "msg_flags");
+        AssertOffsets<pollfd>(headers, "struct pollfd", "fd", "events", "revents");
+    }
+
+    [Fact]
+    public void Zlib_is_as_its_header_says()
+    {
+        AssertInC(["zlib.h"], ("Z_OK", Inflate.Z_OK), ("Z_STREAM_END", Inflate.Z_STREAM_END), ("Z_BUF_ERROR", Inflate.Z_BUF_ERROR),
+            ("Z_FINISH", Inflate.Z_FINISH), ("sizeof(z_stream)", Unsafe.SizeOf<z_stream>()));
+        AssertOffsets<z_stream>(["zlib.h"], "z_stream", "next_in", "avail_in", "total_in", "next_out", "avail_out", "total_out", "msg",
+            "state", "zalloc", "zfree", "opaque", "data_type", "adler", "reserved");
+    }
+
+    [Fact]
+    public void Zstd_is_as_its_header_says()
+    {
+        AssertInC(["zstd.h"], ("sizeof(ZSTD_inBuffer)", Unsafe.SizeOf<ZSTD_inBuffer>()), ("sizeof(ZSTD_outBuffer)", Unsafe.SizeOf<ZSTD_outBuffer>()));
+        AssertOffsets<ZSTD_inBuffer>(["zstd.h"], "ZSTD_inBuffer", "src", "size", "pos");
+        AssertOffsets<ZSTD_outBuffer>(["zstd.h"], "ZSTD_outBuffer", "dst", "size", "pos");
+    }
+
+    [Fact]
+    public void Libdeflate_is_as_its_header_says() => AssertInC(["libdeflate.h"],
+        ("LIBDEFLATE_SUCCESS", Inflate.LIBDEFLATE_SUCCESS), ("LIBDEFLATE_INSUFFICIENT_SPACE", Inflate.LIBDEFLATE_INSUFFICIENT_SPACE));
+
+    [Fact]
+    public void Thread_name_is_what_the_kernel_shows()
+    {
+        var seen = "";
+        var thread = new System.Threading.Thread(() =>
+        {
+            Threads.SetName("qcow2blk-loop-1");
+            seen = File.ReadAllText("/proc/thread-self/comm").TrimEnd();
+        });
+        thread.Start();
+        thread.Join();
+        Assert.Equal("qcow2blk-loop-1", seen);
+    }
+
+    [Fact]
+    public void Compiler_tells_a_wrong_number() =>
+        Assert.Contains("is not 1", Compile(["fcntl.h"], Assertion("O_RDONLY", 1)), StringComparison.Ordinal);
+
+    private static void AssertOffsets<T>(string[] headers, string type, params string[] fields) =>
+        AssertInC(headers, Array.ConvertAll(fields, field => ($"offsetof({type}, {field})", Offset<T>(field))));
+
+    private static long Offset<T>(string field) => Marshal.OffsetOf<T>(field);
+
+    private static void AssertInC(string[] headers, params (string Expression, long Value)[] facts)
+    {
+        Assert.SkipUnless(File.Exists("/usr/bin/cc"), "no C compiler");
+        foreach (var header in headers)
+            Assert.SkipUnless(Compile([header], "").Length == 0, $"no <{header}>");
+        Assert.Equal("", Compile(headers, string.Join('\n', Array.ConvertAll(facts, fact => Assertion(fact.Expression, fact.Value)))));
+    }
+
+    private static string Assertion(string expression, long value) =>
+        $"_Static_assert((long long)({expression}) == {value}LL, \"{expression} is not {value}\");";
+
+    private static string Compile(string[] headers, string lines)
+    {
+        var start = new ProcessStartInfo("cc", ["-std=gnu11", "-fsyntax-only", "-x", "c", "-"]) { RedirectStandardInput = true, RedirectStandardError = true };
+        using var compiler = Process.Start(start)!;
+        compiler.StandardInput.Write($"#define _GNU_SOURCE\n#include <stddef.h>\n{string.Concat(Array.ConvertAll(headers, header => $"#include <{header}>\n"))}{lines}\n");
+        compiler.StandardInput.Close();
+        var errors = compiler.StandardError.ReadToEnd();
+        compiler.WaitForExit();
+        return errors;
+    }
+}

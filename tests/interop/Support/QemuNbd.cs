@@ -1,6 +1,6 @@
 using System;
 using System.Collections.Generic;
-using System.IO;
+using System.Net.Sockets;
 
 namespace Qcow2Blk.Tests.Interop;
 
@@ -15,7 +15,22 @@ internal static class QemuNbd
         uri = $"nbd+unix:///?socket={socket}";
         List<string> arguments = ["-f", "qcow2", "-k", socket, "-e", "8", "-t", .. options, image];
         Running server = folder.Own(Run.Start(null, "qemu-nbd", [.. arguments]));
-        Deadline.Until(() => File.Exists(socket) || server.HasExited, "qemu-nbd serves");
+        Deadline.Until(() => Listens(socket) || server.HasExited, "qemu-nbd serves");
         return server;
+    }
+
+    /// <summary>The file is there a moment before anybody listens.</summary>
+    private static bool Listens(string path)
+    {
+        using var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            client.Connect(new UnixDomainSocketEndPoint(path));
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
     }
 }

@@ -79,6 +79,8 @@ public sealed class StalledClientTests
 
         Client.Python3(Program, "closes_with_unread_replies_in_the_middle_of_a_payload", server.Socket);
 
+        Deadline.Until(() => server.Status().GetProperty("requests").GetProperty("connections").GetInt64() == 0, "every connection has ended");
+        Assert.Equal(0, server.Status().GetProperty("requests").GetProperty("in-flight").GetInt64());
         server.Suspend("--timeout", "10").Passed();
         server.Resume().Passed();
         server.Detach();

@@ -12,7 +12,7 @@ namespace Qcow2Blk.Devices;
 public sealed class DeviceServer : IDisposable
 {
     /// <summary>What a signal gives the requests in flight: less than the 90 s after which systemd kills.</summary>
-    public static TimeSpan SignalTimeout { get; } = TimeSpan.FromSeconds(30);
+    public static TimeSpan SignalTimeout { get; } = TimeSpan.FromSeconds(20);
 
     private static TimeSpan ForcedTimeout { get; } = TimeSpan.FromSeconds(5);
 

@@ -12,77 +12,92 @@ public sealed partial class EngineDevice
     // A flush during suspend or detach that takes longer than this is a dead disk.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromMinutes(5);
 
-    public DeviceResult Suspend(TimeSpan timeout)
+    public DeviceResult Suspend(TimeSpan timeout) =>
+        InTurn($"cannot suspend {Name}", timeout, () => SuspendNow(timeout));
+
+    private DeviceResult SuspendNow(TimeSpan timeout)
     {
-        lock (_command)
+        var what = $"cannot suspend {Name}";
+        switch ((DeviceState)_state)
         {
-            var what = $"cannot suspend {Name}";
-            switch ((DeviceState)_state)
-            {
-                case DeviceState.Suspended:
-                    return DeviceResult.Done($"{Name} is already suspended");
-                case DeviceState.Detaching:
-                    return DeviceResult.Refused(ExitStatus.Failed, what, "it is being detached");
-            }
-
-            _state = (int)DeviceState.Suspending;
-            if (!HoldRequests(timeout))
-            {
-                GoOn();
-                return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
-            }
-
-            return FlushAndClose(what);
+            case DeviceState.Suspended:
+                return DeviceResult.Done($"{Name} is already suspended");
+            case DeviceState.Detaching:
+                return DeviceResult.Refused(ExitStatus.Failed, what, "it is being detached");
         }
-    }
 
-    public DeviceResult Resume(bool allowShrink, TimeSpan timeout)
-    {
-        lock (_command)
+        _state = (int)DeviceState.Suspending;
+        if (!HoldRequests(timeout))
         {
-            if ((DeviceState)_state != DeviceState.Suspended)
-                return DeviceResult.Done($"{Name} is not suspended");
-            var what = $"cannot resume {Name}";
-            const string hint = "it stays suspended and its requests are kept: mend it and resume again";
-            var before = _served.Size;
-            try
-            {
-                OpenDiskWithin(timeout);
-            }
-            catch (Exception error)
-            {
-                var refusal = Refusals.From(error, what);
-                return DeviceResult.Refused(refusal.Status, what, refusal.Why, refusal.Hint ?? hint);
-            }
-
-            var size = _disk!.Size;
-            if (size < before && !allowShrink)
-            {
-                OnHome(_disk.CloseAsync, CloseTimeout);
-                _disk = null;
-                return DeviceResult.Refused(ExitStatus.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
-            }
-
-            _served.Set(_disk);
             GoOn();
-            return DeviceResult.Done(size == before ? null : $"the disk has {size} bytes now (was {before}); NBD clients see it when they connect again");
+            return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
         }
+
+        return FlushAndClose(what);
     }
 
-    public DeviceResult Detach(bool force, TimeSpan timeout)
-    {
-        lock (_command)
-        {
-            var what = $"cannot detach {Name}";
-            var suspended = (DeviceState)_state == DeviceState.Suspended;
-            var drained = suspended || HoldRequests(timeout);
-            if (!drained && !force)
-            {
-                GoOn();
-                return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout, or --force");
-            }
+    public DeviceResult Resume(bool allowShrink, TimeSpan timeout) =>
+        InTurn($"cannot resume {Name}", timeout, () => ResumeNow(allowShrink, timeout));
 
-            return suspended || _disk is null ? End(0) : FlushAndDetach(what, force, drained);
+    private DeviceResult ResumeNow(bool allowShrink, TimeSpan timeout)
+    {
+        if ((DeviceState)_state != DeviceState.Suspended)
+            return DeviceResult.Done($"{Name} is not suspended");
+        var what = $"cannot resume {Name}";
+        const string hint = "it stays suspended and its requests are kept: mend it and resume again";
+        var before = _served.Size;
+        try
+        {
+            OpenDiskWithin(timeout);
+        }
+        catch (Exception error)
+        {
+            var refusal = Refusals.From(error, what);
+            return DeviceResult.Refused(refusal.Status, what, refusal.Why, refusal.Hint ?? hint);
+        }
+
+        var size = _disk!.Size;
+        if (size < before && !allowShrink)
+        {
+            OnHome(_disk.CloseAsync, CloseTimeout);
+            _disk = null;
+            return DeviceResult.Refused(ExitStatus.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
+        }
+
+        _served.Set(_disk);
+        GoOn();
+        return DeviceResult.Done(size == before ? null : $"the disk has {size} bytes now (was {before}); NBD clients see it when they connect again");
+    }
+
+    public DeviceResult Detach(bool force, TimeSpan timeout) =>
+        InTurn($"cannot detach {Name}", timeout, () => DetachNow(force, timeout));
+
+    private DeviceResult DetachNow(bool force, TimeSpan timeout)
+    {
+        var what = $"cannot detach {Name}";
+        var suspended = (DeviceState)_state == DeviceState.Suspended;
+        var drained = suspended || HoldRequests(timeout);
+        if (!drained && !force)
+        {
+            GoOn();
+            return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout, or --force");
+        }
+
+        return suspended || _disk is null ? End(0) : FlushAndDetach(what, force, drained, timeout);
+    }
+
+    /// <summary>One command at a time; one that hangs on dead storage must not take the others with it.</summary>
+    private DeviceResult InTurn(string what, TimeSpan timeout, Func<DeviceResult> command)
+    {
+        if (!_command.TryEnter(timeout))
+            return DeviceResult.Refused(ExitStatus.Failed, what, "another command on it is still running");
+        try
+        {
+            return command();
+        }
+        finally
+        {
+            _command.Exit();
         }
     }
 
@@ -95,7 +110,7 @@ public sealed partial class EngineDevice
         }
 
         // A disk that cannot be written any more is closed all the same: then it can be mended.
-        if (error < 0 && _disk is not Qcow2Image { WriteErrorReason: not null })
+        if (error < 0 && _disk is not { WriteErrorReason: not null })
         {
             GoOn();
             return DeviceResult.Refused(ExitStatus.Failed, what, $"flush failed: {Errno.Text(error)}");
@@ -104,10 +119,10 @@ public sealed partial class EngineDevice
         return CloseForSuspend(what);
     }
 
-    private DeviceResult FlushAndDetach(string what, bool force, bool drained)
+    private DeviceResult FlushAndDetach(string what, bool force, bool drained, TimeSpan timeout)
     {
         // Before the point of no return: what cannot be written must not be dropped without being asked to.
-        var error = OnHome(_disk!.FlushAsync, CloseTimeout);
+        var error = OnHome(_disk!.FlushAsync, timeout);
         if (error is null or < 0 && !force)
         {
             GoOn();
@@ -119,7 +134,7 @@ public sealed partial class EngineDevice
         if (!drained || error is null)
             return Abandon();
         _state = (int)DeviceState.Detaching;
-        var closing = CloseDisk();
+        var closing = CloseDisk(timeout);
         return closing is null ? Abandon() : End(error < 0 ? error.Value : closing.Value);
     }
 
@@ -146,12 +161,12 @@ public sealed partial class EngineDevice
     }
 
     private static DeviceResult NoAnswer(string what) =>
-        DeviceResult.Refused(ExitStatus.Failed, what, $"the disk did not finish within {CloseTimeout.TotalMinutes:0} minutes", "is its storage still there?");
+        DeviceResult.Refused(ExitStatus.Failed, what, "its storage did not answer in time", "try a longer --timeout");
 
     private DeviceResult CloseForSuspend(string what)
     {
-        var lost = (_disk as Qcow2Image)?.WriteErrorReason;
-        var error = CloseDisk();
+        var lost = _disk?.WriteErrorReason;
+        var error = CloseDisk(CloseTimeout);
         _state = (int)DeviceState.Suspended;
         if (error == 0)
             return DeviceResult.Done();
@@ -164,9 +179,9 @@ public sealed partial class EngineDevice
     }
 
     /// <returns>0 or a negative errno; null if it did not end in time (it may still)</returns>
-    private int? CloseDisk()
+    private int? CloseDisk(TimeSpan timeout)
     {
-        var error = OnHome(_disk!.CloseAsync, CloseTimeout);
+        var error = OnHome(_disk!.CloseAsync, timeout);
         _disk = null;
         return error;
     }

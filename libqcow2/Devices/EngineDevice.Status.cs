@@ -17,7 +17,7 @@ public sealed partial class EngineDevice
         writer.WriteString("device", DevicePath);
         writer.WriteNumber("pid", System.Environment.ProcessId);
         writer.WriteString("started", _started.ToString("O"));
-        if ((_disk as Qcow2Image)?.WriteErrorReason is { } reason)
+        if (_disk?.WriteErrorReason is { } reason)
             writer.WriteString("error", reason);
         WriteGeometry(writer);
         WriteChain(writer);

@@ -62,7 +62,7 @@ public sealed partial class EngineDevice : IDevice
     public string? DevicePath => null;
 
     public DeviceState State =>
-        (DeviceState)_state == DeviceState.Running && (_disk as Qcow2Image)?.WriteErrorReason is not null
+        (DeviceState)_state == DeviceState.Running && _disk?.WriteErrorReason is not null
             ? DeviceState.Failed
             : (DeviceState)_state;
 
@@ -112,15 +112,24 @@ public sealed partial class EngineDevice : IDevice
         _served.Set(_disk);
     }
 
+    /// <exception cref="TimeoutException">the files do not answer</exception>
     private void OpenChain()
     {
         IDisk? disk = null;
         IReadOnlyList<ChainLink> chain = [];
-        Await(async () =>
+        var givenUp = false;
+        var opened = Await(async () =>
         {
             (disk, chain) = await ImageChain.OpenAsync(_options, _log);
-            return 0;
-        }, Timeout.InfiniteTimeSpan, out _);
+            return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
+        }, CloseTimeout, out _);
+        if (!opened)
+        {
+            // If it opens after all, it is closed again.
+            Volatile.Write(ref givenUp, true);
+            throw new TimeoutException($"{ImagePath} did not open within {CloseTimeout.TotalMinutes:0} minutes");
+        }
+
         (_disk, _chain) = (disk, chain);
     }
 

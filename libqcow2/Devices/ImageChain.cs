@@ -51,14 +51,17 @@ internal sealed class ImageChain
         {
             RefuseCycle(file);
             file.Lock = ImageLock.Acquire(file.Descriptor, path, write: !readOnly);
-            if (format == ImageFormat.Raw)
+            if (format == ImageFormat.Raw && (readOnly || file.Length % file.OffsetAlignment == 0))
                 return Raw(file, readOnly);
 
-            // Nothing of the file is believed before the locks are held: a writer could be changing it.
-            var header = await Qcow2Image.ReadHeaderAsync(file);
-            header.RefuseUnsupported(forWriting: !readOnly);
-            if (!IsTooFine(file, header, readOnly))
-                return await OpenQcow2Async(file, header, readOnly, isTop);
+            if (format == ImageFormat.Qcow2)
+            {
+                // Nothing of the file is believed before the locks are held: a writer could be changing it.
+                var header = await Qcow2Image.ReadHeaderAsync(file);
+                header.RefuseUnsupported(forWriting: !readOnly);
+                if (!IsTooFine(file, header, readOnly))
+                    return await OpenQcow2Async(file, header, readOnly, isTop);
+            }
         }
         catch
         {
@@ -67,7 +70,7 @@ internal sealed class ImageChain
         }
 
         // From the start again: nothing that was read under the former lock counts any more.
-        _log.Warning($"the clusters of {path} are smaller than the device's sectors: using the page cache");
+        _log.Warning($"{path} cannot be written past the page cache in whole sectors of {file.OffsetAlignment} bytes: using the page cache");
         _seen.Remove(file.Identity);
         file.Dispose();
         return await OpenFileAsync(OpenFile(path, readOnly, direct: false), path, format, readOnly, isTop);

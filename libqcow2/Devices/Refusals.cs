@@ -19,7 +19,7 @@ public static class Refusals
             ImageLockedException locked => new DeviceException(ExitStatus.Busy, what, InUse(locked, what),
                 "detach or stop that, or wait for it", error),
             ImageFormatException refused => new DeviceException(ExitStatus.Failed, what, WithoutRepeat(refused, what), null, error),
-            IOException or UnauthorizedAccessException
+            IOException or UnauthorizedAccessException or TimeoutException
                 => new DeviceException(ExitStatus.Failed, what, InHouseStyle(error.Message), null, error),
             _ => new DeviceException(ExitStatus.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
                 "please report this", error),

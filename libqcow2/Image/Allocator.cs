@@ -31,6 +31,7 @@ internal sealed partial class Allocator
     private readonly long _initialLength;
     private long _cursor;
     private long _freshFrom;
+    private long _grownTo;
 
     /// <param name="context">the image</param>
     /// <param name="refcounts">its refcounts</param>
@@ -69,26 +70,29 @@ internal sealed partial class Allocator
                 return error; // Leaked, which is allowed; the request that failed has its own error.
         }
 
-        NoteFree(first);
+        NoteFree(first, run.Clusters);
         return 0;
     }
 
-    /// <summary>A cluster from <paramref name="cluster"/> on became free.</summary>
-    public void NoteFree(long cluster) => _cursor = Math.Min(_cursor, cluster);
+    /// <summary>Clusters became free. They were written, so they are not fresh, wherever they lie.</summary>
+    public void NoteFree(long first, long count)
+    {
+        _cursor = Math.Min(_cursor, first);
+        if (!_fixedLength)
+            _freshFrom = Math.Max(_freshFrom, (first + count) << _geometry.ClusterBits);
+    }
 
     /// <summary>Cuts off what the file grew ahead of need, as far as no cluster in it is used.</summary>
     public async LoopTask<int> TrimFileAsync()
     {
-        if (_fixedLength || _context.File.Length <= _initialLength)
+        // Only what this allocator has made: a write through a damaged image's far pointer may have made it longer.
+        if (_grownTo == 0 || _context.File.Length != _grownTo)
             return 0;
         var needed = Math.Max(_initialLength, _freshFrom);
-
-        // More than it ever grows ahead: something else made the file longer (a damaged image's far pointer).
-        if (_context.File.Length - needed > MaximumGrowth + _geometry.ClusterSize)
-            return 0;
         var cluster = (_context.File.Length - 1) >> _geometry.ClusterBits;
 
-        // A damaged image may use clusters past its former end: those were perhaps written, and stay.
+        // A damaged image may use clusters past its former end: those were perhaps written, and stay. The growth ahead
+        // of need bounds the search.
         for (; cluster << _geometry.ClusterBits >= needed; cluster--)
         {
             var count = await _refcounts.GetAsync(cluster);
@@ -196,7 +200,11 @@ internal sealed partial class Allocator
     {
         var growth = Math.Clamp(_context.File.Length / 8, MinimumGrowth, MaximumGrowth);
         var error = await _context.File.SetLengthAsync((end + growth) & ~_geometry.ClusterMask);
-        return error < 0 ? await _context.File.SetLengthAsync(end) : 0;
+        if (error < 0)
+            error = await _context.File.SetLengthAsync(end);
+        if (error == 0)
+            _grownTo = _context.File.Length;
+        return error;
     }
 
     /// <summary>

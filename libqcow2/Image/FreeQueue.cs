@@ -35,7 +35,7 @@ internal sealed class FreeQueue
     }
 
     /// <summary>Told when clusters have become free. Set once by the image.</summary>
-    public Action<long>? Freed { get; set; }
+    public Action<long, long>? Freed { get; set; }
 
     /// <summary>Clusters that wait for a commit.</summary>
     public long UnpublishedClusters { get; private set; }
@@ -125,7 +125,7 @@ internal sealed class FreeQueue
             for (var cluster = first; cluster < stop; cluster++)
                 await _refcounts.DecrementAsync(cluster);
             if (last > first)
-                Freed?.Invoke(first);
+                Freed?.Invoke(first, last - first);
             first = stop;
         }
 

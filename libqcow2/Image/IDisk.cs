@@ -19,6 +19,9 @@ public interface IDisk
     /// <summary>The file of the image itself, not of its backing images.</summary>
     IBlockStorage File { get; }
 
+    /// <summary>Why the disk takes no more changes (a failed sync, corruption); null if it does.</summary>
+    string? WriteErrorReason { get; }
+
     /// <summary>The requests in progress; a loop that uses <c>TryMap…</c> must be inside an epoch of it.</summary>
     RequestEpochs Epochs { get; }
 

@@ -32,6 +32,8 @@ public sealed partial class Qcow2Image
         var error = await PrepareForWritingAsync();
         if (error == 0)
             error = await ZeroClustersAsync(first, count, unmap: true);
+        if (error == -Errno.ENOSPC && await ReclaimAsync())
+            error = await ZeroClustersAsync(first, count, unmap: true);
         _committer!.WriteBehind();
         return error;
     }
@@ -42,6 +44,8 @@ public sealed partial class Qcow2Image
             return refusal;
         var error = await PrepareForWritingAsync();
         if (error == 0)
+            error = await ZeroRangeAsync(offset, length, flags);
+        if (error == -Errno.ENOSPC && await ReclaimAsync())
             error = await ZeroRangeAsync(offset, length, flags);
         _committer!.WriteBehind();
         return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;

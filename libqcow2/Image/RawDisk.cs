@@ -33,6 +33,10 @@ public sealed class RawDisk : IDisk
 
     public IBlockStorage File => _file;
 
+    public string? WriteErrorReason => _syncError == 0
+        ? null
+        : $"sync of {_file.Path} failed: {Errno.Text(_syncError)}; what was written since the last flush may be lost";
+
     public bool TryMapRead(long offset, int length, out FileExtent extent)
     {
         // A read that ends past the file is short; the careful way fills it up.

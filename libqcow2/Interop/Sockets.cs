@@ -11,7 +11,12 @@ internal static unsafe partial class Sockets
     public const int SO_SNDBUFFORCE = 32;
     public const int SO_RCVBUFFORCE = 33;
     public const int IPPROTO_TCP = 6;
+    public const int SO_KEEPALIVE = 9;
     public const int TCP_NODELAY = 1;
+    public const int TCP_KEEPIDLE = 4;
+    public const int TCP_KEEPINTVL = 5;
+    public const int TCP_KEEPCNT = 6;
+    public const int TCP_USER_TIMEOUT = 18;
     public const int SHUT_RDWR = 2;
     public const int MSG_NOSIGNAL = 0x4000;
     public const int MSG_WAITALL = 0x100;

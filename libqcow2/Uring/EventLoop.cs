@@ -20,6 +20,7 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
     public const string EmulationVariable = "QCOW2BLK_IO_URING";
 
     private const uint Entries = 512;
+    private const int ForeignPerTurn = 256;
 
     private readonly OffloadPool _offload;
     private readonly List<IRingOperation> _operations = [];
@@ -218,7 +219,8 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
 
     private void RunForeign()
     {
-        while (_foreign.TryDequeue(out var work))
+        // Bounded, as others keep adding: this loop's own completions must come to their turn.
+        for (var i = 0; i < ForeignPerTurn && _foreign.TryDequeue(out var work); i++)
             work();
     }
 

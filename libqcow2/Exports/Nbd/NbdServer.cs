@@ -118,11 +118,23 @@ public sealed class NbdServer
 
         // Both calls are refused on the other kind of socket, or without rights: then the defaults do.
         Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_NODELAY, 1);
+        KeepAlive(socket);
         if (Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUFFORCE, SocketBufferBytes) < 0)
             Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUF, SocketBufferBytes);
         var loop = LeastBusy();
         loop.Assigned();
         loop.Loop.PostFromAnyThread(() => new NbdConnection(loop, socket, _catalog, _report).Start());
+    }
+
+    /// <summary>A client whose host died without a word must not hold its connection for ever.</summary>
+    private static void KeepAlive(int socket)
+    {
+        const int idleSeconds = 60, intervalSeconds = 10, probes = 6, unansweredMilliseconds = 120_000;
+        Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_KEEPALIVE, 1);
+        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_KEEPIDLE, idleSeconds);
+        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_KEEPINTVL, intervalSeconds);
+        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_KEEPCNT, probes);
+        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_USER_TIMEOUT, unansweredMilliseconds);
     }
 
     /// <summary>The loop with the fewest clients; the home loop among equals, as it need not hand anything over.</summary>

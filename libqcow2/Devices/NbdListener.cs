@@ -116,5 +116,7 @@ internal sealed class NbdListener : IDisposable
     }
 
     private static IPAddress Resolve(string host) =>
-        IPAddress.TryParse(host, out var address) ? address : Dns.GetHostAddresses(host)[0];
+        IPAddress.TryParse(host, out var address)
+            ? address
+            : Dns.GetHostAddresses(host) is [var first, ..] ? first : throw new SocketException((int)SocketError.HostNotFound);
 }

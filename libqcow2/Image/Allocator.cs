@@ -32,6 +32,7 @@ internal sealed partial class Allocator
     private long _cursor;
     private long _freshFrom;
     private long _grownTo;
+    private bool _freedMeanwhile;
 
     /// <param name="context">the image</param>
     /// <param name="refcounts">its refcounts</param>
@@ -78,6 +79,7 @@ internal sealed partial class Allocator
     public void NoteFree(long first, long count)
     {
         _cursor = Math.Min(_cursor, first);
+        _freedMeanwhile = true;
         if (!_fixedLength)
             _freshFrom = Math.Max(_freshFrom, (first + count) << _geometry.ClusterBits);
     }
@@ -108,8 +110,8 @@ internal sealed partial class Allocator
     /// <summary>Finds free clusters, makes refcount blocks where there are none, and takes the clusters.</summary>
     private async LoopTask<HostRun> FindRunAsync(int count)
     {
-        var start = _cursor;
-        var cluster = start;
+        var cluster = _cursor;
+        _freedMeanwhile = false;
         var wrapped = false;
         while (true)
         {
@@ -152,7 +154,7 @@ internal sealed partial class Allocator
                 continue;
             }
 
-            return await TakeAsync(slot, cluster, length, start);
+            return await TakeAsync(slot, cluster, length);
         }
     }
 
@@ -165,7 +167,7 @@ internal sealed partial class Allocator
     }
 
     /// <summary>The clusters are free and their slice is loaded: from here to the refcounts nothing is awaited.</summary>
-    private async LoopTask<HostRun> TakeAsync(int slot, long cluster, int count, long start)
+    private async LoopTask<HostRun> TakeAsync(int slot, long cluster, int count)
     {
         var offset = cluster << _geometry.ClusterBits;
         if (offset + ((long)count << _geometry.ClusterBits) > Limits.MaxHostOffset)
@@ -180,7 +182,7 @@ internal sealed partial class Allocator
             _refcounts.Set(slot, _refcounts.IndexOf(cluster + i), 1);
 
         // Unless something was freed below meanwhile: that must stay in reach.
-        if (_cursor == start)
+        if (!_freedMeanwhile)
             _cursor = cluster + count;
         var end = offset + ((long)count << _geometry.ClusterBits);
         var fresh = offset >= _freshFrom;

@@ -5,7 +5,8 @@ namespace Qcow2Blk.Image;
 /// <summary>A set of host clusters: a bit for each, in pieces that exist only where there is a member.</summary>
 internal sealed class ClusterSet
 {
-    private const int PieceShift = 16;
+    // Small pieces: tables of a sparse file lie far apart, and each costs a piece.
+    private const int PieceShift = 9;
     private const int PieceWords = (1 << PieceShift) / 64;
 
     private readonly Dictionary<long, ulong[]> _pieces = [];

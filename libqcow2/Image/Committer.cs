@@ -12,6 +12,7 @@ internal sealed class Committer : IDisposable
 {
     // What was freed can only be used again after a commit: with this much waiting, one is due.
     private const long LargestUnpublished = 64 << 20;
+    private const long LargestDirty = 64 << 20;
 
     private readonly SliceImage _refcountSlices = new();
     private readonly SliceImage _refcountTable = new();
@@ -38,6 +39,9 @@ internal sealed class Committer : IDisposable
 
     /// <summary>Commits that were carried out.</summary>
     public long Count { get; private set; }
+
+    /// <summary>Whether the last commit failed: then it is for a flush to try again, and to be told.</summary>
+    public bool LastFailed { get; private set; }
 
     public bool IsClean =>
         !_committing && !HasDirtyMetadata && !_context.HasUnsyncedData && !_frees.NeedsCommit;
@@ -78,12 +82,16 @@ internal sealed class Committer : IDisposable
         if (_running || _context.WriteError != 0)
             return;
         if (_frees.UnpublishedClusters << _context.Geometry.ClusterBits > LargestUnpublished
-            || _tables.Cache.DirtyCount * 2 > _tables.Cache.Capacity
-            || _refcounts.Cache.DirtyCount * 2 > _refcounts.Cache.Capacity)
+            || IsMuch(_tables.Cache)
+            || IsMuch(_refcounts.Cache))
         {
             FlushAsync().Forget();
         }
     }
+
+    // Half the cache, so that there is room for what is loaded meanwhile; and no more than is quickly copied and written.
+    private static bool IsMuch(SliceCache cache) =>
+        cache.DirtyCount * 2 > cache.Capacity || (long)cache.DirtyCount * cache.SliceBytes > LargestDirty;
 
     public void Dispose()
     {
@@ -130,6 +138,7 @@ internal sealed class Committer : IDisposable
             error = _context.WriteError;
         if (error == 0)
             error = await WriteTablesAsync();
+        LastFailed = error < 0;
         Captured(error == 0, headerIsStale);
         return error;
     }

@@ -73,6 +73,12 @@ internal sealed class FreeQueue
     public void Captured(bool succeeded)
     {
         (succeeded ? _committed : _unpublished).AddRange(_committing);
+        if (!succeeded)
+        {
+            foreach (var (_, count) in _committing)
+                UnpublishedClusters += count;
+        }
+
         _committing.Clear();
         if (_committed.Count == 0 || _running)
             return;

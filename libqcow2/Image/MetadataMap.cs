@@ -24,7 +24,7 @@ internal sealed class MetadataMap
     /// <summary>Enters everything that the header, the tables and the snapshots point to.</summary>
     /// <exception cref="ImageFormatException">two of them lie in one cluster</exception>
     public static MetadataMap Build(
-        ImageContext context, MetadataTable l1, MetadataTable refcountTable, IReadOnlyList<SnapshotEntry> snapshots)
+        ImageContext context, MetadataTable l1, MetadataTable refcountTable, IReadOnlyList<SnapshotEntry> snapshots, int snapshotTableBytes)
     {
         var header = context.Header;
         var map = new MetadataMap(context.File.Path, context.Geometry, context.File.Length);
@@ -34,7 +34,7 @@ internal sealed class MetadataMap
         foreach (var snapshot in snapshots)
             map.Enter($"L1 table of snapshot {snapshot.Id}", snapshot.L1TableOffset.Value, (long)snapshot.L1Size * sizeof(ulong));
         if (header.SnapshotCount > 0)
-            map.Enter("snapshots_offset", header.SnapshotsOffset.Value, 1);
+            map.Enter("snapshots_offset", header.SnapshotsOffset.Value, snapshotTableBytes);
         if (header.Bitmaps is { } bitmaps && (header.Autoclear & AutoclearFeatures.Bitmaps) != 0)
             map.Enter("bitmap_directory_offset", bitmaps.DirectoryOffset.Value, bitmaps.DirectorySize);
         for (var i = 0; i < refcountTable.Entries; i++)

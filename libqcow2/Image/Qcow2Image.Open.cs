@@ -48,7 +48,10 @@ public sealed partial class Qcow2Image
             {
                 var entries = (int)((long)header.RefcountTableClusters * header.ClusterSize / sizeof(ulong));
                 refcountTable = await LoadTableAsync(context, "refcount table", header.RefcountTableOffset, entries);
-                context.Metadata = MetadataMap.Build(context, l1, refcountTable, await ReadCheckedSnapshotsAsync(file, header));
+                var (snapshots, snapshotTableBytes) = await ReadSnapshotTableAsync(file, header);
+                foreach (var entry in snapshots)
+                    entry.CheckL1(header, file.Length);
+                context.Metadata = MetadataMap.Build(context, l1, refcountTable, snapshots, snapshotTableBytes);
             }
 
             return new Qcow2Image(context, options, l1, refcountTable, backing, size);
@@ -93,29 +96,22 @@ public sealed partial class Qcow2Image
     }
 
     /// <summary>The internal snapshots in the order of the table.</summary>
-    public static async LoopTask<IReadOnlyList<SnapshotEntry>> ReadSnapshotsAsync(IBlockStorage file, Header header)
+    private static async LoopTask<(IReadOnlyList<SnapshotEntry> Entries, int Bytes)> ReadSnapshotTableAsync(IBlockStorage file, Header header)
     {
         if (header.SnapshotCount == 0)
-            return [];
+            return ([], 0);
         var pool = LoopScheduler.Current.Buffers;
         var table = pool.Rent(SnapshotTable.MaxBytes(header.SnapshotCount, header.SnapshotsOffset, file.Length));
         try
         {
             Require(file, "snapshot table", await file.ReadAsync(header.SnapshotsOffset.Value, table));
-            return SnapshotTable.Parse(table.Span, header.SnapshotCount, file.Path, out _);
+            var entries = SnapshotTable.Parse(table.Span, header.SnapshotCount, file.Path, out var bytes);
+            return (entries, bytes);
         }
         finally
         {
             pool.Return(table);
         }
-    }
-
-    private static async LoopTask<IReadOnlyList<SnapshotEntry>> ReadCheckedSnapshotsAsync(IBlockStorage file, Header header)
-    {
-        var snapshots = await ReadSnapshotsAsync(file, header);
-        foreach (var snapshot in snapshots)
-            snapshot.CheckL1(header, file.Length);
-        return snapshots;
     }
 
     /// <summary>Where the L1 table is and how large the disk: of the active state, or of the snapshot asked for.</summary>
@@ -125,7 +121,8 @@ public sealed partial class Qcow2Image
         if (snapshot is null)
             return (header.L1TableOffset, header.L1Size, geometry.DiskSize);
         SnapshotEntry? found = null;
-        foreach (var entry in await ReadSnapshotsAsync(file, header))
+        var (entries, _) = await ReadSnapshotTableAsync(file, header);
+        foreach (var entry in entries)
         {
             // An ID wins over a name, as in qemu.
             if (entry.Id == snapshot)

@@ -47,7 +47,8 @@ public sealed partial class Qcow2Image : IDisk
         var l2Cache = new SliceCache(_geometry.SliceBytes, options.CacheBytes, slices);
         if (refcountTable is not null)
         {
-            var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024), slices);
+            var counted = (_file.Length >> _geometry.ClusterBits << _geometry.RefcountOrder >> 3) / _geometry.SliceBytes;
+            var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024), Math.Max(slices, counted) + 1);
             _refcounts = new RefcountBlocks(context, refcountTable, refcountCache) { EntriesInFile = refcountTable.Entries };
             _frees = new FreeQueue(context, _refcounts, options.Unmap);
             _allocator = new Allocator(context, _refcounts, _frees, _file is FileStorage { HasFixedLength: true });
@@ -96,7 +97,7 @@ public sealed partial class Qcow2Image : IDisk
     /// </summary>
     public void WriteBehindWhenIdle()
     {
-        if (!_closed && _committer is { HasDirtyMetadata: true })
+        if (!_closed && _committer is { HasDirtyMetadata: true, LastFailed: false })
             _committer.FlushAsync().Forget();
     }
 

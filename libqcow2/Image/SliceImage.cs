@@ -49,7 +49,7 @@ internal sealed class SliceImage : IDisposable
     public async LoopTask<int> WriteAsync(IBlockStorage file)
     {
         const int longestWrite = 1 << 20;
-        var position = 0;
+        var position = 0L;
         var index = 0;
         var group = TaskGroup.Rent();
         while (index < Count)
@@ -87,7 +87,7 @@ internal sealed class SliceImage : IDisposable
         _capacity = 0;
     }
 
-    private unsafe NativeBuffer Piece(int position, int length) => new((nint)(_data + position), length);
+    private unsafe NativeBuffer Piece(long position, int length) => new((nint)(_data + position), length);
 
     private unsafe void Grow(int more)
     {

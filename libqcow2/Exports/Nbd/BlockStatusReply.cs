@@ -11,6 +11,9 @@ internal sealed class BlockStatusReply(NbdConnection connection)
     // A client asks again for what did not fit; qemu's own limit is 131072.
     private const int MaximumExtents = 4096;
 
+    // What a pooled request keeps of the memory for extents.
+    private const int KeptExtents = 64;
+
     /// <summary>Bytes that any reply fits in.</summary>
     public static int BufferBytes(NegotiatedSession session) =>
         session.Contexts.Count * BlockStatusEncoder.BufferFor(session.ReplyMode, MaximumExtents);
@@ -34,6 +37,8 @@ internal sealed class BlockStatusReply(NbdConnection connection)
 
         request.ReplyLength = Encode(request, extents);
         extents.Clear();
+        if (extents.Capacity > KeptExtents)
+            extents.Capacity = KeptExtents;
         return 0;
     }
 

@@ -64,6 +64,7 @@ internal sealed partial class NbdConnection
         var sent = false;
         while (!_send.IsBusy && !_closing)
         {
+            _send.AddHandshake();
             while (_readyHead is not null && _send.HasRoom)
                 _send.Add(TakeReady());
             if (!_send.HasBytes)
@@ -114,7 +115,7 @@ internal sealed partial class NbdConnection
     {
         var command = request.Header.Command;
         _loop.Statistics.Count(
-            command == NbdCommand.Read, command == NbdCommand.Write, (long)request.Header.Length, request.Error != 0, now - request.Started);
+            command == NbdCommand.Read, command == NbdCommand.Write, request.Error == 0 ? (long)request.Header.Length : 0, request.Error != 0, now - request.Started);
         Release(request);
         _unanswered--;
     }
@@ -210,9 +211,6 @@ internal sealed partial class NbdConnection
         /// <returns>whether all of it went</returns>
         public bool Submit()
         {
-            if (_queued.Length > 0)
-                AddHandshakeBytes();
-
             // A socket mostly has room. Then this saves the completion, and the wait for it, that the ring would cost.
             while (true)
             {
@@ -348,8 +346,11 @@ internal sealed partial class NbdConnection
             }
         }
 
-        private void AddHandshakeBytes()
+        /// <summary>What the handshake has to say goes before any reply.</summary>
+        public void AddHandshake()
         {
+            if (_queued.Length == 0)
+                return;
             _handshakeBytes = _connection._pool.Rent(_queued.Length);
             _queued.CopyTo(_handshakeBytes.Span);
             _queued = [];

@@ -15,6 +15,8 @@ internal sealed partial class NbdRequest
     {
         var forceUnitAccess = Header.Has(CommandFlags.Fua);
         var length = (long)Header.Length;
+        if ((forceUnitAccess || Header.Command == NbdCommand.Flush) && _loop.Served.TakeLostFlush() is var lost and < 0)
+            return lost;
         switch (Header.Command)
         {
             case NbdCommand.Read:
@@ -27,8 +29,7 @@ internal sealed partial class NbdRequest
                 var error = await disk.DiscardAsync(Offset, length);
                 return error == 0 && forceUnitAccess ? await disk.FlushAsync() : error;
             case NbdCommand.Flush:
-                var lost = _loop.Served.TakeLostFlush();
-                return lost < 0 ? lost : await disk.FlushAsync();
+                return await disk.FlushAsync();
             case NbdCommand.Cache:
                 return length == 0 ? 0 : await disk.PrefetchAsync(Offset, length);
             case NbdCommand.BlockStatus:

@@ -102,7 +102,12 @@ public sealed class LoopTaskTests
             _ = loop.RunUntilComplete(task);
         }
 
+#if !DEBUG
+        // Debug builds make a class of every asynchronous method.
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1000);
+#else
+        _ = before;
+#endif
     }
 
     private static async LoopTask<int> CountAsync(int count)

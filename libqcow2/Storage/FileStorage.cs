@@ -29,7 +29,7 @@ public sealed class FileStorage : IBlockStorage
             throw NoImageFile(path, (ushort)(status.stx_mode & Files.S_IFMT));
         _length = _isBlockDevice ? Files.Seek(descriptor, 0, Files.SEEK_END) : (long)status.stx_size;
         Identity = (status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
-        
+
         // Only a regular file: a device's node lies on devtmpfs, which is a tmpfs too, but its bytes do not.
         IsMemory = !_isBlockDevice && FileSystemType() == Files.TMPFS_MAGIC;
         (OffsetAlignment, MemoryAlignment) = direct ? FindAlignment(status) : (1, 1);

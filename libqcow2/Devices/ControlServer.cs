@@ -17,15 +17,17 @@ public sealed class ControlServer : IDisposable
 
     /// <summary>A connection that says nothing for so long gives its place back.</summary>
     private const int IdleMilliseconds = 60_000;
+    private const int AnswerMilliseconds = 2_000;
 
     private readonly int _listener;
     private readonly IDevice _device;
     private readonly ILog _log;
     private readonly Func<bool, TimeSpan, DeviceResult> _detach;
-    private readonly Lock _lock = new();
+    private readonly object _lock = new(); // Not a Lock: closing waits on it.
     private readonly HashSet<int> _connections = [];
     private readonly Thread _acceptor;
     private bool _closing;
+    private int _answering;
 
     /// <param name="path">the socket to make; nothing of that name may exist</param>
     /// <param name="device">what the commands are for</param>
@@ -54,6 +56,11 @@ public sealed class ControlServer : IDisposable
             if (_closing)
                 return;
             _closing = true;
+
+            // The command that ended the device is answered before its connection is cut.
+            long deadline = Environment.TickCount64 + AnswerMilliseconds;
+            while (_answering > 0 && deadline > Environment.TickCount64)
+                Monitor.Wait(_lock, (int)Math.Max(1, deadline - Environment.TickCount64));
             foreach (int connection in _connections)
                 _ = UnixSocket.Shutdown(connection, UnixSocket.SHUT_RDWR);
         }
@@ -151,7 +158,20 @@ public sealed class ControlServer : IDisposable
         {
             return Reply(connection, Malformed(error.Message.Split('\n')[0]));
         }
-        return Unistd.WriteAll(connection, Perform(request)) == 0;
+        lock (_lock)
+            _answering++;
+        try
+        {
+            return Unistd.WriteAll(connection, Perform(request)) == 0;
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _answering--;
+                Monitor.PulseAll(_lock);
+            }
+        }
     }
 
     private byte[] Perform(ControlRequest request)

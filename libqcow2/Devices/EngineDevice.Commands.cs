@@ -175,7 +175,11 @@ public sealed partial class EngineDevice
 
         // Not opened again by itself: that would wipe out that acknowledged writes may be lost.
         _served.FailNextFlush(error.Value);
-        return DeviceResult.Done($"{lost ?? $"closing the image failed ({Errno.Text(error.Value)})"}; check it before \"qcow2blk resume\"");
+        return DeviceResult.Refused(
+            ExitStatus.Failed,
+            $"suspended {Name}, but its image was not closed cleanly",
+            lost ?? $"closing failed: {Errno.Text(error.Value)}",
+            "check the image before \"qcow2blk resume\"");
     }
 
     /// <returns>0 or a negative errno; null if it did not end in time (it may still)</returns>

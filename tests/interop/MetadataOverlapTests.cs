@@ -38,4 +38,21 @@ public sealed class MetadataOverlapTests
         Assert.True(metadata.AsSpan().SequenceEqual(after.AsSpan(0x10000, 0x40000)), $"{what} was written");
         Run.QemuIo(image, "read -P 2 64k 64k");
     }
+
+    [Fact]
+    public void Suspend_of_a_disk_found_corrupt_says_that_it_did_not_end_well_and_lets_the_file_go()
+    {
+        using var folder = new Folder();
+        string image = folder.Image("disk.qcow2", "1M");
+        Run.QemuIo(image, "write -P 1 0 64k", "write -P 2 64k 64k");
+        Bytes.Overwrite(image, 0x40000, Bytes.BigEndian((1UL << 63) | 0x30000UL, 8));
+        string uri = folder.Qcow2Blk("attach", image, "--socket", folder.File("s"), "--name", "disk").Passed().Output.Trim();
+        Run.Program("qemu-io", "-f", "raw", "-c", "write -P 9 0 4k", uri);
+
+        folder.Qcow2Blk("suspend", "disk").Refused(1, "disk", "corrupt");
+
+        Assert.Contains("suspended", folder.Qcow2Blk("status", "disk").Passed().Output);
+        Run.Program("qemu-img", "check", image); // takes the lock, or says that it cannot
+        folder.Qcow2Blk("detach", "disk").Passed();
+    }
 }

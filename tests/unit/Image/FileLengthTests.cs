@@ -35,6 +35,24 @@ public sealed class FileLengthTests
     }
 
     [Fact]
+    public void Write_through_a_far_pointer_of_a_damaged_image_survives_the_close_and_does_not_delay_it()
+    {
+        const ulong copied = 1UL << 63;
+        const long far = 1L << 40;
+        var image = OneImage.Make("cluster_size=65536", "8M", "write -P 1 0 64k");
+        image.Put64(image.L2Table(), copied | far);
+        using var run = new OneImage(image);
+        Assert.Equal(0, run.Write(0, 4096, 2));
+        Assert.Equal(0, run.Write(6 * Megabyte, 65536, 3));
+        Assert.Equal(0, run.Flush());
+
+        Assert.Equal(0, run.Loop.Run(run.Image.CloseAsync));
+
+        Assert.InRange(run.Storage.Content.Length, far + 4096, long.MaxValue);
+        Assert.Equal(2, run.Storage.Content.Bytes(far, 1)[0]);
+    }
+
+    [Fact]
     public void Only_the_home_loop_writes_past_the_end_of_the_file()
     {
         var image = OneImage.Make("cluster_size=65536", "8M", "write -P 1 0 4M");

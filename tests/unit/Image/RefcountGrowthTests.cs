@@ -27,6 +27,24 @@ public sealed class RefcountGrowthTests
     }
 
     [Fact]
+    public void Growth_does_not_write_over_a_table_that_lies_past_what_is_counted()
+    {
+        const ulong copied = 1UL << 63;
+        var image = OneImage.Make(Smallest, "4M", "write -P 1 0 1900k");
+        var table = image.Bytes(image.L2Table(), 512);
+        image.Write(2 * Megabyte, table);
+        image.Put64(image.L1Table(), copied | (2 * Megabyte));
+        using var run = new OneImage(image);
+
+        var result = run.Write(2 * Megabyte, 512 << 10, 2);
+        if (result == 0)
+            result = run.Flush();
+
+        Assert.Equal(-EIO, result);
+        Assert.Equal(table, run.Storage.Content.Bytes(2 * Megabyte, 512));
+    }
+
+    [Fact]
     public void Growth_that_fails_at_any_step_leaves_a_sound_image_that_grows_later()
     {
         // The table of one cluster counts 2 MiB of file, which is nearly reached.

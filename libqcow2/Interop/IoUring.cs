@@ -7,6 +7,8 @@ internal static unsafe partial class IoUring
 {
     public const byte IORING_OP_NOP = 0;
     public const byte IORING_OP_FSYNC = 3;
+    public const byte IORING_OP_READ_FIXED = 4;
+    public const byte IORING_OP_WRITE_FIXED = 5;
     public const byte IORING_OP_POLL_ADD = 6;
     public const byte IORING_OP_SENDMSG = 9;
     public const byte IORING_OP_RECVMSG = 10;
@@ -17,11 +19,13 @@ internal static unsafe partial class IoUring
     public const byte IORING_OP_WRITE = 23;
     public const byte IORING_OP_SEND = 26;
     public const byte IORING_OP_RECV = 27;
+    public const byte IORING_OP_URING_CMD = 46;
 
     public const uint IORING_SETUP_CQSIZE = 1u << 3;
     public const uint IORING_SETUP_CLAMP = 1u << 4;
     public const uint IORING_SETUP_SUBMIT_ALL = 1u << 7;
     public const uint IORING_SETUP_COOP_TASKRUN = 1u << 8;
+    public const uint IORING_SETUP_SQE128 = 1u << 10;
     public const uint IORING_SETUP_SINGLE_ISSUER = 1u << 12;
     public const uint IORING_SETUP_DEFER_TASKRUN = 1u << 13;
 
@@ -42,7 +46,9 @@ internal static unsafe partial class IoUring
     public const uint IORING_CQE_F_MORE = 1u << 1;
     public const uint IORING_CQE_F_SOCK_NONEMPTY = 1u << 2;
     public const uint IORING_SQ_CQ_OVERFLOW = 1u << 1;
+    public const uint IORING_REGISTER_BUFFERS2 = 15;
     public const uint IORING_REGISTER_RING_FDS = 20;
+    public const uint IORING_RSRC_REGISTER_SPARSE = 1u << 0;
     public const uint IORING_ASYNC_CANCEL_ALL = 1;
     public const uint IORING_ASYNC_CANCEL_FD = 2;
 
@@ -80,14 +86,22 @@ internal struct io_uring_sqe
     [FieldOffset(2)] public ushort ioprio;
     [FieldOffset(4)] public int fd;
     [FieldOffset(8)] public ulong off;
+
+    /// <summary>The command of IORING_OP_URING_CMD; the four bytes after it must be 0.</summary>
+    [FieldOffset(8)] public uint cmd_op;
+
     [FieldOffset(16)] public ulong addr;
     [FieldOffset(24)] public uint len;
     [FieldOffset(28)] public uint rw_flags;
+    [FieldOffset(28)] public uint uring_cmd_flags;
     [FieldOffset(32)] public ulong user_data;
     [FieldOffset(40)] public ushort buf_index;
     [FieldOffset(42)] public ushort personality;
     [FieldOffset(44)] public uint file_index;
     [FieldOffset(48)] public ulong addr3;
+
+    /// <summary>The first byte of the payload of IORING_OP_URING_CMD: 16 bytes here, 80 with IORING_SETUP_SQE128.</summary>
+    [FieldOffset(48)] public byte cmd;
 }
 
 [StructLayout(LayoutKind.Explicit, Size = 16)]
@@ -133,6 +147,13 @@ internal struct io_uring_getevents_arg
     public uint sigmask_sz;
     public uint pad;
     public ulong ts;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct io_uring_rsrc_register
+{
+    public uint nr, flags;
+    public ulong resv2, data, tags;
 }
 
 [StructLayout(LayoutKind.Sequential)]

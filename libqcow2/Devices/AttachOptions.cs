@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using Qcow2Blk.Exports.Ublk;
 
 namespace Qcow2Blk.Devices;
 
@@ -51,6 +52,19 @@ public enum EnospcPolicy
     Stop,
 }
 
+/// <summary>What offers the disk where no NBD address was given: a block device of the kernel.</summary>
+public enum DeviceTransport
+{
+    /// <summary>ublk where the kernel has it, else NBD.</summary>
+    Auto,
+
+    /// <summary>/dev/ublkbN.</summary>
+    Ublk,
+
+    /// <summary>/dev/nbdN.</summary>
+    Nbd,
+}
+
 /// <summary>Everything that <c>qcow2blk attach</c> can say. <see cref="AttachRules"/> tells which combinations make sense.</summary>
 public sealed record AttachOptions
 {
@@ -73,6 +87,32 @@ public sealed record AttachOptions
 
     /// <summary>Serve NBD on this inherited listening socket (systemd socket activation).</summary>
     public int? ListenFd { get; init; }
+
+    /// <summary>Which block device to make, where no NBD address was given.</summary>
+    public DeviceTransport Transport { get; init; } = DeviceTransport.Auto;
+
+    /// <summary>The wanted device node, such as /dev/ublkb3 or /dev/nbd0; null for the first free.</summary>
+    public string? Device { get; init; }
+
+    /// <summary>Requests that one queue of a ublk device holds.</summary>
+    public int Depth { get; init; } = DefaultDepth;
+
+    /// <summary>Logical block size of the block device, 512 or 4096 bytes.</summary>
+    public int BlockSize { get; init; } = DefaultBlockSize;
+
+    public UblkMode UblkMode { get; init; } = UblkMode.Auto;
+
+    /// <summary>Seconds after which the kernel's NBD sends a request again on another connection.</summary>
+    public int NbdTimeout { get; init; } = DefaultNbdTimeout;
+
+    /// <summary>Seconds that the kernel's NBD waits for a server that is gone before requests fail.</summary>
+    public int DeadTimeout { get; init; } = DefaultDeadTimeout;
+
+    /// <summary>Requests end without I/O: the ceiling that the benchmark compares with. Not for data.</summary>
+    public bool NullIo { get; init; }
+
+    /// <summary>Take this device node over from a server that is gone, instead of making one.</summary>
+    public string? RecoverDevice { get; init; }
 
     public bool ReadOnly { get; init; }
 
@@ -110,11 +150,22 @@ public sealed record AttachOptions
 
     public LogLevel LogLevel { get; init; } = LogLevel.Warning;
 
+    public const int DefaultDepth = 128;
+
+    public const int DefaultBlockSize = 512;
+
+    public const int DefaultNbdTimeout = 30;
+
+    public const int DefaultDeadTimeout = 600;
+
     /// <summary>The port that IANA gave to NBD.</summary>
     public const int DefaultPort = 10809;
 
     /// <summary>Whether the device cannot be written: asked for, or a snapshot.</summary>
     public bool EffectiveReadOnly => ReadOnly || Snapshot is not null;
+
+    /// <summary>Whether the disk becomes a block device of the kernel: no NBD address was given.</summary>
+    public bool IsBlockDevice => SocketPath is null && ListenHost is null && ListenFd is null;
 
     /// <summary>Whether the server lives in the process of the command.</summary>
     public bool ServesInProcess => Foreground || RunCommand is not null || ListenFd is not null;

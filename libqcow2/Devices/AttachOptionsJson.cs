@@ -35,6 +35,7 @@ public static class AttachOptionsJson
         }
         if (options.ListenFd is { } fd)
             writer.WriteNumber("listen-fd"u8, fd);
+        WriteBlockDevice(writer, options);
         WriteFlag(writer, "read-only", options.ReadOnly);
         WriteFlag(writer, "foreground", options.Foreground);
         WriteText(writer, "run", options.RunCommand);
@@ -52,6 +53,21 @@ public static class AttachOptionsJson
         WriteText(writer, "pid-file", options.PidFile);
         writer.WriteString("log-level"u8, Spelling.Of(options.LogLevel));
         writer.WriteEndObject();
+    }
+
+    private static void WriteBlockDevice(Utf8JsonWriter writer, AttachOptions options)
+    {
+        if (!options.IsBlockDevice)
+            return;
+        writer.WriteString("transport"u8, Spelling.Of(options.Transport));
+        WriteText(writer, "device", options.Device);
+        writer.WriteNumber("depth"u8, options.Depth);
+        writer.WriteNumber("block-size"u8, options.BlockSize);
+        writer.WriteString("ublk-mode"u8, Spelling.Of(options.UblkMode));
+        writer.WriteNumber("nbd-timeout"u8, options.NbdTimeout);
+        writer.WriteNumber("dead-timeout"u8, options.DeadTimeout);
+        WriteFlag(writer, "null-io", options.NullIo);
+        WriteText(writer, "recover-device", options.RecoverDevice);
     }
 
     /// <summary>Reads what <see cref="Write"/> wrote.</summary>
@@ -88,6 +104,15 @@ public static class AttachOptionsJson
         "listen-host" => options with { ListenHost = Text(ref reader) },
         "listen-port" => options with { ListenPort = reader.GetInt32() },
         "listen-fd" => options with { ListenFd = reader.GetInt32() },
+        "transport" => options with { Transport = Spelling.Transport(Text(ref reader)) },
+        "device" => options with { Device = Text(ref reader) },
+        "depth" => options with { Depth = reader.GetInt32() },
+        "block-size" => options with { BlockSize = reader.GetInt32() },
+        "ublk-mode" => options with { UblkMode = Spelling.Ublk(Text(ref reader)) },
+        "nbd-timeout" => options with { NbdTimeout = reader.GetInt32() },
+        "dead-timeout" => options with { DeadTimeout = reader.GetInt32() },
+        "null-io" => options with { NullIo = reader.GetBoolean() },
+        "recover-device" => options with { RecoverDevice = Text(ref reader) },
         "read-only" => options with { ReadOnly = reader.GetBoolean() },
         "foreground" => options with { Foreground = reader.GetBoolean() },
         "run" => options with { RunCommand = Text(ref reader) },

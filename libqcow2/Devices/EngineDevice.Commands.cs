@@ -65,8 +65,15 @@ public sealed partial class EngineDevice
         }
 
         _served.Set(_disk);
+        var note = size == before ? null : SizeNote(before, size);
         GoOn();
-        return DeviceResult.Done(size == before ? null : $"the disk has {size} bytes now (was {before}); NBD clients see it when they connect again");
+        return DeviceResult.Done(note);
+    }
+
+    private string SizeNote(long before, long size)
+    {
+        var note = $"the disk has {size} bytes now (was {before})";
+        return Export.Resize(size) is { } more ? $"{note}; {more}" : note;
     }
 
     public DeviceResult Detach(bool force, TimeSpan timeout) =>
@@ -76,6 +83,8 @@ public sealed partial class EngineDevice
     {
         var what = $"cannot detach {Name}";
         var suspended = (DeviceState)_state == DeviceState.Suspended;
+        if (Export.DevicePath is not null && TakeFromUsers(what, suspended, force, timeout) is { } refused)
+            return refused;
         var drained = suspended || HoldRequests(timeout);
         if (!drained && !force)
         {
@@ -84,6 +93,26 @@ public sealed partial class EngineDevice
         }
 
         return suspended || _disk is null ? End(0) : FlushAndDetach(what, force, drained, timeout);
+    }
+
+    /// <summary>Ends a block device for its users, while it still serves what the kernel has to write down.</summary>
+    /// <returns>null if there is none any more; else how the detach ended</returns>
+    private DeviceResult? TakeFromUsers(string what, bool suspended, bool force, TimeSpan timeout)
+    {
+        if (!force && Export.FindUser() is { } user)
+            return DeviceResult.Refused(ExitStatus.Busy, what, $"{DevicePath} is {user}", "end that, or --lazy waits for it; --force takes the disk away");
+        if (suspended && !force)
+            return DeviceResult.Refused(ExitStatus.Busy, what, "it is suspended, and the kernel may have something to write", "resume it first; --force loses that");
+        if (suspended)
+            Export.Refuse(-Errno.EIO);
+        var error = Export.Stop(timeout);
+        if (error == 0)
+            return null;
+        if (force)
+            return Abandon();
+        return error == -Errno.EBUSY
+            ? DeviceResult.Refused(ExitStatus.Busy, what, $"{DevicePath} is {Export.FindUser() ?? "in use"}", "end that, or use --lazy")
+            : DeviceResult.Refused(ExitStatus.Failed, what, $"the kernel could not write down what it cached: {Errno.Text(error)}", "--force detaches all the same and loses that");
     }
 
     /// <summary>One command at a time; one that hangs on dead storage must not take the others with it.</summary>
@@ -141,9 +170,7 @@ public sealed partial class EngineDevice
     private DeviceResult End(int error)
     {
         _state = (int)DeviceState.Detaching;
-        _server.Close();
-        _listener?.Dispose();
-        _listener = null;
+        Export.Dispose();
         return error == 0
             ? DeviceResult.Done()
             : DeviceResult.Done($"the last flush failed ({Errno.Text(error)}): what was written since the flush before it may be lost");
@@ -194,14 +221,14 @@ public sealed partial class EngineDevice
     private bool HoldRequests(TimeSpan timeout)
     {
         var drained = new ManualResetEventSlim();
-        _server.Hold(drained.Set);
+        Export.Hold(drained.Set);
         return drained.Wait(timeout);
     }
 
     private void GoOn()
     {
         _state = (int)DeviceState.Running;
-        _server.Release();
+        Export.Release();
     }
 
     /// <summary>Opens the image again; a lock that somebody still holds may be let go within the time.</summary>

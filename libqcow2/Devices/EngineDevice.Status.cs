@@ -75,10 +75,10 @@ public sealed partial class EngineDevice
 
     private void WriteTraffic(Utf8JsonWriter writer)
     {
-        var statistics = _server.Statistics();
-        var (active, parked) = _server.InFlight;
+        var statistics = Export.Statistics();
+        var (active, parked) = Export.InFlight;
         writer.WriteStartObject("requests");
-        writer.WriteNumber("connections", _server.Connections);
+        writer.WriteNumber("connections", Export.Connections);
         writer.WriteNumber("in-flight", active);
         writer.WriteNumber("waiting-for-space", parked);
         writer.WriteNumber("reads", statistics.Reads);
@@ -99,12 +99,13 @@ public sealed partial class EngineDevice
     {
         var flags = Home.RingFlags;
         writer.WriteStartObject("kernel");
-        writer.WriteString("transport", "nbd-server");
+        writer.WriteString("transport", Export.Transport);
         writer.WriteNumber("queues", _loops.Length);
         writer.WriteBoolean("io-uring", !Home.IsEmulated);
         writer.WriteBoolean("single-issuer", (flags & IoUring.IORING_SETUP_SINGLE_ISSUER) != 0);
         writer.WriteBoolean("defer-taskrun", (flags & IoUring.IORING_SETUP_DEFER_TASKRUN) != 0);
         writer.WriteBoolean("coop-taskrun", (flags & IoUring.IORING_SETUP_COOP_TASKRUN) != 0);
+        Export.WriteStatus(writer);
         writer.WriteEndObject();
     }
 }

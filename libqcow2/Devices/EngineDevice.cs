@@ -32,8 +32,7 @@ public sealed partial class EngineDevice : IDevice
     private readonly EventLoop[] _loops;
     private readonly ServedDisk _served;
     private readonly DateTimeOffset _started = DateTimeOffset.UtcNow;
-    private NbdServer _server = null!;
-    private NbdListener? _listener;
+    private IExport? _openExport;
     private volatile IReadOnlyList<ChainLink> _chain = [];
     private volatile IDisk? _disk;
     private volatile int _state = (int)DeviceState.Running;
@@ -57,9 +56,9 @@ public sealed partial class EngineDevice : IDevice
 
     public string ImagePath => _options.Image;
 
-    public string? Uri => _listener?.Uri;
+    public string? Uri => Export.Uri;
 
-    public string? DevicePath => null;
+    public string? DevicePath => Export.DevicePath;
 
     public DeviceState State =>
         (DeviceState)_state == DeviceState.Running && _disk?.WriteErrorReason is not null
@@ -67,6 +66,8 @@ public sealed partial class EngineDevice : IDevice
             : (DeviceState)_state;
 
     private EventLoop Home => _loops[0];
+
+    private IExport Export => _openExport!;
 
     /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
     /// <exception cref="DeviceException">the image or the address cannot be served; nothing is left behind</exception>
@@ -81,9 +82,7 @@ public sealed partial class EngineDevice : IDevice
             if (device.Home.IsEmulated)
                 log.Warning("io_uring is not available here (a container's seccomp profile, or kernel.io_uring_disabled): using threads, which is slower");
             device.OpenDisk();
-            device._listener = NbdListener.Open(options);
-            device._server = new NbdServer(device._loops, device._served, new Catalog(device), log.Info);
-            device._server.Listen(device._listener.Descriptor);
+            device._openExport = ExportChoice.Open(options, device._loops, device._served, new Catalog(device), log);
             return device;
         }
         catch (Exception error)
@@ -98,9 +97,9 @@ public sealed partial class EngineDevice : IDevice
         if (_disposed)
             return;
         _disposed = true;
-        _listener?.Dispose();
         if (_abandoned)
             return;
+        _openExport?.Dispose();
         foreach (var loop in _loops)
             loop.Dispose();
         _offload.Dispose();

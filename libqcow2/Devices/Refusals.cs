@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using Qcow2Blk.Exports;
 using Qcow2Blk.Format;
 using Qcow2Blk.Storage;
 
@@ -19,6 +20,8 @@ public static class Refusals
             ImageLockedException locked => new DeviceException(ExitStatus.Busy, what, InUse(locked, what),
                 "detach or stop that, or wait for it", error),
             ImageFormatException refused => new DeviceException(ExitStatus.Failed, what, WithoutRepeat(refused, what), null, error),
+            ExportRefusedException refused => new DeviceException(
+                refused.Refusal == ExportRefusal.Busy ? ExitStatus.Busy : ExitStatus.Failed, what, refused.Message, refused.Hint, error),
             IOException or UnauthorizedAccessException or TimeoutException
                 => new DeviceException(ExitStatus.Failed, what, InHouseStyle(error.Message), null, error),
             _ => new DeviceException(ExitStatus.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",

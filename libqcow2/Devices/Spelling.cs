@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Qcow2Blk.Exports.Ublk;
 
 namespace Qcow2Blk.Devices;
 
@@ -19,6 +20,10 @@ public static class Spelling
 
     public static IReadOnlyList<string> LogLevels { get; } = ["error", "warning", "info", "debug"];
 
+    public static IReadOnlyList<string> Transports { get; } = ["auto", "ublk", "nbd"];
+
+    public static IReadOnlyList<string> UblkModes { get; } = ["auto", "zero-copy", "user-copy", "map"];
+
     private static readonly string[] States = ["running", "suspending", "suspended", "failed", "detaching"];
 
     public static string Of(AttachFormat value) => Formats[(int)value];
@@ -30,6 +35,10 @@ public static class Spelling
     public static string Of(DetectZeroesMode value) => DetectZeroesModes[(int)value];
 
     public static string Of(EnospcPolicy value) => EnospcPolicies[(int)value];
+
+    public static string Of(DeviceTransport value) => Transports[(int)value];
+
+    public static string Of(UblkMode value) => UblkModes[(int)value];
 
     public static string Of(LogLevel value) => LogLevels[(int)value];
 
@@ -44,6 +53,10 @@ public static class Spelling
     public static DetectZeroesMode DetectZeroes(string word) => (DetectZeroesMode)Index(DetectZeroesModes, word);
 
     public static EnospcPolicy Enospc(string word) => (EnospcPolicy)Index(EnospcPolicies, word);
+
+    public static DeviceTransport Transport(string word) => (DeviceTransport)Index(Transports, word);
+
+    public static UblkMode Ublk(string word) => (UblkMode)Index(UblkModes, word);
 
     public static LogLevel Level(string word) => (LogLevel)Index(LogLevels, word);
 

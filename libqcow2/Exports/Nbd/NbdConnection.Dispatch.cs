@@ -49,7 +49,7 @@ internal sealed partial class NbdConnection
         if (_payloadOf is not null || _heldRequest is not null || _stopReading || !Drain())
             return false;
         var chunk = _chunk;
-        if (chunk.Available < _headerSize || _loop.Held)
+        if (chunk.Available < _headerSize || _loop.Gate.IsShut)
             return false;
         if (_unanswered >= MaximumRequests)
             return Starve();
@@ -164,7 +164,13 @@ internal sealed partial class NbdConnection
 
     private void Begin(NbdRequest request)
     {
-        _loop.Began();
+        _loop.Gate.Began();
+        if (_loop.Gate.Refusal < 0)
+        {
+            Completed(request, _loop.Gate.Refusal, final: true);
+            return;
+        }
+
         var header = request.Header;
         var direct = header.Command == NbdCommand.Read || (header.Command == NbdCommand.Write && !header.Has(CommandFlags.Fua));
         if (direct && header.Length > 0 && request.TryStartDirect(_loop.Served.Disk))

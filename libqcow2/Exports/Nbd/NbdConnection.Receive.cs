@@ -101,7 +101,7 @@ internal sealed partial class NbdConnection
             _payloadOf = null;
 
             // Begun only when the gate is open; a client that stalls in its payload must not keep it from closing.
-            if (_loop.Held)
+            if (_loop.Gate.IsShut)
                 _heldRequest = request;
             else
                 Begin(request);

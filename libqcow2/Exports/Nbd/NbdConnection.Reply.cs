@@ -25,14 +25,14 @@ internal sealed partial class NbdConnection
     {
         if (result == -Errno.ENOSPC && _loop.Served.ParkOnNoSpace && !final && !_closing)
         {
-            _loop.Park(request);
+            _loop.Gate.Park(request);
             return;
         }
 
         request.Error = result < 0 ? NbdErrors.FromErrno(-result) : NbdErrors.Success;
         if (request.Header.Command == NbdCommand.Write)
             ReleaseBuffer(request); // Its memory is the next request's sooner.
-        _loop.Ended();
+        _loop.Gate.Ended();
         Reply(request);
     }
 

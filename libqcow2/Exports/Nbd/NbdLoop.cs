@@ -6,17 +6,13 @@ using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Exports.Nbd;
 
-/// <summary>The connections that one loop serves, and the gate that holds their requests while the device is suspended.</summary>
+/// <summary>The connections that one loop serves, behind the gate of that loop.</summary>
 internal sealed class NbdLoop
 {
-    private const int RetryMilliseconds = 1000;
     private const int HandshakeCheckMilliseconds = 1000;
 
     private readonly List<NbdConnection> _connections = [];
-    private readonly List<NbdRequest> _parked = [];
     private NbdRequest? _free;
-    private Action? _drained;
-    private bool _retryScheduled;
     private bool _watching;
     private int _connectionCount;
 
@@ -24,6 +20,7 @@ internal sealed class NbdLoop
     {
         Loop = loop;
         Served = served;
+        Gate = new RequestGate(loop);
         Chunks = new ReceiveChunkPool(loop.Buffers);
     }
 
@@ -31,18 +28,12 @@ internal sealed class NbdLoop
 
     public ServedDisk Served { get; }
 
+    /// <summary>A connection leaves requests unread in its socket while the gate is closed.</summary>
+    public RequestGate Gate { get; }
+
     public ReceiveChunkPool Chunks { get; }
 
     public IoStatistics Statistics { get; } = new();
-
-    /// <summary>Requests wait at the gate: the device is suspended, or on its way there.</summary>
-    public bool Held { get; private set; }
-
-    /// <summary>Requests in progress.</summary>
-    public int Active { get; private set; }
-
-    /// <summary>Requests that wait for space in the file system.</summary>
-    public int Parked => _parked.Count;
 
     /// <summary>Connections given to the loop that have not ended. Any thread.</summary>
     public int ConnectionCount => Volatile.Read(ref _connectionCount);
@@ -77,9 +68,6 @@ internal sealed class NbdLoop
         return request;
     }
 
-    /// <summary>A request begins to work on the disk.</summary>
-    public void Began() => Active++;
-
     public void Return(NbdRequest request)
     {
         request.Connection = null!;
@@ -87,63 +75,31 @@ internal sealed class NbdLoop
         _free = request;
     }
 
-    /// <summary>A request has done what it asked for (its reply may still be on the way).</summary>
-    public void Ended()
-    {
-        Active--;
-        ReportDrained();
-    }
-
-    /// <summary>Lets no request begin any more; calls <paramref name="drained"/> when those in progress have ended.</summary>
-    public void Hold(Action drained)
-    {
-        Held = true;
-        _drained = drained;
-        ReportDrained();
-    }
-
     /// <summary>Lets requests begin again, first those that waited.</summary>
     public void Release()
     {
-        Held = false;
-        _drained = null;
-        RestartParked();
-        for (var i = _connections.Count - 1; i >= 0; i--)
-            _connections[i].Continue();
+        Gate.Release();
+        Continue();
     }
 
-    /// <summary>Puts a request aside that found no space; it is tried again every second, and after a resume.</summary>
-    public void Park(NbdRequest request)
+    /// <summary>Ends what waits, and what comes, with this errno.</summary>
+    public void Refuse(int error)
     {
-        _parked.Add(request);
-        Ended();
-        if (!_retryScheduled && !Held)
-        {
-            _retryScheduled = true;
-            RetryLaterAsync().Forget();
-        }
+        Gate.RefuseWaiting(error);
+        Continue();
     }
 
     public void CloseAll()
     {
-        foreach (var request in _parked)
-        {
-            Active++;
-            request.Connection.Completed(request, -Interop.Errno.ENOSPC, final: true);
-        }
-
-        _parked.Clear();
+        Gate.RefuseParked();
         for (var i = _connections.Count - 1; i >= 0; i--)
             _connections[i].Close();
     }
 
-    private void ReportDrained()
+    private void Continue()
     {
-        if (Active > 0 || _drained is null)
-            return;
-        var drained = _drained;
-        _drained = null;
-        drained();
+        for (var i = _connections.Count - 1; i >= 0; i--)
+            _connections[i].Continue();
     }
 
     private async LoopTask<int> WatchHandshakesAsync()
@@ -159,25 +115,5 @@ internal sealed class NbdLoop
 
         _watching = false;
         return 0;
-    }
-
-    private async LoopTask<int> RetryLaterAsync()
-    {
-        await Loop.DelayAsync(RetryMilliseconds);
-        _retryScheduled = false;
-        if (!Held)
-            RestartParked();
-        return 0;
-    }
-
-    private void RestartParked()
-    {
-        for (var i = _parked.Count; i > 0; i--)
-        {
-            var request = _parked[0];
-            _parked.RemoveAt(0);
-            Active++;
-            request.StartAtHome();
-        }
     }
 }

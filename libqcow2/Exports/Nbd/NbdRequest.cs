@@ -18,7 +18,7 @@ namespace Qcow2Blk.Exports.Nbd;
 /// Two ways: directly on the ring of its own loop when the range is mapped, or handed whole to the home loop.
 /// Invariant: the header memory lives as long as the object, which the loop's pool keeps for ever.
 /// </remarks>
-internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSink<int>
+internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSink<int>, IGatedRequest
 {
     // Room for the chunk headers of a sparse read; what has more pieces is answered with plain data at the end.
     public const int MaximumPieces = 16;
@@ -119,6 +119,10 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
         else
             _loop.Served.Home.PostFromAnyThread(_executeAtHome);
     }
+
+    void IGatedRequest.Restart() => StartAtHome();
+
+    void IGatedRequest.Refuse(int error) => Connection.Completed(this, error, final: true);
 
     /// <summary>The direct transfer has ended.</summary>
     void IRingOperation.Completed(int result, uint flags) => TransferEnded(result);

@@ -59,7 +59,7 @@ public sealed class NbdServer
         {
             var (active, parked) = (0, 0);
             foreach (var loop in _loops)
-                (active, parked) = (active + loop.Active, parked + loop.Parked);
+                (active, parked) = (active + loop.Gate.Active, parked + loop.Gate.Parked);
             return (active, parked);
         }
     }
@@ -83,7 +83,7 @@ public sealed class NbdServer
         var left = _loops.Length;
         foreach (var loop in _loops)
         {
-            loop.Loop.PostFromAnyThread(() => loop.Hold(() =>
+            loop.Loop.PostFromAnyThread(() => loop.Gate.Hold(() =>
             {
                 if (Interlocked.Decrement(ref left) == 0)
                     drained();
@@ -96,6 +96,13 @@ public sealed class NbdServer
     {
         foreach (var loop in _loops)
             loop.Loop.PostFromAnyThread(loop.Release);
+    }
+
+    /// <summary>Ends what waits, and what comes, with this negative errno.</summary>
+    public void Refuse(int error)
+    {
+        foreach (var loop in _loops)
+            loop.Loop.PostFromAnyThread(() => loop.Refuse(error));
     }
 
     /// <summary>Accepts nobody any more and ends all connections.</summary>

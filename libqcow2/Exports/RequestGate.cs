@@ -1,0 +1,149 @@
+using System;
+using System.Collections.Generic;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Exports;
+
+/// <summary>A request that a <see cref="RequestGate"/> can hold back.</summary>
+internal interface IGatedRequest
+{
+    /// <summary>Begins, or begins anew, what the request asks for. It counts as in progress already.</summary>
+    void Restart();
+
+    /// <summary>Ends the request with this negative errno. It counts as in progress already.</summary>
+    void Refuse(int error);
+}
+
+/// <summary>
+/// The gate before the requests of one loop: it counts those in progress, holds all others while the device is
+/// suspended, and keeps those aside that found no space in the file system. Belongs to its loop.
+/// </summary>
+internal sealed class RequestGate(LoopScheduler loop)
+{
+    private const int RetryMilliseconds = 1000;
+
+    private readonly Queue<IGatedRequest> _waiting = new();
+    private readonly Queue<IGatedRequest> _parked = new();
+    private Action? _drained;
+    private bool _retryScheduled;
+
+    /// <summary>Requests wait at the gate: the device is suspended, or on its way there.</summary>
+    public bool Held { get; private set; }
+
+    /// <summary>The negative errno that every request gets now instead of being served; 0 if none.</summary>
+    public int Refusal { get; private set; }
+
+    /// <summary>Whether requests must wait: held, and not refused.</summary>
+    public bool IsShut => Held && Refusal == 0;
+
+    /// <summary>Requests in progress.</summary>
+    public int Active { get; private set; }
+
+    /// <summary>Requests that wait for space in the file system.</summary>
+    public int Parked => _parked.Count;
+
+    /// <summary>Requests that came while the gate was closed.</summary>
+    public int Waiting => _waiting.Count;
+
+    /// <summary>A request begins to work on the disk.</summary>
+    public void Began() => Active++;
+
+    /// <summary>A request has done what it asked for (its reply may still be on the way).</summary>
+    public void Ended()
+    {
+        Active--;
+        ReportDrained();
+    }
+
+    /// <summary>Lets no request begin any more; calls <paramref name="drained"/> when those in progress have ended.</summary>
+    public void Hold(Action drained)
+    {
+        Held = true;
+        _drained = drained;
+        ReportDrained();
+    }
+
+    /// <summary>Lets requests begin again, first those that waited.</summary>
+    public void Release()
+    {
+        Held = false;
+        _drained = null;
+        Refusal = 0;
+        RestartAll(_parked);
+        RestartAll(_waiting);
+    }
+
+    /// <summary>Keeps a request for the time when the gate opens.</summary>
+    public void Wait(IGatedRequest request)
+    {
+        if (Refusal == 0)
+        {
+            _waiting.Enqueue(request);
+            return;
+        }
+
+        Began();
+        request.Refuse(Refusal);
+    }
+
+    /// <summary>Puts a request in progress aside that found no space; it is tried again every second, and after a resume.</summary>
+    public void Park(IGatedRequest request)
+    {
+        _parked.Enqueue(request);
+        Ended();
+        if (!_retryScheduled && !Held)
+        {
+            _retryScheduled = true;
+            RetryLaterAsync().Forget();
+        }
+    }
+
+    /// <summary>Ends the requests that wait for space with ENOSPC: nobody will make room for them.</summary>
+    public void RefuseParked() => RefuseAll(_parked, -Interop.Errno.ENOSPC);
+
+    /// <summary>Ends what waits with this errno, and whatever comes until <see cref="Release"/>: the disk is gone for good.</summary>
+    public void RefuseWaiting(int error)
+    {
+        Held = true;
+        Refusal = error;
+        RefuseAll(_parked, error);
+        RefuseAll(_waiting, error);
+    }
+
+    private void ReportDrained()
+    {
+        if (Active > 0 || _drained is null)
+            return;
+        var drained = _drained;
+        _drained = null;
+        drained();
+    }
+
+    private async LoopTask<int> RetryLaterAsync()
+    {
+        await loop.DelayAsync(RetryMilliseconds);
+        _retryScheduled = false;
+        if (!Held)
+            RestartAll(_parked);
+        return 0;
+    }
+
+    private void RestartAll(Queue<IGatedRequest> requests)
+    {
+        // Only what was there at the start: a request may come back at once.
+        for (var i = requests.Count; i > 0; i--)
+        {
+            Active++;
+            requests.Dequeue().Restart();
+        }
+    }
+
+    private void RefuseAll(Queue<IGatedRequest> requests, int error)
+    {
+        for (var i = requests.Count; i > 0; i--)
+        {
+            Active++;
+            requests.Dequeue().Refuse(error);
+        }
+    }
+}

@@ -1,10 +1,9 @@
 using System;
-using System.Diagnostics;
 using System.IO;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using Qcow2Blk.Interop;
 using Xunit;
+using static Qcow2Blk.Tests.Support.CHeaders;
 
 namespace Qcow2Blk.Tests.Interop;
 
@@ -30,7 +29,11 @@ public sealed class KernelHeaderTests
         ("IORING_POLL_ADD_MULTI", IoUring.IORING_POLL_ADD_MULTI), ("IORING_CQE_F_MORE", IoUring.IORING_CQE_F_MORE),
         ("IORING_CQE_F_SOCK_NONEMPTY", IoUring.IORING_CQE_F_SOCK_NONEMPTY), ("IORING_SQ_CQ_OVERFLOW", IoUring.IORING_SQ_CQ_OVERFLOW),
         ("IORING_REGISTER_RING_FDS", IoUring.IORING_REGISTER_RING_FDS), ("IORING_ASYNC_CANCEL_ALL", IoUring.IORING_ASYNC_CANCEL_ALL),
-        ("IORING_ASYNC_CANCEL_FD", IoUring.IORING_ASYNC_CANCEL_FD));
+        ("IORING_ASYNC_CANCEL_FD", IoUring.IORING_ASYNC_CANCEL_FD),
+        ("IORING_OP_READ_FIXED", IoUring.IORING_OP_READ_FIXED), ("IORING_OP_WRITE_FIXED", IoUring.IORING_OP_WRITE_FIXED),
+        ("IORING_OP_URING_CMD", IoUring.IORING_OP_URING_CMD), ("IORING_SETUP_SQE128", IoUring.IORING_SETUP_SQE128),
+        ("IORING_REGISTER_BUFFERS2", IoUring.IORING_REGISTER_BUFFERS2),
+        ("IORING_RSRC_REGISTER_SPARSE", IoUring.IORING_RSRC_REGISTER_SPARSE));
 
     [Fact]
     public void Ring_structures_are_the_kernels()
@@ -45,7 +48,7 @@ public sealed class KernelHeaderTests
             ("sizeof(struct io_uring_rsrc_update)", Unsafe.SizeOf<io_uring_rsrc_update>()),
             ("sizeof(struct __kernel_timespec)", Unsafe.SizeOf<timespec>()));
         AssertOffsets<io_uring_sqe>(["linux/io_uring.h"], "struct io_uring_sqe",
-            "opcode", "flags", "ioprio", "fd", "off", "addr", "len", "rw_flags", "user_data", "buf_index", "personality", "file_index", "addr3");
+            "opcode", "flags", "ioprio", "fd", "off", "addr", "len", "rw_flags", "user_data", "buf_index", "personality", "file_index", "addr3", "cmd_op", "cmd");
         AssertOffsets<io_uring_cqe>(["linux/io_uring.h"], "struct io_uring_cqe", "user_data", "res", "flags");
         AssertOffsets<io_sqring_offsets>(["linux/io_uring.h"], "struct io_sqring_offsets",
             "head", "tail", "ring_mask", "ring_entries", "flags", "dropped", "array");
@@ -54,6 +57,7 @@ public sealed class KernelHeaderTests
         AssertOffsets<io_uring_params>(["linux/io_uring.h"], "struct io_uring_params",
             "sq_entries", "cq_entries", "flags", "sq_thread_cpu", "sq_thread_idle", "features", "wq_fd", "sq_off", "cq_off");
         AssertOffsets<io_uring_getevents_arg>(["linux/io_uring.h"], "struct io_uring_getevents_arg", "sigmask", "sigmask_sz", "pad", "ts");
+        AssertInC(["linux/io_uring.h"], Layout<io_uring_rsrc_register>("struct io_uring_rsrc_register", "nr", "flags", "resv2", "data", "tags"));
         AssertOffsets<io_uring_rsrc_update>(["linux/io_uring.h"], "struct io_uring_rsrc_update", "offset", "resv", "data");
         AssertOffsets<timespec>(["linux/time_types.h"], "struct __kernel_timespec", "tv_sec", "tv_nsec");
     }
@@ -151,31 +155,4 @@ public sealed class KernelHeaderTests
     [Fact]
     public void Compiler_tells_a_wrong_number() =>
         Assert.Contains("is not 1", Compile(["fcntl.h"], Assertion("O_RDONLY", 1)), StringComparison.Ordinal);
-
-    private static void AssertOffsets<T>(string[] headers, string type, params string[] fields) =>
-        AssertInC(headers, Array.ConvertAll(fields, field => ($"offsetof({type}, {field})", Offset<T>(field))));
-
-    private static long Offset<T>(string field) => Marshal.OffsetOf<T>(field);
-
-    private static void AssertInC(string[] headers, params (string Expression, long Value)[] facts)
-    {
-        Assert.SkipUnless(File.Exists("/usr/bin/cc"), "no C compiler");
-        foreach (var header in headers)
-            Assert.SkipUnless(Compile([header], "").Length == 0, $"no <{header}>");
-        Assert.Equal("", Compile(headers, string.Join('\n', Array.ConvertAll(facts, fact => Assertion(fact.Expression, fact.Value)))));
-    }
-
-    private static string Assertion(string expression, long value) =>
-        $"_Static_assert((long long)({expression}) == {value}LL, \"{expression} is not {value}\");";
-
-    private static string Compile(string[] headers, string lines)
-    {
-        var start = new ProcessStartInfo("cc", ["-std=gnu11", "-fsyntax-only", "-x", "c", "-"]) { RedirectStandardInput = true, RedirectStandardError = true };
-        using var compiler = Process.Start(start)!;
-        compiler.StandardInput.Write($"#define _GNU_SOURCE\n#include <stddef.h>\n{string.Concat(Array.ConvertAll(headers, header => $"#include <{header}>\n"))}{lines}\n");
-        compiler.StandardInput.Close();
-        var errors = compiler.StandardError.ReadToEnd();
-        compiler.WaitForExit();
-        return errors;
-    }
 }

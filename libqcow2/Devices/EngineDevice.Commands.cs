@@ -105,7 +105,7 @@ public sealed partial class EngineDevice
             return DeviceResult.Refused(ExitStatus.Busy, what, "it is suspended, and the kernel may have something to write", "resume it first; --force loses that");
         if (suspended)
             Export.Refuse(-Errno.EIO);
-        var error = Export.Stop(timeout);
+        var error = Export.Stop(force, timeout);
         if (error == 0)
             return null;
         if (force)

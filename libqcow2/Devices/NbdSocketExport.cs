@@ -44,7 +44,7 @@ internal sealed class NbdSocketExport : IExport
     public string? FindUser() => null;
 
     /// <summary>Clients flush for themselves: there is nothing to write down for them.</summary>
-    public int Stop(TimeSpan timeout) => 0;
+    public int Stop(bool force, TimeSpan timeout) => 0;
 
     public int HandOver(TimeSpan timeout) => -Interop.Errno.EOPNOTSUPP;
 

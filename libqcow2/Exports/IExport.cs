@@ -53,9 +53,10 @@ public interface IExport : IDisposable
     /// Writes down what the kernel still caches for the device, then takes it away from its users. The requests that this
     /// makes are served while it runs: it must not be held.
     /// </summary>
+    /// <param name="force">end it whoever uses it, and whatever cannot be written down</param>
     /// <param name="timeout">how long that may take</param>
     /// <returns>0 or a negative errno: -ETIMEDOUT if it did not end in time, -EBUSY if a user came</returns>
-    int Stop(TimeSpan timeout);
+    int Stop(bool force, TimeSpan timeout);
 
     /// <summary>Lets go of the kernel's device without ending it: its requests wait for the next server. While held.</summary>
     /// <returns>0, or -EOPNOTSUPP where there is no device to hand over</returns>

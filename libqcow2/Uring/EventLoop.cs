@@ -37,6 +37,7 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
     private int _eventFd = -1;
     private int _wakePending;
     private bool _stopping;
+    private long _turnTime;
 
     /// <param name="index">the loop's number among those that serve one device; 0 is the home loop</param>
     /// <param name="offload">the threads that inflate; shared by all loops</param>
@@ -63,6 +64,9 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
         LoopScheduler.Current as EventLoop ?? throw new InvalidOperationException("this thread runs no event loop");
 
     internal Ring Ring => _ring!;
+
+    /// <summary>A timestamp of this round: taken once, when first asked for. On the loop.</summary>
+    public long TurnTime => _turnTime != 0 ? _turnTime : _turnTime = Stopwatch.GetTimestamp();
 
     /// <summary>Starts the thread; throws when the kernel refuses a ring.</summary>
     public void Start()
@@ -178,6 +182,7 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
         if (result < 0)
             throw new IOException($"io_uring_enter: {Errno.Text(result)}");
         Volatile.Write(ref _wakePending, 1);
+        _turnTime = 0;
         var delivered = Deliver();
         RunTimers(idle: wait && delivered == 0);
     }

@@ -248,6 +248,14 @@ internal sealed unsafe class Ring : IDisposable
         return true;
     }
 
+    /// <summary>Makes a table of buffers that others fill: the ublk driver puts the pages of requests there.</summary>
+    /// <returns>0 or a negative errno</returns>
+    public int RegisterSparseBuffers(uint count)
+    {
+        io_uring_rsrc_register table = new() { nr = count, flags = IoUring.IORING_RSRC_REGISTER_SPARSE };
+        return IoUring.Register(_fd, IoUring.IORING_REGISTER_BUFFERS2, &table, (uint)sizeof(io_uring_rsrc_register));
+    }
+
     public bool Overflowed => (Volatile.Read(ref *_kernelFlags) & IoUring.IORING_SQ_CQ_OVERFLOW) != 0;
 
     public void Dispose()

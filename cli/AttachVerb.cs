@@ -13,19 +13,22 @@ internal sealed class AttachVerb : Verb
 {
     private readonly IDeviceFactory _factory;
     private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
-    private readonly Option<string> _socket = Text("--socket", "PATH", "serve NBD on this unix socket");
+    private readonly Option<string> _socket = Text("--socket", "PATH", "serve NBD on this unix socket instead of making a block device");
     private readonly Option<string> _listen = Text("--listen", "HOST:PORT",
         "serve NBD on this TCP address; port 10809 if none is given, localhost if no host is");
+    private readonly BlockDeviceOptions _block = new();
     private readonly Option<string> _name = Text("--name", "NAME", "the device's name [default: the file's stem, made unique]");
     private readonly Option<bool> _readOnly = Flag("--read-only", "serve a disk that cannot be written");
     private readonly Option<bool> _foreground = Flag("--foreground", "stay; Ctrl-C and SIGTERM detach cleanly");
     private readonly Option<string> _run = Text("--run", "CMD",
-        "run CMD in a shell with $uri, $unixsocket, $device and $name set, detach after it, pass its exit status on");
+        "run CMD in a shell with $uri, $unixsocket, $device and $name set, detach after it, pass its exit status on; "
+        + "a private NBD socket, or with --transport a block device");
     private readonly Option<string> _format = Choice("--format", Spelling.Formats, "the image's format; never probed");
     private readonly Option<string> _cache = Choice("--cache", Spelling.CacheModes,
         "none: bypass the host's page cache where the file system can; writeback: use it");
     private readonly Option<string> _cacheSize = Text("--cache-size", "SIZE", "memory for tables of the image, such as 64M");
-    private readonly Option<string> _queues = Text("--queues", "N", $"event loops that serve connections, 1 to {AttachRules.MaxQueues}");
+    private readonly Option<string> _queues = Text("--queues", "N",
+        $"event loops, each with connections or a queue of the block device, 1 to {AttachRules.MaxQueues}");
     private readonly Option<string> _discard = Choice("--discard", Spelling.DiscardModes, "what a client's discard does");
     private readonly Option<string> _detectZeroes = Choice("--detect-zeroes", Spelling.DetectZeroesModes,
         "what happens to written data that is all zeroes");
@@ -51,6 +54,7 @@ internal sealed class AttachVerb : Verb
 
     internal AttachVerb(IDeviceFactory factory)
         : base("attach", "open an image and serve it until it is detached",
+            "mount $(qcow2blk attach disk.qcow2) /mnt",
             "qcow2blk attach disk.qcow2 --socket /run/disk.sock",
             "qcow2blk attach disk.qcow2 --listen 127.0.0.1:10809 --read-only --name backup",
             "qcow2blk attach disk.qcow2 --run 'nbdinfo \"$uri\"'",
@@ -61,7 +65,7 @@ internal sealed class AttachVerb : Verb
         Arguments.Add(_image);
         Option[] options =
         [
-            _socket, _listen, _name, _readOnly, _foreground, _run, _format, _cache, _cacheSize, _queues, _discard, _detectZeroes,
+            _socket, _listen, .. _block.All, _name, _readOnly, _foreground, _run, _format, _cache, _cacheSize, _queues, _discard, _detectZeroes,
             _snapshot, _noBacking, _backingDirs, _onEnospc, _pidFile, _logLevel, _json,
         ];
         foreach (Option option in options)
@@ -86,10 +90,12 @@ internal sealed class AttachVerb : Verb
     {
         string? socket = parsed.GetValue(_socket), listen = parsed.GetValue(_listen), run = parsed.GetValue(_run);
         int? listenFd = SocketActivation.Take();
-        if (run is not null && socket is null && listen is null && listenFd is null)
+        IReadOnlyList<string> block = _block.Given(parsed);
+        // As with nbdkit and qemu-nbd, a captive command gets NBD; a block device is for those who ask for one.
+        if (run is not null && socket is null && listen is null && listenFd is null && block.Count == 0)
             socket = privateSocket.Make();
         ListenAddress? address = listen is null ? null : ListenAddress.Parse(listen);
-        return new AttachOptions
+        AttachOptions options = _block.Read(parsed, new AttachOptions
         {
             Image = Absolute(parsed.GetValue(_image)!),
             SocketPath = socket is null ? null : Absolute(socket),
@@ -103,7 +109,7 @@ internal sealed class AttachVerb : Verb
             Format = Spelling.Format(Word(parsed, _format, Spelling.Formats)),
             Cache = Spelling.Cache(Word(parsed, _cache, Spelling.CacheModes)),
             CacheSize = parsed.GetValue(_cacheSize) is { } size ? Quantity.ParseBytes("--cache-size", size) : null,
-            Queues = Whole(Number(parsed, _queues)),
+            Queues = Whole(parsed, _queues),
             Discard = Spelling.Discard(Word(parsed, _discard, Spelling.DiscardModes)),
             DetectZeroes = Spelling.DetectZeroes(Word(parsed, _detectZeroes, Spelling.DetectZeroesModes)),
             Snapshot = parsed.GetValue(_snapshot),
@@ -112,13 +118,10 @@ internal sealed class AttachVerb : Verb
             OnEnospc = Spelling.Enospc(Word(parsed, _onEnospc, Spelling.EnospcPolicies)),
             PidFile = parsed.GetValue(_pidFile) is { } pidFile ? Absolute(pidFile) : null,
             LogLevel = Spelling.Level(Word(parsed, _logLevel, Spelling.LogLevels)),
-        };
+        });
+        AttachRules.CheckGiven(block, options);
+        return options;
     }
-
-    private static int? Whole(double? value)
-        => value is null ? null
-            : value == Math.Floor(value.Value) && Math.Abs(value.Value) < int.MaxValue ? (int)value.Value
-            : throw new DeviceException(ExitStatus.Usage, $"--queues {value} is no whole number", $"1 to {AttachRules.MaxQueues}");
 
     private static string BackingDirectory(string path)
         => Directory.Exists(path) ? RealPath.Of(path)

@@ -27,9 +27,9 @@ internal abstract class Verb(string name, string description, params string[] ex
         }
     });
 
-    protected static Option<bool> Flag(string name, string description) => new(name) { Description = description };
+    protected internal static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 
-    protected static Option<string> Choice(string name, IReadOnlyList<string> words, string description)
+    protected internal static Option<string> Choice(string name, IReadOnlyList<string> words, string description)
     {
         var option = new Option<string>(name)
         {
@@ -41,7 +41,7 @@ internal abstract class Verb(string name, string description, params string[] ex
         return option;
     }
 
-    protected static Option<string> Text(string name, string valueName, string description)
+    protected internal static Option<string> Text(string name, string valueName, string description)
         => new(name) { Description = description, HelpName = valueName };
 
     /// <summary>The word that was given for a choice.</summary>
@@ -55,7 +55,7 @@ internal abstract class Verb(string name, string description, params string[] ex
 
     /// <summary>Numbers are read by us: the parser's own refusal names .NET types.</summary>
     /// <exception cref="DeviceException">usage</exception>
-    protected static double? Number(ParseResult parsed, Option<string> option)
+    protected internal static double? Number(ParseResult parsed, Option<string> option)
     {
         if (parsed.GetValue(option) is not { } text)
             return null;
@@ -63,6 +63,12 @@ internal abstract class Verb(string name, string description, params string[] ex
             ? value
             : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {text} is no number", "digits and perhaps a decimal point");
     }
+
+    /// <exception cref="DeviceException">usage: it is no whole number</exception>
+    protected internal static int? Whole(ParseResult parsed, Option<string> option)
+        => Number(parsed, option) is not { } value ? null
+            : value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value
+            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {value} is no whole number", "digits only");
 
     protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");
 

@@ -1,5 +1,7 @@
 using System;
+using System.Collections.Generic;
 using System.Text;
+using Qcow2Blk.Exports.Ublk;
 
 namespace Qcow2Blk.Devices;
 
@@ -17,6 +19,15 @@ public static class AttachRules
 
     /// <summary>More than an L2 table set can be (32 MiB of L1 entries), and a typo's worth of memory.</summary>
     public const long MaxCacheSize = 64L << 30;
+
+    /// <summary>
+    /// Each tag of a ublk queue may need a buffer of its own of the largest request (512 KiB): 1024 of them are half a
+    /// gigabyte for one queue, and no disk is faster with more.
+    /// </summary>
+    public const int MaxDepth = 1024;
+
+    /// <summary>A day: past that a disk that does not answer is no disk.</summary>
+    public const int MaxDeadTimeout = 86400;
 
     /// <exception cref="DeviceException">usage: the first rule that is broken</exception>
     public static void Check(AttachOptions options)
@@ -38,14 +49,52 @@ public static class AttachRules
             throw Usage("--run cannot be combined with an activating socket", "LISTEN_FDS is set", null);
         if (options.SocketPath is not null && options.ListenHost is not null)
             throw Usage("--socket and --listen exclude each other", "a device has one address", "give one of them");
-        if (options.SocketPath is null && options.ListenHost is null && options.ListenFd is null)
-            throw Usage($"cannot attach {options.Image}",
-                "no address to serve on, and kernel block devices (ublk, nbd) are not in this version",
-                "give --socket PATH or --listen HOST:PORT");
+        if (options.IsBlockDevice)
+            CheckBlockDevice(options);
         if (options.SocketPath is { } path)
             CheckSocketPath(path);
         if (options.ListenPort is < 0 or > 65535)
             throw Usage($"--listen port {options.ListenPort} is out of range", "ports are 0 to 65535", null);
+    }
+
+    /// <summary>Options that only a block device of the kernel has, beside an address that makes an NBD server.</summary>
+    /// <param name="given">the options as they were written: --depth</param>
+    /// <param name="options">all of them</param>
+    /// <exception cref="DeviceException">usage</exception>
+    public static void CheckGiven(IReadOnlyList<string> given, AttachOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(given);
+        ArgumentNullException.ThrowIfNull(options);
+        if (given.Count == 0 || options.IsBlockDevice)
+            return;
+        string address = options.SocketPath is not null ? "--socket" : options.ListenHost is not null ? "--listen" : "an activating socket";
+        throw Usage($"{given[0]} cannot be combined with {address}", "it is about block devices of the kernel",
+            $"leave {(options.ListenFd is null ? address : given[0])} out");
+    }
+
+    private static void CheckBlockDevice(AttachOptions options)
+    {
+        if (options.Depth is < 1 or > MaxDepth)
+            throw Usage($"--depth {options.Depth} is out of range", $"1 to {MaxDepth} requests", null);
+        if (options.BlockSize is not (512 or 4096))
+            throw Usage($"--block-size {options.BlockSize} is not possible", "disks have blocks of 512 or 4096 bytes", null);
+        if (options.NbdTimeout is < 1 or > MaxDeadTimeout)
+            throw Usage($"--nbd-timeout {options.NbdTimeout} is out of range", $"1 to {MaxDeadTimeout} seconds", null);
+        if (options.DeadTimeout is < 0 or > MaxDeadTimeout)
+            throw Usage($"--dead-timeout {options.DeadTimeout} is out of range", $"0 to {MaxDeadTimeout} seconds", null);
+        if (options.Device is { } device)
+            CheckNode(device, options.Transport);
+        if (options.Transport == DeviceTransport.Nbd && options.UblkMode != UblkMode.Auto)
+            throw Usage("--ublk-mode needs --transport ublk or auto", "the kernel's NBD has one way to move data", null);
+    }
+
+    private static void CheckNode(string device, DeviceTransport transport)
+    {
+        KernelNode node = KernelNode.TryParse(device)
+            ?? throw Usage($"--device {device} is no device of ours", "devices are /dev/ublkbN and /dev/nbdN", null);
+        if (transport != DeviceTransport.Auto && transport != node.Transport)
+            throw Usage($"--device {device} cannot be had with --transport {Spelling.Of(transport)}", "each has nodes of its own",
+                $"leave --transport out, the name of the node says it");
     }
 
     private static void CheckSocketPath(string path)

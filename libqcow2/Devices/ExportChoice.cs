@@ -11,5 +11,8 @@ public static class ExportChoice
     /// <exception cref="DeviceException">the address cannot be had</exception>
     /// <exception cref="ExportRefusedException">the kernel device cannot be made</exception>
     public static IExport Open(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log) =>
-        new NbdSocketExport(options, loops, served, catalog, log);
+        options.IsBlockDevice
+            ? throw new ExportRefusedException(ExportRefusal.Unavailable, "kernel block devices (ublk, nbd) are not in this version",
+                "give --socket PATH or --listen HOST:PORT")
+            : new NbdSocketExport(options, loops, served, catalog, log);
 }

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Text;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Exports.Ublk;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;
@@ -10,9 +11,19 @@ public sealed class AttachRulesTests
 {
     private static readonly AttachOptions s_good = new() { Image = "/disk.qcow2", SocketPath = "/run/disk.sock" };
 
+    private static readonly AttachOptions s_block = s_good with { SocketPath = null };
+
     public static TheoryData<string, AttachOptions> Refused { get; } = new()
     {
-        { "kernel block devices", s_good with { SocketPath = null } },
+        { "--depth 0", s_block with { Depth = 0 } },
+        { "--depth 1025", s_block with { Depth = 1025 } },
+        { "--block-size 1024", s_block with { BlockSize = 1024 } },
+        { "--nbd-timeout 0", s_block with { NbdTimeout = 0 } },
+        { "--dead-timeout 86401", s_block with { DeadTimeout = 86401 } },
+        { "--device /dev/sda", s_block with { Device = "/dev/sda" } },
+        { "--device /dev/ublkb0p1", s_block with { Device = "/dev/ublkb0p1" } },
+        { "--transport nbd", s_block with { Device = "/dev/ublkb0", Transport = DeviceTransport.Nbd } },
+        { "--ublk-mode", s_block with { UblkMode = UblkMode.Map, Transport = DeviceTransport.Nbd } },
         { "exclude each other", s_good with { ListenHost = "localhost" } },
         { "LISTEN_FDS", s_good with { ListenFd = 3 } },
         { "LISTEN_FDS", s_good with { SocketPath = null, ListenFd = 3, RunCommand = "true" } },
@@ -40,6 +51,47 @@ public sealed class AttachRulesTests
 
     [Fact]
     public void Plain_options_are_accepted() => AttachRules.Check(s_good);
+
+    [Fact]
+    public void Without_an_address_it_is_a_block_device()
+    {
+        Assert.True(s_block.IsBlockDevice);
+        AttachRules.Check(s_block);
+        AttachRules.Check(s_block with { Depth = 1, BlockSize = 4096, Device = "/dev/nbd3", Transport = DeviceTransport.Nbd, DeadTimeout = 0 });
+        AttachRules.CheckGiven(["--depth"], s_block);
+    }
+
+    [Theory]
+    [InlineData("/s", null, null, "leave --socket out")]
+    [InlineData(null, "localhost", null, "leave --listen out")]
+    [InlineData(null, null, 3, "leave --depth out")]
+    public void Block_device_options_beside_an_address_are_usage_errors(string? socket, string? host, int? fd, string hint)
+    {
+        AttachOptions options = s_block with { SocketPath = socket, ListenHost = host, ListenFd = fd };
+        DeviceException error = Assert.Throws<DeviceException>(() => AttachRules.CheckGiven(["--depth", "--device"], options));
+        Assert.Equal((ExitStatus.Usage, hint), (error.Status, error.Hint));
+        AttachRules.CheckGiven([], options);
+    }
+
+    [Theory]
+    [InlineData("/dev/ublkb0", DeviceTransport.Ublk, 0, "/dev/ublkb0")]
+    [InlineData("nbd15", DeviceTransport.Nbd, 15, "/dev/nbd15")]
+    public void Nodes_that_this_program_makes_are_known(string text, DeviceTransport transport, int index, string path)
+    {
+        KernelNode node = KernelNode.TryParse(text)!.Value;
+        Assert.Equal((transport, index, path), (node.Transport, node.Index, node.Path));
+    }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData("/dev/ublkc0")]
+    [InlineData("/dev/ublkb")]
+    [InlineData("/dev/nbd0p1")]
+    [InlineData("/dev/nbd-1")]
+    [InlineData("/dev/nbd01")]
+    [InlineData("/dev/nbd1048576")]
+    [InlineData("nbd://host")]
+    public void Other_names_are_no_nodes(string? text) => Assert.Null(KernelNode.TryParse(text));
 
     [Fact]
     public void Options_survive_their_way_to_the_server()
@@ -70,6 +122,21 @@ public sealed class AttachRulesTests
         };
         AttachOptions copy = AttachOptionsJson.Read(AttachOptionsJson.Write(full));
         Assert.Equal(full.BackingDirectories, copy.BackingDirectories);
+        AttachOptions block = s_block with
+        {
+            Transport = DeviceTransport.Nbd,
+            Device = "/dev/nbd7",
+            Depth = 64,
+            BlockSize = 4096,
+            UblkMode = UblkMode.UserCopy,
+            NbdTimeout = 5,
+            DeadTimeout = 6,
+            NullIo = true,
+            RecoverDevice = "/dev/nbd7",
+            BackingDirectories = ["/a"],
+        };
+        AttachOptions blockCopy = AttachOptionsJson.Read(AttachOptionsJson.Write(block));
+        Assert.Equal(block, blockCopy with { BackingDirectories = block.BackingDirectories });
         IReadOnlyList<string> none = [];
         Assert.Equal(full with { BackingDirectories = none }, copy with { BackingDirectories = none });
         Assert.Equal(s_good with { BackingDirectories = none },

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that building, testing, the demo and the benchmark need, and only those that
 # are missing. Needs root or sudo when something is missing; changes nothing otherwise.
-# Usage: packaging/install-build-deps.sh [build|test|demo|bench|all]   (default: all)
+# Usage: packaging/install-build-deps.sh [build|test|demo|bench|kernel|all]   (default: all)
 set -euo pipefail
 
 # The compiler driver and archives that NativeAOT links with.
@@ -10,6 +10,9 @@ build_packages=(gcc libc6-dev libdeflate-dev libzstd-dev)
 test_packages=(qemu-utils fio libnbd-bin libnbd-dev python3 python3-libnbd nbdkit e2fsprogs jq strace)
 demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 bench_packages=(qemu-utils fio python3)
+# The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.
+kernel_packages=(qemu-system-x86 qemu-utils busybox-static cpio kmod udev dmsetup fio e2fsprogs xfsprogs fdisk jq strace
+                 nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2)
 
 die() { echo "install-build-deps: $*" >&2; exit 1; }
 
@@ -19,8 +22,10 @@ case $purpose in
     test)  wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
     demo)  wanted=("${build_packages[@]}" "${demo_packages[@]}") ;;
     bench) wanted=("${build_packages[@]}" "${bench_packages[@]}") ;;
-    all)   wanted=("${build_packages[@]}" "${test_packages[@]}" "${demo_packages[@]}" "${bench_packages[@]}") ;;
-    *)     die "unknown purpose \"$purpose\" (one of: build test demo bench all)" ;;
+    kernel) wanted=("${build_packages[@]}" "${kernel_packages[@]}") ;;
+    all)   wanted=("${build_packages[@]}" "${test_packages[@]}" "${demo_packages[@]}" "${bench_packages[@]}"
+                   "${kernel_packages[@]}") ;;
+    *)     die "unknown purpose \"$purpose\" (one of: build test demo bench kernel all)" ;;
 esac
 
 require_dotnet() {

@@ -1,0 +1,151 @@
+"""A guest: one run of qemu with a kernel, the root disk, a payload and a data disk.
+
+No hardware virtualization is needed. The guest has two ways to the host: the serial console, which carries the
+kernel's messages, and a virtio port named "out", which carries the output of the job.
+"""
+
+import io
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import rootdisk
+
+HERE = Path(__file__).resolve().parent
+
+# What a healthy kernel never prints. A line of the console that matches fails the case that ran.
+SPLAT = re.compile(r"Call Trace|BUG:|blocked for more than|WARNING: |Oops|Kernel panic|general protection|"
+                   r"refcount_t:|soft lockup|rcu.*detected.*stall|hung_task")
+
+# qemu 7.2's cmpxchg16b leaves wrong flags behind at times, which kills kernels while they boot; the rest only costs time.
+CPU = "max,-cx16,-la57,-smap,-smep,-pku,-umip"
+
+# Emulated processors that patch code under each other fail now and then while the kernel boots, before anything of ours
+# runs: such a guest is started again.
+BOOT_ATTEMPTS = 3
+BOOT_SECONDS = 90
+
+KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr audit=0 "
+                  "random.trust_cpu=on tsc=reliable no_timer_check cryptomgr.notests "
+                  # Emulation stops a processor for seconds at times: that is no lockup.
+                  "nowatchdog rcupdate.rcu_cpu_stall_timeout=120 systemd.log_level=warning")
+
+
+class Guest:
+    """Boots a guest and hands out the lines of its job. Use as a context manager: leaving ends it."""
+
+    def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(),
+                 console=None, interactive=False, disks=()):
+        """job: text of the bash script that the guest runs as root.
+        files: (path on this machine, name under /run/payload); disks: further qemu -drive values."""
+        self.work = Path(tempfile.mkdtemp(prefix="qcow2blk-guest."))
+        self.console = Path(console) if console else self.work / "console"
+        self.exit_status = None
+        self._pending = b""
+        payload = self.work / "payload.tar"
+        _write_payload(payload, job, binary, settings or {}, files)
+        command = _command(kernel, payload, self.console, data, memory, processors, disks, interactive)
+        for attempt in range(1, BOOT_ATTEMPTS + 1):
+            # stdin stays open: its end would look like a host that is gone, and the guest would wait for one.
+            pipes = {} if interactive else {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            self.process = subprocess.Popen(command, **pipes)
+            if interactive or self._is_ready():
+                return
+            self.kill()
+            last = (self.console_text().strip() or "no message").splitlines()[-1]
+            print(f"guest: linux {kernel.version} did not boot (attempt {attempt}): {last}", file=sys.stderr)
+        shutil.rmtree(self.work, ignore_errors=True)
+        raise SystemExit(f"guest: linux {kernel.version} did not boot in {BOOT_ATTEMPTS} attempts")
+
+    def _is_ready(self):
+        """Whether the guest came as far as the job."""
+        self._pending = b""
+        try:
+            return any(line == "@@ready" for line in self.lines(BOOT_SECONDS))
+        except TimeoutError:
+            return False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def kill(self):
+        """Cuts the power."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def lines(self, timeout):
+        """Yields the lines that the job prints, until the guest ends. Raises TimeoutError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            line = self.next_line(deadline)
+            if line is None:
+                return
+            yield line
+
+    def next_line(self, deadline):
+        """The next line; None at the end of the guest. Raises TimeoutError at `deadline` (monotonic seconds)."""
+        while b"\n" not in self._pending:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                raise TimeoutError
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                return None
+            self._pending += data
+        line, _, self._pending = self._pending.partition(b"\n")
+        text = line.decode(errors="replace").rstrip("\r")
+        if text.startswith("@@exit "):
+            self.exit_status = int(text.split()[1])
+        return text
+
+    def console_text(self):
+        """What the kernel printed so far."""
+        try:
+            return self.console.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+def _command(kernel, payload, console, data, memory, processors, disks, interactive):
+    initramfs, root = rootdisk.prepare(kernel)
+    drives = [f"file={root},format=raw,readonly=on,if=virtio", f"file={payload},format=raw,readonly=on,if=virtio"]
+    if data:
+        drives.append(f"file={data},format=raw,if=virtio,cache=writeback,discard=unmap")
+    drives += disks
+    return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", CPU, "-machine", "pc", "-smp", str(processors),
+            "-m", str(memory), "-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
+            "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append", KERNEL_OPTIONS,
+            *[text for drive in drives for text in ("-drive", drive)],
+            "-device", "virtio-serial-pci",
+            *(["-serial", "mon:stdio", "-chardev", "null,id=out"] if interactive
+              else ["-serial", f"file:{console}", "-chardev", "stdio,id=out,signal=off"]),
+            "-device", "virtserialport,chardev=out,name=out"]
+
+
+def _write_payload(path, job, binary, settings, files):
+    with tarfile.open(path, "w") as tar:
+        def add(name, content, mode=0o755):
+            entry = tarfile.TarInfo("payload/" + name)
+            entry.size, entry.mode, entry.mtime = len(content), mode, int(time.time())
+            tar.addfile(entry, io.BytesIO(content))
+        add("job", job.encode())
+        add("settings", "".join(f"export {name}={value}\n" for name, value in settings.items()).encode())
+        if binary:
+            tar.add(os.path.realpath(binary), "payload/bin/qcow2blk")
+        for folder in ("guest", "cases"):
+            if (HERE / folder).is_dir():
+                tar.add(HERE / folder, "payload/" + folder)
+        for source, name in files:
+            tar.add(os.path.realpath(source), "payload/" + name)

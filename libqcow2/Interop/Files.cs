@@ -76,10 +76,15 @@ internal static unsafe partial class Files
 
     public static int Allocate(int fd, int mode, long offset, long length) => Errno.Of(FallocateCall(fd, mode, offset, length));
 
+    public static int Sync(int fd) => Errno.Of(FsyncCall(fd));
+
     public static int SyncData(int fd) => Errno.Of(FdatasyncCall(fd));
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     private static partial int FallocateCall(int fd, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int FsyncCall(int fd);
 
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     private static partial int FdatasyncCall(int fd);

@@ -1,0 +1,59 @@
+using System;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Exports;
+
+/// <summary>
+/// Writes down what the page cache holds for a block device that nobody uses any more, and keeps others from beginning to
+/// use it until it is gone. Every step that may wait for the device has a time limit.
+/// </summary>
+/// <remarks>
+/// A call that was given up still holds the node open until the device answers or goes: end the device before the
+/// process, or the process cannot end.
+/// </remarks>
+internal static class BlockDeviceFlush
+{
+    private const string ThreadName = "qcow2blk-flush";
+
+    /// <summary>Claims a device and writes its page cache down. While the claim is held, mounting fails.</summary>
+    /// <param name="path">the device node</param>
+    /// <param name="readOnly">the device takes no writes, so there is nothing to write down</param>
+    /// <param name="timeout">how long all of it may take</param>
+    /// <returns>the claim, a descriptor for <see cref="Release"/>; or a negative errno: -EBUSY if it is in use, -ETIMEDOUT</returns>
+    internal static int Claim(string path, bool readOnly, TimeSpan timeout) =>
+        TimedCall.Run(ThreadName, () => OpenAndSync(path, readOnly), timeout, CloseIfOpen);
+
+    /// <summary>Lets a claim go. Closing waits for the device if there is something left to write.</summary>
+    /// <returns>0 or a negative errno</returns>
+    internal static int Release(int claim, TimeSpan timeout) =>
+        TimedCall.Run(ThreadName, () => Files.Close(claim), timeout);
+
+    /// <summary>Whether a device could be claimed.</summary>
+    /// <returns>0 or a negative errno, -EBUSY if somebody holds it</returns>
+    internal static int Try(string path, TimeSpan timeout) =>
+        TimedCall.Run(ThreadName, () => OpenAndClose(path), timeout);
+
+    private static int OpenAndSync(string path, bool readOnly)
+    {
+        var fd = Files.Open(path, (readOnly ? Files.O_RDONLY : Files.O_RDWR) | Files.O_EXCL | Files.O_CLOEXEC);
+        if (fd < 0 || readOnly)
+            return fd;
+        var error = Files.Sync(fd);
+        if (error == 0)
+            return fd;
+        Files.Close(fd);
+        return error;
+    }
+
+    private static int OpenAndClose(string path)
+    {
+        var fd = Files.Open(path, Files.O_RDONLY | Files.O_EXCL | Files.O_CLOEXEC);
+        return fd < 0 ? fd : Files.Close(fd);
+    }
+
+    private static void CloseIfOpen(int fd)
+    {
+        if (fd >= 0)
+            Files.Close(fd);
+    }
+}

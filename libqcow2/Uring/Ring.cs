@@ -213,8 +213,7 @@ internal sealed unsafe class Ring : IDisposable
                 continue;
             }
 
-            const int ETIME = 62;
-            if (result is -ETIME or -Errno.EINTR)
+            if (result is -Errno.ETIME or -Errno.EINTR)
             {
                 // Submission comes first in the kernel: whatever it took is taken.
                 _submitted = Volatile.Read(ref *_kernelHead);

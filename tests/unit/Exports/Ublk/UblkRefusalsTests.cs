@@ -79,7 +79,7 @@ public sealed class UblkRefusalsTests
                 foreach (var host in hosts)
                 {
                     var refusal = UblkRefusals.Of(step, -error, 5, host);
-                    Assert.Matches("^[a-z/D-S][^\n]*[^.\n ]$", refusal.Message);
+                    Assert.Matches("^([a-z/]|[A-Z]{2})[^\n]*[^.\n ]$", refusal.Message);
                     Assert.Matches("^$|^[a-zL][^\n]*[^.\n ]$", refusal.Hint ?? "");
                 }
     }

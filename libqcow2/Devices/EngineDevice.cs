@@ -45,8 +45,8 @@ public sealed partial class EngineDevice : IDevice
         _log = log;
         Name = name;
         var processors = Math.Max(1, Environment.ProcessorCount);
-        _offload = new OffloadPool(Math.Min(DefaultQueues, processors));
-        _loops = new EventLoop[options.Queues ?? Math.Min(DefaultQueues, processors)];
+        _offload = new OffloadPool(Math.Min(DefaultQueues, processors)) { ServesBlockDevice = options.IsBlockDevice };
+        _loops = new EventLoop[ExportChoice.Queues(options, Math.Min(DefaultQueues, processors))];
         for (var i = 0; i < _loops.Length; i++)
             _loops[i] = new EventLoop(i, _offload);
         _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop);
@@ -73,9 +73,12 @@ public sealed partial class EngineDevice : IDevice
     /// <exception cref="DeviceException">the image or the address cannot be served; nothing is left behind</exception>
     public static EngineDevice Open(AttachOptions options, string name, ILog log)
     {
-        var device = new EngineDevice(options, name, log);
+        EngineDevice? device = null;
         try
         {
+            device = new EngineDevice(options, name, log);
+            if (options.IsBlockDevice && Memory.LockAll() is var error and < 0)
+                log.Info($"memory is not locked ({Errno.Text(error)}): under memory pressure the device may wait for itself");
             device.Home.Idle = () => (device._disk as Qcow2Image)?.WriteBehindWhenIdle();
             foreach (var loop in device._loops)
                 loop.Start();
@@ -87,7 +90,7 @@ public sealed partial class EngineDevice : IDevice
         }
         catch (Exception error)
         {
-            device.CloseQuietly();
+            device?.CloseQuietly();
             throw Refusals.From(error, $"cannot attach {options.Image}");
         }
     }

@@ -1,6 +1,10 @@
+using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Image;
+using Qcow2Blk.Storage;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Devices;
@@ -8,11 +12,48 @@ namespace Qcow2Blk.Devices;
 /// <summary>Which way the disk is offered, by what the options ask for and the kernel has.</summary>
 public static class ExportChoice
 {
+    private const int ClusterOfRawDisk = 65536;
+
     /// <exception cref="DeviceException">the address cannot be had</exception>
     /// <exception cref="ExportRefusedException">the kernel device cannot be made</exception>
-    public static IExport Open(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log) =>
-        options.IsBlockDevice
-            ? throw new ExportRefusedException(ExportRefusal.Unavailable, "kernel block devices (ublk, nbd) are not in this version",
-                "give --socket PATH or --listen HOST:PORT")
+    public static IExport Open(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(served);
+        ArgumentNullException.ThrowIfNull(log);
+        return options.IsBlockDevice
+            ? UblkExport.Open(UblkOptions(options, served.Disk), loops, served, log.Warning)
             : new NbdSocketExport(options, loops, served, catalog, log);
+    }
+
+    /// <summary>How many loops the device needs: what is asked for, or what a device that is taken over has.</summary>
+    public static int Queues(AttachOptions options, int otherwise)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return options.RecoverDevice is { } device && UblkExport.TryParse(device, out var id)
+            ? UblkExport.QueuesOf(id)
+            : options.Queues ?? otherwise;
+    }
+
+    private static UblkExportOptions UblkOptions(AttachOptions options, IDisk disk)
+    {
+        var file = disk.File as FileStorage;
+        int? id = (options.RecoverDevice ?? options.Device) is { } node
+            ? UblkExport.TryParse(node, out var number) ? number : throw new ExportRefusedException(ExportRefusal.Failed, $"{node} is no ublk device", "they are named /dev/ublkbN")
+            : null;
+        return new UblkExportOptions
+        {
+            Id = id,
+            Recover = options.RecoverDevice is not null,
+            Depth = options.Depth,
+            BlockSize = options.BlockSize,
+            Mode = options.UblkMode,
+            ReadOnly = options.EffectiveReadOnly,
+            Discards = options.Discard == DiscardMode.Unmap,
+            ClusterSize = disk is Qcow2Image image ? (int)image.Header.ClusterSize : ClusterOfRawDisk,
+            MemoryAlignment = file?.MemoryAlignment ?? 1,
+            IsMemory = file is { IsMemory: true },
+            NullIo = options.NullIo,
+        };
+    }
 }

@@ -1,0 +1,36 @@
+namespace Qcow2Blk.Exports.Ublk;
+
+/// <summary>What a ublk device shall be.</summary>
+public sealed record UblkExportOptions
+{
+    /// <summary>The wanted number of the device; null for the first free.</summary>
+    public int? Id { get; init; }
+
+    /// <summary>Take over this device, whose server is gone, instead of making one.</summary>
+    public bool Recover { get; init; }
+
+    /// <summary>Tags of each queue.</summary>
+    public int Depth { get; init; } = 128;
+
+    /// <summary>Logical block size, 512 or 4096 bytes.</summary>
+    public int BlockSize { get; init; } = 512;
+
+    public UblkMode Mode { get; init; } = UblkMode.Auto;
+
+    public bool ReadOnly { get; init; }
+
+    /// <summary>Whether discards free anything.</summary>
+    public bool Discards { get; init; } = true;
+
+    /// <summary>Bytes of the unit in which the image allocates; the granularity of discards.</summary>
+    public int ClusterSize { get; init; } = 65536;
+
+    /// <summary>What the image file asks of memory that it is read into directly (O_DIRECT).</summary>
+    public int MemoryAlignment { get; init; } = 512;
+
+    /// <summary>Whether the image lies in memory (tmpfs), where nothing is won by passing pages on.</summary>
+    public bool IsMemory { get; init; }
+
+    /// <summary>Requests end without I/O.</summary>
+    public bool NullIo { get; init; }
+}

@@ -1,0 +1,212 @@
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports.Ublk;
+
+/// <summary>The steps by which a ublk device comes into being or is taken over, and goes; what fails half-way is undone.</summary>
+internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, Action<string> report)
+{
+    private static readonly TimeSpan s_nodeTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_startTimeout = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_removeTimeout = TimeSpan.FromSeconds(10);
+
+    private readonly List<UblkQueue> _queues = [];
+
+    public delegate UblkExport Make(UblkControl control, UblkQueue[] queues, UblkShape shape, in ublksrv_ctrl_dev_info info);
+
+    public UblkExport Run(Make make)
+    {
+        var control = UblkControl.Open();
+        try
+        {
+            var info = options.Recover ? BeginRecovery(control) : Add(control);
+            return Start(control, ref info, make);
+        }
+        catch
+        {
+            control.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Frees everything of a device that was stopped, or never started, and deletes it.</summary>
+    public static void Remove(UblkControl control, IReadOnlyList<UblkQueue> queues, UblkShape? shape, int id, Action<string> report)
+    {
+        var quiet = true;
+        foreach (var queue in queues)
+        {
+            if (queue.WaitForEnd(TimeSpan.Zero))
+                queue.Dispose();
+            else
+                quiet = false; // The kernel may still write there.
+        }
+
+        if (shape is not null)
+            Files.Close(shape.Descriptor);
+
+        // What still refers to the device would make the plain command wait, and with it everybody's.
+        var error = quiet ? control.DeleteDevice(id, async: false, s_removeTimeout) : -Errno.EBUSY;
+        if (error < 0)
+            error = control.DeleteDevice(id, async: true);
+        if (error < 0 && error != -Errno.ENODEV)
+            report($"cannot delete ublk device {id}: {Errno.Text(error)}");
+    }
+
+    private ublksrv_ctrl_dev_info Add(UblkControl control)
+    {
+        var error = control.GetFeatures(out var features);
+        if (error < 0)
+            features = 0; // Before 6.5: nothing that can be asked about.
+        var mode = UblkModes.Choose(options, features);
+        ublksrv_ctrl_dev_info info = new()
+        {
+            dev_id = options.Id is { } wanted ? (uint)wanted : Interop.Ublk.AnyDevice,
+            nr_hw_queues = (ushort)loops.Count,
+            queue_depth = (ushort)options.Depth,
+            max_io_buf_bytes = (uint)UblkModes.MaximumBytesOf(mode),
+            flags = Interop.Ublk.UBLK_F_USER_RECOVERY | Interop.Ublk.UBLK_F_USER_RECOVERY_REISSUE | Interop.Ublk.UBLK_F_CMD_IOCTL_ENCODE | UblkModes.FlagsOf(mode),
+        };
+        error = control.AddDevice(ref info);
+        if (error == -Errno.EEXIST)
+            throw new ExportRefusedException(ExportRefusal.Busy, $"ublk device {options.Id} exists", "choose another --device");
+        if (error < 0)
+            throw new ExportRefusedException(ExportRefusal.Failed, $"the kernel did not add a ublk device: {Errno.Text(error)}");
+        try
+        {
+            CheckGranted(info, mode);
+            var parameters = UblkParameters.Build(options, served.Size, info.max_io_buf_bytes);
+            error = control.SetParameters((int)info.dev_id, parameters);
+            return error == 0
+                ? info
+                : throw new ExportRefusedException(ExportRefusal.Failed, $"the kernel refused the parameters of ublk device {info.dev_id}: {Errno.Text(error)}");
+        }
+        catch
+        {
+            Remove(control, [], null, (int)info.dev_id, report);
+            throw;
+        }
+    }
+
+    private void CheckGranted(in ublksrv_ctrl_dev_info info, UblkMode mode)
+    {
+        // Kernels drop flags that they do not know without a word.
+        if (UblkModes.Of(info.flags) != mode && options.Mode != UblkMode.Auto)
+            throw new ExportRefusedException(ExportRefusal.Unavailable, $"the kernel granted flags 0x{info.flags:x}, which are not those of --ublk-mode {UblkModes.Spell(mode)}", "use --ublk-mode auto");
+        const ulong recovery = Interop.Ublk.UBLK_F_USER_RECOVERY | Interop.Ublk.UBLK_F_USER_RECOVERY_REISSUE;
+        if ((info.flags & recovery) != recovery)
+            report("this device cannot be recovered when its server dies (an unprivileged device, or an old kernel)");
+    }
+
+    private ublksrv_ctrl_dev_info BeginRecovery(UblkControl control)
+    {
+        var id = options.Id!.Value;
+        var error = control.GetDeviceInfo(id, out var info);
+        if (error < 0)
+            throw new ExportRefusedException(ExportRefusal.Failed, $"there is no ublk device {id} to recover: {Errno.Text(error)}", "attach the image anew");
+        if (info.nr_hw_queues != loops.Count)
+            throw new ExportRefusedException(ExportRefusal.Failed, $"ublk device {id} has {info.nr_hw_queues} queues, and {loops.Count} loops were made for it");
+
+        // The old server's descriptors are closed a moment after it was seen to die.
+        var deadline = DateTime.UtcNow + s_nodeTimeout;
+        while ((error = control.StartUserRecovery(id)) == -Errno.EBUSY && DateTime.UtcNow < deadline)
+            Thread.Sleep(20);
+        return error == 0
+            ? info
+            : throw new ExportRefusedException(
+                error == -Errno.EBUSY ? ExportRefusal.Busy : ExportRefusal.Failed, $"cannot take over ublk device {id}: {Errno.Text(error)}", error == -Errno.EBUSY ? "its server still lives" : null);
+    }
+
+    private UblkExport Start(UblkControl control, ref ublksrv_ctrl_dev_info info, Make make)
+    {
+        UblkShape? shape = null;
+        try
+        {
+            shape = ShapeOf(info, OpenNode((int)info.dev_id));
+            for (var i = 0; i < info.nr_hw_queues; i++)
+                _queues.Add(new UblkQueue(shape, loops[i], served, i, report));
+            StartQueues(control, (int)info.dev_id);
+            var error = options.Recover
+                ? control.EndUserRecovery((int)info.dev_id, Environment.ProcessId, s_startTimeout)
+                : control.StartDevice((int)info.dev_id, Environment.ProcessId, s_startTimeout);
+            if (error < 0)
+                throw new ExportRefusedException(ExportRefusal.Failed, $"the kernel did not start ublk device {info.dev_id}: {Errno.Text(error)}");
+            if (!options.Recover)
+                WaitForNode((int)info.dev_id);
+            if (options.Recover)
+                ApplySize(control, (int)info.dev_id);
+            return make(control, [.. _queues], shape, info);
+        }
+        catch
+        {
+            GiveUp(control, shape, (int)info.dev_id);
+            throw;
+        }
+    }
+
+    private static int OpenNode(int id)
+    {
+        var descriptor = UblkNodes.OpenCharacter(id, s_nodeTimeout);
+        return descriptor >= 0
+            ? descriptor
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"cannot open {UblkNodes.CharacterPath(id)}: {Errno.Text(descriptor)}");
+    }
+
+    private static void WaitForNode(int id)
+    {
+        var error = UblkNodes.WaitForBlock(id, s_nodeTimeout);
+        if (error < 0)
+            throw new ExportRefusedException(ExportRefusal.Failed, $"{UblkNodes.BlockPath(id)} does not appear: {Errno.Text(error)}");
+    }
+
+    /// <summary>The image may have another size than when the device was made: it was edited while suspended, and then the server died.</summary>
+    private void ApplySize(UblkControl control, int id)
+    {
+        if (control.GetParameters(id, out var parameters) == 0 && parameters.basic.dev_sectors != (ulong)served.Size >> 9
+            && control.UpdateSize(id, served.Size >> 9) is var error and < 0)
+            report($"ublk device {id} keeps its old size: {Errno.Text(error)}");
+    }
+
+    private UblkShape ShapeOf(in ublksrv_ctrl_dev_info info, int descriptor)
+    {
+        var size = (info.flags & Interop.Ublk.UBLK_F_IO_DESC_SIZE) != 0 && info.io_desc_size != 0 ? info.io_desc_size : 24;
+        return new UblkShape(
+            descriptor, info.queue_depth, size, (int)info.max_io_buf_bytes, UblkModes.Of(info.flags),
+            options.Mode == UblkMode.ZeroCopy ? 0 : UblkModes.ZeroCopyFrom, options.NullIo);
+    }
+
+    private void StartQueues(UblkControl control, int id)
+    {
+        using var started = new CountdownEvent(_queues.Count);
+        var failure = 0;
+        foreach (var queue in _queues)
+        {
+            var known = control.GetQueueAffinity(id, queue.Index, out var processors) == 0;
+            queue.Loop.PostFromAnyThread(() =>
+            {
+                if (known)
+                    Threads.SetAffinity(processors);
+                if (queue.Start() is var error and < 0)
+                    failure = error;
+                started.Signal();
+            });
+        }
+
+        started.Wait();
+        if (failure < 0)
+            throw new ExportRefusedException(ExportRefusal.Failed, $"the ring takes no table of buffers: {Errno.Text(failure)}", "use --ublk-mode map");
+    }
+
+    /// <summary>Undoes what was begun. A device that was to be recovered is left as it was: waiting for a server.</summary>
+    private void GiveUp(UblkControl control, UblkShape? shape, int id)
+    {
+        if (options.Recover)
+            return; // The process ends, and with it what the kernel holds for it.
+        control.StopDevice(id, s_removeTimeout);
+        foreach (var queue in _queues)
+            queue.WaitForEnd(TimeSpan.FromSeconds(1));
+        Remove(control, _queues, shape, id, report);
+    }
+}

@@ -1,0 +1,160 @@
+using System;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports.Ublk;
+
+/// <summary>
+/// One tag of a queue, and the request that it carries at the moment: from the fetch that brings it to the commit that
+/// ends it and fetches the next. This part is its life; moving its bytes and executing it have files of their own.
+/// </summary>
+/// <remarks>
+/// Every request is committed, whatever happens to it: one that is not would block the removal of the device, and with it
+/// every ublk device of the host. READ and WRITE are answered with all their bytes or with an error, never with less.
+/// </remarks>
+internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<int>, IGatedRequest
+{
+    private readonly UblkQueue _queue;
+    private readonly ushort _tag;
+    private readonly ulong _userData;
+    private readonly Action _executeAtHome;
+    private readonly Action _completeOnLoop;
+    private readonly NativeBuffer _mapped;
+    private readonly Transfer _transfer;
+    private uint _flags;
+    private uint _sectors;
+    private ulong _startSector;
+    private long _started;
+    private int _result;
+
+    /// <param name="queue">the queue; the calling thread is its loop's</param>
+    /// <param name="tag">the number of the tag</param>
+    /// <param name="mapped">where the driver copies to and from; empty unless the mode is <see cref="UblkMode.Map"/></param>
+    public UblkTag(UblkQueue queue, ushort tag, NativeBuffer mapped)
+    {
+        _queue = queue;
+        _tag = tag;
+        _mapped = mapped;
+        _userData = (ulong)queue.Loop.Register(this);
+        _transfer = new Transfer(this);
+        _executeAtHome = ExecuteAtHome;
+        _completeOnLoop = () => Ended(_result);
+    }
+
+    private uint Operation => _flags & Interop.Ublk.OperationMask;
+
+    private bool IsRead => Operation == Interop.Ublk.UBLK_IO_OP_READ;
+
+    private bool IsWrite => Operation == Interop.Ublk.UBLK_IO_OP_WRITE;
+
+    private bool ForceUnitAccess => (_flags & Interop.Ublk.UBLK_IO_F_FUA) != 0;
+
+    private long Offset => (long)(_startSector << 9);
+
+    private long Length => (long)_sectors << 9;
+
+    /// <summary>Offers the tag to the kernel for the first time.</summary>
+    public void Fetch() => Command(Interop.Ublk.UBLK_U_IO_FETCH_REQ, 0);
+
+    /// <summary>The kernel has put a request into the tag, or takes it back.</summary>
+    void IRingOperation.Completed(int result, uint flags)
+    {
+        if (result != Interop.Ublk.UBLK_IO_RES_OK)
+        {
+            // The device ends, or the command was refused: either way the tag is the kernel's from now on.
+            _queue.Aborted();
+            return;
+        }
+
+        ref readonly var descriptor = ref _queue.DescriptorOf(_tag);
+        (_flags, _sectors, _startSector) = (descriptor.op_flags, descriptor.nr_sectors, descriptor.start_sector);
+        _started = _queue.Loop.TurnTime;
+        if (_queue.Gate.Held)
+        {
+            _queue.Gate.Wait(this);
+            return;
+        }
+
+        _queue.Gate.Began();
+        Begin();
+    }
+
+    void IGatedRequest.Restart() => Begin();
+
+    void IGatedRequest.Refuse(int error) => End(error);
+
+    private void Begin()
+    {
+        if (_queue.Shape.NullIo)
+        {
+            End(0);
+            return;
+        }
+
+        var error = CheckRange();
+        if (error < 0)
+            End(error);
+        else if (IsRead || IsWrite)
+            BeginTransfer();
+        else
+            StartAtHome();
+    }
+
+    /// <summary>The kernel knows the size of the disk; a request past its end comes from a shrunken image.</summary>
+    private int CheckRange()
+    {
+        var operation = Operation;
+        if (operation == Interop.Ublk.UBLK_IO_OP_FLUSH)
+            return 0;
+        if (operation is not (Interop.Ublk.UBLK_IO_OP_READ or Interop.Ublk.UBLK_IO_OP_WRITE
+            or Interop.Ublk.UBLK_IO_OP_DISCARD or Interop.Ublk.UBLK_IO_OP_WRITE_ZEROES))
+            return -Errno.EOPNOTSUPP;
+        var size = (ulong)_queue.Served.Size >> 9;
+        if (_startSector > size || _sectors > size - _startSector)
+            return -Errno.EIO;
+        return (IsRead || IsWrite) && (Length > _queue.Shape.MaximumBytes || Length == 0) ? -Errno.EINVAL : 0;
+    }
+
+    /// <summary>What the request asked for is done, or failed: on the loop of the queue.</summary>
+    private void Ended(int result)
+    {
+        if (result == -Errno.ENOSPC && _queue.Served.ParkOnNoSpace && _queue.Gate.Refusal == 0)
+        {
+            _queue.Gate.Park(this);
+            return;
+        }
+
+        if (result >= 0 && IsRead)
+            result = GiveBytes();
+        End(result);
+    }
+
+    /// <summary>Tells the kernel how the request ended, and asks for the next one.</summary>
+    private void End(int error)
+    {
+        ReleaseBuffer();
+        var transfers = IsRead || IsWrite;
+        _queue.Statistics.Count(IsRead, IsWrite, Length, error < 0, _queue.Loop.TurnTime - _started);
+        _queue.Gate.Ended();
+        Command(Interop.Ublk.UBLK_U_IO_COMMIT_AND_FETCH_REQ, error < 0 ? error : transfers ? (int)Length : 0);
+    }
+
+    private void Command(uint command, int result)
+    {
+        var entry = _queue.Loop.Ring.Next();
+        entry->opcode = IoUring.IORING_OP_URING_CMD;
+        entry->fd = _queue.Shape.Descriptor;
+        entry->cmd_op = command;
+        entry->user_data = _userData;
+        if (_queue.Shape.Mode == UblkMode.ZeroCopy)
+            entry->addr = Interop.Ublk.AutoBufferWord(_tag, Interop.Ublk.UBLK_AUTO_BUF_REG_FALLBACK);
+        var payload = (ublksrv_io_cmd*)&entry->cmd;
+        payload->q_id = (ushort)_queue.Index;
+        payload->tag = _tag;
+        payload->result = result;
+        payload->addr = (ulong)_mapped.Address;
+    }
+}

@@ -1,0 +1,101 @@
+using System;
+using System.Collections.Generic;
+using Qcow2Blk.Exports;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Xunit;
+
+namespace Qcow2Blk.UnitTests.Exports;
+
+public sealed class RequestGateTests
+{
+    private readonly SimulatedLoop _loop = new(1);
+    private readonly RequestGate _gate;
+
+    public RequestGateTests() => _gate = new RequestGate(_loop);
+
+    [Fact]
+    public void Drained_is_reported_when_the_last_request_in_progress_ends()
+    {
+        var drained = 0;
+        _gate.Began();
+        _gate.Began();
+        _gate.Hold(() => drained++);
+        _gate.Ended();
+        Assert.Equal(0, drained);
+        _gate.Ended();
+        Assert.Equal(1, drained);
+    }
+
+    [Fact]
+    public void A_gate_with_nothing_in_progress_is_drained_at_once()
+    {
+        var drained = false;
+        _gate.Hold(() => drained = true);
+        Assert.True(drained);
+        Assert.True(_gate.IsShut);
+    }
+
+    [Fact]
+    public void Requests_that_waited_begin_in_the_order_in_which_they_came()
+    {
+        var log = new List<string>();
+        _gate.Hold(() => { });
+        _gate.Wait(new Request(log, "first"));
+        _gate.Wait(new Request(log, "second"));
+        Assert.Equal(2, _gate.Waiting);
+        Assert.Empty(log);
+        _gate.Release();
+        Assert.Equal(["first restarted", "second restarted"], log);
+        Assert.Equal(2, _gate.Active);
+    }
+
+    [Fact]
+    public void A_request_without_space_is_tried_again_after_a_second()
+    {
+        var log = new List<string>();
+        _loop.Run(() => Park(log));
+        Assert.Equal(["full restarted"], log);
+        Assert.Equal(1, _gate.Active);
+    }
+
+    [Fact]
+    public void A_request_without_space_is_not_tried_while_the_gate_is_held()
+    {
+        var log = new List<string>();
+        _gate.Hold(() => { });
+        _loop.Run(() => Park(log));
+        Assert.Empty(log);
+        Assert.Equal(1, _gate.Parked);
+        _gate.Release();
+        Assert.Equal(["full restarted"], log);
+    }
+
+    [Fact]
+    public void Refusing_ends_what_waits_and_what_comes_but_not_what_comes_after_a_release()
+    {
+        var log = new List<string>();
+        _gate.Hold(() => { });
+        _gate.Wait(new Request(log, "waiting"));
+        _gate.RefuseWaiting(-Errno.EIO);
+        _gate.Wait(new Request(log, "late"));
+        Assert.Equal(["waiting refused with -5", "late refused with -5"], log);
+        Assert.False(_gate.IsShut);
+        _gate.Release();
+        Assert.Equal(0, _gate.Refusal);
+    }
+
+    private LoopTask<int> Park(List<string> log)
+    {
+        _gate.Began();
+        _gate.Park(new Request(log, "full"));
+        return new LoopTask<int>(0);
+    }
+
+    private sealed class Request(List<string> log, string name) : IGatedRequest
+    {
+        public void Restart() => log.Add($"{name} restarted");
+
+        public void Refuse(int error) => log.Add($"{name} refused with {error}");
+    }
+}

@@ -77,8 +77,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         try
         {
             CheckGranted(info, mode);
-            var parameters = UblkParameters.Build(options, served.Size, info.max_io_buf_bytes);
-            error = control.SetParameters((int)info.dev_id, parameters);
+            error = control.SetParameters((int)info.dev_id, UblkParameters.Of(DiskFor(info)));
             return error == 0
                 ? info
                 : throw new ExportRefusedException(ExportRefusal.Failed, $"the kernel refused the parameters of ublk device {info.dev_id}: {Errno.Text(error)}");
@@ -89,6 +88,17 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
             throw;
         }
     }
+
+    private UblkDisk DiskFor(in ublksrv_ctrl_dev_info info) => new()
+    {
+        Size = served.Size,
+        IsReadOnly = options.ReadOnly,
+        LogicalBlockSize = options.BlockSize,
+        ClusterSize = options.ClusterSize,
+        MemoryAlignment = UblkModes.Of(info.flags) == UblkMode.ZeroCopy ? options.MemoryAlignment : 0,
+        MaxIoBytes = info.max_io_buf_bytes,
+        CanDiscard = options.Discards,
+    };
 
     private void CheckGranted(in ublksrv_ctrl_dev_info info, UblkMode mode)
     {

@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -137,7 +138,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
     {
         ReleaseBuffer();
         var transfers = IsRead || IsWrite;
-        _queue.Statistics.Count(IsRead, IsWrite, Length, error < 0, _queue.Loop.TurnTime - _started);
+        _queue.Statistics.Count(IsRead, IsWrite, Length, error < 0, Stopwatch.GetTimestamp() - _started);
         _queue.Gate.Ended();
         Command(Interop.Ublk.UBLK_U_IO_COMMIT_AND_FETCH_REQ, error < 0 ? error : transfers ? (int)Length : 0);
     }

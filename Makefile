@@ -18,7 +18,7 @@ export DOTNET_NOLOGO := 1
 SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props
 
-.PHONY: build test demo bench install uninstall format-check clean help deps
+.PHONY: build test demo bench bench-kernel install uninstall format-check clean help deps
 
 build: $(NATIVE) ## build artifacts/qcow2blk: one native file, no .NET needed to run it
 
@@ -43,6 +43,11 @@ bench: ## measure against qemu-nbd; BENCH="--quick --cells 4k-randread-qd16" nar
 	@packaging/install-build-deps.sh bench
 	@$(MAKE) --no-print-directory build
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
+
+bench-kernel: ## measure the kernel block devices against qemu-nbd -c, in a virtual machine; BENCH="--quick --cells '4k-*'" narrows it
+	@packaging/install-build-deps.sh kernel
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 tests/bench/kernel.py $(BENCH)
 
 install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	@test -x $(NATIVE) || { echo 'make install: $(NATIVE) does not exist (run "make build" first)' >&2; exit 1; }

@@ -44,16 +44,18 @@ class Guest:
     """Boots a guest and hands out the lines of its job. Use as a context manager: leaving ends it."""
 
     def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(),
-                 console=None, interactive=False, disks=()):
+                 console=None, interactive=False, disks=(), emulator=(), accelerator="tcg,thread=multi"):
         """job: text of the bash script that the guest runs as root.
-        files: (path on this machine, name under /run/payload); disks: further qemu -drive values."""
+        files: (path on this machine, name under /run/payload); disks: further qemu -drive values;
+        emulator: further options of qemu, which win over ours."""
         self.work = Path(tempfile.mkdtemp(prefix="qcow2blk-guest."))
         self.console = Path(console) if console else self.work / "console"
         self.exit_status = None
         self._pending = b""
         payload = self.work / "payload.tar"
         _write_payload(payload, job, binary, settings or {}, files)
-        command = _command(kernel, payload, self.console, data, memory, processors, disks, interactive)
+        command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator),
+                   *emulator]
         for attempt in range(1, BOOT_ATTEMPTS + 1):
             # stdin stays open: its end would look like a host that is gone, and the guest would wait for one.
             pipes = {} if interactive else {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -120,13 +122,13 @@ class Guest:
             return ""
 
 
-def _command(kernel, payload, console, data, memory, processors, disks, interactive):
+def _command(kernel, payload, console, data, memory, processors, disks, interactive, accelerator):
     initramfs, root = rootdisk.prepare(kernel)
     drives = [f"file={root},format=raw,readonly=on,if=virtio", f"file={payload},format=raw,readonly=on,if=virtio"]
     if data:
         drives.append(f"file={data},format=raw,if=virtio,cache=writeback,discard=unmap")
     drives += disks
-    return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", CPU, "-machine", "pc", "-smp", str(processors),
+    return ["qemu-system-x86_64", "-accel", accelerator, "-cpu", CPU, "-machine", "pc", "-smp", str(processors),
             "-m", str(memory), "-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
             "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append", KERNEL_OPTIONS,
             *[text for drive in drives for text in ("-drive", drive)],

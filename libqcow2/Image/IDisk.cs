@@ -28,6 +28,9 @@ public interface IDisk
     /// <summary>Finds one contiguous piece of file that holds the whole range, if the tables needed are cached.</summary>
     bool TryMapRead(long offset, int length, out FileExtent extent);
 
+    /// <summary>Whether it is known without a look at the file that the whole range reads as zeroes.</summary>
+    bool TryMapZeroes(long offset, int length);
+
     /// <summary>As <see cref="TryMapRead"/>, and the piece may be written in place.</summary>
     bool TryMapWrite(long offset, int length, out FileExtent extent);
 

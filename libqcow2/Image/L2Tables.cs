@@ -55,6 +55,13 @@ internal sealed class L2Tables : SlicedTables
         return found;
     }
 
+    /// <summary>Whether the image has no L2 table for the cluster. Any loop: L1 entries are read whole.</summary>
+    public bool HasNoTable(long guestCluster)
+    {
+        var index = L1IndexOf(KeyOf(guestCluster));
+        return index >= L1.Entries || L1Entry.Decode(L1[index]).IsEmpty;
+    }
+
     /// <summary>As <see cref="SlicedTables.LoadAsync"/>, with an L2 table that may be changed: new, or copied if it was shared.</summary>
     public LoopTask<int> LoadForWriteAsync(long key)
     {

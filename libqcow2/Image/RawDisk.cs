@@ -44,6 +44,8 @@ public sealed class RawDisk : IDisk
         return offset + length <= _file.Length;
     }
 
+    public bool TryMapZeroes(long offset, int length) => false;
+
     public bool TryMapWrite(long offset, int length, out FileExtent extent)
     {
         extent = new FileExtent(_file, offset);

@@ -88,8 +88,14 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
             : disk.TryMapRead(Offset, Buffer.Length, out extent);
         if (!mapped || extent.File is not FileStorage file || !MakeSuitable(file, extent.Offset, isWrite))
         {
+            // A client that understands holes is told of them the long way.
+            var zeroes = !mapped && !isWrite && !Connection.SendsHoles && disk.TryMapZeroes(Offset, Buffer.Length);
             disk.Epochs.Exit(_loop.Loop.Index, _parity);
-            return false;
+            if (!zeroes)
+                return false;
+            Buffer.Clear();
+            Connection.Completed(this, 0);
+            return true;
         }
 
         _disk = disk;

@@ -65,10 +65,17 @@ internal sealed unsafe class UblkQueue : IDisposable
             throw new ExportRefusedException(ExportRefusal.Failed, $"no memory for {shape.Depth} requests of {shape.MaximumBytes} bytes", "use a smaller --depth");
         }
 
+        // Never written to, so all of it is the kernel's one page of zeroes.
+        Zeroes = Files.Map((nuint)shape.MaximumBytes, Files.PROT_READ, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);
+        if (Zeroes == 0)
+            throw new ExportRefusedException(ExportRefusal.Failed, "no memory for requests");
         _tags = new UblkTag[shape.Depth];
     }
 
     public UblkShape Shape { get; }
+
+    /// <summary>As many zeroes as the largest request has bytes.</summary>
+    public nint Zeroes { get; }
 
     public EventLoop Loop { get; }
 
@@ -121,6 +128,7 @@ internal sealed unsafe class UblkQueue : IDisposable
         Files.Unmap(_descriptors, _descriptorsLength);
         if (_buffersLength > 0)
             Files.Unmap(_buffers, _buffersLength);
+        Files.Unmap(Zeroes, (nuint)Shape.MaximumBytes);
         _ended.Dispose();
     }
 

@@ -28,8 +28,12 @@ internal sealed unsafe partial class UblkTag
         var mapped = IsWrite ? disk.TryMapWrite(Offset, length, out var extent) : disk.TryMapRead(Offset, length, out extent);
         if (!mapped || extent.File is not FileStorage file || ((extent.Offset | (uint)length) & (file.OffsetAlignment - 1)) != 0)
         {
+            var zeroes = !mapped && IsRead && disk.TryMapZeroes(Offset, length);
             disk.Epochs.Exit(_queue.Loop.Index, _parity);
-            StartCopying();
+            if (zeroes)
+                EndWithZeroes();
+            else
+                StartCopying();
             return;
         }
 
@@ -48,6 +52,14 @@ internal sealed unsafe partial class UblkTag
             TransferEnded(MemoryFile.Run(file, IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ, extent.Offset, length, _buffer.Address, 0) is var result and < 0 ? result : length);
         else
             _transfer.Submit(file, extent.Offset);
+    }
+
+    private void EndWithZeroes()
+    {
+        var length = (int)Length;
+        if (!_mapped.IsEmpty)
+            _mapped.Slice(0, length).Clear();
+        End(_mapped.IsEmpty ? Give(_queue.Zeroes, length) : 0);
     }
 
     private bool MayPassByReference(int length) =>
@@ -98,10 +110,12 @@ internal sealed unsafe partial class UblkTag
     /// <summary>Hands the bytes of a READ to the kernel where it does not take them itself.</summary>
     private int GiveBytes()
     {
-        if (!_mapped.IsEmpty)
-            return 0;
-        var length = (int)Length;
-        var copied = Files.Write(_queue.Shape.Descriptor, (void*)_buffer.Address, (nuint)length, Interop.Ublk.IoBufferOffset(_queue.Index, _tag, 0));
+        return _mapped.IsEmpty ? Give(_buffer.Address, (int)Length) : 0;
+    }
+
+    private int Give(nint address, int length)
+    {
+        var copied = Files.Write(_queue.Shape.Descriptor, (void*)address, (nuint)length, Interop.Ublk.IoBufferOffset(_queue.Index, _tag, 0));
         return copied == length ? 0 : copied < 0 ? (int)copied : -Errno.EIO;
     }
 

@@ -5,14 +5,16 @@ using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Xunit;
 
-namespace Qcow2Blk.UnitTests.Exports;
+namespace Qcow2Blk.Tests.Exports;
 
-public sealed class RequestGateTests
+public sealed class RequestGateTests : IDisposable
 {
     private readonly SimulatedLoop _loop = new(1);
     private readonly RequestGate _gate;
 
     public RequestGateTests() => _gate = new RequestGate(_loop);
+
+    public void Dispose() => _loop.Dispose();
 
     [Fact]
     public void Drained_is_reported_when_the_last_request_in_progress_ends()
@@ -85,11 +87,12 @@ public sealed class RequestGateTests
         Assert.Equal(0, _gate.Refusal);
     }
 
-    private LoopTask<int> Park(List<string> log)
+    private async LoopTask<int> Park(List<string> log)
     {
         _gate.Began();
         _gate.Park(new Request(log, "full"));
-        return new LoopTask<int>(0);
+        await _loop.DelayAsync(1500);
+        return 0;
     }
 
     private sealed class Request(List<string> log, string name) : IGatedRequest

@@ -1,0 +1,39 @@
+using Qcow2Blk.Format;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>Knowing without a lock that a range reads as zeroes: most of a sparse disk does.</summary>
+public sealed partial class Qcow2Image
+{
+    public bool TryMapZeroes(long offset, int length)
+    {
+        var last = (offset + length - 1) >> _geometry.ClusterBits;
+        var unallocated = false;
+        for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster++)
+        {
+            // The cache is asked first: a table that is new since the L1 entry was seen empty is none of our concern,
+            // as what it points to was not acknowledged before this request began.
+            if (_tables.TryRead(cluster, out var raw))
+            {
+                switch (L2Entry.Decode(raw, _geometry).Kind)
+                {
+                    case L2Kind.Zero or L2Kind.ZeroAllocated:
+                        continue;
+                    case L2Kind.Unallocated:
+                        break;
+                    default:
+                        return false;
+                }
+            }
+            else if (!_tables.HasNoTable(cluster))
+            {
+                return false;
+            }
+
+            unallocated = true;
+        }
+
+        return !unallocated || _backing is null || offset >= _backing.Size
+            || (offset + length <= _backing.Size && _backing.TryMapZeroes(offset, length));
+    }
+}

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
 using Qcow2Blk.Storage;
@@ -21,10 +22,16 @@ public static class ExportChoice
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(served);
         ArgumentNullException.ThrowIfNull(log);
-        return options.IsBlockDevice
-            ? UblkExport.Open(UblkOptions(options, served.Disk), loops, served, log.Warning)
-            : new NbdSocketExport(options, loops, served, catalog, log);
+        if (!options.IsBlockDevice)
+            return new NbdSocketExport(options, loops, served, catalog, log);
+        return IsKernelNbd(options)
+            ? KernelNbdExport.Open(options, loops, served, catalog, log)
+            : UblkExport.Open(UblkOptions(options, served.Disk), loops, served, log.Warning);
     }
+
+    /// <summary>Asked for by name, or by the node that is wanted or taken over.</summary>
+    private static bool IsKernelNbd(AttachOptions options) =>
+        options.Transport == DeviceTransport.Nbd || KernelNbdDevice.TryParse(options.RecoverDevice ?? options.Device, out _);
 
     /// <summary>How many loops the device needs: what is asked for, or what a device that is taken over has.</summary>
     public static int Queues(AttachOptions options, int otherwise)

@@ -28,14 +28,25 @@ internal static class BlockDeviceFlush
     internal static int Release(int claim, TimeSpan timeout) =>
         TimedCall.Run(ThreadName, () => Files.Close(claim), timeout);
 
+    /// <summary>Writes down what can be, of a device that somebody else holds.</summary>
+    /// <returns>0 or a negative errno</returns>
+    internal static int Sync(string path, TimeSpan timeout) =>
+        timeout <= TimeSpan.Zero ? -Errno.ETIMEDOUT : TimedCall.Run(ThreadName, () => SyncShared(path), timeout);
+
+    /// <summary>Opens a device and closes it again: the kernel looks for partitions then.</summary>
+    /// <returns>0 or a negative errno</returns>
+    internal static int Open(string path, TimeSpan timeout) =>
+        TimedCall.Run(ThreadName, () => OpenAndClose(path, 0), timeout);
+
     /// <summary>Whether a device could be claimed.</summary>
     /// <returns>0 or a negative errno, -EBUSY if somebody holds it</returns>
     internal static int Try(string path, TimeSpan timeout) =>
-        TimedCall.Run(ThreadName, () => OpenAndClose(path), timeout);
+        TimedCall.Run(ThreadName, () => OpenAndClose(path, Files.O_EXCL), timeout);
 
     private static int OpenAndSync(string path, bool readOnly)
     {
-        var fd = Files.Open(path, (readOnly ? Files.O_RDONLY : Files.O_RDWR) | Files.O_EXCL | Files.O_CLOEXEC);
+        // Reading is enough for a sync; and udev takes the end of a description that may write for a change, and looks.
+        var fd = Files.Open(path, Files.O_RDONLY | Files.O_EXCL | Files.O_CLOEXEC);
         if (fd < 0 || readOnly)
             return fd;
         var error = Files.Sync(fd);
@@ -45,9 +56,19 @@ internal static class BlockDeviceFlush
         return error;
     }
 
-    private static int OpenAndClose(string path)
+    private static int SyncShared(string path)
     {
-        var fd = Files.Open(path, Files.O_RDONLY | Files.O_EXCL | Files.O_CLOEXEC);
+        var fd = Files.Open(path, Files.O_RDONLY | Files.O_CLOEXEC);
+        if (fd < 0)
+            return fd;
+        var error = Files.Sync(fd);
+        Files.Close(fd);
+        return error;
+    }
+
+    private static int OpenAndClose(string path, int flags)
+    {
+        var fd = Files.Open(path, Files.O_RDONLY | Files.O_CLOEXEC | flags);
         return fd < 0 ? fd : Files.Close(fd);
     }
 

@@ -101,6 +101,23 @@ internal sealed class RequestGate(LoopScheduler loop)
     /// <summary>Ends the requests that wait for space with ENOSPC: nobody will make room for them.</summary>
     public void RefuseParked() => RefuseAll(_parked, -Interop.Errno.ENOSPC);
 
+    /// <summary>Ends those that wait for space and that this says are to go, with EIO.</summary>
+    public void RefuseParked(Predicate<IGatedRequest> which)
+    {
+        for (var i = _parked.Count; i > 0; i--)
+        {
+            var request = _parked.Dequeue();
+            if (!which(request))
+            {
+                _parked.Enqueue(request);
+                continue;
+            }
+
+            Active++;
+            request.Refuse(-Interop.Errno.EIO);
+        }
+    }
+
     /// <summary>Ends what waits with this errno, and whatever comes until <see cref="Release"/>: the disk is gone for good.</summary>
     public void RefuseWaiting(int error)
     {

@@ -7,6 +7,10 @@ internal static unsafe partial class Poll
 {
     public const short POLLIN = 1;
     public const short POLLOUT = 4;
+    public const short POLLERR = 8;
+    public const short POLLHUP = 0x10;
+    public const short POLLNVAL = 0x20;
+    public const short POLLRDHUP = 0x2000;
     public const int MSG_DONTWAIT = 0x40;
     public const int SOCK_NONBLOCK = 0x800;
 

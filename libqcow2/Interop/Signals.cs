@@ -19,6 +19,22 @@ internal static unsafe partial class Signals
     [LibraryImport("libc", EntryPoint = "prctl", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int ProcessControl(int option, string argument);
 
+    private const int SIG_BLOCK = 0;
+
+    [LibraryImport("libc", EntryPoint = "sigfillset")]
+    private static partial int FillSet(void* signals);
+
+    [LibraryImport("libc", EntryPoint = "pthread_sigmask")]
+    private static partial int ChangeMask(int how, void* signals, void* old);
+
+    /// <summary>Lets the calling thread take no signal that other threads can take: for one that stays in a system call.</summary>
+    internal static void BlockAll()
+    {
+        var all = stackalloc byte[Spawn.SignalSetSize];
+        _ = FillSet(all);
+        _ = ChangeMask(SIG_BLOCK, all, null);
+    }
+
     /// <summary>A client that goes away is an errno, not the end of the process.</summary>
     internal static void IgnoreBrokenPipes() => _ = SetHandler(SIGPIPE, SIG_IGN);
 

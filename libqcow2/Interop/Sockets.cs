@@ -24,10 +24,23 @@ internal static unsafe partial class Sockets
     public static int SetOption(int fd, int level, int name, int value) =>
         Errno.Of(SetsockoptCall(fd, level, name, &value, sizeof(int)));
 
+    /// <summary>Two connected unix stream sockets that do not survive exec.</summary>
+    /// <returns>0 or a negative errno</returns>
+    public static int Pair(out int first, out int second)
+    {
+        var ends = stackalloc int[2];
+        var result = Errno.Of(SocketpairCall(UnixSocket.AF_UNIX, UnixSocket.SOCK_STREAM | UnixSocket.SOCK_CLOEXEC, 0, ends));
+        (first, second) = result < 0 ? (-1, -1) : (ends[0], ends[1]);
+        return result;
+    }
+
     public static int Shutdown(int fd, int how) => Errno.Of(ShutdownCall(fd, how));
 
     [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
     private static partial int SetsockoptCall(int fd, int level, int name, void* value, uint length);
+
+    [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
+    private static partial int SocketpairCall(int family, int type, int protocol, int* ends);
 
     [LibraryImport("libc", EntryPoint = "shutdown", SetLastError = true)]
     private static partial int ShutdownCall(int fd, int how);

@@ -21,6 +21,13 @@ internal static unsafe partial class Unistd
     [LibraryImport("libc", EntryPoint = "dup2", SetLastError = true)]
     internal static partial int Dup2(int from, int to);
 
+    [LibraryImport("libc", EntryPoint = "dup3", SetLastError = true)]
+    private static partial int Dup3(int from, int to, int flags);
+
+    /// <summary>Puts another open file behind a descriptor, at one instant; it does not survive exec.</summary>
+    /// <returns>the descriptor, or a negative errno</returns>
+    internal static int Replace(int from, int to) => Errno.Of(Dup3(from, to, Fcntl.O_CLOEXEC));
+
     [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Unlink(string path);
 

@@ -32,6 +32,8 @@ internal sealed partial class NbdConnection
         }
 
         _starved = false;
+        if (_guard is not null && _chunk.Available > 0 && !_guard.MayBegin())
+            return; // Continues when the guard says so.
         if (_session is not null)
         {
             var now = Stopwatch.GetTimestamp();

@@ -26,6 +26,8 @@ internal sealed partial class NbdConnection
     private readonly long _started = Stopwatch.GetTimestamp();
     private Handshake? _handshake;
     private ArrayBufferWriter<byte>? _handshakeOutput;
+    private readonly IConnectionGuard? _guard;
+    private readonly int _slot;
     private NegotiatedSession? _session;
     private RequestRules _rules;
     private int _unanswered;
@@ -39,6 +41,28 @@ internal sealed partial class NbdConnection
     /// <param name="catalog">what can be exported</param>
     /// <param name="report">told why a client was sent away</param>
     public NbdConnection(NbdLoop loop, int socket, IExportCatalog catalog, Action<string> report)
+        : this(loop, socket, report)
+    {
+        _handshake = new Handshake(catalog);
+        _handshakeOutput = new ArrayBufferWriter<byte>(256);
+    }
+
+    /// <summary>A connection of the kernel, which begins with its first request: what a handshake settles was told otherwise.</summary>
+    /// <param name="loop">the loop that serves it; the calling thread's</param>
+    /// <param name="socket">a connected stream socket, the connection's from now on</param>
+    /// <param name="session">what holds for it</param>
+    /// <param name="guard">asked before requests begin, told of the end</param>
+    /// <param name="slot">names the connection to the guard</param>
+    /// <param name="report">told why the connection was ended</param>
+    public NbdConnection(NbdLoop loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, Action<string> report)
+        : this(loop, socket, report)
+    {
+        _guard = guard;
+        _slot = slot;
+        BeginTransmission(session);
+    }
+
+    private NbdConnection(NbdLoop loop, int socket, Action<string> report)
     {
         _loop = loop;
         _pool = loop.Loop.Buffers;
@@ -46,8 +70,6 @@ internal sealed partial class NbdConnection
         _report = report;
         _receive = new ReceiveOperation(this);
         _send = new SendOperation(this);
-        _handshake = new Handshake(catalog);
-        _handshakeOutput = new ArrayBufferWriter<byte>(256);
         _chunk = _loop.Chunks.Rent(ChunkBytes);
         _flushReplies = FlushReplies;
         Status = new BlockStatusReply(this);
@@ -61,9 +83,15 @@ internal sealed partial class NbdConnection
     /// <summary>Whether zeroes may be sent as holes.</summary>
     public bool SendsHoles { get; private set; }
 
-    /// <summary>Greets the client.</summary>
+    /// <summary>Greets the client, or waits for the kernel's first request.</summary>
     public void Start()
     {
+        if (_session is not null)
+        {
+            ArmReceive();
+            return;
+        }
+
         _handshake!.Greeting(_handshakeOutput!);
         SendHandshakeOutput();
         ArmReceive();
@@ -93,10 +121,14 @@ internal sealed partial class NbdConnection
         // Wakes the receive and the send that wait; the descriptor is closed when both are done.
         Sockets.Shutdown(_socket, Sockets.SHUT_RDWR);
         DropReady();
+        if (_guard is not null)
+            _loop.Gate.RefuseParked(IsOurs); // The kernel sends them anew: nothing of this connection may happen later.
         if (!_receive.IsBusy)
             AbandonPayload();
         FinishClose();
     }
+
+    private bool IsOurs(IGatedRequest request) => request is NbdRequest ours && ours.Connection == this;
 
     private void Advance()
     {
@@ -173,5 +205,6 @@ internal sealed partial class NbdConnection
         _send.Dispose();
         _receive.Dispose();
         _loop.Remove(this);
+        _guard?.Ended(_slot);
     }
 }

@@ -96,7 +96,8 @@ internal sealed class NbdLoop
             _connections[i].Close();
     }
 
-    private void Continue()
+    /// <summary>Lets connections look again at what they have received.</summary>
+    public void Continue()
     {
         for (var i = _connections.Count - 1; i >= 0; i--)
             _connections[i].Continue();

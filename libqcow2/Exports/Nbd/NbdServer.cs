@@ -77,6 +77,35 @@ public sealed class NbdServer
     public void Listen(int listeningSocket) =>
         _loops[0].Loop.PostFromAnyThread(() => _accept.Start(listeningSocket));
 
+    /// <summary>Serves a socket whose other end is the kernel's: no handshake, it begins with a request.</summary>
+    /// <param name="loop">number of the loop that serves it</param>
+    /// <param name="socket">the server's end, the connection's from now on</param>
+    /// <param name="session">what holds for it</param>
+    /// <param name="guard">asked before requests begin, told of the end</param>
+    /// <param name="slot">names the connection to the guard</param>
+    /// <param name="made">gets the connection, on its loop</param>
+    internal void Adopt(int loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, Action<NbdConnection> made)
+    {
+        var target = _loops[loop];
+        target.Assigned();
+        target.Loop.PostFromAnyThread(() =>
+        {
+            var connection = new NbdConnection(target, socket, session, guard, slot, _report);
+            made(connection);
+            connection.Start();
+        });
+    }
+
+    /// <summary>Runs something on a loop.</summary>
+    internal void Post(int loop, Action work) => _loops[loop].Loop.PostFromAnyThread(work);
+
+    /// <summary>Lets connections look again at what they have received.</summary>
+    internal void ContinueAll()
+    {
+        foreach (var loop in _loops)
+            loop.Loop.PostFromAnyThread(loop.Continue);
+    }
+
     /// <summary>Holds new requests on all loops; calls <paramref name="drained"/> on some loop when none is in progress.</summary>
     public void Hold(Action drained)
     {

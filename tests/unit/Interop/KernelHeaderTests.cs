@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Runtime.CompilerServices;
+using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
 using Xunit;
 using static Qcow2Blk.Tests.Support.CHeaders;
@@ -116,6 +117,54 @@ public sealed class KernelHeaderTests
         AssertOffsets<msghdr>(headers, "struct msghdr", "msg_name", "msg_namelen", "msg_iov", "msg_iovlen", "msg_control", "msg_controllen", "msg_flags");
         AssertOffsets<pollfd>(headers, "struct pollfd", "fd", "events", "revents");
     }
+
+    [Fact]
+    public void Netlink_numbers_and_structures_are_the_kernels()
+    {
+        string[] headers = ["sys/socket.h", "linux/netlink.h", "linux/genetlink.h"];
+        AssertInC(headers,
+            ("AF_NETLINK", Netlink.AF_NETLINK), ("SOCK_RAW", Netlink.SOCK_RAW), ("NETLINK_GENERIC", Netlink.NETLINK_GENERIC), ("SOL_NETLINK", Netlink.SOL_NETLINK),
+            ("NETLINK_ADD_MEMBERSHIP", Netlink.NETLINK_ADD_MEMBERSHIP), ("NETLINK_CAP_ACK", Netlink.NETLINK_CAP_ACK), ("NETLINK_EXT_ACK", Netlink.NETLINK_EXT_ACK),
+            ("NLM_F_REQUEST", Netlink.NLM_F_REQUEST), ("NLM_F_ACK", Netlink.NLM_F_ACK),
+            ("NLM_F_CAPPED", Netlink.NLM_F_CAPPED), ("NLM_F_ACK_TLVS", Netlink.NLM_F_ACK_TLVS),
+            ("NLMSG_ERROR", Netlink.NLMSG_ERROR), ("NLMSGERR_ATTR_MSG", Netlink.NLMSGERR_ATTR_MSG),
+            ("NLA_F_NESTED", Netlink.NLA_F_NESTED), ("NLA_TYPE_MASK & 0xffff", Netlink.NLA_TYPE_MASK),
+            ("GENL_ID_CTRL", Netlink.GENL_ID_CTRL), ("CTRL_CMD_NEWFAMILY", Netlink.CTRL_CMD_NEWFAMILY), ("CTRL_CMD_GETFAMILY", Netlink.CTRL_CMD_GETFAMILY),
+            ("CTRL_ATTR_FAMILY_ID", Netlink.CTRL_ATTR_FAMILY_ID), ("CTRL_ATTR_FAMILY_NAME", Netlink.CTRL_ATTR_FAMILY_NAME),
+            ("CTRL_ATTR_MCAST_GROUPS", Netlink.CTRL_ATTR_MCAST_GROUPS), ("CTRL_ATTR_MCAST_GRP_NAME", Netlink.CTRL_ATTR_MCAST_GRP_NAME),
+            ("CTRL_ATTR_MCAST_GRP_ID", Netlink.CTRL_ATTR_MCAST_GRP_ID),
+            ("sizeof(struct nlmsghdr)", Unsafe.SizeOf<Netlink.nlmsghdr>()), ("sizeof(struct genlmsghdr)", Unsafe.SizeOf<Netlink.genlmsghdr>()),
+            ("sizeof(struct nlattr)", Unsafe.SizeOf<Netlink.nlattr>()), ("sizeof(struct sockaddr_nl)", Unsafe.SizeOf<Netlink.sockaddr_nl>()));
+        AssertOffsets<Netlink.nlmsghdr>(headers, "struct nlmsghdr", "nlmsg_len", "nlmsg_type", "nlmsg_flags", "nlmsg_seq", "nlmsg_pid");
+        AssertOffsets<Netlink.genlmsghdr>(headers, "struct genlmsghdr", "cmd", "version", "reserved");
+        AssertOffsets<Netlink.nlattr>(headers, "struct nlattr", "nla_len", "nla_type");
+        AssertOffsets<Netlink.sockaddr_nl>(headers, "struct sockaddr_nl", "nl_family", "nl_pid", "nl_groups");
+    }
+
+    [Fact]
+    public void Nbd_device_numbers_are_the_kernels() => AssertInC(["linux/types.h", "linux/ioctl.h", "linux/nbd.h", "linux/nbd-netlink.h"],
+        ($"sizeof(NBD_GENL_FAMILY_NAME) == sizeof(\"{NbdDevice.NBD_GENL_FAMILY_NAME}\") && NBD_GENL_FAMILY_NAME[1] == 'b'", 1),
+        ($"sizeof(NBD_GENL_MCAST_GROUP_NAME) == sizeof(\"{NbdDevice.NBD_GENL_MCAST_GROUP_NAME}\") && NBD_GENL_MCAST_GROUP_NAME[4] == 'm'", 1),
+        ("NBD_GENL_VERSION", NbdDevice.NBD_GENL_VERSION),
+        ("NBD_CMD_CONNECT", NbdDevice.NBD_CMD_CONNECT), ("NBD_CMD_DISCONNECT", NbdDevice.NBD_CMD_DISCONNECT),
+        ("NBD_CMD_RECONFIGURE", NbdDevice.NBD_CMD_RECONFIGURE), ("NBD_CMD_LINK_DEAD", NbdDevice.NBD_CMD_LINK_DEAD), ("NBD_CMD_STATUS", NbdDevice.NBD_CMD_STATUS),
+        ("NBD_ATTR_INDEX", NbdDevice.NBD_ATTR_INDEX), ("NBD_ATTR_SIZE_BYTES", NbdDevice.NBD_ATTR_SIZE_BYTES),
+        ("NBD_ATTR_BLOCK_SIZE_BYTES", NbdDevice.NBD_ATTR_BLOCK_SIZE_BYTES), ("NBD_ATTR_TIMEOUT", NbdDevice.NBD_ATTR_TIMEOUT),
+        ("NBD_ATTR_SERVER_FLAGS", NbdDevice.NBD_ATTR_SERVER_FLAGS), ("NBD_ATTR_SOCKETS", NbdDevice.NBD_ATTR_SOCKETS),
+        ("NBD_ATTR_DEAD_CONN_TIMEOUT", NbdDevice.NBD_ATTR_DEAD_CONN_TIMEOUT), ("NBD_ATTR_DEVICE_LIST", NbdDevice.NBD_ATTR_DEVICE_LIST),
+        ("NBD_ATTR_BACKEND_IDENTIFIER", NbdDevice.NBD_ATTR_BACKEND_IDENTIFIER),
+        ("NBD_SOCK_ITEM", NbdDevice.NBD_SOCK_ITEM), ("NBD_SOCK_FD", NbdDevice.NBD_SOCK_FD), ("NBD_DEVICE_ITEM", NbdDevice.NBD_DEVICE_ITEM),
+        ("NBD_DEVICE_INDEX", NbdDevice.NBD_DEVICE_INDEX), ("NBD_DEVICE_CONNECTED", NbdDevice.NBD_DEVICE_CONNECTED),
+        ("NBD_SET_SOCK", NbdDevice.NBD_SET_SOCK), ("NBD_SET_BLKSIZE", NbdDevice.NBD_SET_BLKSIZE), ("NBD_DO_IT", NbdDevice.NBD_DO_IT),
+        ("NBD_CLEAR_SOCK", NbdDevice.NBD_CLEAR_SOCK), ("NBD_SET_SIZE_BLOCKS", NbdDevice.NBD_SET_SIZE_BLOCKS), ("NBD_DISCONNECT", NbdDevice.NBD_DISCONNECT),
+        ("NBD_SET_TIMEOUT", NbdDevice.NBD_SET_TIMEOUT), ("NBD_SET_FLAGS", NbdDevice.NBD_SET_FLAGS),
+        ("NBD_FLAG_HAS_FLAGS", (long)TransmissionFlags.HasFlags), ("NBD_FLAG_READ_ONLY", (long)TransmissionFlags.ReadOnly),
+        ("NBD_FLAG_SEND_FLUSH", (long)TransmissionFlags.SendFlush), ("NBD_FLAG_SEND_FUA", (long)TransmissionFlags.SendFua),
+        ("NBD_FLAG_SEND_TRIM", (long)TransmissionFlags.SendTrim), ("NBD_FLAG_CAN_MULTI_CONN", (long)TransmissionFlags.CanMultiConnection));
+
+    [Fact]
+    public void Poll_events_are_the_systems() => AssertInC(["poll.h"],
+        ("POLLERR", Poll.POLLERR), ("POLLHUP", Poll.POLLHUP), ("POLLNVAL", Poll.POLLNVAL), ("POLLRDHUP", Poll.POLLRDHUP));
 
     [Fact]
     public void Zlib_is_as_its_header_says()

@@ -1,0 +1,109 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Exports.NbdKernel;
+
+/// <summary>Whether /dev/nbdN devices can be made here, and if not, what is missing.</summary>
+/// <param name="Refusal">what kind of thing is missing; meaningless if nothing is</param>
+/// <param name="Why">what is missing; null if nothing is</param>
+/// <param name="Hint">what to do about it, if that is known</param>
+/// <param name="HasNetlink">whether the driver has its netlink interface; else there are only the ioctls</param>
+public sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why, string? Hint, bool HasNetlink)
+{
+    /// <summary>"off" leaves the netlink interface alone, as on a kernel that has none.</summary>
+    public const string NetlinkVariable = "QCOW2BLK_NBD_NETLINK";
+
+    private const int CAP_SYS_ADMIN = 21;
+    private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(20);
+
+    public bool IsAvailable => Why is null;
+
+    /// <summary>Looks, and loads the kernel module if it is not there.</summary>
+    public static KernelNbdAvailability Probe()
+    {
+        if (!HasCapability(CAP_SYS_ADMIN))
+            return Missing(ExportRefusal.Denied, "kernel NBD devices need CAP_SYS_ADMIN", "run as root, or serve NBD with --socket or --listen");
+        if (!IsLoaded() && LoadModule() is { } why)
+            return Missing(ExportRefusal.Unavailable, $"the kernel has no NBD driver: {why}", "modprobe nbd, or serve NBD with --socket or --listen");
+        if (Environment.GetEnvironmentVariable(NetlinkVariable) == "off")
+            return new KernelNbdAvailability(default, null, null, HasNetlink: false);
+
+        // Whatever the driver is doing for others holds all of generic netlink up: never wait for that for ever.
+        var error = TimedCall.Run("qcow2blk-probe", TryNetlink, ProbeTimeout);
+        return error == -Errno.ETIMEDOUT
+            ? Missing(ExportRefusal.Failed, "the kernel's generic netlink does not answer", "another device may hang: see dmesg")
+            : new KernelNbdAvailability(default, null, null, HasNetlink: error == 0);
+    }
+
+    private static KernelNbdAvailability Missing(ExportRefusal refusal, string why, string hint) => new(refusal, why, hint, false);
+
+    private static int TryNetlink()
+    {
+        var error = NbdNetlink.Open(out var netlink);
+        netlink?.Dispose();
+        return error;
+    }
+
+    private static bool IsLoaded() => Directory.Exists("/sys/module/nbd") || Directory.Exists("/sys/block/nbd0");
+
+    /// <returns>null if the module is there now, else why not</returns>
+    private static string? LoadModule()
+    {
+        foreach (var program in (ReadOnlySpan<string>)["/sbin/modprobe", "/usr/sbin/modprobe", "/bin/modprobe"])
+        {
+            if (!File.Exists(program))
+                continue;
+            var status = Run(program, "nbd");
+            if (status == 0 && IsLoaded())
+                return null;
+            return status < 0 ? $"cannot run {program}: {Errno.Text(status)}" : $"\"modprobe nbd\" ended with status {status}";
+        }
+
+        return "module nbd is not loaded, and there is no modprobe to load it";
+    }
+
+    private static int Run(string program, string argument)
+    {
+        var quiet = Files.Open("/dev/null", Files.O_RDWR | Files.O_CLOEXEC);
+        if (quiet < 0)
+            return quiet;
+        var pid = Start(program, argument, quiet);
+        Files.Close(quiet);
+        return pid < 0 ? pid : TimedCall.Run("qcow2blk-probe", () => Spawn.Wait(pid), ProbeTimeout);
+    }
+
+    private static int Start(string program, string argument, int quiet)
+    {
+        List<string> environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
+        return Spawn.Start(new Spawn.Child
+        {
+            Path = program,
+            Arguments = [Path.GetFileName(program), argument],
+            Environment = environment,
+            Descriptors = [quiet, quiet, quiet],
+        });
+    }
+
+    private static bool HasCapability(int capability)
+    {
+        try
+        {
+            foreach (var line in File.ReadLines("/proc/self/status"))
+            {
+                const string effective = "CapEff:";
+                if (line.StartsWith(effective, StringComparison.Ordinal))
+                    return ulong.TryParse(line.AsSpan(effective.Length).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var set)
+                        && (set >> capability & 1) != 0;
+            }
+        }
+        catch (IOException)
+        {
+            // No proc: the kernel will tell.
+        }
+
+        return true;
+    }
+}

@@ -1,0 +1,98 @@
+using System;
+using System.Diagnostics;
+using System.Threading;
+using Qcow2Blk.Devices;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Exports.NbdKernel;
+
+/// <summary>How the device goes away, or to another server.</summary>
+internal sealed partial class KernelNbdExport
+{
+    private static readonly TimeSpan ForcedEnd = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ReleaseTimeout = TimeSpan.FromSeconds(10);
+    private const int GonePollMilliseconds = 5;
+
+    /// <inheritdoc/>
+    public int Stop(bool force, TimeSpan timeout)
+    {
+        var started = Stopwatch.GetTimestamp();
+        if (_ended || !_attachment.Device.IsConfigured)
+            return 0;
+        if (!force && FindUser() is not null)
+            return -Errno.EBUSY;
+        var claim = BlockDeviceFlush.Claim(DevicePath!, _readOnly, timeout);
+        if (claim < 0)
+        {
+            if (!force)
+                return claim;
+            _log.Warning($"{DevicePath} could not be written down before its end: {Errno.Text(claim)}");
+            if (claim == -Errno.EBUSY && !_readOnly)
+                BlockDeviceFlush.Sync(DevicePath!, timeout - Stopwatch.GetElapsedTime(started));
+        }
+
+        // Claimed until it is gone: nobody can begin to use what is on its way out.
+        var error = Disconnect(force, Rest(started, timeout));
+        if (claim >= 0)
+            BlockDeviceFlush.Release(claim, ReleaseTimeout);
+        if (error == 0)
+            WaitUntilGone(Rest(started, timeout));
+        return error;
+    }
+
+    /// <inheritdoc/>
+    public int HandOver(TimeSpan timeout)
+    {
+        if (!_attachment.CanReconnect)
+            return -Errno.EOPNOTSUPP;
+        _ended = true;
+        _watch?.Dispose();
+        return _connections.CloseAll(timeout) ? 0 : -Errno.ETIMEDOUT;
+    }
+
+    /// <summary>Ends what is still there, whoever uses it; nothing waits for storage that hangs.</summary>
+    public void Dispose()
+    {
+        if (!_ended && _attachment.Device.IsConfigured)
+            Disconnect(force: true, ForcedEnd);
+        _ended = true;
+        _watch?.Dispose();
+        if (_connections.CloseAll(ForcedEnd))
+            _connections.CloseWatches();
+        _attachment.Dispose();
+    }
+
+    private int Disconnect(bool force, TimeSpan timeout)
+    {
+        _connections.BeginEnd();
+        _ended = true;
+        var error = _attachment.Disconnect(force, timeout);
+        if (error == 0)
+            return 0;
+        _ended = false;
+        _connections.CancelEnd();
+        return error;
+    }
+
+    /// <summary>The kernel keeps the device as long as somebody has it open: it has no size then, and serves nothing.</summary>
+    private void WaitUntilGone(TimeSpan timeout)
+    {
+        var started = Stopwatch.GetTimestamp();
+        while (_attachment.Device.IsConfigured)
+        {
+            if (Stopwatch.GetElapsedTime(started) > timeout)
+            {
+                _log.Warning($"{DevicePath} is disconnected, but stays until it is closed: it is {new BlockDeviceUsers().Find(_attachment.Device.Name, tryExclusive: false) ?? "open"}");
+                return;
+            }
+
+            Thread.Sleep(GonePollMilliseconds);
+        }
+    }
+
+    private static TimeSpan Rest(long started, TimeSpan timeout)
+    {
+        var rest = timeout - Stopwatch.GetElapsedTime(started);
+        return rest > TimeSpan.FromSeconds(2) ? rest : TimeSpan.FromSeconds(2);
+    }
+}

@@ -18,7 +18,7 @@ export DOTNET_NOLOGO := 1
 SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props
 
-.PHONY: build test demo bench bench-kernel install uninstall format-check clean help deps
+.PHONY: build test test-kernel demo bench bench-kernel install uninstall format-check clean help deps
 
 build: $(NATIVE) ## build artifacts/qcow2blk: one native file, no .NET needed to run it
 
@@ -33,6 +33,11 @@ test: ## run everything that needs no virtual machine; ends with "N passed, N fa
 	@$(MAKE) --no-print-directory build
 	@tests/kernel/fetch-headers.sh || echo 'make test: going on without the newest kernel headers' >&2
 	@tests/run.sh
+
+test-kernel: ## test block devices on three kernels in virtual machines; KERNEL="--kernel 6.12 --only kill" narrows it
+	@packaging/install-build-deps.sh kernel
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 tests/kernel/run.py $(KERNEL)
 
 demo: ## attach a real file system image and put it through read, write, snapshot, check
 	@packaging/install-build-deps.sh demo

@@ -5,10 +5,12 @@ kernel's messages, and a virtio port named "out", which carries the output of th
 """
 
 import io
+import json
 import os
 import re
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -40,54 +42,36 @@ KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigation
                   "nowatchdog rcupdate.rcu_cpu_stall_timeout=120 systemd.log_level=warning")
 
 
-class Guest:
-    """Boots a guest and hands out the lines of its job. Use as a context manager: leaving ends it."""
+class Machine:
+    """A running qemu. Use as a context manager: leaving ends it."""
 
-    def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(),
-                 console=None, interactive=False, disks=(), emulator=(), accelerator="tcg,thread=multi"):
-        """job: text of the bash script that the guest runs as root.
-        files: (path on this machine, name under /run/payload); disks: further qemu -drive values;
-        emulator: further options of qemu, which win over ours."""
-        self.work = Path(tempfile.mkdtemp(prefix="qcow2blk-guest."))
-        self.console = Path(console) if console else self.work / "console"
+    def __init__(self, work):
+        self.work = work
+        self.console = work / "console"
         self.exit_status = None
+        self.process = None
         self._pending = b""
-        payload = self.work / "payload.tar"
-        _write_payload(payload, job, binary, settings or {}, files)
-        command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator),
-                   *emulator]
-        for attempt in range(1, BOOT_ATTEMPTS + 1):
-            # stdin stays open: its end would look like a host that is gone, and the guest would wait for one.
-            pipes = {} if interactive else {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-            self.process = subprocess.Popen(command, **pipes)
-            if interactive or self._is_ready():
-                return
-            self.kill()
-            last = (self.console_text().strip() or "no message").splitlines()[-1]
-            print(f"guest: linux {kernel.version} did not boot (attempt {attempt}): {last}", file=sys.stderr)
-        shutil.rmtree(self.work, ignore_errors=True)
-        raise SystemExit(f"guest: linux {kernel.version} did not boot in {BOOT_ATTEMPTS} attempts")
-
-    def _is_ready(self):
-        """Whether the guest came as far as the job."""
-        self._pending = b""
-        try:
-            return any(line == "@@ready" for line in self.lines(BOOT_SECONDS))
-        except TimeoutError:
-            return False
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.kill()
-        shutil.rmtree(self.work, ignore_errors=True)
+
+    def start(self, command):
+        # stdin stays open: its end would look like a host that is gone, and the guest would wait for one.
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def kill(self):
         """Cuts the power."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+    def send(self, text):
+        """Text for the job's standard input, if it has one (reads_input)."""
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
 
     def lines(self, timeout):
         """Yields the lines that the job prints, until the guest ends. Raises TimeoutError after `timeout` seconds."""
@@ -122,11 +106,98 @@ class Guest:
             return ""
 
 
+class Guest(Machine):
+    """Boots a guest and hands out the lines of its job."""
+
+    def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(), texts=None,
+                 console=None, interactive=False, reads_input=False, disks=(), work=None,
+                 emulator=(), accelerator="tcg,thread=multi"):
+        """job: text of the bash script that the guest runs as root.
+        data: a file, or a whole -drive value; disks: further ones.
+        settings: variables of the job; files: (path on this machine, name under /run/payload);
+        texts: name under /run/payload and content; work: where the guest's own files are kept;
+        emulator: further options of qemu, which win over ours."""
+        self._is_temporary = work is None
+        super().__init__(work or Path(tempfile.mkdtemp(prefix="qcow2blk-guest.")))
+        self.work.mkdir(exist_ok=True)
+        self.console = Path(console) if console else self.console
+        settings = {**(settings or {}), **({"JOB_READS_INPUT": "1"} if reads_input else {})}
+        payload = self.work / "payload.tar"
+        _write_payload(payload, {**(texts or {}), "job": job}, binary, settings, files)
+        self.command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator), *emulator]
+        if interactive:
+            self.process = subprocess.Popen(self.command)
+        elif not self._boot(kernel):
+            self.__exit__()
+            raise SystemExit(f"guest: linux {kernel.version} did not boot in {BOOT_ATTEMPTS} attempts")
+
+    def __exit__(self, *_):
+        self.kill()
+        if self._is_temporary:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def _boot(self, kernel):
+        for attempt in range(1, BOOT_ATTEMPTS + 1):
+            self.start(self.command)
+            if self._is_ready():
+                return True
+            self.kill()
+            last = (self.console_text().strip() or "no message").splitlines()[-1]
+            print(f"guest: linux {kernel.version} did not boot (attempt {attempt}): {last}", file=sys.stderr)
+        return False
+
+    def _is_ready(self):
+        """Whether the guest came as far as the job."""
+        self._pending = b""
+        try:
+            return any(line == "@@ready" for line in self.lines(BOOT_SECONDS))
+        except TimeoutError:
+            return False
+
+    def save(self, state):
+        """Writes the machine to the file `state` and ends it."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(120)
+            control.connect(str(self.work / "qmp"))
+            answers = control.makefile("rw")
+            # Not stopped first: it would come back stopped.
+            for command, arguments in (("qmp_capabilities", {}), ("migrate-set-parameters", {"max-bandwidth": 1 << 40}),
+                                       ("migrate", {"uri": f"exec:cat >{state}"})):
+                _ask(answers, command, arguments)
+            while (status := _ask(answers, "query-migrate", {})["status"]) != "completed":
+                if status == "failed":
+                    raise RuntimeError("the machine could not be saved")
+                time.sleep(0.05)
+            _ask(answers, "quit", {})
+        self.process.wait()
+        (self.work / "command.json").write_text(json.dumps(self.command))
+
+
+class SavedGuest(Machine):
+    """A machine that goes on where Guest.save() left it, with the same command, and so with the same disks."""
+
+    def __init__(self, work, state):
+        super().__init__(work)
+        self.start([*json.loads((work / "command.json").read_text()), "-incoming", f"exec:cat {state}"])
+
+
+def _ask(answers, command, arguments):
+    answers.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    answers.flush()
+    for line in answers:
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"qemu: {command}: {answer['error']}")
+        if "return" in answer:
+            return answer["return"]
+    raise RuntimeError(f"qemu ended at {command}")
+
+
 def _command(kernel, payload, console, data, memory, processors, disks, interactive, accelerator):
     initramfs, root = rootdisk.prepare(kernel)
     drives = [f"file={root},format=raw,readonly=on,if=virtio", f"file={payload},format=raw,readonly=on,if=virtio"]
     if data:
-        drives.append(f"file={data},format=raw,if=virtio,cache=writeback,discard=unmap")
+        drives.append(data if "=" in str(data) else f"file={data},format=raw,if=virtio,cache=writeback,discard=unmap")
     drives += disks
     return ["qemu-system-x86_64", "-accel", accelerator, "-cpu", CPU, "-machine", "pc", "-smp", str(processors),
             "-m", str(memory), "-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
@@ -135,16 +206,17 @@ def _command(kernel, payload, console, data, memory, processors, disks, interact
             "-device", "virtio-serial-pci",
             *(["-serial", "mon:stdio", "-chardev", "null,id=out"] if interactive
               else ["-serial", f"file:{console}", "-chardev", "stdio,id=out,signal=off"]),
-            "-device", "virtserialport,chardev=out,name=out"]
+            "-device", "virtserialport,chardev=out,name=out", "-qmp", f"unix:{payload.parent}/qmp,server=on,wait=off"]
 
 
-def _write_payload(path, job, binary, settings, files):
+def _write_payload(path, texts, binary, settings, files):
     with tarfile.open(path, "w") as tar:
         def add(name, content, mode=0o755):
             entry = tarfile.TarInfo("payload/" + name)
             entry.size, entry.mode, entry.mtime = len(content), mode, int(time.time())
             tar.addfile(entry, io.BytesIO(content))
-        add("job", job.encode())
+        for name, text in texts.items():
+            add(name, text.encode())
         add("settings", "".join(f"export {name}={value}\n" for name, value in settings.items()).encode())
         if binary:
             tar.add(os.path.realpath(binary), "payload/bin/qcow2blk")

@@ -1,0 +1,24 @@
+#!/bin/bash
+# promise: fio reads back what it wrote, at every block size, plain, synced and trimmed
+# seconds: 300
+. "$PAYLOAD/guest/lib.sh"
+require_transport
+make_image disk.qcow2 256M
+attach disk.qcow2 --block-size 512
+fio_verify "$DEV" --bs=512 --size=4M
+fio_verify "$DEV" --bs=4k --size=32M
+fio_verify "$DEV" --bs=64k --size=64M
+fio_verify "$DEV" --bs=1M --size=64M
+fio_verify "$DEV" --bsrange=512-256k --size=32M
+fio_verify "$DEV" --bs=4k --size=4M --sync=dsync
+fio_verify "$DEV" --bs=4k --size=8M --fdatasync=8
+fio_verify "$DEV" --bs=64k --size=32M --trim_percentage=20 --trim_verify_zero=1 --trim_backlog=32
+fio_verify "$DEV" --bs=4k --size=16M --numjobs=2 --offset_increment=64M
+detach
+check_image disk.qcow2
+attach disk.qcow2 --block-size 4096
+fio_verify "$DEV" --bs=4k --size=16M
+fio_verify "$DEV" --bs=128k --size=32M
+detach
+check_image disk.qcow2
+no_io_errors

@@ -1,0 +1,34 @@
+#!/bin/bash
+# promise: discard and write zeroes with unmap give the space back to the host's file system, without a leak
+# short: ublk
+. "$PAYLOAD/guest/lib.sh"
+require_transport
+used() { echo $(($(stat -c '%b * %B' disk.qcow2) / 1024)); }
+make_image disk.qcow2 256M
+attach disk.qcow2
+empty=$(used)
+dd if=/dev/urandom of="$DEV" bs=1M count=64 oflag=direct status=none
+full=$(used)
+[ "$full" -ge $((64 * 1024)) ] || fail "64 MiB were written and the file takes $full KiB"
+blkdiscard -o 0 -l 32M "$DEV"
+blockdev --flushbufs "$DEV"
+half=$(used)
+[ "$half" -le $((full - 31 * 1024)) ] || fail "32 of 64 MiB were discarded and the file takes $half KiB of $full"
+cmp -n $((32 << 20)) "$DEV" /dev/zero
+fallocate --punch-hole -o 32M -l 32M "$DEV"
+blockdev --flushbufs "$DEV"
+[ "$(used)" -le $((empty + 2048)) ] || fail "all was discarded and the file takes $(used) KiB, $empty when it was empty"
+make_fs ext4 "$DEV"
+mkdir -p mnt
+mount -o discard "$DEV" mnt
+dd if=/dev/urandom of=mnt/file bs=1M count=64 conv=fsync status=none
+full=$(used)
+rm mnt/file
+sync
+fstrim mnt
+blockdev --flushbufs "$DEV"
+wait_for 5 test "$(used)" -le $((full - 60 * 1024))
+umount mnt
+detach
+check_image disk.qcow2
+note "KiB: empty $empty, full $full, at the end $(used)"

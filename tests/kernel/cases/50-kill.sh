@@ -1,0 +1,23 @@
+#!/bin/bash
+# promise: a server that is killed with -9 under load is replaced by itself; no request fails, nothing that was answered is lost
+# short: ublk nbd
+# seconds: 300
+. "$PAYLOAD/guest/lib.sh"
+require_transport
+make_image disk.qcow2 256M
+attach disk.qcow2 --nbd-timeout 5
+start_load "$DEV" 64M
+first=$(server_pid)
+for _ in 1 2 3; do
+    kill_server
+    sleep "1.$((RANDOM % 10))"
+done
+load_is_running || note "the load ended before the last kill"
+finish_load
+wait_for 20 is_running "$DEV"
+[ "$(server_pid)" != "$first" ] || fail "the server still has the process id of the one that was killed"
+note "longest pause $(longest_pause) ms"
+# Again from the disk, by a fresh attach.
+detach
+check_image disk.qcow2 3
+no_io_errors

@@ -1,0 +1,24 @@
+#!/bin/bash
+# promise: "attach --recover" takes over a device whose server and supervisor were both killed under load
+# short: ublk
+# seconds: 300
+. "$PAYLOAD/guest/lib.sh"
+require_transport
+make_image disk.qcow2 256M
+attach disk.qcow2 --nbd-timeout 5 --name orphan
+start_load "$DEV" 48M
+for target in orphan disk.qcow2 all; do
+    # shellcheck disable=SC2046
+    kill -KILL $(pgrep qcow2blk)
+    wait_for 10 bash -c '! pgrep qcow2blk'
+    expect_equal "state" dead "$(qcow2blk list --json | jq -r '.[0].state')"
+    sleep 1
+    qcow2blk attach --recover $target
+    expect_equal "state" running "$(status_of orphan .state)"
+    sleep 1
+done
+finish_load
+note "longest pause $(longest_pause) ms"
+detach orphan
+check_image disk.qcow2 3
+no_io_errors

@@ -1,0 +1,19 @@
+#!/bin/bash
+# promise: a server that is killed while suspended comes back suspended or running, never over an edit; requests wait and end well
+# seconds: 300
+. "$PAYLOAD/guest/lib.sh"
+require_transport
+make_image disk.qcow2 256M
+attach disk.qcow2 --nbd-timeout 5
+start_load "$DEV" 32M
+qcow2blk suspend "$DEV"
+kill_server
+sleep 3
+state=$(status_of "$DEV" .state || true)
+note "state after the kill: $state"
+[ "$state" = running ] || qcow2blk resume "$DEV"
+wait_for 20 is_running "$DEV"
+finish_load
+detach
+check_image disk.qcow2 3
+no_io_errors

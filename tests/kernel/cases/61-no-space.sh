@@ -1,0 +1,31 @@
+#!/bin/bash
+# promise: a full file system below the image fails writes with "no space", or holds them until there is some, as asked
+# seconds: 300
+. "$PAYLOAD/guest/lib.sh"
+require_transport
+mkdir small
+mount -t tmpfs -o size=24M small small
+make_image small/disk.qcow2 64M
+attach small/disk.qcow2 --on-enospc report
+expect_exit 1 dd if=/dev/urandom of="$DEV" bs=1M count=40 oflag=direct
+expect_text "No space left|Input/output error"
+dd if="$DEV" of=/dev/null bs=1M count=4 iflag=direct status=none
+blkdiscard -o 0 -l 16M "$DEV"
+blockdev --flushbufs "$DEV"
+dd if=/dev/urandom of="$DEV" bs=1M count=8 oflag=direct status=none
+detach
+check_image small/disk.qcow2
+rm small/disk.qcow2
+
+make_image small/disk.qcow2 64M
+attach small/disk.qcow2 --on-enospc stop
+dd if=/dev/urandom of="$DEV" bs=1M count=40 oflag=direct status=none &
+writer=$!
+wait_for 20 bash -c "[ \"\$(qcow2blk status --json '$DEV' | jq '.requests[\"waiting-for-space\"]')\" -gt 0 ]"
+sleep 1
+kill -0 $writer || fail "the write ended without space"
+mount -o remount,size=64M small
+wait $writer
+detach
+check_image small/disk.qcow2
+umount small

@@ -1,0 +1,50 @@
+"""The cases: what stands in the first lines of the scripts in cases/.
+
+    # promise: what holds if the case passes
+    # transports: ublk nbd     the case runs once with each (default); or one of them, or "any" if it does not matter
+    # seconds: 180             time limit, far beyond what it takes on a quiet machine
+    # short: ublk              the transports with which it belongs to the short set (default: none)
+    # memory: 1024             MiB of the guest
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from powercut import POWER_CUT
+
+FOLDER = Path(__file__).resolve().parent / "cases"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of a script with one transport."""
+
+    name: str
+    file: str
+    transport: str
+    promise: str
+    seconds: int
+    memory: int
+    short: bool
+
+
+def select(short, only):
+    """The cases in order: all, or the short set; of these only those whose names contain one of `only`."""
+    found = [case for path in sorted(FOLDER.glob("[0-9]*.sh")) for case in _read(path)]
+    found += [Case(f"power-cut/{transport}", POWER_CUT, transport,
+                   "what was synced before a power cut is there after it, and the image is sound", 0, 512, transport == "ublk")
+              for transport in ("ublk", "nbd")]
+    chosen = [case for case in found if (case.short or not short) and (not only or any(word in case.name for word in only))]
+    if not chosen:
+        raise SystemExit("no case has such a name")
+    return chosen
+
+
+def _read(path):
+    facts = dict(re.findall(r"^# (promise|transports|seconds|short|memory): (.*)$", path.read_text(), re.MULTILINE))
+    name = re.sub(r"^\d+-", "", path.stem)
+    transports = facts.get("transports", "ublk nbd").split()
+    for transport in transports:
+        yield Case(name if transport == "any" else f"{name}/{transport}", path.name, transport, facts["promise"],
+                   int(facts.get("seconds", 180)), int(facts.get("memory", 1024)), transport in facts.get("short", "").split())

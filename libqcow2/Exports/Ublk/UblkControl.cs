@@ -33,6 +33,7 @@ internal sealed partial class UblkControl : IDisposable
     private readonly int _fd;
     private readonly Dictionary<uint, bool> _needsPath = [];
     private CommandRing _ring;
+    private int _givenUp;
 
     private UblkControl(int fd, CommandRing ring)
     {
@@ -77,6 +78,16 @@ internal sealed partial class UblkControl : IDisposable
         }
     }
 
+    /// <summary>Commands that the kernel still works on although their time was over: each keeps a ring and its memory.</summary>
+    public int Unanswered
+    {
+        get
+        {
+            lock (_lock)
+                return _givenUp + (_ring.IsGivenUp ? 1 : 0);
+        }
+    }
+
     /// <summary>Whether commands to this device carry the path of its character device, and must learn it first.</summary>
     private bool NeedsPath(uint device)
     {
@@ -118,6 +129,7 @@ internal sealed partial class UblkControl : IDisposable
             if (fresh is null)
                 return result;
             _ring = fresh;
+            _givenUp++;
         }
 
         var buffer = _ring.Buffer;

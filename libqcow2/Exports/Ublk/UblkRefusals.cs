@@ -41,7 +41,7 @@ internal static class UblkRefusals
             "before Linux 7.2 the server must run in the first pid namespace, not in a container"),
         (UblkStep.StartRecovery, -Errno.EBUSY) => new(ExportRefusal.Busy,
             $"ublk device {device} still has a server, or what is left of one", "wait until it has ended"),
-        (UblkStep.StartRecovery, -Errno.EINVAL) => new(ExportRefusal.Failed, $"ublk device {device} was not made to be recovered"),
+        (UblkStep.StartRecovery, -Errno.EINVAL) => new(ExportRefusal.Failed, $"ublk device {device} cannot be recovered: it was made without that, or never started"),
         (not UblkStep.AddDevice, -Errno.ENODEV) => new(ExportRefusal.Failed, $"there is no ublk device {device}, or it has no disk"),
         (_, -Errno.EPERM) => new(ExportRefusal.Denied, $"ublk device {device} belongs to somebody else: {Name(step)} needs CAP_SYS_ADMIN", "run as root"),
         (UblkStep.UpdateSize, -Errno.EOPNOTSUPP) => new(ExportRefusal.Unavailable,

@@ -24,9 +24,10 @@ complete() {
 if [ "${1:-}" != --force ] && complete; then
     exit 0
 fi
-command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || die "needs apt-get and dpkg-deb (a Debian system)"
+for tool in apt-get dpkg-deb; do
+    command -v "$tool" >/dev/null || die "no $tool (not a Debian system)"
+done
 
-# The main archive, not -security: the one that has this release without a suffix.
 # shellcheck disable=SC2016
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
     awk '$1 ~ /\/debian\/?$/ { print $1; exit }')

@@ -29,7 +29,7 @@ for tool in apt-get dpkg-deb; do
 done
 
 # shellcheck disable=SC2016
-mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
     awk '$1 ~ /\/debian\/?$/ { print $1; exit }')
 [ -n "$mirror" ] || die "apt knows no Debian mirror (no source ends in /debian)"
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg

@@ -223,5 +223,8 @@ def _write_payload(path, texts, binary, settings, files):
         for folder in ("guest", "cases"):
             if (HERE / folder).is_dir():
                 tar.add(HERE / folder, "payload/" + folder)
+        rules = HERE.parents[1] / "packaging" / "udev"
+        if rules.is_dir():
+            tar.add(rules, "payload/udev")
         for source, name in files:
             tar.add(os.path.realpath(source), "payload/" + name)

@@ -10,9 +10,9 @@ for block in 512 4096; do
     expect_equal "write cache" "write back" "$(queue_limit write_cache)"
     expect_equal "FUA" 1 "$(queue_limit fua)"
     [ "$(queue_limit discard_max_bytes)" -gt 0 ] || fail "no discard"
-    [ "$(queue_limit write_zeroes_max_bytes)" -gt 0 ] || fail "no write zeroes"
     expect_equal "rotational" 0 "$(queue_limit rotational)"
     if [ "$TRANSPORT" = ublk ]; then
+        [ "$(queue_limit write_zeroes_max_bytes)" -gt 0 ] || fail "no write zeroes"
         expect_equal "discard granularity" 131072 "$(queue_limit discard_granularity)"
         expect_equal "optimal I/O size" 131072 "$(queue_limit optimal_io_size)"
     fi

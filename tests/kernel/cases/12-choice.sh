@@ -5,7 +5,7 @@
 . "$PAYLOAD/guest/lib.sh"
 make_image disk.qcow2 16M
 if modprobe ublk_drv 2>/dev/null; then wanted=ublk; else wanted=nbd; fi
-device=$(qcow2blk attach --log-level info disk.qcow2 2>messages)
+device=$(qcow2blk attach --log-level info disk.qcow2 2>messages) || fail "attach: $(cat messages)"
 note "chose $device: $(grep -i -m1 "$wanted" messages || true)"
 case $wanted:$device in
     ublk:/dev/ublkb0 | nbd:/dev/nbd0) ;;

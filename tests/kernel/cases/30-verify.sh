@@ -12,7 +12,9 @@ fio_verify "$DEV" --bs=1M --size=64M
 fio_verify "$DEV" --bsrange=512-256k --size=32M
 fio_verify "$DEV" --bs=4k --size=4M --sync=dsync
 fio_verify "$DEV" --bs=4k --size=8M --fdatasync=8
-fio_verify "$DEV" --bs=64k --size=32M --trim_percentage=20 --trim_verify_zero=1 --trim_backlog=32
+fio_run trimwrite --filename="$DEV" --rw=trimwrite --verify=crc32c --bs=64k --size=16M
+fio_run trim --filename="$DEV" --rw=randtrim --bs=64k --size=16M
+cmp -n $((16 << 20)) "$DEV" /dev/zero
 fio_verify "$DEV" --bs=4k --size=16M --numjobs=2 --offset_increment=64M
 detach
 check_image disk.qcow2

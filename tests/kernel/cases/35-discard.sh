@@ -11,12 +11,12 @@ dd if=/dev/urandom of="$DEV" bs=1M count=64 oflag=direct status=none
 full=$(used)
 [ "$full" -ge $((64 * 1024)) ] || fail "64 MiB were written and the file takes $full KiB"
 blkdiscard -o 0 -l 32M "$DEV"
-blockdev --flushbufs "$DEV"
+sync "$DEV"
 half=$(used)
 [ "$half" -le $((full - 31 * 1024)) ] || fail "32 of 64 MiB were discarded and the file takes $half KiB of $full"
 cmp -n $((32 << 20)) "$DEV" /dev/zero
 fallocate --punch-hole -o 32M -l 32M "$DEV"
-blockdev --flushbufs "$DEV"
+sync "$DEV"
 [ "$(used)" -le $((empty + 2048)) ] || fail "all was discarded and the file takes $(used) KiB, $empty when it was empty"
 make_fs ext4 "$DEV"
 mkdir -p mnt
@@ -26,7 +26,7 @@ full=$(used)
 rm mnt/file
 sync
 fstrim mnt
-blockdev --flushbufs "$DEV"
+sync "$DEV"
 wait_for 5 test "$(used)" -le $((full - 60 * 1024))
 umount mnt
 detach

@@ -10,7 +10,7 @@ truncate -s 300M below.img
 loop=$(losetup -f --show below.img)
 sectors=$(blockdev --getsz "$loop")
 dmsetup create below --table "0 $sectors linear $loop 0"
-mkfs.ext4 -q -O ^has_journal /dev/mapper/below
+mkfs.ext4 -q -b 4096 -O ^has_journal /dev/mapper/below
 mkdir below
 mount /dev/mapper/below below
 qemu-img create -q -f qcow2 -o preallocation=full below/disk.qcow2 64M
@@ -18,7 +18,7 @@ attach below/disk.qcow2
 dd if=/dev/urandom of=data bs=1M count=64 status=none
 dd if=data of="$DEV" bs=1M oflag=direct conv=fsync status=none
 cluster=$(qemu-img map -U --output=json below/disk.qcow2 | jq '.[0].offset + 65536 * 500')
-# On ext4 in blocks of 4 KiB: which block of the disk holds that place of the file.
+# Which block of the disk holds that place of the file.
 block=$(filefrag -v -b4096 below/disk.qcow2 | awk -v want=$((cluster / 4096)) -F '[ :.]+' '
     $2 ~ /^[0-9]+$/ && want >= $3 && want <= $4 { print $5 + want - $3 }')
 [ -n "$block" ] || fail "no extent holds $cluster: $(filefrag -v below/disk.qcow2)"

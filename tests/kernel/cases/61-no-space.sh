@@ -11,7 +11,7 @@ expect_exit 1 dd if=/dev/urandom of="$DEV" bs=1M count=40 oflag=direct
 expect_text "No space left|Input/output error"
 dd if="$DEV" of=/dev/null bs=1M count=4 iflag=direct status=none
 blkdiscard -o 0 -l 16M "$DEV"
-blockdev --flushbufs "$DEV"
+sync "$DEV"
 dd if=/dev/urandom of="$DEV" bs=1M count=8 oflag=direct status=none
 detach
 check_image small/disk.qcow2

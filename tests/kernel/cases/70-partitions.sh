@@ -4,8 +4,7 @@
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 partition() { case $DEV in *[0-9]) echo "${DEV}p$1" ;; *) echo "$DEV$1" ;; esac; }
-cp "$PAYLOAD"/udev/*.rules /run/udev/rules.d/
-udevadm control --reload
+install_rules
 make_image disk.qcow2 512M
 attach disk.qcow2 --name parted
 printf 'label: gpt\nsize=100M\nsize=200M\n' | sfdisk -q "$DEV"
@@ -30,6 +29,4 @@ umount mnt
 detach
 settle
 [ ! -e /dev/qcow2blk/parted ] || fail "/dev/qcow2blk/parted is left"
-rm /run/udev/rules.d/*qcow2blk*
-udevadm control --reload
 check_image disk.qcow2

@@ -121,6 +121,11 @@ sectors_of() { cat "/sys/class/block/$(basename "$1")/size"; }
 
 size_of() { echo $(($(sectors_of "$1") * 512)); }
 
+install_rules() { # the udev rules of packaging/udev
+    cp "$PAYLOAD"/udev/*.rules /run/udev/rules.d/
+    udevadm control --reload
+}
+
 queue_limit() { cat "/sys/class/block/$(basename "$DEV")/queue/$1"; }
 
 settle() { udevadm settle --timeout=20; }
@@ -159,7 +164,7 @@ check_image() { # FILE [STATUS]: qemu-img agrees that it is sound; 3 also allows
 }
 
 no_io_errors() { # the kernel reported none since the case began
-    ! dmesg | grep -E 'I/O error|critical .* error|Remounting|shutting down|lost async page write' || fail "I/O errors"
+    ! dmesg | grep -E 'I/O error|critical .* error|Remounting filesystem|hutting down filesystem|lost async page write' || fail "I/O errors"
 }
 
 no_leftovers() { # no device, process, socket or state file of qcow2blk is left

@@ -27,6 +27,9 @@ class Model:
         self.block = struct.unpack("i", fcntl.ioctl(self.file, BLKSSZGET, b"\0" * 4))[0]
         self.size = struct.unpack("Q", fcntl.ioctl(self.file, BLKGETSIZE64, b"\0" * 8))[0]
         self.cluster = cluster
+        # Kernels without write zeroes in their nbd refuse to punch holes; they write zeroes as data.
+        with open(f"/sys/class/block/{os.path.basename(device)}/queue/write_zeroes_max_bytes") as limit:
+            self.unmaps = int(limit.read()) > 0
         self.source = random.Random(seed)
         self.buffer = mmap.mmap(-1, LARGEST)
         self.noise = self.source.randbytes(LARGEST)
@@ -114,7 +117,9 @@ class Model:
 
     def run(self, seconds):
         kinds = [self.write] * 6 + [self.write_fua] * 3 + [self.read] * 5 + [
-            self.flush, self.discard, self.discard, self.zero_out, self.punch, self.zero_range]
+            self.flush, self.discard, self.discard, self.zero_out, self.zero_range]
+        if self.unmaps:
+            kinds.append(self.punch)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             kind = self.source.choice(kinds)

@@ -17,6 +17,8 @@ public sealed class NativeBufferPool
     private const int SlabShift = 18;
 
     private readonly Stack<nint>[] _free = new Stack<nint>[MaximumShift - MinimumShift + 1];
+    private readonly Stack<nint> _others = new();
+    private ReservedMemory? _reserve;
 
     public NativeBufferPool()
     {
@@ -26,6 +28,20 @@ public sealed class NativeBufferPool
 
     /// <summary>Bytes mapped by the pool, in use or not.</summary>
     public long MappedBytes { get; private set; }
+
+    /// <summary>
+    /// Takes memory now that is used before any other and never given back to the host: what serves a block device must
+    /// not wait for memory that only that device's writes can free.
+    /// </summary>
+    /// <param name="bytes">a power of two</param>
+    /// <exception cref="InsufficientMemoryException">the host has no such memory</exception>
+    public void Reserve(int bytes)
+    {
+        if (_reserve is not null)
+            throw new InvalidOperationException("memory is reserved once");
+        _reserve = new ReservedMemory(bytes);
+        MappedBytes += bytes;
+    }
 
     /// <summary>Memory of at least <paramref name="length"/> bytes; its content is whatever it was.</summary>
     public NativeBuffer Rent(int length)
@@ -47,9 +63,51 @@ public sealed class NativeBufferPool
             var stack = _free[shift - MinimumShift];
             while (stack.TryPop(out var address))
             {
+                if (_reserve is not null && _reserve.Owns(address))
+                {
+                    _reserve.Give(address, shift);
+                    continue;
+                }
+
                 Files.Unmap(address, (nuint)1 << shift);
                 MappedBytes -= 1L << shift;
             }
+        }
+    }
+
+    private bool TryFillFromReserve(Stack<nint> stack, int shift)
+    {
+        if (_reserve is null)
+            return false;
+        var address = _reserve.Take(shift);
+        if (address == 0)
+        {
+            // Free buffers of other sizes are kept apart for speed: put together they may do.
+            ReturnReserve();
+            address = _reserve.Take(shift);
+        }
+
+        if (address == 0)
+            return false;
+        stack.Push(address);
+        return true;
+    }
+
+    private void ReturnReserve()
+    {
+        for (var i = 0; i < _free.Length; i++)
+        {
+            for (var left = _free[i].Count; left > 0; left--)
+            {
+                var address = _free[i].Pop();
+                if (_reserve!.Owns(address))
+                    _reserve.Give(address, i + MinimumShift);
+                else
+                    _others.Push(address);
+            }
+
+            while (_others.TryPop(out var other))
+                _free[i].Push(other);
         }
     }
 
@@ -63,6 +121,9 @@ public sealed class NativeBufferPool
 
     private void Fill(Stack<nint> stack, int shift)
     {
+        if (TryFillFromReserve(stack, shift))
+            return;
+
         // Small buffers are cut from one mapping, so that a thousand of them are not a thousand mappings.
         var length = (nuint)1 << Math.Max(shift, SlabShift);
         var memory = Files.Map(length, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);

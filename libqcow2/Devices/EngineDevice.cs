@@ -25,6 +25,11 @@ public sealed partial class EngineDevice : IDevice
 {
     private const int DefaultQueues = 4;
 
+    // Of a block device's server: buffers for what is copied (4 MiB a queue), and what requests need at home besides.
+    private const int ReservedAtHome = 16 << 20;
+    private const int ReservedElsewhere = 4 << 20;
+    private const int WorkBytes = 8 << 20;
+
     private readonly Lock _command = new();
     private readonly AttachOptions _options;
     private readonly ILog _log;
@@ -49,7 +54,9 @@ public sealed partial class EngineDevice : IDevice
         _loops = new EventLoop[ExportChoice.Queues(options, Math.Min(DefaultQueues, processors))];
         for (var i = 0; i < _loops.Length; i++)
             _loops[i] = new EventLoop(i, _offload);
-        _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop);
+        _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop) { Budget = options.IsBlockDevice ? new WorkBudget(WorkBytes) : null };
+        if (options.IsBlockDevice)
+            ReserveMemory();
     }
 
     public string Name { get; }
@@ -77,8 +84,6 @@ public sealed partial class EngineDevice : IDevice
         try
         {
             device = new EngineDevice(options, name, log);
-            if (options.IsBlockDevice && Memory.LockAll() is var error and < 0)
-                log.Info($"memory is not locked ({Errno.Text(error)}): under memory pressure the device may wait for itself");
             device.Home.Idle = () => (device._disk as Qcow2Image)?.WriteBehindWhenIdle();
             foreach (var loop in device._loops)
                 loop.Start();
@@ -86,6 +91,8 @@ public sealed partial class EngineDevice : IDevice
                 log.Warning("io_uring is not available here (a container's seccomp profile, or kernel.io_uring_disabled): using threads, which is slower");
             device.OpenDisk();
             device._openExport = ExportChoice.Open(options, device._loops, device._served, new Catalog(device), log);
+            if (options.IsBlockDevice)
+                device.LockMemory();
             return device;
         }
         catch (Exception error)
@@ -106,6 +113,21 @@ public sealed partial class EngineDevice : IDevice
         foreach (var loop in _loops)
             loop.Dispose();
         _offload.Dispose();
+    }
+
+    /// <summary>Before the loops start: a server of a block device must not need memory that only its own writes can free.</summary>
+    private void ReserveMemory()
+    {
+        for (var i = 0; i < _loops.Length; i++)
+            _loops[i].Buffers.Reserve(i == 0 ? ReservedAtHome : ReservedElsewhere);
+    }
+
+    /// <summary>After everything was made: what is there now stays in memory, and what comes stays from its first use on.</summary>
+    private void LockMemory()
+    {
+        var error = Memory.LockAll();
+        if (error < 0)
+            _log.Info($"memory is not locked ({Errno.Text(error)}): under memory pressure {DevicePath} may wait for itself");
     }
 
     private void OpenDisk()

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Threading;
 using Qcow2Blk.Image;
 using Qcow2Blk.Storage;
@@ -18,12 +19,16 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
 
     private IDisk? _disk;
     private long _size;
+    private long _clusterBytes;
     private int _lostFlush;
 
     public EventLoop Home { get; } = home;
 
     /// <summary>Whether writes that find no space wait and are tried again, instead of failing.</summary>
     public bool ParkOnNoSpace { get; } = parkOnNoSpace;
+
+    /// <summary>What requests may need of the home loop's memory at a time; null if that has no limit.</summary>
+    internal WorkBudget? Budget { get; init; }
 
     /// <summary>The disk. Not to be asked for while suspended: no request runs then.</summary>
     public IDisk Disk => Volatile.Read(ref _disk)!;
@@ -33,6 +38,9 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
 
     /// <summary>Bytes of requests that one client may have in progress; a single larger request may pass.</summary>
     public int PipelineBytes { get; private set; } = PipelineBytesOfDisk;
+
+    /// <summary>Bytes that a request of this length may need besides its own buffer: copy on write fills up two clusters.</summary>
+    internal long WorkBytesOf(long length) => (long)BitOperations.RoundUpToPowerOf2((ulong)length) + (2 * _clusterBytes);
 
     /// <summary>The next flush fails with this errno: something was lost that no flush was told of. Any thread.</summary>
     public void FailNextFlush(int error) => Volatile.Write(ref _lostFlush, error);
@@ -46,6 +54,7 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
         if (disk is not null)
         {
             Volatile.Write(ref _size, disk.Size);
+            _clusterBytes = disk is Qcow2Image image ? image.Header.ClusterSize : 4096;
             PipelineBytes = disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
         }
 

@@ -18,7 +18,7 @@ namespace Qcow2Blk.Exports.Nbd;
 /// Two ways: directly on the ring of its own loop when the range is mapped, or handed whole to the home loop.
 /// Invariant: the header memory lives as long as the object, which the loop's pool keeps for ever.
 /// </remarks>
-internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSink<int>, IGatedRequest
+internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSink<int>, IGatedRequest, IBudgetedWork
 {
     // Room for the chunk headers of a sparse read; what has more pieces is answered with plain data at the end.
     public const int MaximumPieces = 16;
@@ -149,6 +149,7 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
     /// <summary>The home loop is done with the request (and this runs there).</summary>
     void ICompletionSink<int>.Completed(int result)
     {
+        _loop.Served.Budget?.End(WorkBytes);
         _result = result;
         if (_loop.Loop == _loop.Served.Home)
             Connection.Completed(this, result);
@@ -156,7 +157,18 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
             _loop.Loop.PostFromAnyThread(_completeOnLoop);
     }
 
-    private void ExecuteAtHome() => ExecuteAsync(_loop.Served.Disk).CompleteInto(this);
+    private void ExecuteAtHome()
+    {
+        if (_loop.Served.Budget is { } budget)
+            budget.Begin(this);
+        else
+            BeginWork();
+    }
+
+    /// <summary>What the request may need of the home loop's memory, but for its buffer.</summary>
+    public long WorkBytes => Buffer.IsEmpty ? 0 : _loop.Served.WorkBytesOf(Buffer.Length);
+
+    public void BeginWork() => ExecuteAsync(_loop.Served.Disk).CompleteInto(this);
 
     /// <summary>Whether the file takes this transfer as it is; a payload that lies badly in memory is moved.</summary>
     private bool MakeSuitable(FileStorage file, long hostOffset, bool isWrite)

@@ -10,8 +10,8 @@ internal static class UblkModes
     /// <summary>Below this, copying costs less than handing pages around (measured, docs/performance.md).</summary>
     public const int ZeroCopyFrom = 65536;
 
-    // With a buffer for each tag, a larger request would only keep more memory for ever.
-    private const int MaximumBytesOfMap = 512 << 10;
+    // Each tag keeps a buffer of this size in memory for ever: 16 MiB for a queue of 128.
+    private const int MaximumBytesOfMap = 128 << 10;
     private const int MaximumBytesOfCopy = 1 << 20;
 
     public static string Spell(UblkMode mode) => mode switch

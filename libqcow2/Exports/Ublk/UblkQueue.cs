@@ -50,7 +50,7 @@ internal sealed unsafe class UblkQueue : IDisposable
         if (shape.Mode == UblkMode.Map && !shape.NullIo)
         {
             _buffersLength = (nuint)shape.Depth * (nuint)shape.MaximumBytes;
-            _buffers = Files.Map(_buffersLength, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS | Files.MAP_NORESERVE, -1, 0);
+            _buffers = Files.Map(_buffersLength, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS | Files.MAP_POPULATE, -1, 0);
         }
         else if (shape.Mode == UblkMode.Map)
         {
@@ -72,6 +72,9 @@ internal sealed unsafe class UblkQueue : IDisposable
         _tags = new UblkTag[shape.Depth];
     }
 
+    /// <summary>What requests may hold at a time of memory that their bytes are copied to.</summary>
+    public const int CopyBytes = 4 << 20;
+
     public UblkShape Shape { get; }
 
     /// <summary>As many zeroes as the largest request has bytes.</summary>
@@ -86,6 +89,9 @@ internal sealed unsafe class UblkQueue : IDisposable
     public Action<string> Report { get; }
 
     public RequestGate Gate { get; }
+
+    /// <summary>Requests that are to be copied wait here for memory.</summary>
+    public WorkBudget Copies { get; } = new(CopyBytes);
 
     public IoStatistics Statistics { get; } = new();
 

@@ -16,11 +16,23 @@ internal sealed partial class UblkTag
             _queue.Served.Home.PostFromAnyThread(_executeAtHome);
     }
 
-    private void ExecuteAtHome() => ExecuteAsync(_queue.Served.Disk).CompleteInto(this);
+    private void ExecuteAtHome()
+    {
+        if (_queue.Served.Budget is { } budget)
+            budget.Begin(this);
+        else
+            BeginWork();
+    }
+
+    /// <summary>What the request may need of the home loop's memory, but for its buffer.</summary>
+    public long WorkBytes => IsRead || IsWrite ? _queue.Served.WorkBytesOf(Length) : _queue.Served.WorkBytesOf(0);
+
+    public void BeginWork() => ExecuteAsync(_queue.Served.Disk).CompleteInto(this);
 
     /// <summary>The home loop is done with the request (and this runs there).</summary>
     void ICompletionSink<int>.Completed(int result)
     {
+        _queue.Served.Budget?.End(WorkBytes);
         _result = result;
         if (_queue.Loop == _queue.Served.Home)
             Ended(result);

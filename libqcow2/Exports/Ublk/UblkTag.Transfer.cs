@@ -1,3 +1,4 @@
+using System.Numerics;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -12,46 +13,89 @@ internal sealed unsafe partial class UblkTag
     private NativeBuffer _buffer;
     private IDisk _disk = null!;
     private int _parity;
+    private bool _admitted;
 
-    /// <summary>Tries the short way: one submission on this loop's ring, or one system call for a file in memory.</summary>
+    /// <summary>
+    /// The shortest way that there is: the pages of the request itself; else a buffer, as soon as there is memory for it.
+    /// </summary>
     private void BeginTransfer()
     {
-        if (IsWrite && ForceUnitAccess)
+        if (_queue.Shape.Mode == UblkMode.Map)
+            CopyAdmitted();
+        else if (!MayPassByReference((int)Length) || !TryPassByReference())
+            _queue.Copies.Begin(_transfer);
+    }
+
+    private bool MayPassByReference(int length) =>
+        _queue.Shape.Mode == UblkMode.ZeroCopy && length >= _queue.Shape.ZeroCopyFrom
+        && (_flags & Interop.Ublk.UBLK_IO_F_NEED_REG_BUF) == 0 && !(IsWrite && ForceUnitAccess);
+
+    private bool TryPassByReference()
+    {
+        if (!TryMap(out var file, out var offset))
+            return false;
+        if (file.IsMemory)
         {
-            StartCopying();
-            return;
+            // Its transfers never wait, and the ring would need a worker thread for each.
+            _disk.Epochs.Exit(_queue.Loop.Index, _parity);
+            return false;
         }
 
-        var disk = _queue.Served.Disk;
-        var length = (int)Length;
-        _parity = disk.Epochs.Enter(_queue.Loop.Index);
-        var mapped = IsWrite ? disk.TryMapWrite(Offset, length, out var extent) : disk.TryMapRead(Offset, length, out extent);
-        if (!mapped || extent.File is not FileStorage file || ((extent.Offset | (uint)length) & (file.OffsetAlignment - 1)) != 0)
+        _queue.ZeroCopied++;
+        _transfer.SubmitFixed(file, offset, (int)Length);
+        return true;
+    }
+
+    /// <summary>There is a buffer, or memory for one: one submission on this loop's ring, or the long way.</summary>
+    private void CopyAdmitted()
+    {
+        if ((IsWrite && ForceUnitAccess) || !TryMap(out var file, out var offset))
         {
-            var zeroes = !mapped && IsRead && disk.TryMapZeroes(Offset, length);
-            disk.Epochs.Exit(_queue.Loop.Index, _parity);
-            if (zeroes)
+            if (IsRead && ReadsZeroes())
                 EndWithZeroes();
             else
                 StartCopying();
             return;
         }
 
-        _disk = disk;
-        if (!file.IsMemory && MayPassByReference(length))
-        {
-            _queue.ZeroCopied++;
-            _transfer.SubmitFixed(file, extent.Offset, length);
-            return;
-        }
-
+        var length = (int)Length;
         var error = TakeBytes();
         if (error < 0)
-            TransferEnded(error);
+        {
+            _disk.Epochs.Exit(_queue.Loop.Index, _parity);
+            End(error);
+        }
         else if (file.IsMemory)
-            TransferEnded(MemoryFile.Run(file, IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ, extent.Offset, length, _buffer.Address, 0) is var result and < 0 ? result : length);
+            TransferEnded(MemoryFile.Run(file, IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ, offset, length, _buffer.Address, 0) is var result and < 0 ? result : length);
         else
-            _transfer.Submit(file, extent.Offset);
+            _transfer.Submit(file, offset);
+    }
+
+    /// <summary>Finds the one piece of file that holds the whole range. If there is one, an epoch was entered.</summary>
+    private bool TryMap(out FileStorage file, out long offset)
+    {
+        var disk = _queue.Served.Disk;
+        var length = (int)Length;
+        _parity = disk.Epochs.Enter(_queue.Loop.Index);
+        var mapped = IsWrite ? disk.TryMapWrite(Offset, length, out var extent) : disk.TryMapRead(Offset, length, out extent);
+        (file, offset) = ((extent.File as FileStorage)!, extent.Offset);
+        if (mapped && file is not null && ((offset | (uint)length) & (file.OffsetAlignment - 1)) == 0)
+        {
+            _disk = disk;
+            return true;
+        }
+
+        disk.Epochs.Exit(_queue.Loop.Index, _parity);
+        return false;
+    }
+
+    private bool ReadsZeroes()
+    {
+        var disk = _queue.Served.Disk;
+        var parity = disk.Epochs.Enter(_queue.Loop.Index);
+        var zeroes = disk.TryMapZeroes(Offset, (int)Length);
+        disk.Epochs.Exit(_queue.Loop.Index, parity);
+        return zeroes;
     }
 
     private void EndWithZeroes()
@@ -62,20 +106,26 @@ internal sealed unsafe partial class UblkTag
         End(_mapped.IsEmpty ? Give(_queue.Zeroes, length) : 0);
     }
 
-    private bool MayPassByReference(int length) =>
-        _queue.Shape.Mode == UblkMode.ZeroCopy && length >= _queue.Shape.ZeroCopyFrom && (_flags & Interop.Ublk.UBLK_IO_F_NEED_REG_BUF) == 0;
-
     private void TransferEnded(int result)
     {
         if (IsWrite && result > 0)
             _disk.NoteDirectWrite();
         _disk.Epochs.Exit(_queue.Loop.Index, _parity);
         if (result != Length)
-            StartCopying(); // Short or failed: the careful way finds out what it is.
+            TryCarefully();
         else if (IsRead && !_buffer.IsEmpty)
             Ended(0);
         else
             End(0);
+    }
+
+    /// <summary>Short or failed: the careful way finds out what it is.</summary>
+    private void TryCarefully()
+    {
+        if (_admitted || _queue.Shape.Mode == UblkMode.Map)
+            StartCopying();
+        else
+            _queue.Copies.Begin(_transfer);
     }
 
     /// <summary>The long way for a READ or WRITE: through a buffer, by the home loop.</summary>
@@ -99,7 +149,7 @@ internal sealed unsafe partial class UblkTag
         }
 
         if (!_buffer.IsEmpty)
-            return 0; // A second try has them.
+            return 0; // A second try: the first has fetched them.
         _buffer = _queue.Loop.Buffers.Rent(length);
         if (!IsWrite)
             return 0;
@@ -108,10 +158,7 @@ internal sealed unsafe partial class UblkTag
     }
 
     /// <summary>Hands the bytes of a READ to the kernel where it does not take them itself.</summary>
-    private int GiveBytes()
-    {
-        return _mapped.IsEmpty ? Give(_buffer.Address, (int)Length) : 0;
-    }
+    private int GiveBytes() => _mapped.IsEmpty ? Give(_buffer.Address, (int)Length) : 0;
 
     private int Give(nint address, int length)
     {
@@ -124,10 +171,14 @@ internal sealed unsafe partial class UblkTag
         if (!_buffer.IsEmpty && _mapped.IsEmpty)
             _queue.Loop.Buffers.Return(_buffer);
         _buffer = default;
+        if (!_admitted)
+            return;
+        _admitted = false;
+        _queue.Copies.End(_transfer.WorkBytes);
     }
 
-    /// <summary>The direct transfer's own number on the ring.</summary>
-    private sealed class Transfer : IRingOperation
+    /// <summary>The direct transfer's own number on the ring, and its place in the line for buffers.</summary>
+    private sealed class Transfer : IRingOperation, IBudgetedWork
     {
         private readonly UblkTag _owner;
         private readonly ulong _userData;
@@ -136,6 +187,14 @@ internal sealed unsafe partial class UblkTag
         {
             _owner = owner;
             _userData = (ulong)owner._queue.Loop.Register(this);
+        }
+
+        public long WorkBytes => (long)BitOperations.RoundUpToPowerOf2((ulong)_owner.Length);
+
+        public void BeginWork()
+        {
+            _owner._admitted = true;
+            _owner.CopyAdmitted();
         }
 
         public void Completed(int result, uint flags) => _owner.TransferEnded(result);

@@ -16,7 +16,7 @@ namespace Qcow2Blk.Exports.Ublk;
 /// Every request is committed, whatever happens to it: one that is not would block the removal of the device, and with it
 /// every ublk device of the host. READ and WRITE are answered with all their bytes or with an error, never with less.
 /// </remarks>
-internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<int>, IGatedRequest
+internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<int>, IGatedRequest, IBudgetedWork
 {
     private readonly UblkQueue _queue;
     private readonly ushort _tag;
@@ -124,6 +124,8 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
     {
         if (result == -Errno.ENOSPC && _queue.Served.ParkOnNoSpace && _queue.Gate.Refusal == 0)
         {
+            // Its bytes stay with the kernel: the next try fetches them again, and the memory is of use meanwhile.
+            ReleaseBuffer();
             _queue.Gate.Park(this);
             return;
         }

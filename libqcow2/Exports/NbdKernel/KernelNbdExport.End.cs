@@ -7,7 +7,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Exports.NbdKernel;
 
 /// <summary>How the device goes away, or to another server.</summary>
-internal sealed partial class KernelNbdExport
+public sealed partial class KernelNbdExport
 {
     private static readonly TimeSpan ForcedEnd = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ReleaseTimeout = TimeSpan.FromSeconds(10);
@@ -32,7 +32,7 @@ internal sealed partial class KernelNbdExport
         }
 
         // Claimed until it is gone: nobody can begin to use what is on its way out.
-        var error = Disconnect(force, Rest(started, timeout));
+        var error = Disconnect(force && claim < 0, Rest(started, timeout));
         if (claim >= 0)
             BlockDeviceFlush.Release(claim, ReleaseTimeout);
         if (error == 0)
@@ -66,6 +66,8 @@ internal sealed partial class KernelNbdExport
     {
         _connections.BeginEnd();
         _ended = true;
+        if (force)
+            _server.Close(); // Senders that wait for us would hold the goodbye up.
         var error = _attachment.Disconnect(force, timeout);
         if (error == 0)
             return 0;

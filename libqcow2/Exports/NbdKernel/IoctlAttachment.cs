@@ -46,10 +46,13 @@ internal sealed class IoctlAttachment : INbdAttachment
 
     public int Reconnect(ReadOnlySpan<int> sockets) => -Errno.EOPNOTSUPP;
 
-    public int Resize(long size) => NbdDevice.Control(_node, NbdDevice.NBD_SET_SIZE_BLOCKS, (nint)(size / _blockSize));
+    public int Resize(long size) =>
+        _ended.IsSet ? -Errno.ENODEV : NbdDevice.Control(_node, NbdDevice.NBD_SET_SIZE_BLOCKS, (nint)(size / _blockSize));
 
     public int Disconnect(bool force, TimeSpan timeout)
     {
+        if (_ended.IsSet)
+            return 0;
         var error = TimedCall.Run("qcow2blk-nbd", () =>
         {
             // A dead server is not told goodbye: that could wait for it.
@@ -62,8 +65,7 @@ internal sealed class IoctlAttachment : INbdAttachment
 
     public void Dispose()
     {
-        if (_ended.IsSet)
-            Files.Close(_node);
+        // The thread that carries the device closes its node.
     }
 
     private static int Connect(KernelNbdDevice device, NbdDeviceConfig config, int socket, out IoctlAttachment? attachment)
@@ -117,6 +119,7 @@ internal sealed class IoctlAttachment : INbdAttachment
                 result = NbdDevice.Control(_node, NbdDevice.NBD_DO_IT, 0);
             while (result == -Errno.EINTR && Device.IsConfigured);
             _ = NbdDevice.Control(_node, NbdDevice.NBD_CLEAR_SOCK, 0);
+            Files.Close(_node); // The device is gone only when nobody has it open.
             _ended.Set();
         })
         { IsBackground = true };

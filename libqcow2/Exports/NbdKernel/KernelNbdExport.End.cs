@@ -11,6 +11,9 @@ public sealed partial class KernelNbdExport
 {
     private static readonly TimeSpan ForcedEnd = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ReleaseTimeout = TimeSpan.FromSeconds(10);
+
+    // Users that a device was taken from may keep it open for ever.
+    private static readonly TimeSpan UsersPatience = TimeSpan.FromMilliseconds(500);
     private const int GonePollMilliseconds = 5;
 
     /// <inheritdoc/>
@@ -36,7 +39,7 @@ public sealed partial class KernelNbdExport
         if (claim >= 0)
             BlockDeviceFlush.Release(claim, ReleaseTimeout);
         if (error == 0)
-            WaitUntilGone(Rest(started, timeout));
+            WaitUntilGone(claim >= 0 ? Rest(started, timeout) : UsersPatience);
         return error;
     }
 

@@ -17,7 +17,7 @@ public sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why, s
     public const string NetlinkVariable = "QCOW2BLK_NBD_NETLINK";
 
     private const int CAP_SYS_ADMIN = 21;
-    private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(60);
 
     public bool IsAvailable => Why is null;
 

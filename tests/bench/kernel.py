@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import bench
@@ -34,16 +35,19 @@ def parse(arguments):
     parser.add_argument("--cells", metavar="NAME,...", help="only these cells; * and ? match (see --list)")
     parser.add_argument("--list", action="store_true", help="print the names of the cells and end")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each server in each cell (default 3)")
-    parser.add_argument("--runtime", type=int, default=4, metavar="SECONDS", help="length of a measured window (default 4)")
+    parser.add_argument("--runtime", type=float, default=4, metavar="SECONDS", help="length of a measured window (default 4)")
     parser.add_argument("--quick", action="store_true", help="one round of 2 s, no counting of instructions: to see that it works")
     parser.add_argument("--modes", metavar="MODE,...", default="", help="compare these --ublk-mode values (map,user-copy,zero-copy)")
     parser.add_argument("--transports", metavar="NAME,...", default="ublk,nbd", help="ours on these (default ublk,nbd)")
+    parser.add_argument("--servers", metavar="NAME,...", default="*", help="of what the other options name, measure only these; * and ? match")
     parser.add_argument("--placement", metavar="NAME,...", default=",".join(PLACEMENTS), help="where the images are: disk (xfs on a "
                         "RAM disk, the main table), tmpfs (default both)")
     parser.add_argument("--kernel", choices=kernels.RELEASES, default="newest")
     parser.add_argument("--no-count", action="store_true", help="leave out the second machine that counts instructions")
     parser.add_argument("--steady", action="store_true", help="the guest's clock goes by instructions (qemu -icount), both processors take "
                         "turns: the same result on a busy machine, but nothing runs in parallel")
+    parser.add_argument("--profile", type=int, metavar="LINES", default=0, help="print that many symbols that take most time, cell by cell "
+                        "and server by server, instead of measuring (needs perf)")
     parser.add_argument("--image-size", type=int, default=256, metavar="MIB", help="the allocated images, one per server (default 256)")
     parser.add_argument("--binary", default=str(ROOT / "artifacts/qcow2blk"), metavar="PATH")
     parser.add_argument("--output", default=str(ROOT / "artifacts/bench"), metavar="FOLDER")
@@ -57,8 +61,10 @@ def parse(arguments):
                 parser.error(f"--{name} knows {', '.join(allowed)}, not \"{word}\"")
     if options.quick:
         options.rounds, options.runtime, options.no_count = 1, 2, True
-    if options.rounds < 1 or options.runtime < 1 or options.image_size < 64:
-        parser.error("rounds and runtime must be 1 or more, the image 64 MiB or more")
+    if options.profile:
+        options.rounds, options.no_count = 1, True
+    if options.rounds < 1 or options.runtime < 0.2 or options.image_size < 64:
+        parser.error("rounds must be 1 or more, the runtime 0.2 or more, the image 64 MiB or more")
     return options
 
 
@@ -79,11 +85,14 @@ class Machine:
             counts = os.path.join(folder, "counts") if self.counting else None
             if counts:
                 emulator += ["-plugin", f"{vcpus.build_plugin(folder)},out={counts}"]
-            script = Path(__file__).with_name("kernel_guest.py")
+            files = [(Path(__file__).with_name("kernel_guest.py"), "files/kernel_guest.py"), (plan, "files/plan.json")]
+            symbols = Path(self.options.binary).parent / "publish/qcow2blk.dbg"
+            if self.options.profile and symbols.exists():
+                files.append((symbols, "bin/qcow2blk.dbg"))
             with guest.Guest(kernels.get(self.options.kernel), "exec python3 /run/payload/files/kernel_guest.py /run/payload/files/plan.json",
                              self.options.binary, memory=self.plan["space_mib"] + 1536, emulator=emulator,
                              accelerator="tcg,thread=single" if self.options.steady else "tcg,thread=multi",
-                             files=[(script, "files/kernel_guest.py"), (plan, "files/plan.json")]) as machine:
+                             files=files) as machine:
                 self._follow(machine, counts)
         return self
 
@@ -114,10 +123,13 @@ class Machine:
             absent = json.loads(content)
             self.absent[absent["subject"]] = absent["why"]
             bench.log(f"{absent['subject']}: not measured: {absent['why']}")
+        elif kind == "@@profile":
+            profile = json.loads(content)
+            print(f"\n{profile['cell']} on {profile['subject']}", *profile["lines"], sep="\n", flush=True)
         elif kind == "@@sample":
             sample = json.loads(content)
             seen = readings["@@end"].since(readings["@@begin"])
-            sample |= {"host_seconds": seen.time, "cpu": seen.cpu, "counted": self.counting,
+            sample |= {"host_seconds": seen.time, "cpu": seen.cpu, "counted": self.counting, "timed": self.options.steady or not self.counting,
                        "user_instructions": seen.user, "kernel_instructions": seen.kernel}
             self.samples.append(sample)
             more = f", {(seen.user + seen.kernel) / sample['ios']:.0f} instructions per I/O" if self.counting else ""
@@ -127,19 +139,21 @@ class Machine:
 
 def measure(options, placement, chosen):
     """All rounds on one placement; the results as they are written to the file."""
-    subjects = kernel_cells.subjects(options.modes, options.transports)
+    subjects = [subject for subject in kernel_cells.subjects(options.modes, options.transports)
+                if any(fnmatchcase(subject["name"], pattern) for pattern in options.servers.split(","))]
     images = len(subjects) * options.image_size
     plan = {"placement": placement, "folder": "/mnt", "space_mib": images + images // 8 + 1024, "image_mib": options.image_size,
-            "empty_mib": 2048, "rounds": options.rounds, "runtime": options.runtime, "subjects": subjects,
-            "cells": [asdict(cell) for cell in chosen]}
-    timed = Machine(options, plan, counting=False).run()
+            "warm_up": 0.25 if options.steady else 1, "empty_mib": 2048, "rounds": options.rounds, "runtime": options.runtime,
+            "profile": options.profile, "subjects": subjects, "cells": [asdict(cell) for cell in chosen]}
+    # A clock that goes by instructions is not disturbed by counting them.
+    timed = Machine(options, plan, counting=options.steady).run()
     samples = timed.samples
-    if not options.no_count:
+    if not options.no_count and not options.steady:
         # Counting slows the guest down: it has a machine of its own. Counts hardly vary: one round is enough.
         samples = samples + Machine(options, plan | {"rounds": 1, "runtime": 3}, counting=True).run().samples
     return {"version": 1, "date": time.strftime("%Y-%m-%d"), "placement": placement, "host": host(), "guest": timed.facts,
             "settings": {"rounds": options.rounds, "runtime_seconds": options.runtime, "image_mib": options.image_size,
-                         "processor": PROCESSOR, "modes": options.modes},
+                         "processor": PROCESSOR, "modes": options.modes, "steady": options.steady},
             "commands": {subject["name"]: kernel_cells.command(subject) for subject in subjects}, "absent": timed.absent,
             "cells": [asdict(cell) for cell in chosen], "samples": samples}
 
@@ -161,13 +175,15 @@ def main(arguments):
     everything = []
     for placement in options.placement:
         results = measure(options, placement, chosen)
+        if options.profile:
+            continue
         everything.append(results)
         os.makedirs(options.output, exist_ok=True)
-        name = f"kernel-{'modes-' if options.modes else ''}{placement}.json"
+        name = f"kernel-{'steady-' if options.steady else ''}{'modes-' if options.modes else ''}{placement}.json"
         Path(options.output, name).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(kernel_report.text(results))
         print(f"written: {os.path.relpath(os.path.join(options.output, name))}")
-    if options.markdown:
+    if options.markdown and everything:
         kernel_report.fill(options.markdown, everything)
         print(f"written: {os.path.relpath(options.markdown)}")
 

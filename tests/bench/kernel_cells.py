@@ -48,7 +48,8 @@ def _ours(name, *options, kind="ours"):
     return {"name": name, "kind": kind, "options": list(options)}
 
 
-CEILING = _ours("null", "--transport", "ublk", "--null-io", kind="null")
+# With user-copy nobody copies anything: not the server, and not the kernel either.
+CEILING = _ours("null", "--transport", "ublk", "--ublk-mode", "user-copy", "--null-io", kind="null")
 RIVALS = [{"name": f"qemu-nbd {aio}", "kind": "qemu", "options": [f"--aio={aio}", "--cache=none"]} for aio in ("native", "io_uring")]
 MODES = ("map", "user-copy", "zero-copy")
 

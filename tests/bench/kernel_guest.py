@@ -15,8 +15,6 @@ from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
 ATTACH_LIMIT, DETACH_LIMIT, FIO_LIMIT = 60, 60, 300
-# fio's start and end are not measured: a window opens after this many seconds of I/O.
-WARM_UP = 1.0
 
 
 def say(kind, content=None):
@@ -210,7 +208,7 @@ class Bench:
         command = ["fio", "--name=test", "--ioengine=libaio", "--direct=1", f"--bs={cell['block_size']}", f"--filename={server.device}",
                    f"--readwrite={cell['rw']}", "--numjobs=2", "--iodepth=8", "--output-format=json", "--group_reporting"]
         runtime = self.plan["runtime"]
-        command += [f"--io_size={cell['io_bytes'] // 2}"] if cell["io_bytes"] else ["--time_based", f"--runtime={runtime + 30}"]
+        command += [f"--io_size={cell['io_bytes'] // 2}"] if cell["io_bytes"] else ["--time_based", f"--runtime={round(runtime) + 30}"]
         start = server.sectors()
         with open("/tmp/fio.json", "w+", encoding="utf-8") as output, \
                 subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT) as fio:
@@ -228,16 +226,18 @@ class Bench:
         say("sample", {"cell": cell["name"], "subject": server.name, "round": number, **window})
 
     def window(self, cell, server, fio, start):
-        """Waits until fio is under way and measures: for the run time, or for the middle of a run that is bounded by work."""
+        """Waits until fio is under way (its start and its end are not measured), then measures: for the run time, or for the middle of a run that is bounded by work."""
         begin, end = (cell["io_bytes"] // 512 // 16, cell["io_bytes"] // 512 * 15 // 16) if cell["io_bytes"] else (1, None)
         if not self.wait(fio, lambda: server.sectors() - start >= begin):
             return None
         if not end:
-            time.sleep(WARM_UP)
+            time.sleep(self.plan["warm_up"])
         say("begin")
         before = self.reading(server, fio)
         if end:
             self.wait(fio, lambda: server.sectors() - start >= end)
+        elif self.plan["profile"]:
+            self.profile(cell, server)
         else:
             time.sleep(self.plan["runtime"])
         after = self.reading(server, fio)
@@ -245,6 +245,14 @@ class Bench:
         difference = {key: after[key] - before[key] for key in after}
         difference["ios"] = difference.pop("sectors") * 512 / cell["block_size"]
         return difference if difference["ios"] else None
+
+    def profile(self, cell, server):
+        """Says where the machine's time goes meanwhile, symbol by symbol."""
+        data = "/tmp/perf.data"
+        run("perf", "record", "-q", "-a", "-e", "cpu-clock", "-F", "5000", "-o", data, "--", "sleep", str(self.plan["runtime"]))
+        table = run("perf", "report", "-i", data, "--stdio", "--sort", "comm,dso,symbol", "--percent-limit", "0.4", "-q")
+        lines = [line.rstrip() for line in table.splitlines() if line.strip()]
+        say("profile", {"cell": cell["name"], "subject": server.name, "lines": lines[:self.plan["profile"]]})
 
     @staticmethod
     def wait(fio, test):

@@ -24,7 +24,7 @@ def figures(results):
 
 
 def _medians(samples):
-    timed = [sample for sample in samples if not sample["counted"]]
+    timed = [sample for sample in samples if sample["timed"]]
     counted = [sample for sample in samples if sample["counted"]]
     rates = [sample["ios"] / sample["seconds"] for sample in timed]
 

@@ -4,6 +4,7 @@ using System.CommandLine;
 using System.IO;
 using System.Linq;
 using System.Text.Json;
+using System.Threading;
 using Qcow2Blk.Devices;
 
 namespace Qcow2Blk.Cli;
@@ -82,7 +83,7 @@ internal sealed class AttachVerb : Verb
             throw new DeviceException(ExitStatus.Usage, "--run and --json exclude each other", "standard output is CMD's");
         if (options.ServesInProcess)
             return InProcessServer.Serve(options, _factory, record => Announce(parsed, record));
-        Announce(parsed, BackgroundServer.Start(options, JitHost.Arguments));
+        Announce(parsed, BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan));
         return ExitStatus.Done;
     }
 

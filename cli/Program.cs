@@ -1,4 +1,4 @@
-using System;
+using System.Globalization;
 using Qcow2Blk.Devices;
 
 namespace Qcow2Blk.Cli;
@@ -7,10 +7,17 @@ internal static class Program
 {
     private static int Main(string[] args)
     {
-        IDeviceFactory factory = Engine.Factory;
-        // A server process reads no command line: its options come on a descriptor, and every millisecond is waited for.
-        if (args.Length > 0 && args[0] == BackgroundServer.Verb)
-            return (int)BackgroundServer.Serve(factory, EndSignals.WatchInBackground);
-        return new CommandLine(factory).Run(args);
+        // These read no command line: their options come on a descriptor, and every millisecond is waited for.
+        return args switch
+        {
+            [BackgroundServer.Verb, ..] => BackgroundServer.Serve(Engine.Factory, EndSignals.WatchInBackground, SupervisorOf(args)),
+            [Supervisor.Verb, ..] => Supervisor.Main(JitHost.Arguments, EndSignals.WatchInBackground),
+            [UdevName.Verb, ..] => UdevName.Print(args),
+            _ => new CommandLine(Engine.Factory).Run(args),
+        };
     }
+
+    /// <summary>serve IMAGE [SUPERVISOR]</summary>
+    private static int? SupervisorOf(string[] args)
+        => args.Length > 2 && int.TryParse(args[2], NumberStyles.None, CultureInfo.InvariantCulture, out int pid) ? pid : null;
 }

@@ -1,8 +1,6 @@
 using System;
-using System.Collections;
-using System.Collections.Generic;
-using System.IO;
 using System.Text.Json;
+using System.Threading;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -16,143 +14,101 @@ public static class BackgroundServer
     /// <summary>The hidden verb.</summary>
     public const string Verb = "serve";
 
-    private const int OptionsFd = 3;
-    private const int ReadyFd = 4;
-
-    /// <summary>Options are a few paths; the pipe takes them in one write.</summary>
-    private const int MaxOptionsBytes = 256 << 10;
-
-    /// <summary>Where our ends are put, out of the way of the child's descriptors.</summary>
-    private const int FirstFreeFd = 10;
+    /// <summary>Between the end of its ends of pipes and the end of a process there is nothing to wait for.</summary>
+    private const int EndMilliseconds = 5_000;
 
     /// <summary>Starts a server and waits until clients can connect.</summary>
     /// <param name="options">checked</param>
-    /// <param name="programArguments">what to put before the verb where the program is not one file (a JIT host)</param>
+    /// <param name="program">what to start</param>
+    /// <param name="timeout">how long that may take; what was started is killed then</param>
     /// <exception cref="DeviceException">what the server said, or how it died</exception>
-    public static DeviceRecord Start(AttachOptions options, IReadOnlyList<string> programArguments)
+    /// <remarks>
+    /// Only a block device has a supervisor. NBD clients see the end of a server's connection, however soon another one
+    /// listens: to start it again is their service manager's decision.
+    /// </remarks>
+    public static DeviceRecord Start(AttachOptions options, ServerProgram program, TimeSpan timeout)
     {
         ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(programArguments);
-        Pipe(out int optionsRead, out int optionsWrite);
-        Pipe(out int readyRead, out int readyWrite);
-        int pid = SpawnSelf(options, programArguments, optionsRead, readyWrite);
-        _ = Unistd.Close(optionsRead);
+        ArgumentNullException.ThrowIfNull(program);
+        int result = Unistd.Pipe(out int readyRead, out int readyWrite);
+        if (result < 0)
+            throw new DeviceException(ExitStatus.Failed, "cannot make a pipe", Errno.Text(result));
+        int pid = program.Start([options.IsBlockDevice ? Supervisor.Verb : Verb, options.Image], options, readyWrite);
         _ = Unistd.Close(readyWrite);
-        if (pid > 0)
-            _ = Unistd.WriteAll(optionsWrite, AttachOptionsJson.Write(options));
-        _ = Unistd.Close(optionsWrite);
         if (pid < 0)
         {
             _ = Unistd.Close(readyRead);
             throw new DeviceException(ExitStatus.Failed, "cannot start a server process", Errno.Text(pid));
         }
         var reader = new LineReader(readyRead, ReadyLine.MaxBytes);
-        LineReader.Outcome outcome = reader.Next(-1, out byte[] line);
+        int wait = timeout == Timeout.InfiniteTimeSpan ? -1 : (int)timeout.TotalMilliseconds;
+        LineReader.Outcome outcome = reader.Next(wait, out byte[] line);
         _ = Unistd.Close(readyRead);
-        return outcome == LineReader.Outcome.Line ? Answer(line, pid) : throw Died(options, pid);
+        return outcome switch
+        {
+            LineReader.Outcome.Line => Answer(line, pid),
+            LineReader.Outcome.TimedOut => throw TooSlow(options, pid, timeout),
+            _ => throw Died(options, pid),
+        };
     }
 
     /// <summary>The server's side: reads the options, serves, ends with the device.</summary>
     /// <returns>the exit status of the process</returns>
     /// <param name="factory">opens the image</param>
     /// <param name="watchSignals">arranges that SIGTERM calls the given action, until disposed</param>
-    public static ExitStatus Serve(IDeviceFactory factory, Func<Action, IDisposable> watchSignals)
+    /// <param name="supervisorPid">who says that it started us to take care of us; null if nobody did</param>
+    public static int Serve(IDeviceFactory factory, Func<Action, IDisposable> watchSignals, int? supervisorPid)
     {
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(watchSignals);
         Signals.NameThread("qcow2blk");
-        _ = Fcntl.Control(ReadyFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+        _ = Fcntl.Control(StartPipe.ReadyFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+        AttachOptions? options = null;
         SwitchableLog log;
         DeviceServer server;
-        string what = "cannot attach";
         var end = new EndRequest();
         using IDisposable signals = watchSignals(end.Raise);
         try
         {
-            AttachOptions options = ReadOptions();
-            what = $"cannot attach {options.Image}";
+            options = StartPipe.ReadOptions();
             log = new SwitchableLog(new StderrLog(options.LogLevel));
-            server = DeviceServer.Start(options, factory, new DeviceRegistry(RuntimeDirectory.Locate()), log);
+            server = DeviceServer.Start(options, factory, new DeviceRegistry(RuntimeDirectory.Locate()), log, SupervisorOf(supervisorPid));
         }
         catch (Exception error)
         {
-            DeviceException refusal = Refusals.From(error, what);
-            _ = Unistd.WriteAll(ReadyFd, new ReadyLine(null, refusal).ToLine());
-            return refusal.Status;
+            return (int)Refuse(error, options);
         }
         end.PassTo(server.RequestEnd);
-        LeaveTerminal(log, server.Record);
-        int told = Unistd.WriteAll(ReadyFd, new ReadyLine(server.Record, null).ToLine());
-        _ = Unistd.Close(ReadyFd);
-        // Nobody learnt the address: the starter was killed. A server that nobody knows of is no use.
+        log.SwitchTo(new SyslogLog(options.LogLevel, server.Record.Name));
+        StartPipe.LeaveTerminal();
+        int told = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(server.Record, null).ToLine());
+        _ = Unistd.Close(StartPipe.ReadyFd);
+        // Nobody learnt the address: the starter was killed. A server that nobody knows of is no use; a device that was
+        // there before is left to the next one.
         if (told == 0)
             server.WaitForEnd();
+        else if (options.RecoverDevice is not null)
+            server.HandOver(DeviceServer.SignalTimeout);
         DeviceResult result = server.Finish();
-        log.Info($"detached {server.Record.Name}");
         end.PassTo(null);
+        log.Info($"{(server.HandedOver ? "handed over" : "detached")} {server.Record.Name}");
         server.Dispose();
-        return result.Status;
+        return server.HandedOver ? Supervisor.HandedOver : (int)result.Status;
     }
 
-    private static void LeaveTerminal(SwitchableLog log, DeviceRecord record)
+    private static ExitStatus Refuse(Exception error, AttachOptions? options)
     {
-        log.SwitchTo(new SyslogLog(record.Options.LogLevel, record.Name));
-        _ = Unistd.Dup2(0, 2); // Descriptor 0 is /dev/null.
-        _ = Unistd.ChangeDirectory("/");
+        DeviceException refusal = Refusals.From(error, options is null ? "cannot attach" : $"cannot attach {options.Image}");
+        _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
+        // A supervisor does not read that.
+        if (options?.RecoverDevice is not null)
+            new SyslogLog(options.LogLevel, options.Name!).Error(refusal.Message);
+        return refusal.Status;
     }
 
-    private static AttachOptions ReadOptions()
-    {
-        using var json = new MemoryStream();
-        Span<byte> piece = stackalloc byte[4096];
-        while (true)
-        {
-            int count = Unistd.Read(OptionsFd, piece);
-            if (count < 0)
-                throw new DeviceException(ExitStatus.Usage, "\"serve\" is not for people", $"no options: {Errno.Text(count)}",
-                    "use \"qcow2blk attach\"");
-            if (count == 0)
-                break;
-            json.Write(piece[..count]);
-            if (json.Length > MaxOptionsBytes)
-                throw new DeviceException(ExitStatus.Usage, "cannot read options", $"more than {MaxOptionsBytes} bytes");
-        }
-        _ = Unistd.Close(OptionsFd);
-        return AttachOptionsJson.Read(json.GetBuffer().AsSpan(0, (int)json.Length));
-    }
-
-    private static int SpawnSelf(AttachOptions options, IReadOnlyList<string> programArguments, int optionsFd, int readyFd)
-    {
-        int devNull = High(Fcntl.Open("/dev/null", Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0));
-        int standardError = Fcntl.Control(2, Fcntl.F_SETFD, 0) == 0 ? 2 : devNull;
-        int optionsHigh = Fcntl.Control(optionsFd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd);
-        int readyHigh = Fcntl.Control(readyFd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd);
-        int pid = Spawn.Start(new Spawn.Child
-        {
-            // Not the path that we were started by: that file may have been replaced since.
-            Path = "/proc/self/exe",
-            Arguments = ["qcow2blk", .. programArguments, Verb, options.Image],
-            Environment = InheritedEnvironment(),
-            Descriptors = [devNull, devNull, standardError, optionsHigh, readyHigh],
-            NewSession = true,
-        });
-        _ = Unistd.Close(devNull);
-        _ = Unistd.Close(optionsHigh);
-        _ = Unistd.Close(readyHigh);
-        return pid;
-    }
-
-    /// <summary>Our environment as NAME=VALUE, without the variables of socket activation.</summary>
-    internal static List<string> InheritedEnvironment()
-    {
-        var environment = new List<string>();
-        foreach (DictionaryEntry variable in Environment.GetEnvironmentVariables())
-        {
-            if (variable.Key is not ("LISTEN_FDS" or "LISTEN_PID" or "LISTEN_FDNAMES"))
-                environment.Add($"{variable.Key}={variable.Value}");
-        }
-        return environment;
-    }
+    /// <summary>If it died meanwhile we are somebody else's child, and nobody takes care of us.</summary>
+    private static ProcessIdentity? SupervisorOf(int? pid)
+        => pid is { } number && Unistd.ParentProcess() == number ? ProcessIdentity.Of(number) : null;
 
     private static DeviceRecord Answer(byte[] line, int pid)
     {
@@ -173,23 +129,29 @@ public static class BackgroundServer
 
     private static DeviceException Died(AttachOptions options, int pid)
     {
+        string what = $"cannot attach {options.Image}";
+        // A supervisor may go on after its first worker's end: it has a device to recover.
+        int process = Spawn.OpenProcess(pid);
+        bool ended = process < 0 || UnixSocket.WaitReadable(process, EndMilliseconds);
+        if (process >= 0)
+            _ = Unistd.Close(process);
+        if (!ended)
+            return new DeviceException(ExitStatus.Failed, what, "the server died as it became ready, its supervisor tries again", "\"qcow2blk list\" shows it");
         int status = Spawn.Wait(pid);
         string how = status > 128 ? $"was killed by signal {status - 128}" : $"ended with status {status}";
-        return new DeviceException(ExitStatus.Failed, $"cannot attach {options.Image}", $"the server {how} before it was ready",
-            "see the system log");
+        return new DeviceException(ExitStatus.Failed, what, $"the server {how} before it was ready", "see the system log");
     }
 
-    private static void Pipe(out int readEnd, out int writeEnd)
+    private static DeviceException TooSlow(AttachOptions options, int pid, TimeSpan timeout)
     {
-        int result = Unistd.Pipe(out readEnd, out writeEnd);
-        if (result < 0)
-            throw new DeviceException(ExitStatus.Failed, "cannot make a pipe", Errno.Text(result));
-    }
-
-    private static int High(int fd)
-    {
-        int high = Fcntl.Control(fd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd);
-        _ = Unistd.Close(fd);
-        return high;
+        ProcessIdentity? started = ProcessIdentity.Of(pid);
+        started?.Kill(TimeSpan.FromMilliseconds(EndMilliseconds));
+        // A worker that is not in the registry yet ends by itself: it has nobody to tell that it is ready.
+        foreach (DeviceEntry entry in new DeviceRegistry(RuntimeDirectory.Locate()).List())
+        {
+            if (entry.Alive && started is not null && entry.Record.Supervisor == started)
+                ProcessIdentity.Of(entry.Record.Pid)?.Kill(TimeSpan.FromMilliseconds(EndMilliseconds));
+        }
+        return new DeviceException(ExitStatus.Failed, $"cannot attach {options.Image}", $"the server was not ready within {timeout.TotalSeconds:0} s", "see the system log");
     }
 }

@@ -67,7 +67,7 @@ public static class CaptiveCommand
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(record);
-        List<string> environment = BackgroundServer.InheritedEnvironment();
+        List<string> environment = ServerProgram.InheritedEnvironment();
         environment.RemoveAll(IsOurs);
         environment.Add($"uri={record.Uri}");
         environment.Add($"device={record.DevicePath ?? record.Uri}");

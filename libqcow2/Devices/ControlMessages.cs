@@ -12,6 +12,9 @@ public enum ControlVerb
     Suspend,
     Resume,
     Detach,
+
+    /// <summary>End, but leave the block device to the next server.</summary>
+    HandOver,
 }
 
 /// <summary>One request line.</summary>
@@ -19,7 +22,8 @@ public enum ControlVerb
 /// <param name="Timeout">how long the device may take</param>
 /// <param name="Force">detach although something is lost</param>
 /// <param name="AllowShrink">resume with a smaller disk</param>
-public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink)
+/// <param name="Lazy">detach once nobody uses the block device any more, and answer at once</param>
+public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink, bool Lazy = false)
 {
     /// <summary>No request is longer; a peer that sends more is not ours.</summary>
     public const int MaxBytes = 4096;
@@ -29,7 +33,7 @@ public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout,
 
     public static TimeSpan DefaultTimeout { get; } = TimeSpan.FromSeconds(30);
 
-    private static readonly string[] Verbs = ["hello", "status", "suspend", "resume", "detach"];
+    private static readonly string[] Verbs = ["hello", "status", "suspend", "resume", "detach", "hand-over"];
 
     public byte[] ToLine()
     {
@@ -43,6 +47,8 @@ public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout,
                 writer.WriteBoolean("force"u8, true);
             if (AllowShrink)
                 writer.WriteBoolean("allow-shrink"u8, true);
+            if (Lazy)
+                writer.WriteBoolean("lazy"u8, true);
             writer.WriteEndObject();
         }
         buffer.Write("\n"u8);
@@ -57,7 +63,7 @@ public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout,
             throw new JsonException("a request is a JSON object");
         int verb = -1;
         TimeSpan timeout = DefaultTimeout;
-        bool force = false, allowShrink = false;
+        bool force = false, allowShrink = false, lazy = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             string member = reader.GetString()!;
@@ -76,13 +82,16 @@ public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout,
                 case "allow-shrink":
                     allowShrink = reader.GetBoolean();
                     break;
+                case "lazy":
+                    lazy = reader.GetBoolean();
+                    break;
                 default:
                     throw new JsonException($"unknown member \"{member}\"");
             }
         }
         if (reader.Read())
             throw new JsonException("more than one object on the line");
-        return verb >= 0 ? new ControlRequest((ControlVerb)verb, timeout, force, allowShrink)
+        return verb >= 0 ? new ControlRequest((ControlVerb)verb, timeout, force, allowShrink, lazy)
             : throw new JsonException($"verb is none of {string.Join(", ", Verbs)}");
     }
 

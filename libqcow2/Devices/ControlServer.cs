@@ -22,7 +22,7 @@ public sealed class ControlServer : IDisposable
     private readonly int _listener;
     private readonly IDevice _device;
     private readonly ILog _log;
-    private readonly Func<bool, TimeSpan, DeviceResult> _detach;
+    private readonly Func<ControlRequest, DeviceResult> _execute;
     private readonly object _lock = new(); // Not a Lock: closing waits on it.
     private readonly HashSet<int> _connections = [];
     private readonly Thread _acceptor;
@@ -31,13 +31,13 @@ public sealed class ControlServer : IDisposable
 
     /// <param name="path">the socket to make; nothing of that name may exist</param>
     /// <param name="device">what the commands are for</param>
-    /// <param name="detach">ends the device (force, timeout); after success the process is expected to end</param>
+    /// <param name="execute">does what a request asks; after the end of the device the process is expected to end</param>
     /// <param name="log">for refused peers</param>
     /// <exception cref="DeviceException">the socket cannot be made</exception>
-    public ControlServer(string path, IDevice device, Func<bool, TimeSpan, DeviceResult> detach, ILog log)
+    public ControlServer(string path, IDevice device, Func<ControlRequest, DeviceResult> execute, ILog log)
     {
         _device = device;
-        _detach = detach;
+        _execute = execute;
         _log = log;
         _listener = UnixSocket.Serve(path, MaxConnections);
         if (_listener < 0)
@@ -178,7 +178,7 @@ public sealed class ControlServer : IDisposable
     {
         try
         {
-            DeviceResult result = Execute(request);
+            DeviceResult result = _execute(request);
             return ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded);
         }
         catch (Exception error)
@@ -188,14 +188,6 @@ public sealed class ControlServer : IDisposable
                 $"{error.GetType().Name}: {error.Message}", "please report this"), null, false);
         }
     }
-
-    private DeviceResult Execute(ControlRequest request) => request.Verb switch
-    {
-        ControlVerb.Suspend => _device.Suspend(request.Timeout),
-        ControlVerb.Resume => _device.Resume(request.AllowShrink, request.Timeout),
-        ControlVerb.Detach => _detach(request.Force, request.Timeout),
-        _ => DeviceResult.Done(),
-    };
 
     private static bool Reply(int connection, DeviceResult result)
         => Unistd.WriteAll(connection, ControlReply.ToLine(result, null, false)) == 0;

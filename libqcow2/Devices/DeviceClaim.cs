@@ -71,6 +71,14 @@ public sealed class DeviceClaim : IDisposable
         _fd = -1;
     }
 
+    /// <summary>Gives the name back but leaves the state file: whoever takes the device over needs it.</summary>
+    public void Leave()
+    {
+        if (_fd >= 0)
+            _ = Unistd.Close(_fd);
+        _fd = -1;
+    }
+
     /// <summary>Whether the process that wrote this state file lives.</summary>
     internal static bool IsHeld(string stateFile)
     {

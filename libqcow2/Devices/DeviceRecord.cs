@@ -21,7 +21,20 @@ public sealed record DeviceRecord
     /// <summary>The server's process.</summary>
     public required int Pid { get; init; }
 
+    /// <summary>When the device was attached; a recovery does not change it.</summary>
     public required DateTimeOffset Started { get; init; }
+
+    /// <summary>The process that starts another server if this one dies; null if there is none.</summary>
+    public ProcessIdentity? Supervisor { get; init; }
+
+    /// <summary>How often a server died and another one took the device over.</summary>
+    public int Recoveries { get; init; }
+
+    /// <summary>The server ended as planned and left the device to the next one.</summary>
+    public bool HandedOver { get; init; }
+
+    /// <summary><see cref="Recovery.ImageIdentity"/> of the image as it was opened last.</summary>
+    public string? ImageIdentity { get; init; }
 
     public required AttachOptions Options { get; init; }
 
@@ -42,6 +55,17 @@ public sealed record DeviceRecord
                 writer.WriteString("device"u8, DevicePath);
             writer.WriteNumber("pid"u8, Pid);
             writer.WriteString("started"u8, Started.ToString("o", CultureInfo.InvariantCulture));
+            if (Supervisor is { } supervisor)
+            {
+                writer.WriteNumber("supervisor"u8, supervisor.Pid);
+                writer.WriteNumber("supervisor-start"u8, supervisor.Start);
+            }
+            if (Recoveries > 0)
+                writer.WriteNumber("recoveries"u8, Recoveries);
+            if (HandedOver)
+                writer.WriteBoolean("handed-over"u8, true);
+            if (ImageIdentity is not null)
+                writer.WriteString("image-identity"u8, ImageIdentity);
             writer.WritePropertyName("options"u8);
             AttachOptionsJson.WriteValue(writer, Options);
             writer.WriteEndObject();
@@ -107,6 +131,16 @@ public sealed record DeviceRecord
                 return record with { Pid = reader.GetInt32() };
             case "started":
                 return record with { Started = reader.GetDateTimeOffset() };
+            case "supervisor":
+                return record with { Supervisor = new ProcessIdentity(reader.GetInt32(), record.Supervisor?.Start ?? 0) };
+            case "supervisor-start":
+                return record with { Supervisor = new ProcessIdentity(record.Supervisor?.Pid ?? 0, reader.GetInt64()) };
+            case "recoveries":
+                return record with { Recoveries = reader.GetInt32() };
+            case "handed-over":
+                return record with { HandedOver = reader.GetBoolean() };
+            case "image-identity":
+                return record with { ImageIdentity = reader.GetString() };
             case "options":
                 return record with { Options = AttachOptionsJson.ReadValue(ref reader) };
             default:

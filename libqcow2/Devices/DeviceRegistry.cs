@@ -9,7 +9,11 @@ namespace Qcow2Blk.Devices;
 /// <summary>A device as the runtime directory shows it.</summary>
 /// <param name="Record">its state file</param>
 /// <param name="Alive">whether its server lives</param>
-public sealed record DeviceEntry(DeviceRecord Record, bool Alive);
+public sealed record DeviceEntry(DeviceRecord Record, bool Alive)
+{
+    /// <summary>Whether its server is dead and its supervisor is about to start another one.</summary>
+    public bool IsRecovering => !Alive && Record.Supervisor is { IsAlive: true };
+}
 
 /// <summary>All devices of one runtime directory: finding them and naming new ones.</summary>
 public sealed class DeviceRegistry(RuntimeDirectory directory)
@@ -61,20 +65,35 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         };
     }
 
+    /// <summary>The device that this process serves, or served until it died.</summary>
+    /// <returns>null if there is none</returns>
+    public string? NameOfServer(int pid) => List().FirstOrDefault(entry => entry.Record.Pid == pid)?.Record.Name;
+
+    /// <summary>The device of this name, if its server is dead and its block device is still there.</summary>
+    /// <returns>null if it lives, was detached, or was taken over</returns>
+    public DeviceRecord? FindLost(string name)
+        => List().FirstOrDefault(entry => entry.Record.Name == name) is { } entry && Recovery.IsLost(entry) ? entry.Record : null;
+
     /// <summary>Takes a name for the image: the asked one, or one made from the file's stem.</summary>
     /// <param name="options">what is being attached</param>
     /// <param name="draft">makes the state file's content for a name</param>
     /// <remarks>
-    /// A dead device gives way to one with the same asked name, or to one of the same image: that is a restart.
+    /// A dead device gives way to one with the same asked name, or to one of the same image: that is a restart. But not
+    /// while its block device is there, with requests that wait for a server: then only to its recovery.
     /// </remarks>
-    /// <exception cref="DeviceException">the asked name is taken</exception>
+    /// <exception cref="DeviceException">the asked name is taken, or the image is that of a device to recover</exception>
     public DeviceClaim Claim(AttachOptions options, Func<string, DeviceRecord> draft)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(draft);
         Directory.Ensure();
+        if (options.RecoverDevice is { } device)
+            return DeviceClaim.TryTake(Directory, draft(options.Name!), dead => dead?.DevicePath == device) ?? throw Taken(options.Name!);
+        if (Recovery.Of(this, options.Image, null) is { } lost)
+            throw ToRecover(lost);
         if (options.Name is { } asked)
-            return DeviceClaim.TryTake(Directory, draft(asked), _ => true) ?? throw Taken(asked);
+            return DeviceClaim.TryTake(Directory, draft(asked), dead => dead is null || !Recovery.IsLost(new DeviceEntry(dead, Alive: false)))
+                ?? throw Taken(asked);
         string stem = DeviceName.FromImage(options.Image);
         for (int attempt = 1; attempt <= MaxAttempts; attempt++)
         {
@@ -110,6 +129,10 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
             return true;
         return (path ?? Path.GetFullPath(target)) == (Unistd.RealPath(record.Image) ?? record.Image);
     }
+
+    private static DeviceException ToRecover(DeviceRecord lost)
+        => new(ExitStatus.Busy, $"cannot attach {lost.Image}", $"{lost.DevicePath} still waits for a server of it: the last one died",
+            $"\"qcow2blk attach --recover {lost.Name}\" takes it over, \"qcow2blk detach {lost.Name}\" ends it");
 
     private static DeviceException Taken(string name)
         => new(ExitStatus.Busy, $"cannot attach as {name}", "another device has that name",

@@ -9,7 +9,7 @@ namespace Qcow2Blk.Devices;
 /// <summary>
 /// One attached device in this process: its name, its image, its control socket and pid file, from attach to detach.
 /// </summary>
-public sealed class DeviceServer : IDisposable
+public sealed partial class DeviceServer : IDisposable
 {
     /// <summary>What a signal gives the requests in flight: less than the 90 s after which systemd kills.</summary>
     public static TimeSpan SignalTimeout { get; } = TimeSpan.FromSeconds(20);
@@ -21,9 +21,7 @@ public sealed class DeviceServer : IDisposable
     private readonly ILog _log;
     private readonly string? _pidFile;
     private readonly ManualResetEventSlim _ended = new();
-    private readonly Lock _detaching = new();
     private ControlServer? _control;
-    private bool _detached;
 
     private DeviceServer(DeviceClaim claim, IDevice device, DeviceRecord record, ILog log)
     {
@@ -35,82 +33,99 @@ public sealed class DeviceServer : IDisposable
     }
 
     /// <summary>What the state file says.</summary>
-    public DeviceRecord Record { get; }
+    public DeviceRecord Record { get; private set; }
 
     /// <summary>Claims a name, opens the image and makes it findable. Clients can connect when this returns.</summary>
-    /// <exception cref="DeviceException">the device cannot be attached; nothing is left behind</exception>
-    public static DeviceServer Start(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry, ILog log)
+    /// <param name="options">what to serve, and how</param>
+    /// <param name="factory">opens the image</param>
+    /// <param name="registry">where it is found</param>
+    /// <param name="log">for what happens when nobody waits</param>
+    /// <param name="supervisor">the process that starts another server if this one dies</param>
+    /// <exception cref="DeviceException">
+    /// the device cannot be attached: nothing is left behind; or taken over: it is left as it was
+    /// </exception>
+    public static DeviceServer Start(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry, ILog log,
+        ProcessIdentity? supervisor = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(registry);
         AttachRules.Check(options);
         Signals.IgnoreBrokenPipes();
-        DeviceClaim claim = registry.Claim(options, name => new DeviceRecord
-        {
-            Name = name,
-            Image = options.Image,
-            Pid = Environment.ProcessId,
-            Started = DateTimeOffset.UtcNow,
-            Options = options,
-        });
+        DeviceRecord? lost = options.RecoverDevice is null ? null : Lost(options, registry);
+        DeviceClaim claim = registry.Claim(options, name => Draft(options, name, supervisor, lost));
         try
         {
-            return Open(options, factory, registry, claim, log);
+            return Open(options, factory, registry, claim, log, Draft(options, claim.Name, supervisor, lost));
         }
         catch
         {
-            claim.Dispose();
+            if (lost is null)
+                claim.Dispose();
+            else
+                claim.Leave();
             throw;
         }
     }
 
+    private static DeviceRecord Lost(AttachOptions options, DeviceRegistry registry)
+    {
+        string what = $"cannot recover {options.RecoverDevice}";
+        DeviceRecord lost = (options.Name is null ? null : registry.FindLost(options.Name))
+            ?? throw new DeviceException(ExitStatus.Failed, what, "no device of that name waits for a server");
+        Recovery.CheckImage(lost, what);
+        return lost;
+    }
+
+    /// <summary>What is known before the image is open. A server that dies until then must not lose the device of the one before.</summary>
+    private static DeviceRecord Draft(AttachOptions options, string name, ProcessIdentity? supervisor, DeviceRecord? lost) => new()
+    {
+        Name = name,
+        Image = options.Image,
+        DevicePath = lost?.DevicePath,
+        Pid = Environment.ProcessId,
+        Supervisor = supervisor,
+        Started = lost?.Started ?? DateTimeOffset.UtcNow,
+        Recoveries = lost?.Recoveries ?? 0,
+        HandedOver = lost?.HandedOver ?? false,
+        ImageIdentity = lost?.ImageIdentity,
+        Options = options with { RecoverDevice = null },
+    };
+
     private static DeviceServer Open(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry,
-        DeviceClaim claim, ILog log)
+        DeviceClaim claim, ILog log, DeviceRecord draft)
     {
         // A dead server of this name left its socket; the claim is ours, so nobody else's can be there.
         string socket = registry.Directory.SocketOf(claim.Name);
         _ = Unistd.Unlink(socket);
+        bool recovers = options.RecoverDevice is not null;
         IDevice device = factory.Open(options, claim.Name, log);
         try
         {
-            var record = new DeviceRecord
+            DeviceRecord record = draft with
             {
-                Name = claim.Name,
-                Image = options.Image,
                 Uri = device.Uri,
                 DevicePath = device.DevicePath,
-                Pid = Environment.ProcessId,
-                Started = DateTimeOffset.UtcNow,
-                Options = options,
+                Recoveries = draft.Recoveries + (recovers && !draft.HandedOver ? 1 : 0),
+                HandedOver = false,
+                ImageIdentity = Recovery.ImageIdentity(options.Image),
             };
+            device.History = new DeviceHistory(record.Started, record.Recoveries, record.Supervisor?.Pid, null);
             var server = new DeviceServer(claim, device, record, log);
-            server._control = new ControlServer(socket, device, server.Detach, log);
+            server._control = new ControlServer(socket, device, server.Execute, log);
             claim.Publish(record);
             server.WritePidFile();
-            log.Info($"attached {options.Image} as {claim.Name}, serving {device.Uri ?? device.DevicePath}");
+            if (KernelNode.TryParse(record.DevicePath) is { } node)
+                node.Announce();
+            log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {claim.Name}, serving {device.Uri ?? device.DevicePath}");
             return server;
         }
         catch
         {
-            device.Detach(force: true, SignalTimeout);
+            if (!recovers || !device.HandOver(SignalTimeout).Succeeded)
+                device.Detach(force: true, SignalTimeout);
             device.Dispose();
             throw;
-        }
-    }
-
-    /// <summary>Ends the device. After success <see cref="WaitForEnd"/> returns.</summary>
-    public DeviceResult Detach(bool force, TimeSpan timeout)
-    {
-        lock (_detaching)
-        {
-            if (_detached)
-                return DeviceResult.Done($"{Record.Name} is already detached");
-            DeviceResult result = _device.Detach(force, timeout);
-            _detached = result.Succeeded;
-            if (_detached)
-                _ended.Set();
-            return result;
         }
     }
 
@@ -121,29 +136,18 @@ public sealed class DeviceServer : IDisposable
     public void RequestEnd() => _ended.Set();
 
     /// <summary>
-    /// Detaches if no command did: as asked, or by force if that does not work within its time.
-    /// </summary>
-    /// <returns>how it went; anything but done means that data may not have reached the disk</returns>
-    public DeviceResult Finish()
-    {
-        DeviceResult result = Detach(force: false, SignalTimeout);
-        if (result.Succeeded)
-            return result;
-        _log.Error(DeviceException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
-        Detach(force: true, ForcedTimeout);
-        return result;
-    }
-
-    /// <summary>
-    /// Removes everything that makes the device findable. Control connections are cut last: that is how
-    /// <c>qcow2blk detach</c> knows that nothing is left.
+    /// Removes everything that makes the device findable, or what of that does not belong to the next server. Control
+    /// connections are cut last: that is how <c>qcow2blk detach</c> knows that nothing is left.
     /// </summary>
     public void Dispose()
     {
         _device.Dispose();
         if (_pidFile is not null)
             _ = Unistd.Unlink(_pidFile);
-        _claim.Dispose();
+        if (HandedOver)
+            _claim.Leave();
+        else
+            _claim.Dispose();
         _control?.Dispose();
         _ended.Dispose();
     }

@@ -83,8 +83,13 @@ public sealed partial class EngineDevice
     {
         var what = $"cannot detach {Name}";
         var suspended = (DeviceState)_state == DeviceState.Suspended;
-        if (Export.DevicePath is not null && TakeFromUsers(what, suspended, force, timeout) is { } refused)
-            return refused;
+        if (Export.DevicePath is not null)
+        {
+            if (TakeFromUsers(what, suspended, force, timeout) is { } ended)
+                return ended;
+            force = true; // There is no way back: its users have lost the device.
+        }
+
         var drained = suspended || HoldRequests(timeout);
         if (!drained && !force)
         {
@@ -105,6 +110,14 @@ public sealed partial class EngineDevice
             return DeviceResult.Refused(ExitStatus.Busy, what, "it is suspended, and the kernel may have something to write", "resume it first; --force loses that");
         if (suspended)
             Export.Refuse(-Errno.EIO);
+        // What cannot be written is said while the device can still be kept.
+        if (!force && _disk is not null && OnHome(_disk.FlushAsync, timeout) is var flushed and not 0)
+        {
+            return flushed is null
+                ? NoAnswer(what)
+                : DeviceResult.Refused(ExitStatus.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}", "--force detaches all the same and loses what was written since the flush before it");
+        }
+
         var error = Export.Stop(force, timeout);
         if (error == 0)
             return null;

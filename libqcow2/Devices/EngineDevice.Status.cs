@@ -16,7 +16,16 @@ public sealed partial class EngineDevice
         writer.WriteString("uri", Uri);
         writer.WriteString("device", DevicePath);
         writer.WriteNumber("pid", System.Environment.ProcessId);
-        writer.WriteString("started", _started.ToString("O"));
+        writer.WriteString("started", History.Started.ToString("O"));
+        if (DevicePath is not null)
+        {
+            writer.WriteNumber("recoveries", History.Recoveries);
+            if (History.Supervisor is { } supervisor)
+                writer.WriteNumber("supervisor", supervisor);
+        }
+
+        if (History.DetachWaitsFor is { } user)
+            writer.WriteString("detach-waits-for", user);
         if (_disk?.WriteErrorReason is { } reason)
             writer.WriteString("error", reason);
         WriteGeometry(writer);

@@ -30,13 +30,14 @@ public sealed partial class EngineDevice : IDevice
     private const int ReservedElsewhere = 4 << 20;
     private const int WorkBytes = 8 << 20;
 
+    private static readonly TimeSpan RecoveryTimeout = TimeSpan.FromSeconds(20);
+
     private readonly Lock _command = new();
     private readonly AttachOptions _options;
     private readonly ILog _log;
     private readonly OffloadPool _offload;
     private readonly EventLoop[] _loops;
     private readonly ServedDisk _served;
-    private readonly DateTimeOffset _started = DateTimeOffset.UtcNow;
     private IExport? _openExport;
     private volatile IReadOnlyList<ChainLink> _chain = [];
     private volatile IDisk? _disk;
@@ -67,10 +68,14 @@ public sealed partial class EngineDevice : IDevice
 
     public string? DevicePath => Export.DevicePath;
 
-    public DeviceState State =>
-        (DeviceState)_state == DeviceState.Running && _disk?.WriteErrorReason is not null
-            ? DeviceState.Failed
-            : (DeviceState)_state;
+    public DeviceState State => (DeviceState)_state switch
+    {
+        DeviceState.Running when _disk?.WriteErrorReason is not null => DeviceState.Failed,
+        DeviceState.Running when History.DetachWaitsFor is not null => DeviceState.Detaching,
+        var state => state,
+    };
+
+    public DeviceHistory History { get; set; } = DeviceHistory.New;
 
     private EventLoop Home => _loops[0];
 
@@ -132,7 +137,8 @@ public sealed partial class EngineDevice : IDevice
 
     private void OpenDisk()
     {
-        OpenChain();
+        // Disk writes of a server that was killed may still be in progress, and hold its locks.
+        OpenDiskWithin(_options.RecoverDevice is null ? TimeSpan.Zero : RecoveryTimeout);
         _served.Set(_disk);
     }
 

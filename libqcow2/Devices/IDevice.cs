@@ -49,10 +49,35 @@ public interface IDevice : IDisposable
     DeviceResult Detach(bool force, TimeSpan timeout);
 
     /// <summary>
+    /// Holds requests, finishes those in flight, flushes, closes the image and lets go of the block device without ending
+    /// it: its requests wait for the next server. On failure the device runs on.
+    /// </summary>
+    /// <param name="timeout">how long requests in flight may take to end</param>
+    DeviceResult HandOver(TimeSpan timeout);
+
+    /// <summary>Who uses the block device: "mounted on /mnt".</summary>
+    /// <returns>null if nobody does, or if users cannot be known (network clients)</returns>
+    string? FindUser();
+
+    /// <summary>What the device's server knows of it beyond the image, for <c>status</c>. Set from any thread.</summary>
+    DeviceHistory History { get; set; }
+
+    /// <summary>
     /// Writes one JSON object (start to end) with the members that docs/json.md lists under "status". Called often;
     /// must not wait for I/O.
     /// </summary>
     void WriteStatus(Utf8JsonWriter writer);
+}
+
+/// <summary>The life of a device across its servers.</summary>
+/// <param name="Started">when it was attached</param>
+/// <param name="Recoveries">how often a server of it died</param>
+/// <param name="Supervisor">the process that starts another server if this one dies; null if there is none</param>
+/// <param name="DetachWaitsFor">who has to go before it ends; null if nobody asked for its end</param>
+public sealed record DeviceHistory(DateTimeOffset Started, int Recoveries, int? Supervisor, string? DetachWaitsFor)
+{
+    /// <summary>A device that begins now.</summary>
+    public static DeviceHistory New => new(DateTimeOffset.UtcNow, 0, null, null);
 }
 
 /// <summary>Opens images as devices.</summary>

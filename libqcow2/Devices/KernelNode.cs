@@ -42,6 +42,34 @@ public readonly record struct KernelNode(DeviceTransport Transport, int Index)
         return null;
     }
 
+    /// <summary>Makes udev look at the disk and its partitions again: it gives them their stable names (packaging/udev).</summary>
+    public void Announce()
+    {
+        string disk = $"/sys/block/{Name}";
+        Trigger(disk);
+        try
+        {
+            foreach (string part in Directory.GetDirectories(disk, $"{Name}p*"))
+                Trigger(part);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // It has gone again, or is not shown in this container.
+        }
+    }
+
+    private static void Trigger(string directory)
+    {
+        try
+        {
+            File.WriteAllText($"{directory}/uevent", "change");
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // Only root may; others have no names in /dev either.
+        }
+    }
+
     private static int? Number(ReadOnlySpan<char> digits)
         => digits is ['0', _, ..] ? null
             : int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value <= MaxIndex ? value : null;

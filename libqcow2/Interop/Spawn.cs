@@ -20,6 +20,9 @@ internal static unsafe partial class Spawn
     /// <summary>pidfd_open(2); the number is the same on every architecture.</summary>
     internal const int SYS_pidfd_open = 434;
 
+    /// <summary>pidfd_send_signal(2); the number is the same on every architecture.</summary>
+    internal const int SYS_pidfd_send_signal = 424;
+
     [LibraryImport("libc", EntryPoint = "posix_spawn", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int PosixSpawn(int* pid, string path, void* actions, void* attributes, byte** argv, byte** envp);
 
@@ -64,6 +67,9 @@ internal static unsafe partial class Spawn
 
     [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
     private static partial nint Call(nint number, nint first, nint second);
+
+    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
+    private static partial nint Call(nint number, nint first, nint second, nint third, nint fourth);
 
     /// <summary>What a child begins with. Descriptors that are not given are closed; every signal has its default action.</summary>
     internal readonly ref struct Child
@@ -140,6 +146,11 @@ internal static unsafe partial class Spawn
         nint fd = Call(SYS_pidfd_open, pid, 0);
         return fd >= 0 ? (int)fd : -Marshal.GetLastPInvokeError();
     }
+
+    /// <summary>Signals the process that <see cref="OpenProcess"/> opened, and never another one of its number.</summary>
+    /// <returns>0 or a negative errno; -ESRCH if it has ended</returns>
+    internal static int Signal(int process, int signal)
+        => Call(SYS_pidfd_send_signal, process, signal, 0, 0) >= 0 ? 0 : -Marshal.GetLastPInvokeError();
 
     private static byte** Strings(IReadOnlyList<string> values)
     {

@@ -14,7 +14,17 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     public string? Uri => $"nbd+unix:///?socket=/run/{Name}.nbd";
 
-    public string? DevicePath => null;
+    public string? DevicePath { get; init; }
+
+    public DeviceHistory History { get; set; } = DeviceHistory.New;
+
+    internal string? User { get; set; }
+
+    internal DeviceResult? RefuseHandOver { get; set; }
+
+    public string? FindUser() => User;
+
+    public DeviceResult HandOver(TimeSpan timeout) => RefuseHandOver ?? DeviceResult.Done();
 
     public DeviceState State { get; set; }
 

@@ -1,0 +1,49 @@
+using System;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>
+/// <c>qcow2blk udev-name KERNEL_NAME</c>, for the udev rule only: prints <c>QCOW2BLK_NAME=disk</c> if a device of root's
+/// registry has that node, and nothing otherwise. Asks no server, so it never waits for one.
+/// </summary>
+internal static class UdevName
+{
+    /// <summary>The hidden verb.</summary>
+    internal const string Verb = "udev-name";
+
+    /// <returns>0 if there is a name</returns>
+    internal static int Print(string[] args)
+    {
+        try
+        {
+            if (args.Length != 2 || KernelNode.TryParse(DiskOf(args[1])) is not { } node)
+                return (int)ExitStatus.Usage;
+            foreach (DeviceEntry entry in Targets.Registry().List())
+            {
+                if (entry.Record.DevicePath != node.Path || !IsMeant(entry))
+                    continue;
+                Output.Line($"QCOW2BLK_NAME={entry.Record.Name}");
+                return (int)ExitStatus.Done;
+            }
+            return (int)ExitStatus.NoTarget;
+        }
+        catch (Exception error)
+        {
+            DeviceException refusal = Refusals.From(error, "udev-name failed");
+            Output.Error(refusal);
+            return (int)refusal.Status;
+        }
+    }
+
+    /// <summary>A disk that appears now is not the one of a server that is dead, though it has got the same number.</summary>
+    private static bool IsMeant(DeviceEntry entry)
+        => entry.Alive || Environment.GetEnvironmentVariable("ACTION") != "add";
+
+    /// <summary>ublkb0p1 is a partition of ublkb0, nbd0p1 of nbd0.</summary>
+    private static string DiskOf(string name)
+    {
+        int part = name.LastIndexOf('p');
+        return part > 0 && char.IsAsciiDigit(name[part - 1]) ? name[..part] : name;
+    }
+}

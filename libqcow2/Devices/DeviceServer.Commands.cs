@@ -1,0 +1,140 @@
+using System;
+using System.Threading;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>What control connections and signals ask of a device's server.</summary>
+public sealed partial class DeviceServer
+{
+    /// <summary>How soon a lazy detach notices that the last user has gone.</summary>
+    private static readonly TimeSpan LazyPoll = TimeSpan.FromMilliseconds(500);
+
+    private readonly Lock _detaching = new();
+    private bool _detached;
+    private bool _lazy;
+
+    /// <summary>Whether the device was left to the next server.</summary>
+    public bool HandedOver { get; private set; }
+
+    private DeviceResult Execute(ControlRequest request) => request.Verb switch
+    {
+        ControlVerb.Suspend => _device.Suspend(request.Timeout),
+        ControlVerb.Resume => Resume(request),
+        ControlVerb.Detach when request.Lazy => DetachLazily(request.Timeout),
+        ControlVerb.Detach => Detach(request.Force, request.Timeout),
+        ControlVerb.HandOver => HandOver(request.Timeout),
+        _ => DeviceResult.Done(),
+    };
+
+    /// <summary>Ends the device. After success <see cref="WaitForEnd"/> returns.</summary>
+    public DeviceResult Detach(bool force, TimeSpan timeout)
+    {
+        lock (_detaching)
+        {
+            if (_detached)
+                return DeviceResult.Done($"{Record.Name} is already detached");
+            if (HandedOver)
+                return DeviceResult.Refused(ExitStatus.Busy, $"cannot detach {Record.Name}", "another server is taking it over", "try again");
+            DeviceResult result = _device.Detach(force, timeout);
+            _detached = result.Succeeded;
+            if (_detached)
+                _ended.Set();
+            return result;
+        }
+    }
+
+    /// <summary>Leaves the block device to the next server. After success <see cref="WaitForEnd"/> returns.</summary>
+    public DeviceResult HandOver(TimeSpan timeout)
+    {
+        lock (_detaching)
+        {
+            if (_detached || HandedOver)
+                return DeviceResult.Refused(ExitStatus.Busy, $"cannot hand {Record.Name} over", "it is ending already");
+            DeviceResult result = _device.HandOver(timeout);
+            if (!result.Succeeded)
+                return result;
+            HandedOver = true;
+            Record = Record with { HandedOver = true };
+            _claim.Publish(Record);
+            _ended.Set();
+            return result;
+        }
+    }
+
+    /// <summary>
+    /// Detaches if no command did: as asked, or by force if that does not work within its time. But a signal takes no disk
+    /// from under a file system: a block device that is in use is left to the next server, and its requests wait.
+    /// </summary>
+    /// <returns>how it went; anything but done means that data may not have reached the disk, or that the device is still there</returns>
+    public DeviceResult Finish()
+    {
+        if (HandedOver)
+            return DeviceResult.Done();
+        DeviceResult result = Detach(force: false, SignalTimeout);
+        if (result.Succeeded)
+            return result;
+        _log.Error(DeviceException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
+        if (result.Status == ExitStatus.Busy && Record.DevicePath is not null && HandOver(SignalTimeout).Succeeded)
+            return DeviceResult.Refused(ExitStatus.Busy, result.What!, result.Why!,
+                $"its requests wait: \"qcow2blk attach --recover {Record.Name}\" goes on, \"qcow2blk detach --force {Record.Name}\" ends it");
+        Detach(force: true, ForcedTimeout);
+        return result;
+    }
+
+    /// <summary>A resume may be one of another file: qemu-img convert and mv.</summary>
+    private DeviceResult Resume(ControlRequest request)
+    {
+        DeviceResult result = _device.Resume(request.AllowShrink, request.Timeout);
+        string? identity = Recovery.ImageIdentity(Record.Image);
+        if (!result.Succeeded || identity == Record.ImageIdentity)
+            return result;
+        lock (_detaching)
+        {
+            if (_detached || HandedOver)
+                return result;
+            Record = Record with { ImageIdentity = identity };
+            _claim.Publish(Record);
+        }
+        return result;
+    }
+
+    private DeviceResult DetachLazily(TimeSpan timeout)
+    {
+        lock (_detaching)
+        {
+            if (_device.FindUser() is not { } user)
+                return Detach(force: false, timeout);
+            if (!_lazy)
+                new Thread(() => DetachWhenUnused(timeout), 256 << 10) { IsBackground = true, Name = "lazy-detach" }.Start();
+            _lazy = true;
+            _device.History = _device.History with { DetachWaitsFor = user };
+            return DeviceResult.Done($"{Record.DevicePath} is {user}: detaches when that has ended");
+        }
+    }
+
+    private void DetachWhenUnused(TimeSpan timeout)
+    {
+        string? said = null;
+        while (!_ended.Wait(LazyPoll))
+        {
+            try
+            {
+                string? user = _device.FindUser();
+                _device.History = _device.History with { DetachWaitsFor = user };
+                if (user is not null)
+                    continue;
+                DeviceResult result = Detach(force: false, timeout);
+                if (result.Succeeded)
+                    return;
+                _device.History = _device.History with { DetachWaitsFor = result.Why };
+                if (said != result.Why)
+                    _log.Warning(DeviceException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", "trying again"));
+                said = result.Why;
+            }
+            catch (ObjectDisposedException)
+            {
+                return; // The device has ended otherwise.
+            }
+        }
+    }
+}

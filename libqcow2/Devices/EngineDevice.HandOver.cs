@@ -1,0 +1,74 @@
+using System;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>Leaving a block device to the next server.</summary>
+public sealed partial class EngineDevice
+{
+    public string? FindUser() => Export.FindUser();
+
+    public DeviceResult HandOver(TimeSpan timeout) =>
+        InTurn($"cannot hand {Name} over", timeout, () => HandOverNow(timeout));
+
+    private DeviceResult HandOverNow(TimeSpan timeout)
+    {
+        var what = $"cannot hand {Name} over";
+        if (Export.DevicePath is null)
+            return DeviceResult.Refused(ExitStatus.Failed, what, "it is an NBD server: its clients are connected to this process", "detach it and attach it again, clients then connect anew");
+        switch ((DeviceState)_state)
+        {
+            case DeviceState.Suspended:
+                return DeviceResult.Refused(ExitStatus.Busy, what, "it is suspended", "resume it first");
+            case DeviceState.Detaching:
+                return DeviceResult.Refused(ExitStatus.Busy, what, "it is being detached");
+        }
+
+        if (!HoldRequests(timeout))
+        {
+            GoOn();
+            return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
+        }
+
+        var flushed = OnHome(_disk!.FlushAsync, timeout);
+        if (flushed != 0)
+        {
+            GoOn();
+            return flushed is null ? NoAnswer(what) : DeviceResult.Refused(ExitStatus.Failed, what, $"flush failed: {Errno.Text(flushed.Value)}");
+        }
+
+        var closed = CloseDisk(CloseTimeout);
+        if (closed is null)
+        {
+            _state = (int)DeviceState.Suspended;
+            return NoAnswer(what);
+        }
+
+        if (closed < 0)
+            _served.FailNextFlush(closed.Value);
+        var error = closed < 0 ? closed.Value : Export.HandOver(timeout);
+        if (error < 0)
+            return GoBack(what, error, timeout);
+        _state = (int)DeviceState.Detaching;
+        return DeviceResult.Done();
+    }
+
+    /// <summary>The next server cannot have it: this one goes on.</summary>
+    private DeviceResult GoBack(string what, int error, TimeSpan timeout)
+    {
+        try
+        {
+            OpenDiskWithin(timeout);
+        }
+        catch (Exception failure)
+        {
+            _state = (int)DeviceState.Suspended;
+            var refusal = Refusals.From(failure, what);
+            return DeviceResult.Refused(ExitStatus.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}", "it is suspended now: mend that and resume it");
+        }
+
+        _served.Set(_disk);
+        GoOn();
+        return DeviceResult.Refused(ExitStatus.Failed, what, Errno.Text(error));
+    }
+}

@@ -1,0 +1,91 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>Taking over the block device of a server that died, with the options that its state file keeps.</summary>
+public static class Recovery
+{
+    /// <summary>What a server must be started with to take the device over.</summary>
+    public static AttachOptions OptionsFor(DeviceRecord dead)
+    {
+        ArgumentNullException.ThrowIfNull(dead);
+        return dead.Options with
+        {
+            Name = dead.Name,
+            RecoverDevice = dead.DevicePath,
+            Foreground = false,
+            RunCommand = null,
+        };
+    }
+
+    /// <summary>Every device that waits for a server.</summary>
+    public static IReadOnlyList<DeviceRecord> All(DeviceRegistry registry)
+    {
+        ArgumentNullException.ThrowIfNull(registry);
+        return [.. registry.List().Where(entry => IsLost(entry) && !entry.IsRecovering).Select(entry => entry.Record)];
+    }
+
+    /// <summary>The device that is meant, if it waits for a server.</summary>
+    /// <exception cref="DeviceException">it does not, or cannot be taken over</exception>
+    public static DeviceRecord One(DeviceRegistry registry, string target)
+    {
+        ArgumentNullException.ThrowIfNull(registry);
+        DeviceEntry entry = registry.Resolve(target);
+        DeviceRecord record = entry.Record;
+        string what = $"cannot recover {record.Name}";
+        if (entry.Alive)
+            throw new DeviceException(ExitStatus.Busy, what, $"its server lives (process {record.Pid})", record.DevicePath is null
+                ? null : $"\"qcow2blk upgrade {record.Name}\" replaces a running server");
+        if (entry.IsRecovering)
+            throw new DeviceException(ExitStatus.Busy, what, $"its supervisor does that already (process {record.Supervisor!.Value.Pid})", "wait a moment");
+        if (KernelNode.TryParse(record.DevicePath) is not { } node)
+            throw new DeviceException(ExitStatus.Failed, what, "it was no block device", "attach the image again: its clients connect anew");
+        if (!node.Exists)
+            throw new DeviceException(ExitStatus.Failed, what, $"{node.Path} is gone",
+                $"\"qcow2blk detach {record.Name}\" forgets it, then attach the image again");
+        CheckImage(record, what);
+        return record;
+    }
+
+    /// <summary>The dead device that an attach of this image would have to replace.</summary>
+    /// <param name="registry">where to look</param>
+    /// <param name="image">its path</param>
+    /// <param name="name">only a device of this name; null for any</param>
+    /// <returns>null if there is none whose block device is still there</returns>
+    public static DeviceRecord? Of(DeviceRegistry registry, string image, string? name)
+    {
+        ArgumentNullException.ThrowIfNull(registry);
+        string real = RealPath.Of(image);
+        return registry.List().FirstOrDefault(entry => IsLost(entry) && (name is null || entry.Record.Name == name)
+            && RealPath.Of(entry.Record.Image) == real)?.Record;
+    }
+
+    /// <summary>Whether the block device is there and its server is not.</summary>
+    public static bool IsLost(DeviceEntry entry)
+    {
+        ArgumentNullException.ThrowIfNull(entry);
+        return !entry.Alive && KernelNode.TryParse(entry.Record.DevicePath) is { Exists: true };
+    }
+
+    /// <summary>Another file of that name would be another disk under a mounted file system.</summary>
+    /// <exception cref="DeviceException">it is not the file that was attached</exception>
+    public static void CheckImage(DeviceRecord record, string what)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        string? now = ImageIdentity(record.Image);
+        if (now is null)
+            throw new DeviceException(ExitStatus.Failed, what, $"image {record.Image} is not there any more", "put it back");
+        if (record.ImageIdentity is { } then && then != now)
+            throw new DeviceException(ExitStatus.Failed, what, $"{record.Image} is another file now than the one that was attached",
+                $"put the image back, or \"qcow2blk detach --force {record.Name}\"");
+    }
+
+    /// <summary>What tells a file from others, whatever their names: file system and inode number.</summary>
+    /// <returns>null if it does not exist</returns>
+    public static string? ImageIdentity(string path)
+        => Stat.OfPath(path, out Stat.Statx stat) == 0 ? $"{stat.stx_dev_major}:{stat.stx_dev_minor}:{stat.stx_ino}" : null;
+}

@@ -1,0 +1,70 @@
+using System;
+using System.Collections;
+using System.Collections.Generic;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>A program that server processes are started from: this one, or the one that a running server was started from.</summary>
+/// <param name="Path">its file</param>
+/// <param name="Arguments">what to put before the verb where the program is not one file (a JIT host)</param>
+public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
+{
+    /// <summary>Where our ends are put, out of the way of the child's descriptors.</summary>
+    private const int FirstFreeFd = 10;
+
+    /// <summary>The program that runs. Not the path that it was started by: that file may have been replaced since.</summary>
+    public static ServerProgram Self(IReadOnlyList<string> arguments) => new("/proc/self/exe", arguments);
+
+    /// <summary>Spawns a process that leaves our session, with options on its descriptor 3 and our descriptor as its 4.</summary>
+    /// <param name="verb">the hidden verb and its arguments</param>
+    /// <param name="options">what it shall serve</param>
+    /// <param name="readyFd">where it tells when clients can connect; negative: nobody listens</param>
+    /// <returns>the process, or a negative errno</returns>
+    internal int Start(IReadOnlyList<string> verb, AttachOptions options, int readyFd)
+    {
+        int result = Unistd.Pipe(out int optionsRead, out int optionsWrite);
+        if (result < 0)
+            return result;
+        int devNull = High(Fcntl.Open("/dev/null", Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0));
+        int standardError = Fcntl.Control(2, Fcntl.F_SETFD, 0) == 0 ? 2 : devNull;
+        int optionsHigh = High(optionsRead);
+        int readyHigh = readyFd < 0 ? devNull : Fcntl.Control(readyFd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd);
+        int pid = Spawn.Start(new Spawn.Child
+        {
+            Path = Path,
+            Arguments = ["qcow2blk", .. Arguments, .. verb],
+            Environment = InheritedEnvironment(),
+            Descriptors = [devNull, devNull, standardError, optionsHigh, readyHigh],
+            NewSession = true,
+        });
+        _ = Unistd.Close(devNull);
+        _ = Unistd.Close(optionsHigh);
+        if (readyHigh != devNull)
+            _ = Unistd.Close(readyHigh);
+        // Only once there is a reader: a pipe holds a page or more, options may have more.
+        if (pid > 0)
+            _ = Unistd.WriteAll(optionsWrite, AttachOptionsJson.Write(options));
+        _ = Unistd.Close(optionsWrite);
+        return pid;
+    }
+
+    /// <summary>Our environment as NAME=VALUE, without the variables of socket activation.</summary>
+    internal static List<string> InheritedEnvironment()
+    {
+        var environment = new List<string>();
+        foreach (DictionaryEntry variable in Environment.GetEnvironmentVariables())
+        {
+            if (variable.Key is not ("LISTEN_FDS" or "LISTEN_PID" or "LISTEN_FDNAMES"))
+                environment.Add($"{variable.Key}={variable.Value}");
+        }
+        return environment;
+    }
+
+    private static int High(int fd)
+    {
+        int high = Fcntl.Control(fd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd);
+        _ = Unistd.Close(fd);
+        return high;
+    }
+}

@@ -13,7 +13,10 @@ namespace Qcow2Blk.Cli;
 internal sealed class AttachVerb : Verb
 {
     private readonly IDeviceFactory _factory;
-    private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
+    private readonly Argument<string?> _image = new("IMAGE") { Description = "the image file", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Option<bool> _recover = Flag("--recover",
+        "IMAGE is a device whose server died, by its name, node or image: take it over with the options it had [default: all such devices]");
+    private readonly Option<bool> _recoverOrAttach = Flag("--recover-or-attach", "take over what a dead server of IMAGE left, if it left something; for units");
     private readonly Option<string> _socket = Text("--socket", "PATH", "serve NBD on this unix socket instead of making a block device");
     private readonly Option<string> _listen = Text("--listen", "HOST:PORT",
         "serve NBD on this TCP address; port 10809 if none is given, localhost if no host is");
@@ -52,11 +55,13 @@ internal sealed class AttachVerb : Verb
         DefaultValueFactory = _ => "warning",
     };
     private readonly Option<bool> _json = JsonFlag();
+    private readonly RecoverMode _recovery;
 
     internal AttachVerb(IDeviceFactory factory)
         : base("attach", "open an image and serve it until it is detached",
             "mount $(qcow2blk attach disk.qcow2) /mnt",
             "qcow2blk attach disk.qcow2 --socket /run/disk.sock",
+            "qcow2blk attach --recover disk",
             "qcow2blk attach disk.qcow2 --listen 127.0.0.1:10809 --read-only --name backup",
             "qcow2blk attach disk.qcow2 --run 'nbdinfo \"$uri\"'",
             "nbdinfo [ qcow2blk attach disk.qcow2 ]")
@@ -66,28 +71,41 @@ internal sealed class AttachVerb : Verb
         Arguments.Add(_image);
         Option[] options =
         [
-            _socket, _listen, .. _block.All, _name, _readOnly, _foreground, _run, _format, _cache, _cacheSize, _queues, _discard, _detectZeroes,
+            _socket, _listen, .. _block.All, _recover, _recoverOrAttach, _name, _readOnly, _foreground, _run, _format, _cache, _cacheSize, _queues, _discard, _detectZeroes,
             _snapshot, _noBacking, _backingDirs, _onEnospc, _pidFile, _logLevel, _json,
         ];
         foreach (Option option in options)
             Options.Add(option);
+        _recovery = new RecoverMode(_foreground, _recover, _recoverOrAttach, _logLevel, _json);
         Does(Attach);
     }
 
     private ExitStatus Attach(ParseResult parsed)
     {
+        string? image = parsed.GetValue(_image);
+        if (parsed.GetValue(_recover))
+            return _recovery.Run(parsed, image, Options, options => Serve(parsed, options));
+        if (image is null)
+            throw new DeviceException(ExitStatus.Usage, "bad attach command line", "required argument missing: it names no IMAGE", "see \"qcow2blk attach --help\"");
+        if (parsed.GetValue(_recoverOrAttach) && _recovery.Left(parsed, Absolute(image), parsed.GetValue(_name)) is { } left)
+            return Serve(parsed, left);
         using var privateSocket = new PrivateSocket();
-        AttachOptions options = Read(parsed, privateSocket);
+        AttachOptions options = Read(parsed, image, privateSocket);
         AttachRules.Check(options);
         if (options.RunCommand is not null && parsed.GetValue(_json))
             throw new DeviceException(ExitStatus.Usage, "--run and --json exclude each other", "standard output is CMD's");
+        return Serve(parsed, options);
+    }
+
+    private ExitStatus Serve(ParseResult parsed, AttachOptions options)
+    {
         if (options.ServesInProcess)
             return InProcessServer.Serve(options, _factory, record => Announce(parsed, record));
         Announce(parsed, BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan));
         return ExitStatus.Done;
     }
 
-    private AttachOptions Read(ParseResult parsed, PrivateSocket privateSocket)
+    private AttachOptions Read(ParseResult parsed, string image, PrivateSocket privateSocket)
     {
         string? socket = parsed.GetValue(_socket), listen = parsed.GetValue(_listen), run = parsed.GetValue(_run);
         int? listenFd = SocketActivation.Take();
@@ -98,7 +116,7 @@ internal sealed class AttachVerb : Verb
         ListenAddress? address = listen is null ? null : ListenAddress.Parse(listen);
         AttachOptions options = _block.Read(parsed, new AttachOptions
         {
-            Image = Absolute(parsed.GetValue(_image)!),
+            Image = Absolute(image),
             SocketPath = socket is null ? null : Absolute(socket),
             ListenHost = address?.Host,
             ListenPort = address?.Port ?? AttachOptions.DefaultPort,

@@ -14,6 +14,7 @@ internal sealed class CommandLine
 {
     private static readonly string[] s_examples =
     [
+        "mount $(qcow2blk attach disk.qcow2) /mnt",
         "qcow2blk attach disk.qcow2 --socket /run/disk.sock",
         "qcow2blk suspend disk && qemu-img snapshot -c before disk.qcow2; qcow2blk resume disk",
         "qcow2blk status disk",
@@ -28,8 +29,10 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new DetachVerb());
         _root.Subcommands.Add(new SuspendVerb());
         _root.Subcommands.Add(new ResumeVerb());
+        _root.Subcommands.Add(new UpgradeVerb());
         _root.Subcommands.Add(new ListVerb());
         _root.Subcommands.Add(new StatusVerb());
+        _root.Subcommands.Add(new CleanupVerb());
         _root.Subcommands.Add(new InfoVerb());
         _root.Subcommands.Add(new MapVerb());
         _root.Subcommands.Add(new CompletionVerb());

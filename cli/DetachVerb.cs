@@ -1,32 +1,105 @@
 using System;
+using System.Collections.Generic;
 using System.CommandLine;
+using System.Linq;
 using Qcow2Blk.Devices;
 
 namespace Qcow2Blk.Cli;
 
-/// <summary><c>qcow2blk detach TARGET…</c>.</summary>
+/// <summary><c>qcow2blk detach TARGET…</c>. Never waits longer than it was told to, whatever state a server is in.</summary>
 internal sealed class DetachVerb : DeviceCommand
 {
     /// <summary>Between the answer and the end of the process there is only removal of a few names.</summary>
     private static readonly TimeSpan s_exitTimeout = TimeSpan.FromSeconds(10);
 
-    private readonly Option<bool> _force = Flag("--force", "detach even if requests do not end or data cannot be written");
+    /// <summary>A server that says nothing for so long is not busy: it is stopped, or its control threads hang.</summary>
+    private static readonly TimeSpan s_greeting = TimeSpan.FromSeconds(3);
+
+    private readonly Option<bool> _force = Flag("--force", "detach even if the disk is in use, requests do not end or data cannot be written; kills a server that hangs");
+    private readonly Option<bool> _lazy = Flag("--lazy", "return at once; a block device that is in use is detached when its last user has gone");
+    private readonly Option<bool> _all = Flag("--all", "detach every device");
 
     public DetachVerb()
-        : base("detach", "flush, close the image and end the device; also forgets devices whose server died",
+        : base("detach", "flush, close the image and end the device; also ends devices whose server died",
             "qcow2blk detach disk",
+            "qcow2blk detach /dev/ublkb0 --lazy",
             "qcow2blk detach /data/disk.qcow2 --timeout 120",
             "qcow2blk detach disk --force")
-        => Options.Add(_force);
+    {
+        Options.Add(_lazy);
+        Options.Add(_force);
+        Options.Add(_all);
+        TargetsMayBeMissing();
+    }
+
+    protected override IReadOnlyList<string> TargetsOf(ParseResult parsed, DeviceRegistry registry, string[] given)
+    {
+        bool all = parsed.GetValue(_all);
+        if (all && given.Length > 0)
+            throw new DeviceException(ExitStatus.Usage, "--all and TARGET exclude each other", "--all means every device");
+        if (!all && given.Length == 0)
+            throw new DeviceException(ExitStatus.Usage, "bad detach command line", "required argument missing: it names no TARGET", "see \"qcow2blk detach --help\"");
+        return all ? [.. registry.List().Select(entry => entry.Record.Name)] : given;
+    }
 
     protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout)
-        => new(ControlVerb.Detach, timeout, parsed.GetValue(_force), AllowShrink: false);
+    {
+        bool force = parsed.GetValue(_force), lazy = parsed.GetValue(_lazy);
+        if (force && lazy)
+            throw new DeviceException(ExitStatus.Usage, "--force and --lazy exclude each other", "one takes the disk away now, the other waits for its users");
+        return new(ControlVerb.Detach, timeout, force, AllowShrink: false, lazy);
+    }
 
-    protected override DeviceResult OnDead(DeviceRegistry registry, DeviceRecord record)
-        => registry.RemoveDead(record.Name)
-            ? DeviceResult.Done("its server was dead, forgotten")
-            : DeviceResult.Refused(ExitStatus.Busy, $"cannot detach {record.Name}", "it is being attached again", "try again");
+    protected override DeviceResult OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+        => DeadDevice.Detach(registry, entry, request.Force, request.Timeout);
 
-    protected override DeviceResult AfterSuccess(ControlClient client, DeviceResult result, TimeSpan timeout)
-        => client.WaitForEnd(s_exitTimeout) ? result : result with { Note = "detached, but its server has not ended yet" };
+    protected override DeviceResult? OnUnknown(string target, ControlRequest request)
+        => KernelNode.TryParse(target) is { Transport: DeviceTransport.Ublk, Exists: true } node
+            ? CleanupVerb.Remove(Targets.Registry(), node, request.Force, request.Timeout)
+            : null;
+
+    protected override DeviceResult OnAlive(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    {
+        if (!request.Force)
+            return base.OnAlive(registry, entry, request);
+        using (ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name))
+        {
+            if (client is not null && client.Greets(s_greeting))
+            {
+                try
+                {
+                    return AfterSuccess(client, entry, client.Ask(request), request);
+                }
+                catch (DeviceException)
+                {
+                    // It hangs in the middle of it, or died: what is left is ended below.
+                }
+            }
+        }
+        string name = entry.Record.Name;
+        if (!DeadDevice.Kill(registry, name))
+            return DeviceResult.Refused(ExitStatus.Failed, $"cannot detach {name}", $"its server (process {entry.Record.Pid}) does not even end when killed",
+                "it hangs in the kernel: see the kernel log");
+        if (registry.Find(name) is not { } dead)
+            return DeviceResult.Done();
+        DeviceResult ended = DeadDevice.Detach(registry, dead, force: true, request.Timeout);
+        return ended.Succeeded ? DeviceResult.Done("its server did not answer and was killed: what it had not written is lost") : ended;
+    }
+
+    protected override DeviceResult AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)
+    {
+        DeviceResult result = reply.Result;
+        bool waitsForUser = request.Lazy && result.Note is not null;
+        if (!result.Succeeded || waitsForUser)
+            return result;
+        bool gone = client.WaitForEnd(s_exitTimeout)
+            && entry.Record.Supervisor?.WaitForEnd(s_exitTimeout) is not false;
+        if (!gone)
+            return result with { Note = "detached, but its server has not ended yet" };
+        if (KernelNode.TryParse(entry.Record.DevicePath) is not { } node || KernelDevices.WaitForEnd(node, s_exitTimeout))
+            return result;
+        // A server that was made to leave it behind: nobody serves it any more.
+        DeviceResult removed = DeadDevice.Remove(node, $"cannot detach {entry.Record.Name}", request.Timeout);
+        return removed.Succeeded ? result : removed;
+    }
 }

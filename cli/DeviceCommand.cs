@@ -25,24 +25,57 @@ internal abstract class DeviceCommand : Verb
     protected abstract ControlRequest Request(ParseResult parsed, TimeSpan timeout);
 
     /// <summary>What to do where the server is dead.</summary>
-    protected abstract DeviceResult OnDead(DeviceRegistry registry, DeviceRecord record);
+    protected virtual DeviceResult OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    {
+        DeviceRecord record = entry.Record;
+        string what = $"cannot {Name} {record.Name}";
+        return entry.IsRecovering ? DeviceResult.Refused(ExitStatus.Busy, what, "its server died and is being started again", "try again in a moment")
+            : Recovery.IsLost(entry) ? DeviceResult.Refused(ExitStatus.Failed, what, $"its server is dead, and {record.DevicePath} waits for another",
+                $"\"qcow2blk attach --recover {record.Name}\" starts one, \"qcow2blk detach {record.Name}\" ends it")
+            : DeviceResult.Refused(ExitStatus.Failed, what, "its server is dead", $"\"qcow2blk detach {record.Name}\" forgets it");
+    }
 
-    /// <summary>After success, with the connection still open.</summary>
-    protected virtual DeviceResult AfterSuccess(ControlClient client, DeviceResult result, TimeSpan timeout) => result;
+    /// <summary>What to do where the server lives.</summary>
+    protected virtual DeviceResult OnAlive(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    {
+        using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
+        return client is null
+            ? DeviceResult.Refused(ExitStatus.Busy, $"cannot {Name} {entry.Record.Name}", "its server is still starting", "try again")
+            : AfterSuccess(client, entry, client.Ask(request), request);
+    }
+
+    /// <summary>What to do where no device answers to the target.</summary>
+    /// <returns>null to say that</returns>
+    protected virtual DeviceResult? OnUnknown(string target, ControlRequest request) => null;
+
+    /// <summary>After the answer, with the connection still open.</summary>
+    protected virtual DeviceResult AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)
+        => reply.Result;
+
+    /// <summary>The devices that are meant.</summary>
+    protected virtual IReadOnlyList<string> TargetsOf(ParseResult parsed, DeviceRegistry registry, string[] given) => given;
+
+    /// <summary>For verbs that have another way to say which devices are meant.</summary>
+    protected void TargetsMayBeMissing() => _targets.Arity = ArgumentArity.ZeroOrMore;
 
     private ExitStatus Run(ParseResult parsed)
     {
-        double seconds = Number(parsed, _timeout) ?? ControlRequest.DefaultTimeout.TotalSeconds;
-        if (seconds is not (>= 0 and <= ControlRequest.MaxTimeoutSeconds))
-            throw new DeviceException(ExitStatus.Usage, $"--timeout {seconds} is out of range", $"0 to {ControlRequest.MaxTimeoutSeconds} seconds");
-        ControlRequest request = Request(parsed, TimeSpan.FromSeconds(seconds));
+        ControlRequest request = Request(parsed, Seconds(parsed, _timeout));
         DeviceRegistry registry = Targets.Registry();
         var outcomes = new List<(string Target, DeviceResult Result)>();
-        foreach (string target in parsed.GetValue(_targets)!)
+        foreach (string target in TargetsOf(parsed, registry, parsed.GetValue(_targets) ?? []))
             outcomes.Add((target, One(registry, target, request)));
         if (parsed.GetValue(_json))
             PrintJson(outcomes);
         return Report(outcomes);
+    }
+
+    /// <exception cref="DeviceException">usage</exception>
+    internal static TimeSpan Seconds(ParseResult parsed, Option<string> timeout)
+    {
+        double seconds = Number(parsed, timeout) ?? ControlRequest.DefaultTimeout.TotalSeconds;
+        return seconds is >= 0 and <= ControlRequest.MaxTimeoutSeconds ? TimeSpan.FromSeconds(seconds)
+            : throw new DeviceException(ExitStatus.Usage, $"--timeout {seconds} is out of range", $"0 to {ControlRequest.MaxTimeoutSeconds} seconds");
     }
 
     private DeviceResult One(DeviceRegistry registry, string target, ControlRequest request)
@@ -50,17 +83,12 @@ internal abstract class DeviceCommand : Verb
         try
         {
             DeviceEntry entry = registry.Resolve(target);
-            if (!entry.Alive)
-                return OnDead(registry, entry.Record);
-            using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
-            if (client is null)
-                return DeviceResult.Refused(ExitStatus.Busy, $"cannot {Name} {entry.Record.Name}", "its server is still starting", "try again");
-            ControlReply reply = client.Ask(request);
-            return reply.Result.Succeeded ? AfterSuccess(client, reply.Result, request.Timeout) : reply.Result;
+            return entry.Alive ? OnAlive(registry, entry, request) : OnDead(registry, entry, request);
         }
         catch (DeviceException error)
         {
-            return DeviceResult.Refused(error.Status, error.What, error.Why, error.Hint);
+            return (error.Status == ExitStatus.NoTarget ? OnUnknown(target, request) : null)
+                ?? DeviceResult.Refused(error.Status, error.What, error.Why, error.Hint);
         }
     }
 

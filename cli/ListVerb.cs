@@ -11,13 +11,15 @@ namespace Qcow2Blk.Cli;
 /// <summary><c>qcow2blk list</c>.</summary>
 internal sealed class ListVerb : Verb
 {
+    private readonly Option<bool> _orphans = Flag("--orphans", "show the ublk devices of this host that no state file knows instead");
     private readonly Option<bool> _json = JsonFlag();
 
     public ListVerb()
-        : base("list", "show all attached devices", "qcow2blk list", "qcow2blk list --json | jq -r '.[].uri'")
+        : base("list", "show all attached devices", "qcow2blk list", "qcow2blk list --orphans", "qcow2blk list --json | jq -r '.[].device'")
     {
+        Options.Add(_orphans);
         Options.Add(_json);
-        Does(parsed => Print(parsed.GetValue(_json)));
+        Does(parsed => parsed.GetValue(_orphans) ? PrintOrphans(parsed.GetValue(_json)) : Print(parsed.GetValue(_json)));
     }
 
     private static ExitStatus Print(bool json)
@@ -34,7 +36,7 @@ internal sealed class ListVerb : Verb
 
     private static string AsTable(IEnumerable<(DeviceRecord Record, string State)> devices)
     {
-        var table = new Table("NAME", "STATE", "URI", "IMAGE", "PID");
+        var table = new Table("NAME", "STATE", "DEVICE", "IMAGE", "PID");
         foreach ((DeviceRecord record, string state) in devices)
             table.Add(record.Name, state, record.DevicePath ?? record.Uri ?? "-", record.Image, $"{record.Pid}");
         return table.ToString();
@@ -62,5 +64,46 @@ internal sealed class ListVerb : Verb
         writer.WriteString("image"u8, record.Image);
         writer.WriteNumber("pid"u8, record.Pid);
         writer.WriteString("started"u8, record.Started.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture));
+        if (record.DevicePath is not null)
+            writer.WriteNumber("recoveries"u8, record.Recoveries);
+        if (state == LiveState.Dead && record.DevicePath is not null)
+            writer.WriteString("hint"u8, $"qcow2blk attach --recover {record.Name}");
+    }
+
+    private static ExitStatus PrintOrphans(bool json)
+    {
+        IReadOnlyList<OrphanDevice> orphans = CleanupVerb.Orphans(Targets.Registry());
+        if (json)
+            Output.Json(writer => WriteOrphans(writer, orphans));
+        else if (orphans.Count > 0)
+            Output.Write(AsTable(orphans));
+        return ExitStatus.Done;
+    }
+
+    private static string AsTable(IEnumerable<OrphanDevice> orphans)
+    {
+        var table = new Table("DEVICE", "STATE", "SERVER", "MADE BY");
+        foreach (OrphanDevice orphan in orphans)
+            table.Add(orphan.Node.Path, orphan.State, Server(orphan), orphan.IsOurs ? "qcow2blk" : "another program");
+        return table.ToString();
+    }
+
+    private static string Server(OrphanDevice orphan)
+        => orphan.Pid <= 0 ? "none" : orphan.ServerAlive ? $"process {orphan.Pid}" : $"process {orphan.Pid}, dead";
+
+    private static void WriteOrphans(Utf8JsonWriter writer, IReadOnlyList<OrphanDevice> orphans)
+    {
+        writer.WriteStartArray();
+        foreach (OrphanDevice orphan in orphans)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("device"u8, orphan.Node.Path);
+            writer.WriteString("state"u8, orphan.State);
+            writer.WriteNumber("pid"u8, orphan.Pid);
+            writer.WriteBoolean("server-alive"u8, orphan.ServerAlive);
+            writer.WriteBoolean("ours"u8, orphan.IsOurs);
+            writer.WriteEndObject();
+        }
+        writer.WriteEndArray();
     }
 }

@@ -8,6 +8,7 @@ internal static class LiveState
 {
     internal const string Dead = "dead";
     internal const string Starting = "starting";
+    internal const string Recovering = "recovering";
     private const string Silent = "silent";
 
     /// <summary>A server that does not answer a greeting for so long hangs; the list goes on without it.</summary>
@@ -16,11 +17,11 @@ internal static class LiveState
     internal static string Of(DeviceRegistry registry, DeviceEntry entry)
     {
         if (!entry.Alive)
-            return Dead;
+            return entry.IsRecovering ? Recovering : Dead;
         try
         {
             using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
-            return client is null ? Starting
+            return client is null ? WithoutSocket(entry)
                 : client.Ask(new ControlRequest(ControlVerb.Hello, s_patience, Force: false, AllowShrink: false)).State ?? Silent;
         }
         catch (DeviceException)
@@ -28,4 +29,7 @@ internal static class LiveState
             return Silent;
         }
     }
+
+    /// <summary>A server that has no socket yet opens its image; one with a device already takes that over.</summary>
+    internal static string WithoutSocket(DeviceEntry entry) => entry.Record.DevicePath is null ? Starting : Recovering;
 }

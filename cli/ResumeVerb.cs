@@ -17,8 +17,4 @@ internal sealed class ResumeVerb : DeviceCommand
 
     protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout)
         => new(ControlVerb.Resume, timeout, Force: false, parsed.GetValue(_allowShrink));
-
-    protected override DeviceResult OnDead(DeviceRegistry registry, DeviceRecord record)
-        => DeviceResult.Refused(ExitStatus.Failed, $"cannot resume {record.Name}", "its server is dead",
-            $"\"qcow2blk detach {record.Name}\" forgets it");
 }

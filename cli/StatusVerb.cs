@@ -39,10 +39,10 @@ internal sealed class StatusVerb : Verb
     private static ReadOnlyMemory<byte> Ask(DeviceRegistry registry, DeviceEntry entry)
     {
         if (!entry.Alive)
-            return WithoutServer(entry.Record, LiveState.Dead);
+            return WithoutServer(entry.Record, LiveState.Of(registry, entry));
         using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
         if (client is null)
-            return WithoutServer(entry.Record, LiveState.Starting);
+            return WithoutServer(entry.Record, LiveState.WithoutSocket(entry));
         ControlReply reply = client.Ask(new ControlRequest(ControlVerb.Status, TimeSpan.Zero, Force: false, AllowShrink: false));
         DeviceResult result = reply.Result;
         if (!result.Succeeded || reply.Status.IsEmpty)

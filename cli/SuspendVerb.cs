@@ -16,8 +16,4 @@ internal sealed class SuspendVerb : DeviceCommand
 
     protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout)
         => new(ControlVerb.Suspend, timeout, Force: false, AllowShrink: false);
-
-    protected override DeviceResult OnDead(DeviceRegistry registry, DeviceRecord record)
-        => DeviceResult.Refused(ExitStatus.Failed, $"cannot suspend {record.Name}", "its server is dead",
-            $"\"qcow2blk detach {record.Name}\" forgets it");
 }

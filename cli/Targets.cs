@@ -17,6 +17,13 @@ internal static class Targets
         return argument;
     }
 
+    internal static Argument<string> One()
+    {
+        var argument = new Argument<string>("TARGET") { Description = Description };
+        argument.CompletionSources.Add(_ => Names().Select(name => new System.CommandLine.Completions.CompletionItem(name)));
+        return argument;
+    }
+
     internal static Argument<string?> Optional()
     {
         var argument = new Argument<string?>("TARGET") { Description = Description + " [default: all]", Arity = ArgumentArity.ZeroOrOne };

@@ -35,6 +35,12 @@ public sealed class ControlClient : IDisposable
             $"{directory.SocketOf(name)}: {Errno.Text(fd)}");
     }
 
+    /// <summary>Whether the server answers at all.</summary>
+    /// <param name="timeout">how long to wait for that</param>
+    public bool Greets(TimeSpan timeout)
+        => Unistd.WriteAll(_fd, new ControlRequest(ControlVerb.Hello, TimeSpan.Zero, Force: false, AllowShrink: false).ToLine()) == 0
+            && _reader.Next((int)timeout.TotalMilliseconds, out _) == LineReader.Outcome.Line;
+
     /// <summary>Asks, and waits for the answer.</summary>
     /// <exception cref="DeviceException">the server died or answers nonsense</exception>
     public ControlReply Ask(ControlRequest request)

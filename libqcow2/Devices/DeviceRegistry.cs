@@ -65,6 +65,9 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         };
     }
 
+    /// <returns>null if there is no device of this name</returns>
+    public DeviceEntry? Find(string name) => List().FirstOrDefault(entry => entry.Record.Name == name);
+
     /// <summary>The device that this process serves, or served until it died.</summary>
     /// <returns>null if there is none</returns>
     public string? NameOfServer(int pid) => List().FirstOrDefault(entry => entry.Record.Pid == pid)?.Record.Name;
@@ -72,7 +75,7 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     /// <summary>The device of this name, if its server is dead and its block device is still there.</summary>
     /// <returns>null if it lives, was detached, or was taken over</returns>
     public DeviceRecord? FindLost(string name)
-        => List().FirstOrDefault(entry => entry.Record.Name == name) is { } entry && Recovery.IsLost(entry) ? entry.Record : null;
+        => Find(name) is { } entry && Recovery.IsLost(entry) ? entry.Record : null;
 
     /// <summary>Takes a name for the image: the asked one, or one made from the file's stem.</summary>
     /// <param name="options">what is being attached</param>

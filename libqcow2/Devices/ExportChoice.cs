@@ -22,16 +22,22 @@ public static class ExportChoice
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(served);
         ArgumentNullException.ThrowIfNull(log);
-        if (!options.IsBlockDevice)
-            return new NbdSocketExport(options, loops, served, catalog, log);
-        return IsKernelNbd(options)
-            ? KernelNbdExport.Open(options, loops, served, catalog, log)
-            : UblkExport.Open(UblkOptions(options, served.Disk), loops, served, log.Warning);
+        return options.IsBlockDevice
+            ? new BlockDeviceChoice
+            {
+                UblkRefusal = () => UblkControl.Availability().Refusal,
+                OpenUblk = () => UblkExport.Open(UblkOptions(options, served.Disk), loops, served, log.Warning),
+                NbdRefusal = NbdRefusal,
+                OpenNbd = () => KernelNbdExport.Open(options, loops, served, catalog, log),
+            }.Open(options, log)
+            : new NbdSocketExport(options, loops, served, catalog, log);
     }
 
-    /// <summary>Asked for by name, or by the node that is wanted or taken over.</summary>
-    private static bool IsKernelNbd(AttachOptions options) =>
-        options.Transport == DeviceTransport.Nbd || KernelNbdDevice.TryParse(options.RecoverDevice ?? options.Device, out _);
+    private static ExportRefusedException? NbdRefusal()
+    {
+        var availability = KernelNbdAvailability.Probe();
+        return availability.IsAvailable ? null : new ExportRefusedException(availability.Refusal, availability.Why!, availability.Hint);
+    }
 
     /// <summary>How many loops the device needs: what is asked for, or what a device that is taken over has.</summary>
     public static int Queues(AttachOptions options, int otherwise)

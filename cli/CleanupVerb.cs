@@ -1,0 +1,90 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Linq;
+using System.Text.Json;
+using Qcow2Blk.Devices;
+using Qcow2Blk.Exports;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary><c>qcow2blk cleanup</c>: removes ublk devices that nobody serves and no state file knows.</summary>
+internal sealed class CleanupVerb : Verb
+{
+    private readonly Option<bool> _all = Flag("--all", "those of other programs too");
+    private readonly Option<bool> _force = Flag("--force", "those that are in use too: their users see I/O errors");
+    private readonly Option<bool> _json = JsonFlag();
+
+    public CleanupVerb()
+        : base("cleanup", "remove ublk devices whose server is dead and that no state file knows (list --orphans shows them)",
+            "qcow2blk cleanup", "qcow2blk cleanup --all")
+    {
+        Options.Add(_all);
+        Options.Add(_force);
+        Options.Add(_json);
+        Does(Run);
+    }
+
+    private ExitStatus Run(ParseResult parsed)
+    {
+        DeviceRegistry registry = Targets.Registry();
+        bool all = parsed.GetValue(_all), force = parsed.GetValue(_force);
+        OrphanDevice[] orphans = [.. Orphans(registry).Where(orphan => !orphan.ServerAlive && (all || orphan.IsOurs))];
+        (OrphanDevice Orphan, DeviceResult Result)[] outcomes =
+            [.. orphans.Select(orphan => (orphan, Remove(registry, orphan.Node, force, ControlRequest.DefaultTimeout)))];
+        if (parsed.GetValue(_json))
+            Output.Json(writer => Write(writer, outcomes));
+        var status = ExitStatus.Done;
+        foreach ((OrphanDevice orphan, DeviceResult result) in outcomes)
+        {
+            if (result.Succeeded && !parsed.GetValue(_json))
+                Output.Line(orphan.Node.Path);
+            if (result.Succeeded)
+                continue;
+            Output.Error(result.What!, result.Why!, result.Hint);
+            status = status == ExitStatus.Done ? result.Status : status;
+        }
+        return status;
+    }
+
+    /// <summary>Removes a device that no state file knows, unless somebody serves or uses it.</summary>
+    internal static DeviceResult Remove(DeviceRegistry registry, KernelNode node, bool force, TimeSpan timeout)
+    {
+        string what = $"cannot remove {node.Path}";
+        // Looked at again: it may have found a server since it was listed.
+        OrphanDevice? orphan = Orphans(registry).FirstOrDefault(candidate => candidate.Node == node);
+        if (orphan is null)
+            return DeviceResult.Refused(ExitStatus.Busy, what, "it is no orphan", "\"qcow2blk list\" shows whose it is");
+        if (orphan.ServerAlive)
+            return DeviceResult.Refused(ExitStatus.Busy, what, $"process {orphan.Pid} serves it", "end that program");
+        if (!force && KernelDevices.FindUser(node) is { } user)
+            return DeviceResult.Refused(ExitStatus.Busy, what, $"it is {user}", "end that; --force takes the disk away");
+        return DeadDevice.Remove(node, what, timeout);
+    }
+
+    /// <exception cref="DeviceException">ublk cannot be asked</exception>
+    internal static IReadOnlyList<OrphanDevice> Orphans(DeviceRegistry registry)
+    {
+        try
+        {
+            return KernelDevices.Orphans(registry);
+        }
+        catch (ExportRefusedException error)
+        {
+            throw Refusals.From(error, "cannot list ublk devices");
+        }
+    }
+
+    private static void Write(Utf8JsonWriter writer, IEnumerable<(OrphanDevice Orphan, DeviceResult Result)> outcomes)
+    {
+        writer.WriteStartArray();
+        foreach ((OrphanDevice orphan, DeviceResult result) in outcomes)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("device"u8, orphan.Node.Path);
+            ControlReply.WriteResult(writer, result);
+            writer.WriteEndObject();
+        }
+        writer.WriteEndArray();
+    }
+}

@@ -1,0 +1,85 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Linq;
+using Qcow2Blk.Devices;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary><c>attach --recover</c>: new servers for block devices whose servers died.</summary>
+/// <param name="foreground">serve in the command's process</param>
+/// <param name="recover">asked for by this</param>
+/// <param name="recoverOrAttach">or by this</param>
+/// <param name="logLevel">may be another one than before</param>
+/// <param name="json">how the result is printed</param>
+internal sealed class RecoverMode(
+    Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<string> logLevel, Option<bool> json)
+{
+    /// <param name="parsed">the command line</param>
+    /// <param name="target">which device; null for all</param>
+    /// <param name="options">all that attach knows</param>
+    /// <param name="serve">starts a server and tells the user about it</param>
+    /// <returns>the first failure's status</returns>
+    internal ExitStatus Run(ParseResult parsed, string? target, IEnumerable<Option> options, Func<AttachOptions, ExitStatus> serve)
+    {
+        RefuseOthers(parsed, options);
+        DeviceRegistry registry = Targets.Registry();
+        if (target is not null)
+            return serve(OptionsFor(parsed, Recovery.One(registry, target)));
+        if (parsed.GetValue(foreground))
+            throw new DeviceException(ExitStatus.Usage, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");
+        if (parsed.GetValue(json))
+            throw new DeviceException(ExitStatus.Usage, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
+        var status = ExitStatus.Done;
+        foreach (DeviceRecord lost in Recovery.All(registry))
+        {
+            ExitStatus result = TryServe(() => serve(OptionsFor(parsed, Recovery.One(registry, lost.Name))), lost.Name);
+            status = status == ExitStatus.Done ? result : status;
+        }
+        return status;
+    }
+
+    /// <summary>What a server must be started with to take over what a dead one of this image left.</summary>
+    /// <returns>null if none did</returns>
+    internal AttachOptions? Left(ParseResult parsed, string image, string? name)
+    {
+        DeviceRegistry registry = Targets.Registry();
+        return Recovery.Of(registry, image, name) is { } lost ? OptionsFor(parsed, Recovery.One(registry, lost.Name)) : null;
+    }
+
+    private AttachOptions OptionsFor(ParseResult parsed, DeviceRecord lost)
+    {
+        AttachOptions options = Recovery.OptionsFor(lost);
+        return options with
+        {
+            Foreground = parsed.GetValue(foreground),
+            LogLevel = parsed.GetResult(logLevel) is { Implicit: false }
+                ? Spelling.Level(Verb.Word(parsed, logLevel, Spelling.LogLevels)) : options.LogLevel,
+        };
+    }
+
+    /// <summary>What the device is cannot be changed now, so nobody shall believe that it was.</summary>
+    private void RefuseOthers(ParseResult parsed, IEnumerable<Option> options)
+    {
+        Option[] allowed = [foreground, recover, logLevel, json];
+        if (parsed.GetResult(recoverOrAttach) is { Implicit: false })
+            throw new DeviceException(ExitStatus.Usage, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
+        if (options.FirstOrDefault(option => !allowed.Contains(option) && parsed.GetResult(option) is { Implicit: false }) is { } other)
+            throw new DeviceException(ExitStatus.Usage, $"--recover cannot be combined with {other.Name}",
+                "a device is taken over with the options that it had", $"leave {other.Name} out");
+    }
+
+    private static ExitStatus TryServe(Func<ExitStatus> serve, string name)
+    {
+        try
+        {
+            return serve();
+        }
+        catch (Exception error)
+        {
+            DeviceException refusal = Refusals.From(error, $"cannot recover {name}");
+            Output.Error(refusal);
+            return refusal.Status;
+        }
+    }
+}

@@ -1,0 +1,89 @@
+using System;
+using Qcow2Blk.Exports;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>Ending a device whose server cannot do that: it is dead, or hangs.</summary>
+public static class DeadDevice
+{
+    /// <summary>A process that was killed and does not end hangs in the kernel; the device is taken away all the same.</summary>
+    private static readonly TimeSpan KillTimeout = TimeSpan.FromSeconds(5);
+
+    /// <summary>Ends the block device of a dead server, and forgets it.</summary>
+    /// <param name="registry">where it is known</param>
+    /// <param name="entry">the device; its server is dead</param>
+    /// <param name="force">whoever uses it</param>
+    /// <param name="timeout">how long the kernel may take</param>
+    public static DeviceResult Detach(DeviceRegistry registry, DeviceEntry entry, bool force, TimeSpan timeout)
+    {
+        ArgumentNullException.ThrowIfNull(registry);
+        ArgumentNullException.ThrowIfNull(entry);
+        DeviceRecord record = entry.Record;
+        string what = $"cannot detach {record.Name}";
+        if (entry.IsRecovering && !force)
+            return DeviceResult.Refused(ExitStatus.Busy, what, "its server died and is being started again", "try again in a moment; --force ends it now");
+        if (entry.IsRecovering)
+            Kill(registry, record.Name);
+        if (KernelNode.TryParse(record.DevicePath) is { Exists: true } node)
+        {
+            if (!force && KernelDevices.FindUser(node) is { } user)
+                return DeviceResult.Refused(ExitStatus.Busy, what, $"its server is dead and {node.Path} is {user}",
+                    $"\"qcow2blk attach --recover {record.Name}\" goes on; --force takes the disk away");
+            if (Remove(node, what, timeout) is { Succeeded: false } refused)
+                return refused;
+        }
+        return registry.RemoveDead(record.Name)
+            ? DeviceResult.Done("its server was dead, forgotten")
+            : DeviceResult.Refused(ExitStatus.Busy, what, "it is being attached again", "try again");
+    }
+
+    /// <summary>Takes a block device away that nobody serves.</summary>
+    public static DeviceResult Remove(KernelNode node, string what, TimeSpan timeout)
+    {
+        try
+        {
+            int error = KernelDevices.Remove(node, timeout);
+            if (error == 0 && !KernelDevices.WaitForEnd(node, timeout))
+                error = -Errno.ETIMEDOUT;
+            return error switch
+            {
+                0 => DeviceResult.Done(),
+                -Errno.ETIMEDOUT => DeviceResult.Refused(ExitStatus.Failed, what, $"the kernel has not taken {node.Path} away in time",
+                    "somebody may still have it open; try again"),
+                _ => DeviceResult.Refused(ExitStatus.Failed, what, $"{node.Path} cannot be taken away: {Errno.Text(error)}"),
+            };
+        }
+        catch (ExportRefusedException refusal)
+        {
+            return DeviceResult.Refused(ExitStatus.Failed, what, refusal.Message, refusal.Hint);
+        }
+    }
+
+    /// <summary>Kills the server of a device, its supervisor first: that would start another one.</summary>
+    /// <returns>whether the device is dead now</returns>
+    public static bool Kill(DeviceRegistry registry, string name)
+    {
+        ArgumentNullException.ThrowIfNull(registry);
+        // Again and again, as a supervisor may have started a worker at the last moment.
+        for (int attempt = 0; attempt < 3; attempt++)
+        {
+            if (registry.Find(name) is not { } entry)
+                return true;
+            entry.Record.Supervisor?.Kill(KillTimeout);
+            if (!entry.Alive)
+                return true;
+            KillHolder(registry, entry);
+        }
+        return registry.Find(name) is not { Alive: true };
+    }
+
+    private static void KillHolder(DeviceRegistry registry, DeviceEntry entry)
+    {
+        // The holder of the state file's lock has written its own number there: while the lock is held, the number is its.
+        if (ProcessIdentity.Of(entry.Record.Pid) is not { } server)
+            return;
+        if (registry.Find(entry.Record.Name) is { Alive: true } still && still.Record.Pid == server.Pid)
+            server.Kill(KillTimeout);
+    }
+}

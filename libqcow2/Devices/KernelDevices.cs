@@ -1,0 +1,77 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Threading;
+using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>A ublk device of this host that no state file names.</summary>
+/// <param name="Node">/dev/ublkbN</param>
+/// <param name="State">dead, live, quiesced, fail-io or unknown</param>
+/// <param name="Pid">who serves or served it; 0 if unknown</param>
+/// <param name="ServerAlive">whether there is such a process</param>
+/// <param name="IsOurs">whether a qcow2blk made it</param>
+public sealed record OrphanDevice(KernelNode Node, string State, int Pid, bool ServerAlive, bool IsOurs);
+
+/// <summary>The kernel's block devices where no server of theirs can be asked. Nothing here waits longer than it was given.</summary>
+public static class KernelDevices
+{
+    /// <summary>Who uses the disk or a partition of it: "mounted on /mnt".</summary>
+    /// <returns>null if nobody is found</returns>
+    /// <remarks>Not by an exclusive open: the kernel may answer that by reading partitions, and nobody serves.</remarks>
+    public static string? FindUser(KernelNode node) => new BlockDeviceUsers().Find(node.Name, tryExclusive: false);
+
+    /// <summary>Takes a device away whose server is gone; what waits for it fails.</summary>
+    /// <exception cref="ExportRefusedException">it cannot be reached</exception>
+    /// <returns>0 or a negative errno; -ETIMEDOUT if the kernel did not end it in time (it may still)</returns>
+    public static int Remove(KernelNode node, TimeSpan timeout)
+    {
+        if (node.Transport == DeviceTransport.Nbd)
+            return -Errno.EOPNOTSUPP;
+        using var control = UblkControl.Open();
+        int stopped = control.StopDevice(node.Index, timeout);
+        if (stopped < 0 && stopped != -Errno.ENODEV)
+            return stopped;
+        // Not waited for: the last opener of the disk may take its time to notice.
+        int deleted = control.DeleteDevice(node.Index, async: true, timeout);
+        if (deleted == -Errno.EOPNOTSUPP)
+            deleted = control.DeleteDevice(node.Index, async: false, timeout);
+        return deleted == -Errno.ENODEV ? 0 : deleted;
+    }
+
+    /// <summary>Waits until the kernel has taken the disk away.</summary>
+    /// <returns>false after the time</returns>
+    public static bool WaitForEnd(KernelNode node, TimeSpan timeout)
+    {
+        long deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
+        while (node.Exists)
+        {
+            if (Environment.TickCount64 >= deadline)
+                return false;
+            Thread.Sleep(10);
+        }
+        return true;
+    }
+
+    /// <summary>The ublk devices that no device of the registry has.</summary>
+    /// <exception cref="ExportRefusedException">ublk cannot be asked</exception>
+    public static IReadOnlyList<OrphanDevice> Orphans(DeviceRegistry registry)
+    {
+        ArgumentNullException.ThrowIfNull(registry);
+        using var control = UblkControl.Open();
+        IReadOnlyList<UblkDevice> devices = UblkDevices.List(control);
+        // Asked after the devices: one that was attached meanwhile is known by now.
+        HashSet<string?> known = [.. registry.List().Select(entry => entry.Record.DevicePath)];
+        return [.. devices.Select(Describe).Where(orphan => !known.Contains(orphan.Node.Path))];
+    }
+
+    private static OrphanDevice Describe(UblkDevice device)
+    {
+        int pid = device.Error == 0 ? device.Info.ublksrv_pid : 0;
+        return new OrphanDevice(new KernelNode(DeviceTransport.Ublk, device.Number), device.State, pid,
+            pid > 0 && ProcessIdentity.Of(pid) is not null, device.IsOurs);
+    }
+}

@@ -1,0 +1,119 @@
+using System;
+using System.Diagnostics;
+using System.Globalization;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>How a server was replaced.</summary>
+/// <param name="Record">the device as the new server registered it</param>
+/// <param name="Pause">how long the requests of the device may have waited</param>
+/// <param name="Failure">why the device is served by its old program again; null if the new one serves it</param>
+public sealed record UpgradeOutcome(DeviceRecord Record, TimeSpan Pause, DeviceException? Failure);
+
+/// <summary>
+/// Replaces a running server by one of another program: the old one finishes and holds requests, closes the image and
+/// lets go of the block device; the new one takes it over as after a crash, and the requests go on. If it cannot, the
+/// old program is started again.
+/// </summary>
+public static class Upgrade
+{
+    /// <summary>A server that is not ready by then will not be; the old program gets its chance while users are patient.</summary>
+    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(30);
+
+    /// <summary>After its answer a server has only its memory to give back.</summary>
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(30);
+
+    /// <param name="registry">where the device is</param>
+    /// <param name="entry">the device</param>
+    /// <param name="program">what shall serve it</param>
+    /// <param name="timeout">how long its requests in flight may take to end</param>
+    /// <exception cref="DeviceException">it cannot be replaced: the old server goes on; or nobody serves the device now: the hint says what to do</exception>
+    public static UpgradeOutcome Run(DeviceRegistry registry, DeviceEntry entry, ServerProgram program, TimeSpan timeout)
+    {
+        ArgumentNullException.ThrowIfNull(registry);
+        ArgumentNullException.ThrowIfNull(entry);
+        DeviceRecord record = entry.Record;
+        string what = $"cannot upgrade {record.Name}";
+        Check(entry, what);
+        int oldFile = OpenProgram(record.Pid, what);
+        try
+        {
+            long started = Stopwatch.GetTimestamp();
+            Release(registry, record, what, timeout);
+            AttachOptions options = Recovery.OptionsFor(record);
+            try
+            {
+                DeviceRecord upgraded = BackgroundServer.Start(options, program, StartTimeout);
+                return new UpgradeOutcome(upgraded, Stopwatch.GetElapsedTime(started), null);
+            }
+            catch (DeviceException failure)
+            {
+                DeviceRecord back = GoBack(options, Old(program, oldFile), failure, what);
+                return new UpgradeOutcome(back, Stopwatch.GetElapsedTime(started), failure);
+            }
+        }
+        finally
+        {
+            _ = Unistd.Close(oldFile);
+        }
+    }
+
+    private static void Check(DeviceEntry entry, string what)
+    {
+        DeviceRecord record = entry.Record;
+        if (KernelNode.TryParse(record.DevicePath) is null)
+            throw new DeviceException(ExitStatus.Failed, what, "it is an NBD server: its clients are connected to that process",
+                "detach it and attach it again, clients then connect anew");
+        if (entry.IsRecovering)
+            throw new DeviceException(ExitStatus.Busy, what, "its server died and is being started again", "try again in a moment");
+        if (!entry.Alive)
+            throw new DeviceException(ExitStatus.Failed, what, "its server is dead", $"\"qcow2blk attach --recover {record.Name}\" starts one of this program");
+        if (record.Options.ServesInProcess)
+            throw new DeviceException(ExitStatus.Failed, what, $"its server is in the foreground of another program (process {record.Pid})",
+                "restart that: what waits for a dead server is taken over with \"attach --foreground --recover-or-attach\"");
+        Recovery.CheckImage(record, what);
+    }
+
+    /// <summary>The file that the old server was started from stays ours, though its name may be the new one's by now.</summary>
+    private static int OpenProgram(int pid, string what)
+    {
+        string path = $"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/exe";
+        int fd = Errno.Of(Fcntl.Open(path, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC, 0));
+        return fd >= 0 ? fd : throw new DeviceException(ExitStatus.Failed, what, $"cannot keep its old program: {path}: {Errno.Text(fd)}");
+    }
+
+    /// <summary>As our child sees our descriptor.</summary>
+    private static ServerProgram Old(ServerProgram program, int fd)
+        => program with { Path = $"/proc/{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}/fd/{fd.ToString(CultureInfo.InvariantCulture)}" };
+
+    /// <summary>Makes the old server end, and waits until nothing of it is left.</summary>
+    private static void Release(DeviceRegistry registry, DeviceRecord record, string what, TimeSpan timeout)
+    {
+        ProcessIdentity? server = ProcessIdentity.Of(record.Pid);
+        using ControlClient client = ControlClient.TryConnect(registry.Directory, record.Name)
+            ?? throw new DeviceException(ExitStatus.Busy, what, "its server is still starting", "try again");
+        DeviceResult result = client.Ask(new ControlRequest(ControlVerb.HandOver, timeout, Force: false, AllowShrink: false)).Result;
+        if (!result.Succeeded)
+            throw new DeviceException(result.Status, what, result.Why ?? "its server refused", result.Hint);
+        // The supervisor too: it must not take the end of its worker for a death.
+        bool ended = client.WaitForEnd(EndTimeout) && server?.WaitForEnd(EndTimeout) is not false
+            && record.Supervisor?.WaitForEnd(EndTimeout) is not false;
+        if (!ended)
+            throw new DeviceException(ExitStatus.Failed, what, "its server let the device go but does not end",
+                $"\"qcow2blk attach --recover {record.Name}\" goes on once it has");
+    }
+
+    private static DeviceRecord GoBack(AttachOptions options, ServerProgram old, DeviceException failure, string what)
+    {
+        try
+        {
+            return BackgroundServer.Start(options, old, StartTimeout);
+        }
+        catch (DeviceException again)
+        {
+            throw new DeviceException(ExitStatus.Failed, what, $"{failure.Why}; and its old program cannot go on: {again.Why}",
+                $"requests of {options.RecoverDevice} wait: mend that, then \"qcow2blk attach --recover {options.Name}\"", failure);
+        }
+    }
+}

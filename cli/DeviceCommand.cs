@@ -30,7 +30,7 @@ internal abstract class DeviceCommand : Verb
         DeviceRecord record = entry.Record;
         string what = $"cannot {Name} {record.Name}";
         return entry.IsRecovering ? DeviceResult.Refused(ExitStatus.Busy, what, "its server died and is being started again", "try again in a moment")
-            : Recovery.IsLost(entry) ? DeviceResult.Refused(ExitStatus.Failed, what, $"its server is dead, and {record.DevicePath} waits for another",
+            : registry.IsLost(entry) ? DeviceResult.Refused(ExitStatus.Failed, what, $"its server is dead, and {record.DevicePath} waits for another",
                 $"\"qcow2blk attach --recover {record.Name}\" starts one, \"qcow2blk detach {record.Name}\" ends it")
             : DeviceResult.Refused(ExitStatus.Failed, what, "its server is dead", $"\"qcow2blk detach {record.Name}\" forgets it");
     }

@@ -23,6 +23,16 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
 
     public RuntimeDirectory Directory { get; } = directory;
 
+    /// <summary>Whether the kernel has this disk now; tests have other kernels.</summary>
+    internal Func<KernelNode, bool> NodeExists { get; init; } = node => node.Exists;
+
+    /// <summary>Whether the block device is there and its server is not.</summary>
+    public bool IsLost(DeviceEntry entry)
+    {
+        ArgumentNullException.ThrowIfNull(entry);
+        return !entry.Alive && KernelNode.TryParse(entry.Record.DevicePath) is { } node && NodeExists(node);
+    }
+
     /// <summary>Every device, dead ones too, by name.</summary>
     public IReadOnlyList<DeviceEntry> List()
     {
@@ -75,7 +85,7 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     /// <summary>The device of this name, if its server is dead and its block device is still there.</summary>
     /// <returns>null if it lives, was detached, or was taken over</returns>
     public DeviceRecord? FindLost(string name)
-        => Find(name) is { } entry && Recovery.IsLost(entry) ? entry.Record : null;
+        => Find(name) is { } entry && IsLost(entry) ? entry.Record : null;
 
     /// <summary>Takes a name for the image: the asked one, or one made from the file's stem.</summary>
     /// <param name="options">what is being attached</param>
@@ -95,7 +105,7 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         if (Recovery.Of(this, options.Image, null) is { } lost)
             throw ToRecover(lost);
         if (options.Name is { } asked)
-            return DeviceClaim.TryTake(Directory, draft(asked), dead => dead is null || !Recovery.IsLost(new DeviceEntry(dead, Alive: false)))
+            return DeviceClaim.TryTake(Directory, draft(asked), dead => dead is null || !IsLost(new DeviceEntry(dead, Alive: false)))
                 ?? throw Taken(asked);
         string stem = DeviceName.FromImage(options.Image);
         for (int attempt = 1; attempt <= MaxAttempts; attempt++)

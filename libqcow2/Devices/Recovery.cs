@@ -26,7 +26,7 @@ public static class Recovery
     public static IReadOnlyList<DeviceRecord> All(DeviceRegistry registry)
     {
         ArgumentNullException.ThrowIfNull(registry);
-        return [.. registry.List().Where(entry => IsLost(entry) && !entry.IsRecovering).Select(entry => entry.Record)];
+        return [.. registry.List().Where(entry => registry.IsLost(entry) && !entry.IsRecovering).Select(entry => entry.Record)];
     }
 
     /// <summary>The device that is meant, if it waits for a server.</summary>
@@ -44,7 +44,7 @@ public static class Recovery
             throw new DeviceException(ExitStatus.Busy, what, $"its supervisor does that already (process {record.Supervisor!.Value.Pid})", "wait a moment");
         if (KernelNode.TryParse(record.DevicePath) is not { } node)
             throw new DeviceException(ExitStatus.Failed, what, "it was no block device", "attach the image again: its clients connect anew");
-        if (!node.Exists)
+        if (!registry.NodeExists(node))
             throw new DeviceException(ExitStatus.Failed, what, $"{node.Path} is gone",
                 $"\"qcow2blk detach {record.Name}\" forgets it, then attach the image again");
         CheckImage(record, what);
@@ -60,15 +60,8 @@ public static class Recovery
     {
         ArgumentNullException.ThrowIfNull(registry);
         string real = RealPath.Of(image);
-        return registry.List().FirstOrDefault(entry => IsLost(entry) && (name is null || entry.Record.Name == name)
+        return registry.List().FirstOrDefault(entry => registry.IsLost(entry) && (name is null || entry.Record.Name == name)
             && RealPath.Of(entry.Record.Image) == real)?.Record;
-    }
-
-    /// <summary>Whether the block device is there and its server is not.</summary>
-    public static bool IsLost(DeviceEntry entry)
-    {
-        ArgumentNullException.ThrowIfNull(entry);
-        return !entry.Alive && KernelNode.TryParse(entry.Record.DevicePath) is { Exists: true };
     }
 
     /// <summary>Another file of that name would be another disk under a mounted file system.</summary>

@@ -54,13 +54,17 @@ public sealed class HeaderTests
     [Fact]
     public void Spawn_is_the_systems() => AssertInC("spawn.h>\n#include <signal.h>\n#include <sys/syscall.h",
         ("POSIX_SPAWN_SETSIGDEF", Spawn.POSIX_SPAWN_SETSIGDEF), ("POSIX_SPAWN_SETSIGMASK", Spawn.POSIX_SPAWN_SETSIGMASK),
-        ("POSIX_SPAWN_SETSID", Spawn.POSIX_SPAWN_SETSID), ("SYS_pidfd_open", Spawn.SYS_pidfd_open),
+        ("POSIX_SPAWN_SETSID", Spawn.POSIX_SPAWN_SETSID), ("SYS_pidfd_open", Spawn.SYS_pidfd_open), ("SYS_pidfd_send_signal", Spawn.SYS_pidfd_send_signal),
         ("sizeof(posix_spawn_file_actions_t)", Spawn.FileActionsSize), ("sizeof(posix_spawnattr_t)", Spawn.AttributesSize),
         ("sizeof(sigset_t)", Spawn.SignalSetSize));
 
     [Fact]
+    public void Mount_namespaces_are_the_systems() => AssertInC("sched.h>\n#include <sys/mount.h",
+        ("CLONE_NEWNS", Mounts.CLONE_NEWNS), ("MS_REC", Mounts.MS_REC), ("MS_SLAVE", Mounts.MS_SLAVE), ("MNT_DETACH", Mounts.MNT_DETACH));
+
+    [Fact]
     public void Signals_and_syslog_are_the_systems() => AssertInC("signal.h>\n#include <sys/prctl.h>\n#include <syslog.h",
-        ("SIGHUP", Signals.SIGHUP), ("SIGINT", Signals.SIGINT), ("SIGPIPE", Signals.SIGPIPE), ("SIGTERM", Signals.SIGTERM),
+        ("SIGHUP", Signals.SIGHUP), ("SIGINT", Signals.SIGINT), ("SIGKILL", Signals.SIGKILL), ("SIGPIPE", Signals.SIGPIPE), ("SIGTERM", Signals.SIGTERM),
         ("PR_SET_NAME", Signals.PR_SET_NAME), ("LOG_PID", Syslog.LOG_PID), ("LOG_DAEMON", Syslog.LOG_DAEMON),
         ("LOG_ERR", Syslog.LOG_ERR), ("LOG_WARNING", Syslog.LOG_WARNING), ("LOG_INFO", Syslog.LOG_INFO), ("LOG_DEBUG", Syslog.LOG_DEBUG));
 

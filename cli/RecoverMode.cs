@@ -15,6 +15,9 @@ namespace Qcow2Blk.Cli;
 internal sealed class RecoverMode(
     Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<string> logLevel, Option<bool> json)
 {
+    /// <summary>As no TARGET.</summary>
+    private const string All = "all";
+
     /// <param name="parsed">the command line</param>
     /// <param name="target">which device; null for all</param>
     /// <param name="options">all that attach knows</param>
@@ -24,7 +27,7 @@ internal sealed class RecoverMode(
     {
         RefuseOthers(parsed, options);
         DeviceRegistry registry = Targets.Registry();
-        if (target is not null)
+        if (target is not null && !(target == All && registry.Find(All) is null))
             return serve(OptionsFor(parsed, Recovery.One(registry, target)));
         if (parsed.GetValue(foreground))
             throw new DeviceException(ExitStatus.Usage, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");

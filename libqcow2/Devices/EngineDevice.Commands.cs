@@ -85,6 +85,9 @@ public sealed partial class EngineDevice
         var suspended = (DeviceState)_state == DeviceState.Suspended;
         if (Export.DevicePath is not null)
         {
+            if (suspended && !force && ReopenToDetach(what, timeout) is { } refused)
+                return refused;
+            suspended &= force;
             if (TakeFromUsers(what, suspended, force, timeout) is { } ended)
                 return ended;
             force = true; // There is no way back: its users have lost the device.
@@ -100,14 +103,27 @@ public sealed partial class EngineDevice
         return suspended || _disk is null ? End(0) : FlushAndDetach(what, force, drained, timeout);
     }
 
+    /// <summary>The kernel may still have something to write: a suspended device is resumed for that.</summary>
+    /// <returns>null if it was, or is not needed; else why the detach is refused</returns>
+    private DeviceResult? ReopenToDetach(string what, TimeSpan timeout)
+    {
+        if (Export.FindUser() is { } user)
+            return InUse(what, user);
+        var resumed = ResumeNow(allowShrink: false, timeout);
+        return resumed.Succeeded
+            ? null
+            : DeviceResult.Refused(resumed.Status, what, $"it is suspended, the kernel may have something to write, and it cannot be resumed: {resumed.Why}", "mend that; --force loses what is not written");
+    }
+
+    private DeviceResult InUse(string what, string user) =>
+        DeviceResult.Refused(ExitStatus.Busy, what, $"{DevicePath} is {user}", "end that, or --lazy waits for it; --force takes the disk away");
+
     /// <summary>Ends a block device for its users, while it still serves what the kernel has to write down.</summary>
     /// <returns>null if there is none any more; else how the detach ended</returns>
     private DeviceResult? TakeFromUsers(string what, bool suspended, bool force, TimeSpan timeout)
     {
         if (!force && Export.FindUser() is { } user)
-            return DeviceResult.Refused(ExitStatus.Busy, what, $"{DevicePath} is {user}", "end that, or --lazy waits for it; --force takes the disk away");
-        if (suspended && !force)
-            return DeviceResult.Refused(ExitStatus.Busy, what, "it is suspended, and the kernel may have something to write", "resume it first; --force loses that");
+            return InUse(what, user);
         if (suspended)
             Export.Refuse(-Errno.EIO);
         // What cannot be written is said while the device can still be kept.
@@ -124,7 +140,7 @@ public sealed partial class EngineDevice
         if (force)
             return Abandon();
         return error == -Errno.EBUSY
-            ? DeviceResult.Refused(ExitStatus.Busy, what, $"{DevicePath} is {Export.FindUser() ?? "in use"}", "end that, or use --lazy")
+            ? InUse(what, Export.FindUser() ?? "in use")
             : DeviceResult.Refused(ExitStatus.Failed, what, $"the kernel could not write down what it cached: {Errno.Text(error)}", "--force detaches all the same and loses that");
     }
 

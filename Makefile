@@ -10,6 +10,10 @@ bindir      := $(DESTDIR)$(PREFIX)/bin
 bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir      := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fishdir     := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+# udev and systemd look into /usr/local, too: /usr/local/lib/udev/rules.d since 251, /usr/local/lib/systemd always.
+udevdir     := $(DESTDIR)$(PREFIX)/lib/udev/rules.d
+unitdir     := $(DESTDIR)$(PREFIX)/lib/systemd/system
+docdir      := $(DESTDIR)$(PREFIX)/share/doc/qcow2blk
 
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
@@ -60,9 +64,16 @@ install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	install -D -m 0644 packaging/completions/qcow2blk.bash $(bashdir)/qcow2blk
 	install -D -m 0644 packaging/completions/_qcow2blk $(zshdir)/_qcow2blk
 	install -D -m 0644 packaging/completions/qcow2blk.fish $(fishdir)/qcow2blk.fish
+	install -d $(udevdir) $(unitdir)
+	sed 's:@bindir@:$(PREFIX)/bin:' packaging/udev/60-qcow2blk.rules >$(udevdir)/60-qcow2blk.rules
+	sed 's:@bindir@:$(PREFIX)/bin:' packaging/systemd/qcow2blk@.service >$(unitdir)/qcow2blk@.service
+	chmod 0644 $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service
+	install -d $(docdir)
+	sed 's:@bindir@:$(PREFIX)/bin:' packaging/udev/61-ublk-unprivileged.rules.sample >$(docdir)/61-ublk-unprivileged.rules.sample
 
 uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
+	rm -f $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service $(docdir)/61-ublk-unprivileged.rules.sample
 
 format-check: ## fail if "dotnet format" would change a file
 	dotnet format Qcow2Aot.sln --verify-no-changes

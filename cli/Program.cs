@@ -13,6 +13,7 @@ internal static class Program
             [BackgroundServer.Verb, ..] => BackgroundServer.Serve(Engine.Factory, EndSignals.WatchInBackground, SupervisorOf(args)),
             [Supervisor.Verb, ..] => Supervisor.Main(JitHost.Arguments, EndSignals.WatchInBackground),
             [UdevName.Verb, ..] => UdevName.Print(args),
+            [UdevName.OwnerVerb, ..] => UdevName.PrintOwner(args),
             _ => new CommandLine(Engine.Factory).Run(args),
         };
     }

@@ -12,6 +12,31 @@ internal static class UdevName
     /// <summary>The hidden verb.</summary>
     internal const string Verb = "udev-name";
 
+    /// <summary>The hidden verb of the sample rule for unprivileged devices: udev-owner ublkc0.</summary>
+    internal const string OwnerVerb = "udev-owner";
+
+    /// <summary>Prints whose ublk device that is, as variables of a udev rule; nothing if root made it.</summary>
+    /// <returns>0 if somebody else did</returns>
+    internal static int PrintOwner(string[] args)
+    {
+        try
+        {
+            string? node = args.Length == 2 ? DiskOf(args[1]).Replace("ublkc", "ublkb", StringComparison.Ordinal) : null;
+            if (KernelNode.TryParse(node) is not { Transport: DeviceTransport.Ublk } disk)
+                return (int)ExitStatus.Usage;
+            if (KernelDevices.OwnerOf(disk.Index) is not { } owner)
+                return (int)ExitStatus.NoTarget;
+            Output.Line($"QCOW2BLK_OWNER={owner.User}\nQCOW2BLK_GROUP={owner.Group}");
+            return (int)ExitStatus.Done;
+        }
+        catch (Exception error)
+        {
+            DeviceException refusal = Refusals.From(error, "udev-owner failed");
+            Output.Error(refusal);
+            return (int)refusal.Status;
+        }
+    }
+
     /// <returns>0 if there is a name</returns>
     internal static int Print(string[] args)
     {

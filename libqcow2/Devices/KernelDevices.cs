@@ -68,6 +68,16 @@ public static class KernelDevices
         return [.. devices.Select(Describe).Where(orphan => !known.Contains(orphan.Node.Path))];
     }
 
+    /// <summary>The user who made an unprivileged ublk device.</summary>
+    /// <returns>null if root made it, or it is not there</returns>
+    /// <exception cref="ExportRefusedException">ublk cannot be asked</exception>
+    public static (uint User, uint Group)? OwnerOf(int ublkDevice)
+    {
+        using var control = UblkControl.Open();
+        bool unprivileged = control.GetDeviceInfo(ublkDevice, out var info) == 0 && (info.flags & Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV) != 0;
+        return unprivileged ? (info.owner_uid, info.owner_gid) : null;
+    }
+
     private static OrphanDevice Describe(UblkDevice device)
     {
         int pid = device.Error == 0 ? device.Info.ublksrv_pid : 0;

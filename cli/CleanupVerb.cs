@@ -59,7 +59,7 @@ internal sealed class CleanupVerb : Verb
             return DeviceResult.Refused(ExitStatus.Busy, what, $"process {orphan.Pid} serves it", "end that program");
         if (!force && KernelDevices.FindUser(node) is { } user)
             return DeviceResult.Refused(ExitStatus.Busy, what, $"it is {user}", "end that; --force takes the disk away");
-        return DeadDevice.Remove(node, what, timeout);
+        return DeadDevice.Remove(node, "", what, timeout);
     }
 
     /// <exception cref="DeviceException">ublk cannot be asked</exception>

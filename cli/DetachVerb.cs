@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.CommandLine;
 using System.Linq;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Exports.NbdKernel;
 
 namespace Qcow2Blk.Cli;
 
@@ -99,7 +100,7 @@ internal sealed class DetachVerb : DeviceCommand
         if (KernelNode.TryParse(entry.Record.DevicePath) is not { } node || KernelDevices.WaitForEnd(node, s_exitTimeout))
             return result;
         // A server that was made to leave it behind: nobody serves it any more.
-        DeviceResult removed = DeadDevice.Remove(node, $"cannot detach {entry.Record.Name}", request.Timeout);
+        DeviceResult removed = DeadDevice.Remove(node, KernelNbdDevice.IdentifierOf(entry.Record.Name, entry.Record.Image), $"cannot detach {entry.Record.Name}", request.Timeout);
         return removed.Succeeded ? result : removed;
     }
 }

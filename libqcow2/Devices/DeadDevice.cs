@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -30,7 +31,7 @@ public static class DeadDevice
             if (!force && KernelDevices.FindUser(node) is { } user)
                 return DeviceResult.Refused(ExitStatus.Busy, what, $"its server is dead and {node.Path} is {user}",
                     $"\"qcow2blk attach --recover {record.Name}\" goes on; --force takes the disk away");
-            if (Remove(node, what, timeout) is { Succeeded: false } refused)
+            if (Remove(node, KernelNbdDevice.IdentifierOf(record.Name, record.Image), what, timeout) is { Succeeded: false } refused)
                 return refused;
         }
         return registry.RemoveDead(record.Name)
@@ -39,11 +40,11 @@ public static class DeadDevice
     }
 
     /// <summary>Takes a block device away that nobody serves.</summary>
-    public static DeviceResult Remove(KernelNode node, string what, TimeSpan timeout)
+    public static DeviceResult Remove(KernelNode node, string identifier, string what, TimeSpan timeout)
     {
         try
         {
-            int error = KernelDevices.Remove(node, timeout);
+            int error = KernelDevices.Remove(node, identifier, timeout);
             if (error == 0 && !KernelDevices.WaitForEnd(node, timeout))
                 error = -Errno.ETIMEDOUT;
             return error switch

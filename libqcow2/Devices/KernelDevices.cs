@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Interop;
 
@@ -25,12 +26,15 @@ public static class KernelDevices
     public static string? FindUser(KernelNode node) => new BlockDeviceUsers().Find(node.Name, tryExclusive: false);
 
     /// <summary>Takes a device away whose server is gone; what waits for it fails.</summary>
+    /// <param name="node">which</param>
+    /// <param name="identifier">as of <see cref="KernelNbdDevice.IdentifierOf"/>; only the kernel's NBD keeps them</param>
+    /// <param name="timeout">how long each step may take</param>
     /// <exception cref="ExportRefusedException">it cannot be reached</exception>
     /// <returns>0 or a negative errno; -ETIMEDOUT if the kernel did not end it in time (it may still)</returns>
-    public static int Remove(KernelNode node, TimeSpan timeout)
+    public static int Remove(KernelNode node, string identifier, TimeSpan timeout)
     {
         if (node.Transport == DeviceTransport.Nbd)
-            return -Errno.EOPNOTSUPP;
+            return KernelNbdExport.Remove(node.Path, identifier, timeout);
         using var control = UblkControl.Open();
         int stopped = control.StopDevice(node.Index, timeout);
         if (stopped < 0 && stopped != -Errno.ENODEV)

@@ -49,6 +49,9 @@ internal static unsafe partial class Unistd
     [LibraryImport("libc", EntryPoint = "geteuid")]
     internal static partial uint EffectiveUser();
 
+    [LibraryImport("libc", EntryPoint = "getegid")]
+    internal static partial uint EffectiveGroup();
+
     [LibraryImport("libc", EntryPoint = "getppid")]
     internal static partial int ParentProcess();
 

@@ -26,7 +26,7 @@ public sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why, s
     {
         if (!HasCapability(CAP_SYS_ADMIN))
             return Missing(ExportRefusal.Denied, "kernel NBD devices need CAP_SYS_ADMIN", "run as root, or serve NBD with --socket or --listen");
-        if (!IsLoaded() && LoadModule() is { } why)
+        if (!IsLoaded() && KernelModule.Load("nbd") is { } why)
             return Missing(ExportRefusal.Unavailable, $"the kernel has no NBD driver: {why}", "modprobe nbd, or serve NBD with --socket or --listen");
         if (Environment.GetEnvironmentVariable(NetlinkVariable) == "off")
             return new KernelNbdAvailability(default, null, null, HasNetlink: false);
@@ -48,44 +48,6 @@ public sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why, s
     }
 
     private static bool IsLoaded() => Directory.Exists("/sys/module/nbd") || Directory.Exists("/sys/block/nbd0");
-
-    /// <returns>null if the module is there now, else why not</returns>
-    private static string? LoadModule()
-    {
-        foreach (var program in (ReadOnlySpan<string>)["/sbin/modprobe", "/usr/sbin/modprobe", "/bin/modprobe"])
-        {
-            if (!File.Exists(program))
-                continue;
-            var status = Run(program, "nbd");
-            if (status == 0 && IsLoaded())
-                return null;
-            return status < 0 ? $"cannot run {program}: {Errno.Text(status)}" : $"\"modprobe nbd\" ended with status {status}";
-        }
-
-        return "module nbd is not loaded, and there is no modprobe to load it";
-    }
-
-    private static int Run(string program, string argument)
-    {
-        var quiet = Files.Open("/dev/null", Files.O_RDWR | Files.O_CLOEXEC);
-        if (quiet < 0)
-            return quiet;
-        var pid = Start(program, argument, quiet);
-        Files.Close(quiet);
-        return pid < 0 ? pid : TimedCall.Run("qcow2blk-probe", () => Spawn.Wait(pid), ProbeTimeout);
-    }
-
-    private static int Start(string program, string argument, int quiet)
-    {
-        List<string> environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
-        return Spawn.Start(new Spawn.Child
-        {
-            Path = program,
-            Arguments = [Path.GetFileName(program), argument],
-            Environment = environment,
-            Descriptors = [quiet, quiet, quiet],
-        });
-    }
 
     private static bool HasCapability(int capability)
     {

@@ -36,10 +36,15 @@ internal sealed record UblkAvailability(ulong Features, bool IsUnprivileged, IRe
 /// <summary>Probing.</summary>
 internal sealed partial class UblkControl
 {
-    /// <summary>Whether this process can have ublk devices, and if not, why: nothing is made, nothing is left behind.</summary>
+    /// <summary>
+    /// Whether this process can have ublk devices, and if not, why. The driver is loaded if it is installed and this process
+    /// may; nothing else is made.
+    /// </summary>
     public static UblkAvailability Availability()
     {
         var host = UblkHost.OfThis();
+        if (host.Module == UblkModule.Installed && host.IsAdministrator && KernelModule.Load("ublk_drv") is null)
+            host = UblkHost.OfThis();
         var result = TryOpen(out var control, out var step);
         if (control is null)
             return UblkAvailability.Refused(step, result, host);

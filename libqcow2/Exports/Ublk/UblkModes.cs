@@ -23,17 +23,18 @@ internal static class UblkModes
     };
 
     /// <param name="options">what is asked for</param>
-    /// <param name="features">what GET_FEATURES answered</param>
+    /// <param name="availability">what there is here</param>
     /// <exception cref="ExportRefusedException">the kernel does not offer the mode asked for</exception>
-    public static UblkMode Choose(UblkExportOptions options, ulong features)
+    public static UblkMode Choose(UblkExportOptions options, UblkAvailability availability)
     {
-        var zeroCopy = (features & ZeroCopyFlags) == ZeroCopyFlags;
-        var userCopy = (features & Interop.Ublk.UBLK_F_USER_COPY) != 0;
+        // Both need a trusted server: what it does not fill shows the memory of others.
+        var zeroCopy = !availability.IsUnprivileged && availability.Has(ZeroCopyFlags);
+        var userCopy = !availability.IsUnprivileged && availability.Has(Interop.Ublk.UBLK_F_USER_COPY);
         return options.Mode switch
         {
             UblkMode.Auto => zeroCopy && !options.IsMemory && !options.NullIo ? UblkMode.ZeroCopy : UblkMode.Map,
-            UblkMode.ZeroCopy when !zeroCopy => throw Missing("zero-copy", "UBLK_F_AUTO_BUF_REG, Linux 6.16"),
-            UblkMode.UserCopy when !userCopy => throw Missing("user-copy", "UBLK_F_USER_COPY, Linux 6.5"),
+            UblkMode.ZeroCopy when !zeroCopy => throw Missing("zero-copy", "UBLK_F_AUTO_BUF_REG, Linux 6.16", availability),
+            UblkMode.UserCopy when !userCopy => throw Missing("user-copy", "UBLK_F_USER_COPY, Linux 6.5", availability),
             _ => options.Mode,
         };
     }
@@ -54,6 +55,7 @@ internal static class UblkModes
 
     public static int MaximumBytesOf(UblkMode mode) => mode == UblkMode.Map ? MaximumBytesOfMap : MaximumBytesOfCopy;
 
-    private static ExportRefusedException Missing(string mode, string what) =>
-        new(ExportRefusal.Unavailable, $"this kernel does not offer --ublk-mode {mode} ({what})", "use --ublk-mode auto");
+    private static ExportRefusedException Missing(string mode, string what, UblkAvailability availability) => availability.IsUnprivileged
+        ? new(ExportRefusal.Denied, $"--ublk-mode {mode} needs CAP_SYS_ADMIN", "use --ublk-mode auto")
+        : new(ExportRefusal.Unavailable, $"this kernel does not offer --ublk-mode {mode} ({what})", "use --ublk-mode auto");
 }

@@ -9,6 +9,7 @@ namespace Qcow2Blk.Exports.Ublk;
 /// <summary>The steps by which a ublk device comes into being or is taken over, and goes; what fails half-way is undone.</summary>
 internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, Action<string> report)
 {
+    private const ulong RecoveryFlags = Interop.Ublk.UBLK_F_USER_RECOVERY | Interop.Ublk.UBLK_F_USER_RECOVERY_REISSUE | Interop.Ublk.UBLK_F_CMD_IOCTL_ENCODE;
     private static readonly TimeSpan s_nodeTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_startTimeout = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan s_removeTimeout = TimeSpan.FromSeconds(10);
@@ -19,10 +20,15 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
 
     public UblkExport Run(Make make)
     {
+        var availability = UblkControl.Availability();
+        if (availability.Refusal is { } refusal)
+            throw refusal;
+        foreach (var warning in availability.Warnings)
+            report(warning);
         var control = UblkControl.Open();
         try
         {
-            var info = options.Recover ? BeginRecovery(control) : Add(control);
+            var info = options.Recover ? BeginRecovery(control) : Add(control, availability);
             return Start(control, ref info, make);
         }
         catch
@@ -55,21 +61,21 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
             report($"cannot delete ublk device {id}: {Errno.Text(error)}");
     }
 
-    private ublksrv_ctrl_dev_info Add(UblkControl control)
+    private ublksrv_ctrl_dev_info Add(UblkControl control, UblkAvailability availability)
     {
-        var error = control.GetFeatures(out var features);
-        if (error < 0)
-            features = 0; // Before 6.5: nothing that can be asked about.
-        var mode = UblkModes.Choose(options, features);
+        var mode = UblkModes.Choose(options, availability);
         ublksrv_ctrl_dev_info info = new()
         {
             dev_id = options.Id is { } wanted ? (uint)wanted : Interop.Ublk.AnyDevice,
             nr_hw_queues = (ushort)loops.Count,
             queue_depth = (ushort)options.Depth,
             max_io_buf_bytes = (uint)UblkModes.MaximumBytesOf(mode),
-            flags = Interop.Ublk.UBLK_F_USER_RECOVERY | Interop.Ublk.UBLK_F_USER_RECOVERY_REISSUE | Interop.Ublk.UBLK_F_CMD_IOCTL_ENCODE | UblkModes.FlagsOf(mode),
+            flags = UblkModes.FlagsOf(mode) | (availability.IsUnprivileged ? Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV : RecoveryFlags),
+            ublksrv_flags = UblkDevice.Mark,
+            owner_uid = Unistd.EffectiveUser(),
+            owner_gid = Unistd.EffectiveGroup(),
         };
-        error = control.AddDevice(ref info);
+        var error = control.AddDevice(ref info);
         if (error == -Errno.EEXIST)
             throw new ExportRefusedException(ExportRefusal.Busy, $"ublk device {options.Id} exists", "choose another --device");
         if (error < 0)
@@ -105,9 +111,8 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         // Kernels drop flags that they do not know without a word.
         if (UblkModes.Of(info.flags) != mode && options.Mode != UblkMode.Auto)
             throw new ExportRefusedException(ExportRefusal.Unavailable, $"the kernel granted flags 0x{info.flags:x}, which are not those of --ublk-mode {UblkModes.Spell(mode)}", "use --ublk-mode auto");
-        const ulong recovery = Interop.Ublk.UBLK_F_USER_RECOVERY | Interop.Ublk.UBLK_F_USER_RECOVERY_REISSUE;
-        if ((info.flags & recovery) != recovery)
-            report("this device cannot be recovered when its server dies (an unprivileged device, or an old kernel)");
+        if ((info.flags & RecoveryFlags) != RecoveryFlags)
+            report("this device cannot be recovered when its server dies: it is an unprivileged user's");
     }
 
     private ublksrv_ctrl_dev_info BeginRecovery(UblkControl control)
@@ -169,6 +174,9 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         var error = UblkNodes.WaitForBlock(id, s_nodeTimeout);
         if (error < 0)
             throw new ExportRefusedException(ExportRefusal.Failed, $"{UblkNodes.BlockPath(id)} does not appear: {Errno.Text(error)}");
+
+        // From 7.0 on partitions are read after the start. A suspend that came before would keep every open of the disk waiting.
+        TimedCall.Run("qcow2blk-probe", () => Files.Open(UblkNodes.BlockPath(id), Files.O_RDONLY | Files.O_CLOEXEC) is >= 0 and var disk ? Files.Close(disk) : 0, s_nodeTimeout);
     }
 
     /// <summary>The image may have another size than when the device was made: it was edited while suspended, and then the server died.</summary>

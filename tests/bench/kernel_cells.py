@@ -50,6 +50,8 @@ def _ours(name, *options, kind="ours"):
 
 # With user-copy nobody copies anything: not the server, and not the kernel either.
 CEILING = _ours("null", "--transport", "ublk", "--ublk-mode", "user-copy", "--null-io", kind="null")
+# A device of the kernel's own that does nothing: what is left is fio and the block layer.
+CLIENT = {"name": "no server", "kind": "kernel", "options": ["queue_mode=2", "irqmode=1", "gb=1"]}
 RIVALS = [{"name": f"qemu-nbd {aio}", "kind": "qemu", "options": [f"--aio={aio}", "--cache=none"]} for aio in ("native", "io_uring")]
 MODES = ("map", "user-copy", "zero-copy")
 
@@ -61,10 +63,12 @@ def subjects(modes, transports):
         ours.append(_ours("ublk", "--transport", "ublk"))
     if "nbd" in transports:
         ours.append(_ours("nbd", "--transport", "nbd"))
-    return [RIVALS[0], *ours, RIVALS[1], CEILING]
+    return [RIVALS[0], *ours, RIVALS[1], CEILING, CLIENT]
 
 
 def command(subject):
     """The command line of a server, for people."""
     options = " ".join(subject["options"])
+    if subject["kind"] == "kernel":
+        return f"modprobe null_blk {options}"
     return f"qemu-nbd -c /dev/nbdN {options} IMAGE" if subject["kind"] == "qemu" else f"qcow2blk attach IMAGE {options}"

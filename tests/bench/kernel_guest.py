@@ -61,6 +61,18 @@ def seconds_of(pids):
     return ticks / TICK
 
 
+def switches_of(pids):
+    """How often the threads of processes gave up a processor or lost it."""
+    total = 0
+    for pid in pids:
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            try:
+                total += sum(int(count) for count in re.findall(r"ctxt_switches:\s+(\d+)", status.read_text()))
+            except OSError:
+                pass
+    return total
+
+
 def busy_seconds():
     """Time that the machine's processors were not idle (by the time they were: that is exact, the rest is sampled)."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
@@ -74,7 +86,7 @@ class Server:
     def __init__(self, subject, image):
         self.subject, self.name = subject, subject["name"]
         self._log = open("/tmp/" + re.sub(r"\W+", "-", self.name) + ".log", "w+", encoding="utf-8")
-        (self._attach_qemu if subject["kind"] == "qemu" else self._attach_ours)(image)
+        {"qemu": self._attach_qemu, "kernel": self._attach_kernel}.get(subject["kind"], self._attach_ours)(image)
         self._stat = Path("/sys/class/block", os.path.basename(self.device), "stat")
         self._tune()
 
@@ -101,6 +113,11 @@ class Server:
         self.pid = int(pid_file.read_text())
         self._wait_for_size()
 
+    def _attach_kernel(self, _):
+        run("modprobe", "null_blk", *self.subject["options"])
+        self.device, self.process, self.pid = "/dev/nullb0", None, None
+        self._wait_for_size()
+
     def _wait_for_size(self):
         path = Path("/sys/class/block", os.path.basename(self.device), "size")
         until(self.device, ATTACH_LIMIT, lambda: path.exists() and int(path.read_text()) > 0 and os.path.exists(self.device))
@@ -120,13 +137,15 @@ class Server:
         fields = self._stat.read_text().split()
         return int(fields[2]) + int(fields[6])
 
-    def seconds(self):
-        return seconds_of(tree(self.pid))
+    def processes(self):
+        return tree(self.pid) if self.pid else []
 
     def detach(self):
         if self.process:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(DETACH_LIMIT)
+        elif not self.pid:
+            run("modprobe", "-r", "null_blk")
         else:
             run("qemu-nbd", "-d", self.device)
             until("qemu-nbd -d", DETACH_LIMIT, lambda: not os.path.exists(f"/proc/{self.pid}"))
@@ -159,7 +178,7 @@ class Bench:
     def image(self, subject, kind):
         """A qcow2 for a server: "full" has every cluster allocated and written, "empty" none."""
         path = os.path.join(self.folder, re.sub(r"\W+", "-", subject["name"]) + f"-{kind}.qcow2")
-        full = kind == "full" and subject["kind"] != "null"
+        full = kind == "full" and subject["kind"] in ("ours", "qemu")
         run("qemu-img", "create", "-q", "-f", "qcow2", *(["-o", "preallocation=full"] if full else []), path,
             f"{self.plan['image_mib' if kind == 'full' else 'empty_mib']}M")
         return path
@@ -266,8 +285,9 @@ class Bench:
 
     @staticmethod
     def reading(server, fio):
-        return {"sectors": server.sectors(), "seconds": time.monotonic(), "busy": busy_seconds(), "server": server.seconds(),
-                "client": seconds_of(tree(fio.pid))}
+        ours = server.processes()
+        return {"sectors": server.sectors(), "seconds": time.monotonic(), "busy": busy_seconds(), "server": seconds_of(ours),
+                "client": seconds_of(tree(fio.pid)), "switches": switches_of(ours)}
 
 
 def main():

@@ -32,7 +32,8 @@ def _medians(samples):
         return statistics.median(sample[name] / sample["ios"] for sample in of) if of else None
     rate = statistics.median(rates)
     return {"iops": rate, "spread": (max(rates) - min(rates)) / rate, "cpu": per_io("cpu", timed), "server": per_io("server", timed),
-            "client": per_io("client", timed), "busy": statistics.median(sample["busy"] / sample["seconds"] for sample in timed),
+            "client": per_io("client", timed), "switches": per_io("switches", timed),
+            "busy": statistics.median(sample["busy"] / sample["seconds"] for sample in timed),
             "user": per_io("user_instructions", counted), "kernel": per_io("kernel_instructions", counted),
             "instructions": per_io("user_instructions", counted) + per_io("kernel_instructions", counted) if counted else None}
 
@@ -56,7 +57,7 @@ def ratio_rows(results):
     for cell in results["cells"]:
         rival = _rival(found, cell)
         for name in results["commands"]:
-            if rival is None or name.startswith(("qemu-nbd", "null")) or (cell["name"], name) not in found:
+            if rival is None or name.startswith(("qemu-nbd", "null", "no server")) or (cell["name"], name) not in found:
                 continue
             mine, its, ceiling = found[cell["name"], name], found[cell["name"], rival], found.get((cell["name"], "null"))
             on_nbd = name == "nbd"
@@ -79,10 +80,10 @@ def each_rows(results):
                 one = found[cell["name"], name]
                 yield [cell["name"], name, f"{one['iops']:.0f}", f"{one['iops'] * cell['block_size'] / kernel_cells.MIB:.0f}",
                        f"{one['cpu'] * 1e6:.1f}", f"{one['server'] * 1e6:.1f}", f"{one['client'] * 1e6:.1f}", f"{one['busy']:.2f}",
-                       _count(one["instructions"]), _count(one["user"]), _count(one["kernel"]), f"{one['spread'] * 100:.0f} %"]
+                       f"{one['switches']:.2f}", _count(one["instructions"]), _count(one["user"]), _count(one["kernel"]), f"{one['spread'] * 100:.0f} %"]
 
 
-EACH = ["cell", "server", "IOPS", "MiB/s", "CPU µs per I/O", "of the server", "of fio", "processors busy", "instructions per I/O",
+EACH = ["cell", "server", "IOPS", "MiB/s", "CPU µs per I/O", "of the server", "of fio", "processors busy", "switches of the server per I/O", "instructions per I/O",
         "in programs", "in the kernel", "spread"]
 
 

@@ -1,6 +1,7 @@
 using System;
 using System.Net;
 using System.Net.Sockets;
+using System.Threading;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -9,6 +10,8 @@ namespace Qcow2Blk.Devices;
 internal sealed class NbdListener : IDisposable
 {
     private const int Backlog = 128;
+    private const int DyingAttempts = 25;
+    private const int DyingPauseMilliseconds = 20;
 
     private readonly Socket? _tcp;
     private readonly string? _unixPath;
@@ -56,8 +59,13 @@ internal sealed class NbdListener : IDisposable
     private static NbdListener OpenUnix(AttachOptions options, string path)
     {
         var descriptor = UnixSocket.Serve(path, Backlog);
-        if (descriptor == -Errno.EADDRINUSE && IsDeadSocket(path))
+        for (var attempt = 0; descriptor == -Errno.EADDRINUSE && attempt < DyingAttempts; attempt++)
         {
+            // A killed server's socket lives on for a moment, while the kernel takes its ring apart.
+            if (attempt > 0)
+                Thread.Sleep(DyingPauseMilliseconds);
+            if (!IsDeadSocket(path))
+                continue;
             _ = Unistd.Unlink(path);
             descriptor = UnixSocket.Serve(path, Backlog);
         }

@@ -169,7 +169,6 @@ public sealed class UblkExport : IExport
             long zeroCopied = 0;
             foreach (var queue in _queues)
                 zeroCopied += queue.ZeroCopied;
-            writer.WriteNumber("zero-copy-from", _shape.ZeroCopyFrom);
             writer.WriteNumber("zero-copy-requests", zeroCopied);
         }
 

@@ -191,8 +191,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
     {
         var size = (info.flags & Interop.Ublk.UBLK_F_IO_DESC_SIZE) != 0 && info.io_desc_size != 0 ? info.io_desc_size : 24;
         return new UblkShape(
-            descriptor, info.queue_depth, size, (int)info.max_io_buf_bytes, UblkModes.Of(info.flags),
-            options.Mode == UblkMode.ZeroCopy ? 0 : UblkModes.ZeroCopyFrom, options.NullIo);
+            descriptor, info.queue_depth, size, (int)info.max_io_buf_bytes, UblkModes.Of(info.flags), options.NullIo);
     }
 
     private void StartQueues(UblkControl control, int id)

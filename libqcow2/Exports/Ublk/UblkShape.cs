@@ -6,7 +6,6 @@ namespace Qcow2Blk.Exports.Ublk;
 /// <param name="DescriptorBytes">distance of two request descriptors</param>
 /// <param name="MaximumBytes">the largest request</param>
 /// <param name="Mode">never <see cref="UblkMode.Auto"/>: what the kernel agreed to</param>
-/// <param name="ZeroCopyFrom">bytes from which on a request of mapped data is not copied; only with <see cref="UblkMode.ZeroCopy"/></param>
 /// <param name="NullIo">requests end without I/O</param>
 internal sealed record UblkShape(
-    int Descriptor, int Depth, int DescriptorBytes, int MaximumBytes, UblkMode Mode, int ZeroCopyFrom, bool NullIo);
+    int Descriptor, int Depth, int DescriptorBytes, int MaximumBytes, UblkMode Mode, bool NullIo);

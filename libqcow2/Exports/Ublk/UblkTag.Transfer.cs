@@ -22,13 +22,12 @@ internal sealed unsafe partial class UblkTag
     {
         if (_queue.Shape.Mode == UblkMode.Map)
             CopyAdmitted();
-        else if (!MayPassByReference((int)Length) || !TryPassByReference())
+        else if (!MayPassByReference || !TryPassByReference())
             _queue.Copies.Begin(_transfer);
     }
 
-    private bool MayPassByReference(int length) =>
-        _queue.Shape.Mode == UblkMode.ZeroCopy && length >= _queue.Shape.ZeroCopyFrom
-        && (_flags & Interop.Ublk.UBLK_IO_F_NEED_REG_BUF) == 0 && !(IsWrite && ForceUnitAccess);
+    private bool MayPassByReference =>
+        _queue.Shape.Mode == UblkMode.ZeroCopy && (_flags & Interop.Ublk.UBLK_IO_F_NEED_REG_BUF) == 0 && !(IsWrite && ForceUnitAccess);
 
     private bool TryPassByReference()
     {

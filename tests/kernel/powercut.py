@@ -75,6 +75,7 @@ def _prepare(kernel, transport, binary, work, log):
                 return line.removeprefix("SKIP: ")
             if line == "prepared":
                 guest.save(work / "state")
+                volatile.end()
                 return None
     raise Damage("the image could not be attached")
 

@@ -7,7 +7,7 @@ require_transport
 for block in 512 4096; do
     make_image disk.qcow2 24M
     attach disk.qcow2 --block-size $block
-    python3 "$PAYLOAD/guest/model.py" "$DEV" 8 --expect wanted.raw
+    python3 "$PAYLOAD/guest/model.py" "$DEV" 5 --expect wanted.raw
     detach
     check_image disk.qcow2
     qemu-img compare -q -f qcow2 -F raw disk.qcow2 wanted.raw

@@ -17,7 +17,7 @@ qcow2blk suspend "$DEV"
 qemu-img snapshot -c kept top.qcow2
 qemu-img convert -O raw -l kept top.qcow2 kept.raw
 qcow2blk resume "$DEV"
-python3 "$PAYLOAD/guest/model.py" "$DEV" 8 --expect wanted.raw
+python3 "$PAYLOAD/guest/model.py" "$DEV" 5 --expect wanted.raw
 detach
 check_image top.qcow2
 qemu-img compare -q -f qcow2 -F raw top.qcow2 wanted.raw

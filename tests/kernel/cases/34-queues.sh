@@ -7,12 +7,12 @@ make_image disk.qcow2 128M
 for options in "--queues 1" "--queues 2" "--queues 4"; do
     # shellcheck disable=SC2086
     attach disk.qcow2 $options
-    fio_verify "$DEV" --bs=4k --size=8M --numjobs=2 --offset_increment=32M
+    fio_verify "$DEV" --bs=4k --size=2M --numjobs=2 --offset_increment=32M
     detach
 done
 if [ "$TRANSPORT" = ublk ]; then
     attach disk.qcow2 --depth 2 --queues 2
-    fio_verify "$DEV" --bs=16k --size=8M --numjobs=2 --offset_increment=32M
+    fio_verify "$DEV" --bs=16k --size=2M --numjobs=2 --offset_increment=32M
     detach
 fi
 check_image disk.qcow2

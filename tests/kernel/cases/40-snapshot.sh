@@ -6,7 +6,7 @@
 require_transport
 make_image disk.qcow2 256M
 attach disk.qcow2
-start_load "$DEV" 48M
+start_load "$DEV" 24M
 for number in 1 2 3; do
     qcow2blk suspend "$DEV"
     qemu-img snapshot -c "s$number" disk.qcow2

@@ -6,7 +6,7 @@
 require_transport
 make_image disk.qcow2 256M
 attach disk.qcow2 --nbd-timeout 5
-start_load "$DEV" 64M
+start_load "$DEV" 32M
 first=$(server_pid)
 for _ in 1 2 3; do
     kill_server

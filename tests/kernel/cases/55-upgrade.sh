@@ -6,7 +6,7 @@
 require_transport
 make_image disk.qcow2 256M
 attach disk.qcow2 --nbd-timeout 5
-start_load "$DEV" 64M
+start_load "$DEV" 24M
 mkdir newer
 cp "$(command -v qcow2blk)" newer/qcow2blk
 for _ in 1 2; do

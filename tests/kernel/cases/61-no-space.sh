@@ -1,5 +1,5 @@
 #!/bin/bash
-# promise: a full file system below the image fails writes with "no space", or holds them until there is some, as asked
+# promise: a full file system below the image fails writes with "no space" and no more than that, or holds them until there is some, as asked
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport
@@ -10,12 +10,13 @@ attach small/disk.qcow2 --on-enospc report
 expect_exit 1 dd if=/dev/urandom of="$DEV" bs=1M count=40 oflag=direct
 expect_text "No space left|Input/output error"
 dd if="$DEV" of=/dev/null bs=1M count=4 iflag=direct status=none
-blkdiscard -o 0 -l 16M "$DEV"
-sync "$DEV"
-dd if=/dev/urandom of="$DEV" bs=1M count=8 oflag=direct status=none
+# With space again, the device goes on as if nothing had been.
+mount -o remount,size=80M small
+dd if=/dev/urandom of="$DEV" bs=1M count=40 oflag=direct conv=fsync status=none
 detach
 check_image small/disk.qcow2
 rm small/disk.qcow2
+mount -o remount,size=24M small
 
 make_image small/disk.qcow2 64M
 attach small/disk.qcow2 --on-enospc stop

@@ -8,10 +8,13 @@ a kernel lacks is skipped and says why. Logs of the cases and of the kernels: ar
 """
 
 import argparse
+import itertools
 import os
 import shutil
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import kernels
 from selection import select
@@ -20,6 +23,7 @@ from powercut import POWER_CUT, run_power_cut
 
 LOGS = kernels.CACHE / "logs"
 SKIPPED = 77
+GUESTS = itertools.count(1)
 
 # What is known of emulated processors that patch code under each other; the case runs again, once.
 EMULATOR_FAULT = "Oops: int3"
@@ -30,21 +34,25 @@ class Tally:
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self._lock = threading.Lock()
 
     def passes(self, kernel, name, seconds):
-        self.passed += 1
-        print(f"PASS {kernel.label} {name} {seconds:.1f}s", flush=True)
+        with self._lock:
+            self.passed += 1
+            print(f"PASS {kernel.label} {name} {seconds:.1f}s", flush=True)
 
     def skips(self, kernel, name, reason):
-        self.skipped += 1
-        print(f"SKIP {kernel.label} {name}: {reason}", flush=True)
+        with self._lock:
+            self.skipped += 1
+            print(f"SKIP {kernel.label} {name}: {reason}", flush=True)
 
     def fails(self, kernel, name, reason, log):
-        self.failed += 1
-        print(f"FAIL {kernel.label} {name}: {reason} (log: {os.path.relpath(log.path)})", flush=True)
-        for line in log.tail():
-            print("    " + line)
-        sys.stdout.flush()
+        with self._lock:
+            self.failed += 1
+            print(f"FAIL {kernel.label} {name}: {reason} (log: {os.path.relpath(log.path)})", flush=True)
+            for line in log.tail():
+                print("    " + line)
+            sys.stdout.flush()
 
     def __str__(self):
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -106,21 +114,28 @@ def run_kernel(kernel, chosen, binary, rounds, tally):
     shutil.rmtree(LOGS / kernel.release, ignore_errors=True)
     (LOGS / kernel.release).mkdir(parents=True)
     print(f"== linux {kernel.version}", flush=True)
-    inside = [case for case in chosen if case.file != POWER_CUT]
-    for memory in sorted({case.memory for case in inside}):
+    # Two lanes, each with a guest at a time: most cases keep one processor busy, and two are there.
+    lanes = [[case for case in chosen if (case.transport == "ublk") == ublk] for ublk in (True, False)]
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(run_lane, kernel, lane, binary, rounds, tally) for lane in lanes]:
+            done.result()
+    print(f"== linux {kernel.version}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def run_lane(kernel, cases, binary, rounds, tally):
+    inside = [case for case in cases if case.file != POWER_CUT]
+    for memory in sorted({case.memory for case in inside}, reverse=True):
         run_in_guests(kernel, [case for case in inside if case.memory == memory], binary, memory, tally)
-    for case in chosen:
+    for case in cases:
         if case.file == POWER_CUT:
             run_power_cut(kernel, case, binary, rounds, tally, Log(kernel, case.name))
-    print(f"== linux {kernel.version}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 def run_in_guests(kernel, cases, binary, memory, tally):
     """Runs cases in one guest; after a failure the rest goes on in a fresh one."""
-    left, boots, repeated = list(cases), 0, set()
+    left, repeated = list(cases), set()
     while left:
-        boots += 1
-        console = LOGS / kernel.release / f"console-{memory}-{boots}.log"
+        console = LOGS / kernel.release / f"console-{next(GUESTS)}.log"
         plan = "".join(f"{case.name} {case.file} {case.transport} {case.seconds}\n" for case in left)
         with data_disk() as data, Guest(
                 kernel, f'. "$PAYLOAD/guest/run-cases"\n', binary, data=data, memory=memory, console=console,
@@ -181,7 +196,7 @@ class data_disk:
     """A sparse file for a guest's data, gone at the end."""
 
     def __enter__(self):
-        self.path = kernels.CACHE / f"data-{os.getpid()}.img"
+        self.path = kernels.CACHE / f"data-{os.getpid()}-{next(GUESTS)}.img"
         with open(self.path, "wb") as file:
             file.truncate(8 << 30)
         return self.path

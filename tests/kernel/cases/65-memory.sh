@@ -20,8 +20,8 @@ time.sleep(600)' &
 hog=$!
 echo -900 >/proc/$hog/oom_score_adj
 sleep 3
-echo 80 >/proc/sys/vm/dirty_ratio
-echo 70 >/proc/sys/vm/dirty_background_ratio
+echo 40 >/proc/sys/vm/dirty_ratio
+echo 30 >/proc/sys/vm/dirty_background_ratio
 for number in 1 2 3; do
     dd if=/dev/zero of="mnt/file$number" bs=1M count=200 status=none &
 done

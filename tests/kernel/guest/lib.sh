@@ -179,7 +179,7 @@ no_leftovers() { # no device, process, socket or state file of qcow2blk is left
 
 leftovers() {
     local node
-    pgrep -a qcow2blk || true
+    grep -l '^qcow2blk' /proc/[0-9]*/comm 2>/dev/null || true
     for node in /sys/class/block/ublkb* /sys/class/ublk-char/*; do
         [ ! -e "$node" ] || echo "$node"
     done

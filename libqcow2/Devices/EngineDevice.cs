@@ -25,9 +25,9 @@ public sealed partial class EngineDevice : IDevice
 {
     private const int DefaultQueues = 4;
 
-    // Of a block device's server: buffers for what is copied (4 MiB a queue), and what requests need at home besides.
+    // Of a block device's server: buffers for what is copied (4 MiB a queue, or what a connection of the kernel's has in progress), and what requests need at home besides.
     private const int ReservedAtHome = 16 << 20;
-    private const int ReservedElsewhere = 4 << 20;
+    private const int ReservedElsewhere = 8 << 20;
     private const int WorkBytes = 8 << 20;
 
     private static readonly TimeSpan RecoveryTimeout = TimeSpan.FromSeconds(20);
@@ -127,9 +127,10 @@ public sealed partial class EngineDevice : IDevice
             _loops[i].Buffers.Reserve(i == 0 ? ReservedAtHome : ReservedElsewhere);
     }
 
-    /// <summary>After everything was made: what is there now stays in memory, and what comes stays from its first use on.</summary>
+    /// <summary>After everything was made: what was used stays in memory, and what comes stays from its first use on.</summary>
     private void LockMemory()
     {
+        OutOfMemory.Spare(_log);
         var error = Memory.LockAll();
         if (error < 0)
             _log.Info($"memory is not locked ({Errno.Text(error)}): under memory pressure {DevicePath} may wait for itself");

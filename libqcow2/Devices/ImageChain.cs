@@ -91,6 +91,7 @@ internal sealed class ImageChain
             var options = new ImageOptions
             {
                 ReadOnly = readOnly,
+                ResidentCache = _options.IsBlockDevice,
                 CacheBytes = _options.CacheSize ?? ImageOptions.DefaultCacheBytes,
                 Unmap = _options.Discard == DiscardMode.Unmap,
                 DetectZeroes = isTop ? (DetectZeroes)_options.DetectZeroes : DetectZeroes.Off,

@@ -17,6 +17,9 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     private const int PipelineBytesOfDisk = 8 << 20;
     private const int PipelineBytesOfMemory = 2 << 20;
 
+    // Of a block device: what memory was set aside for.
+    private const int PipelineBytesOfBudget = 2 << 20;
+
     private IDisk? _disk;
     private long _size;
     private long _clusterBytes;
@@ -55,7 +58,7 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
         {
             Volatile.Write(ref _size, disk.Size);
             _clusterBytes = disk is Qcow2Image image ? image.Header.ClusterSize : 4096;
-            PipelineBytes = disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
+            PipelineBytes = Budget is not null ? PipelineBytesOfBudget : disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
         }
 
         Volatile.Write(ref _disk, disk);

@@ -23,6 +23,9 @@ public sealed record ImageOptions
     /// <summary>Cap in bytes of the cached L2 slices; refcount slices get a quarter of it on top.</summary>
     public long CacheBytes { get; init; } = DefaultCacheBytes;
 
+    /// <summary>Whether the cache takes all its memory at once: a server of a block device must not need more later.</summary>
+    public bool ResidentCache { get; init; }
+
     /// <summary>Whether discards free clusters and punch holes.</summary>
     public bool Unmap { get; init; } = true;
 

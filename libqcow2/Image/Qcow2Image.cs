@@ -44,11 +44,11 @@ public sealed partial class Qcow2Image : IDisk
         Size = size;
         ReadOnly = refcountTable is null;
         var slices = (size >> _geometry.ClusterBits >> _geometry.SliceBits) + 1;
-        var l2Cache = new SliceCache(_geometry.SliceBytes, options.CacheBytes, slices);
+        var l2Cache = new SliceCache(_geometry.SliceBytes, options.CacheBytes, slices, options.ResidentCache);
         if (refcountTable is not null)
         {
             var counted = (_file.Length >> _geometry.ClusterBits << _geometry.RefcountOrder >> 3) / _geometry.SliceBytes;
-            var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024), Math.Max(slices, counted) + 1);
+            var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024), Math.Max(slices, counted) + 1, options.ResidentCache);
             _refcounts = new RefcountBlocks(context, refcountTable, refcountCache) { EntriesInFile = refcountTable.Entries };
             _frees = new FreeQueue(context, _refcounts, options.Unmap);
             _allocator = new Allocator(context, _refcounts, _frees, _file is FileStorage { HasFixedLength: true });

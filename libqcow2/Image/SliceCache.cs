@@ -47,7 +47,8 @@ internal sealed unsafe class SliceCache : IDisposable
     /// <param name="sliceBytes">bytes of one slice, a power of two</param>
     /// <param name="maximumBytes">cap of the cache</param>
     /// <param name="neededSlices">how many slices there can be at most; the cache is not made larger</param>
-    public SliceCache(int sliceBytes, long maximumBytes, long neededSlices)
+    /// <param name="resident">take all of the memory now, not as it is used</param>
+    public SliceCache(int sliceBytes, long maximumBytes, long neededSlices, bool resident = false)
     {
         SliceBytes = sliceBytes;
         var wanted = Math.Clamp(Math.Min(maximumBytes / sliceBytes, neededSlices + Ways), Ways, 1 << 20);
@@ -60,7 +61,7 @@ internal sealed unsafe class SliceCache : IDisposable
         _memory = Files.Map(
             _memoryLength,
             Files.PROT_READ | Files.PROT_WRITE,
-            Files.MAP_PRIVATE | Files.MAP_ANONYMOUS | Files.MAP_NORESERVE,
+            Files.MAP_PRIVATE | Files.MAP_ANONYMOUS | (resident ? Files.MAP_POPULATE : Files.MAP_NORESERVE),
             -1,
             0);
         if (_memory == 0)

@@ -1,3 +1,6 @@
+using System;
+using System.Globalization;
+using System.IO;
 using System.Runtime.InteropServices;
 
 namespace Qcow2Blk.Interop;
@@ -10,17 +13,57 @@ internal static partial class Memory
     private const int MCL_ONFAULT = 4;
 
     /// <summary>
-    /// Brings every page that this process has mapped now into memory and keeps it there, program and libraries too;
-    /// what it maps later stays from its first use on. A server of a block device must not wait for pages that lie on
-    /// that very device, nor for the host to find new ones.
+    /// Keeps every page of this process in memory from its first use on, and brings its program and libraries in now: a
+    /// server of a block device must not wait for pages that lie on that very device.
     /// </summary>
     /// <returns>0 or a negative errno; without CAP_IPC_LOCK it fails and changes nothing</returns>
     public static int LockAll()
     {
-        var error = Errno.Of(LockAllCall(MCL_CURRENT));
-        return error < 0 ? error : Errno.Of(LockAllCall(MCL_FUTURE | MCL_ONFAULT));
+        var error = Errno.Of(LockAllCall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
+        if (error == 0)
+            BringPrograms();
+        return error;
+    }
+
+    /// <summary>Locks the executable mappings, which reads them from their files.</summary>
+    private static void BringPrograms()
+    {
+        try
+        {
+            foreach (var line in File.ReadLines("/proc/self/maps"))
+            {
+                if (TryParseProgram(line, out var start, out var length))
+                    LockCall(start, length); // Best effort: what is missing is read when it is needed.
+            }
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // Without proc they come as they are used.
+        }
+    }
+
+    /// <param name="line">of /proc/PID/maps: "start-end r-xp offset device inode path"</param>
+    /// <param name="start">address of the mapping</param>
+    /// <param name="length">bytes of the mapping</param>
+    /// <returns>whether it is a program or library</returns>
+    internal static bool TryParseProgram(string line, out nuint start, out nuint length)
+    {
+        (start, length) = (0, 0);
+        var dash = line.IndexOf('-', StringComparison.Ordinal);
+        var space = line.IndexOf(' ', StringComparison.Ordinal);
+        if (dash < 1 || space < dash || line.Length < space + 4 || line[space + 3] != 'x' || !line.Contains('/', StringComparison.Ordinal))
+            return false;
+        if (!nuint.TryParse(line.AsSpan(0, dash), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out start)
+            || !nuint.TryParse(line.AsSpan(dash + 1, space - dash - 1), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var end)
+            || end <= start)
+            return false;
+        length = end - start;
+        return true;
     }
 
     [LibraryImport("libc", EntryPoint = "mlockall", SetLastError = true)]
     private static partial int LockAllCall(int flags);
+
+    [LibraryImport("libc", EntryPoint = "mlock", SetLastError = true)]
+    private static partial int LockCall(nuint start, nuint length);
 }

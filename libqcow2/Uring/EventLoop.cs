@@ -149,6 +149,7 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
     private void Begin()
     {
         Threads.SetName($"qb-loop{Index}");
+        TouchStack();
         _ring = MakeRing();
         RingFlags = _ring.Flags;
         _eventFd = Files.EventFd();
@@ -156,6 +157,15 @@ public sealed partial class EventLoop : LoopScheduler, IDisposable
             throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}");
         Enter(this);
         _wake.Arm();
+    }
+
+    /// <summary>Has the kernel give the stack its memory now: what serves a block device must not need more under pressure.</summary>
+    private static unsafe void TouchStack()
+    {
+        const int bytes = 128 * 1024, page = 4096;
+        var stack = stackalloc byte[bytes];
+        for (var i = 0; i < bytes; i += page)
+            Volatile.Write(ref stack[i], 1);
     }
 
     private static Ring MakeRing()

@@ -1,11 +1,12 @@
 #!/bin/bash
-# promise: a server that is killed with -9 under load is replaced by itself; no request fails, nothing that was answered is lost
+# promise: a server that is killed with -9 under load is replaced by itself; no request fails and no data is lost
 # short: ublk nbd
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 256M
 attach disk.qcow2 --nbd-timeout 5
+fill_device 32M
 start_load "$DEV" 32M
 first=$(server_pid)
 for _ in 1 2 3; do

@@ -6,6 +6,7 @@
 require_transport
 make_image disk.qcow2 256M
 attach disk.qcow2 --nbd-timeout 5 --name orphan
+fill_device 32M
 start_load "$DEV" 24M
 for target in orphan disk.qcow2 all; do
     # shellcheck disable=SC2046

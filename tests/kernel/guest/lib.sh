@@ -238,6 +238,10 @@ fio_verify() { # DEVICE OPTION...: writes and reads back
     fio_run verify --filename="$device" --rw=randwrite --verify=crc32c --iodepth=16 "$@"
 }
 
+fill_device() { # SIZE: allocates the first SIZE bytes of the device, on disk when it returns
+    dd if=/dev/urandom of="$DEV" bs=1M count="${1%M}" oflag=direct conv=fsync status=none
+}
+
 LOAD=
 start_load() { # DEVICE SIZE [OPTION OF fio...]: random writes in the background, all read back and compared at the end
     local device=$1 size=$2

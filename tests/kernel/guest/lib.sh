@@ -122,7 +122,11 @@ sectors_of() { cat "/sys/class/block/$(basename "$1")/size"; }
 size_of() { echo $(($(sectors_of "$1") * 512)); }
 
 install_rules() { # the udev rules of packaging/udev
-    cp "$PAYLOAD"/udev/*.rules /run/udev/rules.d/
+    local rules program
+    program=$(command -v qcow2blk)
+    for rules in "$PAYLOAD"/udev/*.rules; do
+        sed "s,@bindir@,$(dirname "$program"),g" "$rules" >"/run/udev/rules.d/$(basename "$rules")"
+    done
     udevadm control --reload
 }
 

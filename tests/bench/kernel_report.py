@@ -12,7 +12,7 @@ import kernel_cells
 
 BEGIN, END = "<!-- bench-kernel:begin -->", "<!-- bench-kernel:end -->"
 RATIOS = ["cell", "ours", "IOPS", "rival", "its IOPS", "ratio", "target", "CPU µs per I/O", "its", "I/O per CPU s, ratio", "target",
-          "instructions per I/O", "its", "ratio", "of the ceiling", "spread"]
+          "instructions per I/O", "its", "instructions, ratio", "without the client", "of the ceiling", "spread"]
 
 
 def figures(results):
@@ -47,6 +47,13 @@ def _judge(ratio, target):
     return "-" if target is None else f"{target:.1f} {'reached' if ratio >= target else 'missed'}"
 
 
+def _without_client(client, mine, its):
+    """The ratio of what the servers and their part of the kernel do: fio and the block layer cost both the same."""
+    if not client or None in (client["instructions"], mine["instructions"], its["instructions"]):
+        return "-"
+    return f"{(its['instructions'] - client['instructions']) / (mine['instructions'] - client['instructions']):.2f}"
+
+
 def _count(value):
     return "-" if value is None else f"{value:.0f}"
 
@@ -66,7 +73,7 @@ def ratio_rows(results):
             yield [cell["name"], name, f"{mine['iops']:.0f}", rival.replace("qemu-nbd ", ""), f"{its['iops']:.0f}", f"{rate:.2f}",
                    _judge(rate, kernel_cells.NBD_TARGET if on_nbd else cell["target"]), f"{mine['cpu'] * 1e6:.0f}",
                    f"{its['cpu'] * 1e6:.0f}", f"{per_cpu:.2f}", _judge(per_cpu, None if on_nbd else kernel_cells.PER_CPU_TARGET),
-                   _count(mine["instructions"]), _count(its["instructions"]), counts,
+                   _count(mine["instructions"]), _count(its["instructions"]), counts, _without_client(found.get((cell["name"], "no server")), mine, its),
                    f"{mine['iops'] / ceiling['iops'] * 100:.0f} %" if ceiling and not on_nbd else "-",
                    f"{mine['spread'] * 100:.0f} / {its['spread'] * 100:.0f} %"]
 

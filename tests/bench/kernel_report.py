@@ -31,7 +31,7 @@ def _medians(samples):
     def per_io(name, of):
         return statistics.median(sample[name] / sample["ios"] for sample in of) if of else None
     rate = statistics.median(rates)
-    return {"iops": rate, "spread": (max(rates) - min(rates)) / rate, "cpu": per_io("cpu", timed), "server": per_io("server", timed),
+    return {"iops": rate, "spread": f"{(max(rates) - min(rates)) / rate * 100:.0f} %" if len(rates) > 1 else "-", "cpu": per_io("cpu", timed), "server": per_io("server", timed),
             "client": per_io("client", timed), "switches": per_io("switches", timed),
             "busy": statistics.median(sample["busy"] / sample["seconds"] for sample in timed),
             "user": per_io("user_instructions", counted), "kernel": per_io("kernel_instructions", counted),
@@ -75,7 +75,7 @@ def ratio_rows(results):
                    f"{its['cpu'] * 1e6:.0f}", f"{per_cpu:.2f}", _judge(per_cpu, None if on_nbd else kernel_cells.PER_CPU_TARGET),
                    _count(mine["instructions"]), _count(its["instructions"]), counts, _without_client(found.get((cell["name"], "no server")), mine, its),
                    f"{mine['iops'] / ceiling['iops'] * 100:.0f} %" if ceiling and not on_nbd else "-",
-                   f"{mine['spread'] * 100:.0f} / {its['spread'] * 100:.0f} %"]
+                   f"{mine['spread']} / {its['spread']}"]
 
 
 def each_rows(results):
@@ -87,7 +87,7 @@ def each_rows(results):
                 one = found[cell["name"], name]
                 yield [cell["name"], name, f"{one['iops']:.0f}", f"{one['iops'] * cell['block_size'] / kernel_cells.MIB:.0f}",
                        f"{one['cpu'] * 1e6:.1f}", f"{one['server'] * 1e6:.1f}", f"{one['client'] * 1e6:.1f}", f"{one['busy']:.2f}",
-                       f"{one['switches']:.2f}", _count(one["instructions"]), _count(one["user"]), _count(one["kernel"]), f"{one['spread'] * 100:.0f} %"]
+                       f"{one['switches']:.2f}", _count(one["instructions"]), _count(one["user"]), _count(one["kernel"]), one["spread"]]
 
 
 EACH = ["cell", "server", "IOPS", "MiB/s", "CPU µs per I/O", "of the server", "of fio", "processors busy", "switches of the server per I/O", "instructions per I/O",
@@ -130,7 +130,8 @@ def markdown(everything):
     lines = [f"Measured {first['date']} with {first['guest']['ours']} in a virtual machine: {host['emulator']}, software emulation (no KVM), "
              f"{machine['processors']} processors, {machine['memory_bytes'] / 2 ** 30:.1f} GiB, Linux {machine['kernel']}, "
              f"{machine['qemu']}, {machine['fio']}; on {host['processor']}, {host['cores']} cores, Linux {host['kernel']}, load before the "
-             f"run {host['load_before']:.2f}. Medians of {settings['rounds']} windows of {settings['runtime_seconds']} s.", ""]
+             f"run {host['load_before']:.2f}. {settings['rounds']} window{'s (medians)' if settings['rounds'] > 1 else ''} of "
+             f"{settings['runtime_seconds']} s, {'the clock goes by instructions (--steady)' if settings['steady'] else 'real clock'}.", ""]
     lines += [f"- {name}: `{command}`" for name, command in first["commands"].items()]
     for results in everything:
         lines += ["", f"### {_place(results)}: against the faster qemu-nbd", "", *_grid(RATIOS, ratio_rows(results)), "",

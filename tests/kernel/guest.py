@@ -60,7 +60,9 @@ class Machine:
 
     def start(self, command):
         # stdin stays open: its end would look like a host that is gone, and the guest would wait for one.
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # Without us the machine ends, too, however we end.
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT)
 
     def kill(self):
         """Cuts the power."""

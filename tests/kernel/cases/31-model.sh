@@ -1,6 +1,6 @@
 #!/bin/bash
 # promise: random writes, FUA writes, flushes, discards, write zeroes with and without unmap leave exactly what they should
-# short: ublk nbd
+# short: ublk
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport

@@ -1,6 +1,6 @@
 #!/bin/bash
 # promise: qemu-img takes snapshots of a suspended device under load; no request fails, snapshots hold one moment
-# short: ublk nbd
+# short: ublk
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport

@@ -1,6 +1,5 @@
 #!/bin/bash
 # promise: an image that grew while suspended under load has its new size at the device, and the file system uses it
-# short: ublk
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport

@@ -1,6 +1,5 @@
 #!/bin/bash
 # promise: "attach --recover" takes over a device whose server and supervisor were both killed under load
-# short: ublk
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport

@@ -1,6 +1,5 @@
 #!/bin/bash
 # promise: dirty pages of the device's own file system, more than the memory holds, are written while memory is short
-# short: ublk
 # seconds: 300
 # memory: 384
 . "$PAYLOAD/guest/lib.sh"

@@ -1,6 +1,5 @@
 #!/bin/bash
 # promise: with fsfreeze before suspend, a snapshot holds a clean file system
-# short: ublk
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 256M

@@ -1,6 +1,5 @@
 #!/bin/bash
 # promise: two devices over one base are independent; the base is only read and refused to writers
-# short: ublk
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image base.qcow2 128M

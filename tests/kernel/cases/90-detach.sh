@@ -1,6 +1,6 @@
 #!/bin/bash
 # promise: detach refuses a mounted or open device with status 4, obeys --lazy and --force, and never hangs
-# short: ublk nbd
+# short: ublk
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport

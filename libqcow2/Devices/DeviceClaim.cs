@@ -66,6 +66,7 @@ public sealed class DeviceClaim : IDisposable
         if (_fd < 0)
             return;
         _ = Unistd.Unlink(_directory.SocketOf(Name));
+        _ = Unistd.Unlink(_directory.LogOf(Name));
         _ = Unistd.Unlink(_directory.StateFileOf(Name));
         _ = Unistd.Close(_fd);
         _fd = -1;
@@ -107,6 +108,7 @@ public sealed class DeviceClaim : IDisposable
         if (DeviceRecord.TryRead(path) is { } record)
             RemoveLeftovers(record);
         _ = Unistd.Unlink(directory.SocketOf(name));
+        _ = Unistd.Unlink(directory.LogOf(name));
         _ = Unistd.Unlink(path);
         _ = Unistd.Close(fd);
         return true;

@@ -43,6 +43,7 @@ public sealed partial class EngineDevice : IDevice
     private volatile IDisk? _disk;
     private volatile int _state = (int)DeviceState.Running;
     private bool _abandoned;
+    private bool _replayed;
     private bool _disposed;
 
     private EngineDevice(AttachOptions options, string name, ILog log)
@@ -149,9 +150,10 @@ public sealed partial class EngineDevice : IDevice
         IDisk? disk = null;
         IReadOnlyList<ChainLink> chain = [];
         var givenUp = false;
+        var log = ChooseLog();
         var opened = Await(async () =>
         {
-            (disk, chain) = await ImageChain.OpenAsync(_options, _log);
+            (disk, chain) = await ImageChain.OpenAsync(_options, _log, log);
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
         }, CloseTimeout, out _);
         if (!opened)
@@ -162,7 +164,18 @@ public sealed partial class EngineDevice : IDevice
         }
 
         (_disk, _chain) = (disk, chain);
+        if (!log.Replay)
+            return;
+
+        // What the server before wrote may be in a volatile cache yet, whatever this one knows: the next flush must flush.
+        _replayed = true;
+        disk!.NoteDirectWrite();
     }
+
+    /// <summary>Users of a block device do not notice that its server died: what it answered must not be lost with it.</summary>
+    private RecoveryLogChoice ChooseLog() => _options.IsBlockDevice && !_options.NullIo
+        ? new RecoveryLogChoice(RuntimeDirectory.Locate().LogOf(Name), _options.RecoverDevice is not null && !_replayed)
+        : default;
 
     private void CloseQuietly()
     {

@@ -12,6 +12,9 @@ namespace Qcow2Blk.Devices;
 /// <summary>One image of an opened chain, for the status report.</summary>
 public sealed record ChainLink(string Path, string Format, long Size, bool Direct);
 
+/// <summary>Where an image logs what it has not committed, and whether a dead server's log is there.</summary>
+internal readonly record struct RecoveryLogChoice(string? Path, bool Replay);
+
 /// <summary>
 /// Opens an image with everything below it: files, locks, backing files. Backing files are a trust decision: their
 /// formats are never probed, and the options may forbid them or say where they may be.
@@ -20,11 +23,13 @@ internal sealed class ImageChain
 {
     private readonly AttachOptions _options;
     private readonly ILog _log;
+    private readonly RecoveryLogChoice _recovery;
     private readonly List<ChainLink> _links = [];
     private readonly List<(uint, uint, ulong)> _seen = [];
 
-    private ImageChain(AttachOptions options, ILog log)
+    private ImageChain(AttachOptions options, RecoveryLogChoice recovery, ILog log)
     {
+        _recovery = recovery;
         _options = options;
         _log = log;
     }
@@ -33,9 +38,10 @@ internal sealed class ImageChain
     /// <exception cref="ImageFormatException">an image is damaged or not supported</exception>
     /// <exception cref="ImageLockedException">somebody else uses an image</exception>
     /// <exception cref="IOException">a file cannot be opened or read</exception>
-    public static async LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenAsync(AttachOptions options, ILog log)
+    public static async LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenAsync(
+        AttachOptions options, ILog log, RecoveryLogChoice recovery = default)
     {
-        var chain = new ImageChain(options, log);
+        var chain = new ImageChain(options, recovery, log);
         var format = options.Format == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
         var disk = await chain.OpenLinkAsync(options.Image, format, options.EffectiveReadOnly, isTop: true);
         chain._links.Reverse();
@@ -92,6 +98,8 @@ internal sealed class ImageChain
             {
                 ReadOnly = readOnly,
                 ResidentCache = _options.IsBlockDevice,
+                RecoveryLog = isTop ? _recovery.Path : null,
+                Replay = isTop && _recovery.Replay,
                 CacheBytes = _options.CacheSize ?? ImageOptions.DefaultCacheBytes,
                 Unmap = _options.Discard == DiscardMode.Unmap,
                 DetectZeroes = isTop ? (DetectZeroes)_options.DetectZeroes : DetectZeroes.Off,

@@ -17,6 +17,9 @@ public sealed class RuntimeDirectory
 
     public string Path { get; }
 
+    /// <summary>What a block device's image has not committed yet (RecoveryLog).</summary>
+    public string LogOf(string name) => System.IO.Path.Combine(Path, name + ".log");
+
     public string SocketOf(string name) => System.IO.Path.Combine(Path, name + ".sock");
 
     public string StateFileOf(string name) => System.IO.Path.Combine(Path, name + ".json");

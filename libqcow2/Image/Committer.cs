@@ -83,6 +83,7 @@ internal sealed class Committer : IDisposable
             return;
         if (_frees.UnpublishedClusters << _context.Geometry.ClusterBits > LargestUnpublished
             || IsMuch(_tables.Cache)
+            || _context.Log is { IsFilling: true }
             || IsMuch(_refcounts.Cache))
         {
             FlushAsync().Forget();
@@ -146,6 +147,7 @@ internal sealed class Committer : IDisposable
     /// <summary>Copies what is dirty at this instant; what changes from here on goes with the next commit.</summary>
     private bool Capture(bool headerIsStale)
     {
+        _context.Log?.Capture();
         _frees.Capture();
         _refcounts.Cache.CaptureInto(_refcountSlices);
         _refcounts.Table.CaptureInto(_refcountTable, _refcounts.EntriesInFile);
@@ -211,6 +213,8 @@ internal sealed class Committer : IDisposable
             _refcounts.HeaderIsStale |= headerIsStale;
         }
 
+        // Before anything that was freed can be used for something else.
+        _context.Log?.Captured(succeeded);
         _frees.Captured(succeeded);
         _refcountSlices.Clear();
         _refcountTable.Clear();

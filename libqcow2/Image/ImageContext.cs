@@ -37,6 +37,9 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
     /// <summary>Where metadata lies; null if the image is only read.</summary>
     public MetadataMap? Metadata { get; set; }
 
+    /// <summary>Where changes of the mapping are kept until they are committed; null if nobody would replay them.</summary>
+    public RecoveryLog? Log { get; set; }
+
     /// <summary>Told of trouble that no request reports. Set by whoever opened the image.</summary>
     public Action<string>? Report { get; set; }
 
@@ -62,6 +65,13 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
         WriteError = error;
         WriteErrorReason = $"sync of {File.Path} failed: {Errno.Text(error)}; what was written since the last flush may be lost";
         Report?.Invoke(WriteErrorReason);
+    }
+
+    /// <summary>What is in memory must never be committed: opening failed half-way.</summary>
+    public void Abandon()
+    {
+        if (WriteError == 0)
+            (WriteError, WriteErrorReason) = (-Errno.EIO, $"{File.Path} was not opened");
     }
 
     /// <summary>

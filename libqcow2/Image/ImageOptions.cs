@@ -26,6 +26,12 @@ public sealed record ImageOptions
     /// <summary>Whether the cache takes all its memory at once: a server of a block device must not need more later.</summary>
     public bool ResidentCache { get; init; }
 
+    /// <summary>Where to log changes that are not committed yet (a file on tmpfs); null for no log.</summary>
+    public string? RecoveryLog { get; init; }
+
+    /// <summary>Whether the log there is a dead server's, to be replayed first.</summary>
+    public bool Replay { get; init; }
+
     /// <summary>Whether discards free clusters and punch holes.</summary>
     public bool Unmap { get; init; } = true;
 

@@ -43,8 +43,11 @@ internal sealed class L2Tables : SlicedTables
     public L2Entry Entry(int slot, long guestCluster) => L2Entry.Decode(Raw(slot, guestCluster), _geometry);
 
     /// <summary>Changes the mapping of one cluster in memory; the next commit writes it.</summary>
-    public void Set(int slot, long guestCluster, ulong raw) =>
+    public void Set(int slot, long guestCluster, ulong raw)
+    {
         Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
+        Context.Log?.Append(guestCluster, raw);
+    }
 
     /// <summary>Reads an entry without a lock. Any loop.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

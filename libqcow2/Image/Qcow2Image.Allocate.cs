@@ -11,6 +11,8 @@ public sealed partial class Qcow2Image
     /// <returns>bytes written; 0 to look again; or a negative errno</returns>
     private async LoopTask<int> WriteAllocatingAsync(long offset, NativeBuffer buffer)
     {
+        if (_log is { IsNearlyFull: true } && await _committer!.FlushAsync() is var full and < 0)
+            return full;
         var first = offset >> _geometry.ClusterBits;
         var count = ClustersOfRun(first, offset, buffer.Length);
         if (!_locks.TryEnter(first, count))

@@ -40,6 +40,7 @@ public sealed partial class Qcow2Image
         headerBlock!.SyncFailed = context.SyncFailed;
         MetadataTable? l1 = null;
         MetadataTable? refcountTable = null;
+        Qcow2Image image;
         try
         {
             var (l1Offset, l1Size, size) = await ChooseStateAsync(file, header, options.Snapshot);
@@ -54,7 +55,7 @@ public sealed partial class Qcow2Image
                 context.Metadata = MetadataMap.Build(context, l1, refcountTable, snapshots, snapshotTableBytes);
             }
 
-            return new Qcow2Image(context, options, l1, refcountTable, backing, size);
+            image = new Qcow2Image(context, options, l1, refcountTable, backing, size);
         }
         catch
         {
@@ -63,6 +64,9 @@ public sealed partial class Qcow2Image
             headerBlock!.Dispose();
             throw;
         }
+
+        await image.StartLogOrAbandonAsync();
+        return image;
     }
 
     /// <summary>Reads and parses the header; nothing else of the file is believed yet.</summary>

@@ -130,6 +130,8 @@ public sealed partial class Qcow2Image
         var slices = 0;
         while (count > 0 && error == 0)
         {
+            if (_log is { IsNearlyFull: true } && (error = await _committer!.FlushAsync()) < 0)
+                break;
             var sliceEnd = (_tables.KeyOf(first) + 1) << _geometry.SliceBits;
             var here = Math.Min(count, sliceEnd - first);
             if (!_locks.TryEnter(first, here))

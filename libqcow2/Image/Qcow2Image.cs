@@ -106,6 +106,16 @@ public sealed partial class Qcow2Image : IDisk
     public async LoopTask<int> CloseAsync()
     {
         var error = _committer is null ? 0 : await SettleAsync();
+        await DrainAsync();
+        if (_backing is not null)
+            await _backing.CloseAsync();
+        FreeMemory();
+        _file.Dispose();
+        return error;
+    }
+
+    private async LoopTask<int> DrainAsync()
+    {
         _closed = true;
 
         // Whatever went wrong: nothing is freed while something is still written from it.
@@ -113,16 +123,18 @@ public sealed partial class Qcow2Image : IDisk
             await _committer.DrainAsync();
         if (_frees is not null)
             await _frees.DrainAsync();
-        await _context.HeaderBlock.DrainAsync();
-        if (_backing is not null)
-            await _backing.CloseAsync();
+        return await _context.HeaderBlock.DrainAsync();
+    }
+
+    private void FreeMemory()
+    {
+        _context.Log = null;
+        _log?.Dispose();
         _compressed.Dispose();
         _committer?.Dispose();
         _tables.Dispose();
         _refcounts?.Dispose();
         _context.HeaderBlock.Dispose();
-        _file.Dispose();
-        return error;
     }
 
     /// <summary>Commits until nothing is left: what a commit frees needs one more for the lower refcounts.</summary>

@@ -97,7 +97,11 @@ internal sealed class DetachVerb : DeviceCommand
             && entry.Record.Supervisor?.WaitForEnd(s_exitTimeout) is not false;
         if (!gone)
             return result with { Note = "detached, but its server has not ended yet" };
-        if (KernelNode.TryParse(entry.Record.DevicePath) is not { } node || KernelDevices.WaitForEnd(node, s_exitTimeout))
+        if (KernelNode.TryParse(entry.Record.DevicePath) is not { } node)
+            return result;
+        if (request.Force && DeadDevice.Lingers(node) is { } note)
+            return result with { Note = note };
+        if (KernelDevices.WaitForEnd(node, s_exitTimeout))
             return result;
         // A server that was made to leave it behind: nobody serves it any more.
         DeviceResult removed = DeadDevice.Remove(node, KernelNbdDevice.IdentifierOf(entry.Record.Name, entry.Record.Image), $"cannot detach {entry.Record.Name}", request.Timeout);

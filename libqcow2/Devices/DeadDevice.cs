@@ -45,6 +45,8 @@ public static class DeadDevice
         try
         {
             int error = KernelDevices.Remove(node, identifier, timeout);
+            if (error == 0 && Lingers(node) is { } note)
+                return DeviceResult.Done(note);
             if (error == 0 && !KernelDevices.WaitForEnd(node, timeout))
                 error = -Errno.ETIMEDOUT;
             return error switch
@@ -60,6 +62,12 @@ public static class DeadDevice
             return DeviceResult.Refused(ExitStatus.Failed, what, refusal.Message, refusal.Hint);
         }
     }
+
+    /// <summary>Whether a disk that was taken away is there until its users close it: the kernel's NBD works so.</summary>
+    /// <returns>what to tell the user; null if it goes at once</returns>
+    public static string? Lingers(KernelNode node) => node.Transport == DeviceTransport.Nbd && KernelDevices.FindUser(node) is { } user
+        ? $"{node.Path} is disconnected and stays until it is closed: it is {user}"
+        : null;
 
     /// <summary>Kills the server of a device, its supervisor first: that would start another one.</summary>
     /// <returns>whether the device is dead now</returns>

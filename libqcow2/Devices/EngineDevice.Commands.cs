@@ -224,6 +224,7 @@ public sealed partial class EngineDevice
         var lost = _disk?.WriteErrorReason;
         var error = CloseDisk(CloseTimeout);
         _state = (int)DeviceState.Suspended;
+        _suspension?.Begin();
         if (error == 0)
             return DeviceResult.Done();
         if (error is null)
@@ -257,6 +258,7 @@ public sealed partial class EngineDevice
     private void GoOn()
     {
         _state = (int)DeviceState.Running;
+        _suspension?.End();
         Export.Release();
     }
 

@@ -42,6 +42,7 @@ public sealed partial class EngineDevice : IDevice
     private volatile IReadOnlyList<ChainLink> _chain = [];
     private volatile IDisk? _disk;
     private volatile int _state = (int)DeviceState.Running;
+    private readonly SuspensionWatch? _suspension;
     private bool _abandoned;
     private bool _replayed;
     private bool _disposed;
@@ -57,8 +58,10 @@ public sealed partial class EngineDevice : IDevice
         for (var i = 0; i < _loops.Length; i++)
             _loops[i] = new EventLoop(i, _offload);
         _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop) { Budget = options.IsBlockDevice ? new WorkBudget(WorkBytes) : null };
-        if (options.IsBlockDevice)
-            ReserveMemory();
+        if (!options.IsBlockDevice)
+            return;
+        _suspension = new SuspensionWatch(Home, log.Warning);
+        ReserveMemory();
     }
 
     public string Name { get; }

@@ -55,7 +55,7 @@ public sealed partial class DeviceServer
                 return result;
             HandedOver = true;
             Record = Record with { HandedOver = true };
-            _claim.Publish(Record);
+            Publish();
             _ended.Set();
             return result;
         }
@@ -74,11 +74,28 @@ public sealed partial class DeviceServer
         if (result.Succeeded)
             return result;
         _log.Error(DeviceException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
-        if (result.Status == ExitStatus.Busy && Record.DevicePath is not null && HandOver(SignalTimeout).Succeeded)
+        if (result.Status == ExitStatus.Busy && Record.DevicePath is not null)
+        {
+            if (!HandOver(SignalTimeout).Succeeded)
+                LeaveAsKilled();
             return DeviceResult.Refused(ExitStatus.Busy, result.What!, result.Why!,
                 $"its requests wait: \"qcow2blk attach --recover {Record.Name}\" goes on, \"qcow2blk detach --force {Record.Name}\" ends it");
+        }
         Detach(force: true, ForcedTimeout);
         return result;
+    }
+
+    /// <summary>Ends without another step, as if killed: the next server takes the device over, and replays its log.</summary>
+    private void LeaveAsKilled()
+    {
+        lock (_detaching)
+        {
+            _device.LeaveAsIs();
+            HandedOver = true;
+            Record = Record with { HandedOver = true };
+            Publish();
+            _ended.Set();
+        }
     }
 
     /// <summary>A resume may be one of another file: qemu-img convert and mv.</summary>
@@ -93,9 +110,22 @@ public sealed partial class DeviceServer
             if (_detached || HandedOver)
                 return result;
             Record = Record with { ImageIdentity = identity };
-            _claim.Publish(Record);
+            Publish();
         }
         return result;
+    }
+
+    /// <summary>What was done cannot be taken back because its record cannot be written.</summary>
+    private void Publish()
+    {
+        try
+        {
+            _claim.Publish(Record);
+        }
+        catch (DeviceException error)
+        {
+            _log.Error(error.Message);
+        }
     }
 
     private DeviceResult DetachLazily(TimeSpan timeout)

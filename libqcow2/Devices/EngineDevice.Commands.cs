@@ -225,6 +225,10 @@ public sealed partial class EngineDevice
         var error = CloseDisk(CloseTimeout);
         _state = (int)DeviceState.Suspended;
         _suspension?.Begin();
+
+        // From now on others edit the image: what the log says of it must never be replayed.
+        if (error is not null && ChooseLog().Path is { } log)
+            _ = Unistd.Unlink(log);
         if (error == 0)
             return DeviceResult.Done();
         if (error is null)

@@ -8,6 +8,8 @@ public sealed partial class EngineDevice
 {
     public string? FindUser() => Export.FindUser();
 
+    public void LeaveAsIs() => _abandoned = true;
+
     public DeviceResult HandOver(TimeSpan timeout) =>
         InTurn($"cannot hand {Name} over", timeout, () => HandOverNow(timeout));
 

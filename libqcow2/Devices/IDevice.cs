@@ -62,6 +62,9 @@ public interface IDevice : IDisposable
     /// <summary>What the device's server knows of it beyond the image, for <c>status</c>. Set from any thread.</summary>
     DeviceHistory History { get; set; }
 
+    /// <summary>The process is about to end as it is: <see cref="IDisposable.Dispose"/> then touches nothing.</summary>
+    void LeaveAsIs();
+
     /// <summary>
     /// Writes one JSON object (start to end) with the members that docs/json.md lists under "status". Called often;
     /// must not wait for I/O.

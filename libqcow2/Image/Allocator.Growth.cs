@@ -32,7 +32,7 @@ internal sealed partial class Allocator
             if (_context.Metadata!.Contains(cluster << _geometry.ClusterBits))
                 return _context.Corrupt($"metadata at 0x{cluster << _geometry.ClusterBits:x} has no refcount block");
             if (IsClaimed(cluster))
-                return _context.Corrupt($"the recovery log has data at 0x{cluster << _geometry.ClusterBits:x}, where the refcount table must go");
+                return -Errno.EIO; // The log is damaged, not the image.
         }
 
         var error = await ReserveAsync(end << _geometry.ClusterBits);

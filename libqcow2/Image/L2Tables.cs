@@ -45,8 +45,9 @@ internal sealed class L2Tables : SlicedTables
     /// <summary>Changes the mapping of one cluster in memory; the next commit writes it.</summary>
     public void Set(int slot, long guestCluster, ulong raw)
     {
-        Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
+        // First the log: as soon as other loops see the entry, they may write in place and answer.
         Context.Log?.Append(guestCluster, raw);
+        Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
     }
 
     /// <summary>Reads an entry without a lock. Any loop.</summary>

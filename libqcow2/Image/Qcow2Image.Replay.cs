@@ -70,9 +70,9 @@ public sealed partial class Qcow2Image
                 error = await ReplayEntryAsync(cluster, raw);
         }
 
+        log.IsReplaying = false; // From here on a commit covers all of it.
         if (error == 0)
             error = await _committer!.FlushAsync();
-        log.IsReplaying = false;
         if (error == 0 && entries.Count > 0)
             _options.Report?.Invoke($"{_file.Path}: replayed {entries.Count} changes that its last server had not committed");
         return error;

@@ -168,6 +168,14 @@ public sealed partial class Qcow2Image
         if (slot is < 0 and not SlicedTables.Absent)
             return slot;
         slot = await _tables.LoadForWriteAsync(key);
+        while (slot >= 0 && _log is { IsNearlyFull: true })
+        {
+            // Others have filled it while this waited.
+            if (await _committer!.FlushAsync() is var full and < 0)
+                return full;
+            slot = await _tables.LoadForWriteAsync(key);
+        }
+
         if (slot < 0)
             return slot == SlicedTables.Absent ? -Errno.EIO : slot;
         if (_context.WriteError != 0)

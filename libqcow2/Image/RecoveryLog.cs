@@ -75,7 +75,7 @@ internal sealed unsafe class RecoveryLog : IDisposable
     }
 
     /// <summary>Opens the log that a dead server left.</summary>
-    /// <returns>null if there is none</returns>
+    /// <returns>null if there is none, or nothing in it</returns>
     /// <exception cref="IOException">it is no such log, or another image's, or it does not hold everything</exception>
     public static RecoveryLog? Open(string path, in LogIdentity identity)
     {
@@ -86,11 +86,21 @@ internal sealed unsafe class RecoveryLog : IDisposable
             throw new IOException($"cannot open {path}: {Errno.Text(descriptor)}");
         try
         {
-            if (Files.Seek(descriptor, 0, Files.SEEK_END) != FileBytes)
+            var length = Files.Seek(descriptor, 0, Files.SEEK_END);
+            if (length == 0)
+                return null; // Its server was killed while it made the log: there was nothing to log yet.
+            if (length != FileBytes)
                 throw new IOException($"{path} is no recovery log");
             var log = Map(path, descriptor);
             try
             {
+                // One without records says nothing of an image that may have been edited since, at leisure.
+                if (log.IsEmpty)
+                {
+                    log.Dispose();
+                    return null;
+                }
+
                 log.Check(identity);
             }
             catch
@@ -128,7 +138,8 @@ internal sealed unsafe class RecoveryLog : IDisposable
     /// <summary>A commit takes its copy of the metadata now.</summary>
     public void Capture()
     {
-        _captured = _header->End;
+        // In the middle of a replay a commit covers only what was replayed so far: nothing is dropped from the log.
+        _captured = IsReplaying ? _header->Start : _header->End;
         _droppedSinceCapture = false;
     }
 
@@ -140,6 +151,18 @@ internal sealed unsafe class RecoveryLog : IDisposable
         Volatile.Write(ref _header->Start, _captured);
         if (!_droppedSinceCapture)
             _header->Dropped = 0;
+    }
+
+    /// <summary>Whether a dead server left changes there that are in no image yet.</summary>
+    public static bool HasRecords(string path)
+    {
+        var descriptor = Files.Open(path, Files.O_RDONLY | Files.O_CLOEXEC);
+        if (descriptor < 0)
+            return false;
+        LogHeader header = default;
+        var read = Files.Read(descriptor, &header, (nuint)sizeof(LogHeader), 0);
+        Files.Close(descriptor);
+        return read == sizeof(LogHeader) && header.Magic == Magic && (header.Start != header.End || header.Dropped != 0);
     }
 
     /// <summary>What each guest cluster's entry became last.</summary>
@@ -166,6 +189,8 @@ internal sealed unsafe class RecoveryLog : IDisposable
         var memory = Files.Map((nuint)FileBytes, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_SHARED | Files.MAP_POPULATE, descriptor, 0);
         return memory != 0 ? new RecoveryLog(path, memory) : throw new IOException($"cannot map {path}");
     }
+
+    private bool IsEmpty => _header->Dropped == 0 && _header->Start == _header->End && _header->Magic is 0 or Magic;
 
     private void Check(in LogIdentity identity)
     {

@@ -72,6 +72,11 @@ internal sealed class FakeDevice(string name, string image) : IDevice
         writer.WriteEndObject();
     }
 
+    public void LeaveAsIs()
+    {
+        // There is nothing of it that Dispose would touch.
+    }
+
     public void Dispose() => Disposed++;
 }
 

@@ -64,6 +64,49 @@ public sealed class ReplayTests : IDisposable
         Assert.Equal(Bytes(scene.Content), Bytes(content));
     }
 
+    [Fact]
+    public void A_host_cluster_that_held_compressed_clusters_is_taken_over_when_it_was_used_again()
+    {
+        // Three compressed clusters in one host cluster: refcount 3 in the file.
+        var content = OneImage.Make("cluster_size=65536", "8M", "write -c -P 1 0 64k", "write -c -P 2 64k 64k", "write -c -P 3 128k 64k");
+        var path = _directory.File("compressed.log");
+        using var run = new OneImage(content, options: new ImageOptions { RecoveryLog = path });
+        Assert.Equal(0, run.Write(0, 3 * 65536, 4));
+        Assert.Equal(0, run.Flush());
+        Assert.Equal(0, run.Loop.Run(async () => { await run.Loop.DelayAsync(1000); return 0; })); // what was freed becomes free
+        Assert.Equal(0, run.Write(1 << 20, 8 * 65536, 5)); // and is used again, uncommitted
+
+        using var next = new OneImage(run.Storage.Content.Copy(), options: new ImageOptions { RecoveryLog = Save(File.ReadAllBytes(path)), Replay = true });
+        Assert.Equal(0, next.Expect(0, 3 * 65536, 4));
+        Assert.Equal(0, next.Expect(1 << 20, 8 * 65536, 5));
+        next.Close();
+    }
+
+    [Fact]
+    public void A_log_without_records_says_nothing_of_an_image_that_was_edited_since()
+    {
+        var path = _directory.File("clean.log");
+        using (var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = path }))
+        {
+            Assert.Equal(0, run.Write(0, 65536, 1));
+            Assert.True(RecoveryLog.HasRecords(path));
+            run.Close();
+        }
+
+        Assert.False(RecoveryLog.HasRecords(path));
+        using var resized = new OneImage(OneImage.Make("cluster_size=65536", "16M"), options: new ImageOptions { RecoveryLog = path, Replay = true });
+        Assert.Equal(0, resized.Write(12 << 20, 65536, 2));
+        resized.Close();
+    }
+
+    [Fact]
+    public void A_log_that_was_just_being_made_is_none()
+    {
+        using var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Save([]), Replay = true });
+        Assert.Equal(0, run.Write(0, 65536, 1));
+        run.Close();
+    }
+
     /// <summary>Works on the image, and keeps what there is when some operation of the storage begins.</summary>
     private Scene Kill(ModelImage subject, int seed)
     {

@@ -34,8 +34,12 @@ public static class DeadDevice
             if (Remove(node, KernelNbdDevice.IdentifierOf(record.Name, record.Image), what, timeout) is { Succeeded: false } refused)
                 return refused;
         }
+        // The device is gone, what was answered on it is not: it goes into the image now, or nowhere.
+        string? lost = DeadImage.Settle(record, registry.Directory.LogOf(record.Name), timeout);
+        if (lost is not null && !force)
+            return DeviceResult.Refused(ExitStatus.Failed, what, $"its last writes could not be brought into {record.Image}: {lost}", "mend that and detach again; --force drops them");
         return registry.RemoveDead(record.Name)
-            ? DeviceResult.Done("its server was dead, forgotten")
+            ? DeviceResult.Done(lost is null ? "its server was dead, forgotten" : $"its server was dead, forgotten; its last writes are lost: {lost}")
             : DeviceResult.Refused(ExitStatus.Busy, what, "it is being attached again", "try again");
     }
 

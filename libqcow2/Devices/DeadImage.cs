@@ -1,0 +1,48 @@
+using System;
+using System.Threading;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>Brings into an image what its dead server had answered, where no other server will: the device is given up.</summary>
+internal static class DeadImage
+{
+    /// <summary>Replays the recovery log of a device, if there is anything in it.</summary>
+    /// <returns>null if the image holds everything now, else why not</returns>
+    internal static string? Settle(DeviceRecord record, string log, TimeSpan timeout)
+    {
+        if (!RecoveryLog.HasRecords(log))
+            return null;
+        var offload = new OffloadPool(1);
+        var loop = new EventLoop(0, offload);
+        var done = new ManualResetEventSlim();
+        string? failure = null;
+        loop.Start();
+        loop.PostFromAnyThread(() => RunAsync().Forget());
+        if (!done.Wait(timeout))
+            return "its storage does not answer"; // The loop stays with its work; this process ends soon.
+        loop.Dispose();
+        offload.Dispose();
+        return failure;
+
+        async LoopTask<int> RunAsync()
+        {
+            try
+            {
+                var (disk, _) = await ImageChain.OpenAsync(record.Options, new StderrLog(LogLevel.Error), new RecoveryLogChoice(log, Replay: true));
+                var error = await disk.CloseAsync();
+                failure = error < 0 ? Errno.Text(error) : null;
+            }
+            catch (Exception error)
+            {
+                failure = Refusals.From(error, "replay").Why;
+            }
+
+            done.Set();
+            return 0;
+        }
+    }
+}

@@ -1,5 +1,6 @@
 using System;
 using System.CommandLine;
+using System.Threading;
 using Qcow2Blk.Devices;
 
 namespace Qcow2Blk.Cli;
@@ -17,4 +18,14 @@ internal sealed class ResumeVerb : DeviceCommand
 
     protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout)
         => new(ControlVerb.Resume, timeout, Force: false, parsed.GetValue(_allowShrink));
+
+    /// <summary>A block device whose server died while it was suspended goes on with another one.</summary>
+    protected override DeviceResult OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    {
+        if (!entry.Record.Suspended || !registry.IsLost(entry) || entry.IsRecovering)
+            return base.OnDead(registry, entry, request);
+        AttachOptions options = Recovery.OptionsFor(Recovery.One(registry, entry.Record.Name));
+        BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan);
+        return DeviceResult.Done("its server had died: another one goes on");
+    }
 }

@@ -33,6 +33,9 @@ public sealed record DeviceRecord
     /// <summary>The server ended as planned and left the device to the next one.</summary>
     public bool HandedOver { get; init; }
 
+    /// <summary>Others may be editing the image, or copying it: no server may open it before somebody says so.</summary>
+    public bool Suspended { get; init; }
+
     /// <summary><see cref="Recovery.ImageIdentity"/> of the image as it was opened last.</summary>
     public string? ImageIdentity { get; init; }
 
@@ -64,6 +67,8 @@ public sealed record DeviceRecord
                 writer.WriteNumber("recoveries"u8, Recoveries);
             if (HandedOver)
                 writer.WriteBoolean("handed-over"u8, true);
+            if (Suspended)
+                writer.WriteBoolean("suspended"u8, true);
             if (ImageIdentity is not null)
                 writer.WriteString("image-identity"u8, ImageIdentity);
             writer.WritePropertyName("options"u8);
@@ -137,6 +142,8 @@ public sealed record DeviceRecord
                 return record with { Supervisor = new ProcessIdentity(record.Supervisor?.Pid ?? 0, reader.GetInt64()) };
             case "recoveries":
                 return record with { Recoveries = reader.GetInt32() };
+            case "suspended":
+                return record with { Suspended = reader.GetBoolean() };
             case "handed-over":
                 return record with { HandedOver = reader.GetBoolean() };
             case "image-identity":

@@ -18,7 +18,7 @@ public sealed partial class DeviceServer
 
     private DeviceResult Execute(ControlRequest request) => request.Verb switch
     {
-        ControlVerb.Suspend => _device.Suspend(request.Timeout),
+        ControlVerb.Suspend => Suspend(request.Timeout),
         ControlVerb.Resume => Resume(request),
         ControlVerb.Detach when request.Lazy => DetachLazily(request.Timeout),
         ControlVerb.Detach => Detach(request.Force, request.Timeout),
@@ -98,10 +98,31 @@ public sealed partial class DeviceServer
         }
     }
 
+    private DeviceResult Suspend(TimeSpan timeout)
+    {
+        DeviceResult result = _device.Suspend(timeout);
+        NoteSuspension();
+        return result;
+    }
+
+    /// <summary>A server that dies while suspended must not be followed by one that goes on by itself.</summary>
+    private void NoteSuspension()
+    {
+        bool suspended = _device.State == DeviceState.Suspended;
+        lock (_detaching)
+        {
+            if (_detached || HandedOver || suspended == Record.Suspended)
+                return;
+            Record = Record with { Suspended = suspended };
+            Publish();
+        }
+    }
+
     /// <summary>A resume may be one of another file: qemu-img convert and mv.</summary>
     private DeviceResult Resume(ControlRequest request)
     {
         DeviceResult result = _device.Resume(request.AllowShrink, request.Timeout);
+        NoteSuspension();
         string? identity = Recovery.ImageIdentity(Record.Image);
         if (!result.Succeeded || identity == Record.ImageIdentity)
             return result;

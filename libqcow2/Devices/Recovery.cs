@@ -22,11 +22,11 @@ public static class Recovery
         };
     }
 
-    /// <summary>Every device that waits for a server.</summary>
+    /// <summary>Every device that waits for a server, but for those that were suspended: they wait for a resume.</summary>
     public static IReadOnlyList<DeviceRecord> All(DeviceRegistry registry)
     {
         ArgumentNullException.ThrowIfNull(registry);
-        return [.. registry.List().Where(entry => registry.IsLost(entry) && !entry.IsRecovering).Select(entry => entry.Record)];
+        return [.. registry.List().Where(entry => registry.IsLost(entry) && !entry.IsRecovering && !entry.Record.Suspended).Select(entry => entry.Record)];
     }
 
     /// <summary>The device that is meant, if it waits for a server.</summary>

@@ -105,6 +105,12 @@ public sealed class Supervisor : IDisposable
                 return 0;
             if (_endWanted.IsSet || name is null || _registry.FindLost(name) is not { } lost)
                 return status;
+            if (lost.Suspended)
+            {
+                _log.Error($"the server of {name} {Describe(status)} while it was suspended: requests of {lost.DevicePath} wait until \"qcow2blk resume {name}\"");
+                return status;
+            }
+
             if (Restart(lost, Describe(status)) is not { } next)
                 return status;
             pid = next;

@@ -148,7 +148,7 @@ public sealed class BlockDeviceUsers(string sysfs = "/sys", string proc = "/proc
         foreach (var directory in DirectoriesOf(proc))
         {
             var process = Path.GetFileName(directory);
-            if (!char.IsAsciiDigit(process[0]) || process == self)
+            if (!char.IsAsciiDigit(process[0]) || process == self || IsWatcher(directory))
                 continue;
             foreach (var file in EntriesOf(Path.Combine(directory, "fd")))
             {
@@ -164,6 +164,10 @@ public sealed class BlockDeviceUsers(string sysfs = "/sys", string proc = "/proc
 
         return null;
     }
+
+    /// <summary>udev looks at every disk for a moment; at one that is suspended, that moment lasts until it goes on.</summary>
+    private static bool IsWatcher(string directory) =>
+        ReadLine(Path.Combine(directory, "comm")) is "(udev-worker)" or "systemd-udevd";
 
     /// <summary>
     /// The kernel gives no second exclusive open: whoever mounts the disk or a partition, in whatever namespace, holds

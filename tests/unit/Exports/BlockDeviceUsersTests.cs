@@ -107,6 +107,15 @@ public sealed class BlockDeviceUsersTests : IDisposable
     }
 
     [Fact]
+    public void A_look_of_udev_is_no_user()
+    {
+        Write("proc/4711/comm", "(udev-worker)\n");
+        Directory.CreateDirectory(At("proc/4711/fd"));
+        File.CreateSymbolicLink(At("proc/4711/fd/3"), At("dev/nbd0"));
+        Assert.Null(Find());
+    }
+
+    [Fact]
     public void Open_file_of_ours_is_no_user()
     {
         Directory.CreateDirectory(At($"proc/{Environment.ProcessId}/fd"));

@@ -30,7 +30,7 @@ public sealed class SteadyStateAllocationTests
         QemuImg.Create(image, "64M");
         QemuImg.Io(image, "write -P 1 0 16M");
         using var served = new ServedImage(image, Path.Combine(directory.Path, "s"));
-        var rounds = length > 65536 ? 40 : command == 1 && offset == 100 ? 10 : 300;
+        var rounds = length > 65536 ? 160 : command == 1 && offset == 100 ? 10 : 300;
         var (requests, replies) = Round(command, offset, length);
 
         for (var i = 0; i < 2 * rounds; i++)

@@ -45,7 +45,15 @@ public sealed partial class Qcow2Image
     private LogIdentity IdentityForLog()
     {
         var (major, minor, inode) = _file is Storage.FileStorage file ? file.Identity : default;
-        return new LogIdentity(((ulong)major << 32) | minor, inode, Size, _geometry.ClusterBits);
+        return new LogIdentity(((ulong)major << 32) | minor, inode, Size, _geometry.ClusterBits, BootOfKernel());
+    }
+
+    private static ulong BootOfKernel()
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        return Guid.TryParse(System.IO.File.ReadAllText("/proc/sys/kernel/random/boot_id"), out var boot) && boot.TryWriteBytes(bytes)
+            ? BitConverter.ToUInt64(bytes)
+            : 0;
     }
 
     /// <summary>

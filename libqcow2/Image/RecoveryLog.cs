@@ -94,8 +94,9 @@ internal sealed unsafe class RecoveryLog : IDisposable
             var log = Map(path, descriptor);
             try
             {
-                // One without records says nothing of an image that may have been edited since, at leisure.
-                if (log.IsEmpty)
+                // After a power cut the data that its entries point to may be missing (the directory need not be on tmpfs). And one
+                // without records says nothing of an image that may have been edited since, at leisure.
+                if (log.IsEmpty || log._header->Identity.Boot != identity.Boot)
                 {
                     log.Dispose();
                     return null;
@@ -221,4 +222,5 @@ internal sealed unsafe class RecoveryLog : IDisposable
 }
 
 /// <summary>By which a log knows its image: the file, and what a change of the format would change.</summary>
-internal readonly record struct LogIdentity(ulong Device, ulong Inode, long Size, long ClusterBits);
+/// <param name="Boot">of the kernel that runs: what it had not flushed ended with it</param>
+internal readonly record struct LogIdentity(ulong Device, ulong Inode, long Size, long ClusterBits, ulong Boot);

@@ -100,6 +100,19 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
+    public void A_log_of_the_time_before_a_power_cut_is_none()
+    {
+        var path = _directory.File("boot.log");
+        using (var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = path }))
+            Assert.Equal(0, run.Write(0, 65536, 1));
+        var log = File.ReadAllBytes(path);
+        log[64] ^= 1; // the boot, after magic, start, end, dropped, device, inode, size and cluster bits
+        using var next = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Save(log), Replay = true });
+        Assert.Equal(0, next.Expect(0, 65536, 0));
+        next.Close();
+    }
+
+    [Fact]
     public void A_log_that_was_just_being_made_is_none()
     {
         using var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Save([]), Replay = true });

@@ -42,6 +42,10 @@ KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigation
                   "nowatchdog rcupdate.rcu_cpu_stall_timeout=120 systemd.log_level=warning")
 
 
+class BootFailure(SystemExit):
+    """The kernel did not come as far as the job, in any of its attempts."""
+
+
 class Machine:
     """A running qemu. Use as a context manager: leaving ends it."""
 
@@ -113,13 +117,15 @@ class Guest(Machine):
 
     def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(), texts=None,
                  console=None, interactive=False, reads_input=False, disks=(), work=None,
-                 emulator=(), accelerator="tcg,thread=multi"):
+                 emulator=(), accelerator="tcg,thread=multi", attempts=BOOT_ATTEMPTS):
         """job: text of the bash script that the guest runs as root.
         data: a file, or a whole -drive value; disks: further ones.
         settings: variables of the job; files: (path on this machine, name under /run/payload);
         texts: name under /run/payload and content; work: where the guest's own files are kept;
-        emulator: further options of qemu, which win over ours."""
+        emulator: further options of qemu, which win over ours;
+        attempts: how often it is tried to boot. Raises BootFailure after the last."""
         self._is_temporary = work is None
+        self._said = []
         super().__init__(work or Path(tempfile.mkdtemp(prefix="qcow2blk-guest.")))
         self.work.mkdir(exist_ok=True)
         self.console = Path(console) if console else self.console
@@ -129,32 +135,41 @@ class Guest(Machine):
         self.command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator), *emulator]
         if interactive:
             self.process = subprocess.Popen(self.command)
-        elif not self._boot(kernel):
+        elif not self._boot(kernel, attempts):
             self.__exit__()
-            raise SystemExit(f"guest: linux {kernel.version} did not boot in {BOOT_ATTEMPTS} attempts")
+            raise BootFailure(f"guest: linux {kernel.version} did not boot (attempts: {attempts}): {self._last_words()}")
 
     def __exit__(self, *_):
         self.kill()
         if self._is_temporary:
             shutil.rmtree(self.work, ignore_errors=True)
 
-    def _boot(self, kernel):
-        for attempt in range(1, BOOT_ATTEMPTS + 1):
+    def _boot(self, kernel, attempts):
+        for attempt in range(1, attempts + 1):
+            # A qemu that does not start leaves what the one before it wrote.
+            self.console.unlink(missing_ok=True)
             self.start(self.command)
             if self._is_ready():
                 return True
             self.kill()
-            last = (self.console_text().strip() or "no message").splitlines()[-1]
-            print(f"guest: linux {kernel.version} did not boot (attempt {attempt}): {last}", file=sys.stderr)
+            print(f"guest: linux {kernel.version} did not boot (attempt {attempt}): {self._last_words()}", file=sys.stderr)
         return False
+
+    def _last_words(self):
+        lines = self.console_text().split("\n") + self._said
+        return next((line.strip() for line in lines if SPLAT.search(line)), next((line.strip() for line in reversed(lines) if line.strip()), "no message"))
 
     def _is_ready(self):
         """Whether the guest came as far as the job."""
-        self._pending = b""
+        self._pending, self._said = b"", []
         try:
-            return any(line == "@@ready" for line in self.lines(BOOT_SECONDS))
+            for line in self.lines(BOOT_SECONDS):
+                if line == "@@ready":
+                    return True
+                self._said.append(line)
         except TimeoutError:
-            return False
+            self._said.append(f"no end after {BOOT_SECONDS} s")
+        return False
 
     def save(self, state):
         """Writes the machine to the file `state` and ends it."""

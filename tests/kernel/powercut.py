@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from guest import SPLAT, Guest, SavedGuest
+from guest import BOOT_ATTEMPTS, SPLAT, BootFailure, Guest, SavedGuest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "guest"))
 import sync_load
@@ -54,7 +54,7 @@ def run_power_cut(kernel, case, binary, rounds, tally, log):
             synced = sum(_round(kernel, work, number, log) for number in range(rounds))
             if synced < rounds:
                 raise Damage(f"only {synced} syncs in {rounds} rounds: the load did not run")
-        except (Damage, TimeoutError) as damage:
+        except (Damage, TimeoutError, BootFailure) as damage:
             log.add(f"FAILED: {damage!r}")
             tally.fails(kernel, case.name, str(damage) or "the machine hung", log)
             return
@@ -63,12 +63,23 @@ def run_power_cut(kernel, case, binary, rounds, tally, log):
 
 def _prepare(kernel, transport, binary, work, log):
     """Saves a machine that has the image attached; returns why there is none, if the kernel lacks something."""
+    for attempt in range(1, BOOT_ATTEMPTS + 1):
+        try:
+            return _save_attached(kernel, transport, binary, work, log)
+        except BootFailure:
+            if attempt == BOOT_ATTEMPTS:
+                raise
+    return None
+
+
+def _save_attached(kernel, transport, binary, work, log):
     disk = work / "disk.img"
     with open(disk, "wb") as file:
         file.truncate(DISK)
     with VolatileDisk(work, disk, 0) as volatile, Guest(
             kernel, PREPARE, binary, data=volatile.drive, memory=512, reads_input=True, work=work / "guest",
-            settings={"TRANSPORT": transport}) as guest:
+            # Its disk does not outlive it: whoever boots it again makes a new one.
+            settings={"TRANSPORT": transport}, attempts=1) as guest:
         for line in guest.lines(60):
             log.add(line)
             if line.startswith("SKIP: "):

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import kernels
 from selection import select
-from guest import SPLAT, Guest
+from guest import SPLAT, BootFailure, Guest
 from powercut import POWER_CUT, run_power_cut
 
 LOGS = kernels.CACHE / "logs"
@@ -138,10 +138,15 @@ def run_in_guests(kernel, cases, binary, memory, tally):
     while left:
         console = LOGS / kernel.release / f"console-{next(GUESTS)}.log"
         plan = "".join(f"{case.name} {case.file} {case.transport} {case.seconds}\n" for case in left)
-        with data_disk() as data, Guest(
-                kernel, f'. "$PAYLOAD/guest/run-cases"\n', binary, data=data, memory=memory, console=console,
-                settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'"}, texts={"plan": plan}) as guest:
-            left = follow(kernel, guest, left, tally, repeated)
+        try:
+            with data_disk() as data, Guest(
+                    kernel, f'. "$PAYLOAD/guest/run-cases"\n', binary, data=data, memory=memory, console=console,
+                    settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'"}, texts={"plan": plan}) as guest:
+                left = follow(kernel, guest, left, tally, repeated)
+        except BootFailure as failure:
+            for case in left:
+                tally.fails(kernel, case.name, f"not run: {failure}", Log(kernel, case.name))
+            return
 
 
 def follow(kernel, guest, left, tally, repeated):

@@ -164,13 +164,4 @@ public sealed class SupervisorTests : IDisposable
     [InlineData("nonsense", null)]
     public void Mounts_of_a_device_are_found(string line, string? target)
         => Assert.Equal(target, MountNamespace.TargetOf(line, new KernelNode(DeviceTransport.Ublk, 0)));
-
-    private sealed class ListLog : ILog
-    {
-        public List<string> Lines { get; } = [];
-
-        public LogLevel Level => LogLevel.Debug;
-
-        public void Write(LogLevel level, string message) => Lines.Add(message);
-    }
 }

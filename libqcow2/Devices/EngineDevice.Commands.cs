@@ -223,8 +223,7 @@ public sealed partial class EngineDevice
     {
         var lost = _disk?.WriteErrorReason;
         var error = CloseDisk(CloseTimeout);
-        _state = (int)DeviceState.Suspended;
-        _suspension?.Begin();
+        StaySuspended();
 
         // From now on others edit the image: what the log says of it must never be replayed.
         if (error is not null && ChooseLog().Path is { } log)
@@ -241,6 +240,12 @@ public sealed partial class EngineDevice
             $"suspended {Name}, but its image was not closed cleanly",
             lost ?? $"closing failed: {Errno.Text(error.Value)}",
             "check the image before \"qcow2blk resume\"");
+    }
+
+    private void StaySuspended()
+    {
+        _state = (int)DeviceState.Suspended;
+        _suspension?.Begin();
     }
 
     /// <returns>0 or a negative errno; null if it did not end in time (it may still)</returns>

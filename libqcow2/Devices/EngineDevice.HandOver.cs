@@ -42,8 +42,8 @@ public sealed partial class EngineDevice
         var closed = CloseDisk(CloseTimeout);
         if (closed is null)
         {
-            _state = (int)DeviceState.Suspended;
-            return NoAnswer(what);
+            StaySuspended();
+            return DeviceResult.Refused(ExitStatus.Failed, what, "its storage did not answer in time", "it is suspended now: resume it once the storage answers");
         }
 
         if (closed < 0)
@@ -64,7 +64,7 @@ public sealed partial class EngineDevice
         }
         catch (Exception failure)
         {
-            _state = (int)DeviceState.Suspended;
+            StaySuspended();
             var refusal = Refusals.From(failure, what);
             return DeviceResult.Refused(ExitStatus.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}", "it is suspended now: mend that and resume it");
         }

@@ -35,6 +35,7 @@ public sealed partial class EngineDevice : IDevice
     private readonly Lock _command = new();
     private readonly AttachOptions _options;
     private readonly ILog _log;
+    private readonly Func<string, string> _logOf;
     private readonly OffloadPool _offload;
     private readonly EventLoop[] _loops;
     private readonly ServedDisk _served;
@@ -47,10 +48,11 @@ public sealed partial class EngineDevice : IDevice
     private bool _replayed;
     private bool _disposed;
 
-    private EngineDevice(AttachOptions options, string name, ILog log)
+    private EngineDevice(AttachOptions options, string name, ILog log, DeviceHost host)
     {
         _options = options;
         _log = log;
+        _logOf = host.LogOf;
         Name = name;
         var processors = Math.Max(1, Environment.ProcessorCount);
         _offload = new OffloadPool(Math.Min(DefaultQueues, processors)) { ServesBlockDevice = options.IsBlockDevice };
@@ -60,7 +62,7 @@ public sealed partial class EngineDevice : IDevice
         _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop) { Budget = options.IsBlockDevice ? new WorkBudget(WorkBytes) : null };
         if (!options.IsBlockDevice)
             return;
-        _suspension = new SuspensionWatch(Home, log.Warning);
+        _suspension = new SuspensionWatch(Home, log.Warning, host.SuspensionLimit);
         ReserveMemory();
     }
 
@@ -89,19 +91,27 @@ public sealed partial class EngineDevice : IDevice
     /// <exception cref="DeviceException">the image or the address cannot be served; nothing is left behind</exception>
     public static EngineDevice Open(AttachOptions options, string name, ILog log)
     {
+        ArgumentNullException.ThrowIfNull(options);
+        var device = Open(options, name, log, DeviceHost.This);
+        if (options.IsBlockDevice)
+            device.LockMemory();
+        return device;
+    }
+
+    /// <summary>As the other, on a host of one's own.</summary>
+    internal static EngineDevice Open(AttachOptions options, string name, ILog log, DeviceHost host)
+    {
         EngineDevice? device = null;
         try
         {
-            device = new EngineDevice(options, name, log);
+            device = new EngineDevice(options, name, log, host);
             device.Home.Idle = () => (device._disk as Qcow2Image)?.WriteBehindWhenIdle();
             foreach (var loop in device._loops)
                 loop.Start();
             if (device.Home.IsEmulated)
                 log.Warning("io_uring is not available here (a container's seccomp profile, or kernel.io_uring_disabled): using threads, which is slower");
             device.OpenDisk();
-            device._openExport = ExportChoice.Open(options, device._loops, device._served, new Catalog(device), log);
-            if (options.IsBlockDevice)
-                device.LockMemory();
+            device._openExport = host.OpenExport(options, device._loops, device._served, new Catalog(device), log);
             return device;
         }
         catch (Exception error)
@@ -177,7 +187,7 @@ public sealed partial class EngineDevice : IDevice
 
     /// <summary>Users of a block device do not notice that its server died: what it answered must not be lost with it.</summary>
     private RecoveryLogChoice ChooseLog() => _options.IsBlockDevice && !_options.NullIo
-        ? new RecoveryLogChoice(RuntimeDirectory.Locate().LogOf(Name), _options.RecoverDevice is not null && !_replayed)
+        ? new RecoveryLogChoice(_logOf(Name), _options.RecoverDevice is not null && !_replayed)
         : default;
 
     private void CloseQuietly()

@@ -8,9 +8,13 @@ namespace Qcow2Blk.Devices;
 /// Warns when a block device stays suspended so long that the kernel will soon report the programs that wait for it as hung
 /// (kernel.hung_task_timeout_secs, 120 by default).
 /// </summary>
-internal sealed class SuspensionWatch(EventLoop loop, Action<string> warn)
+/// <param name="loop">where the time passes</param>
+/// <param name="warn">takes the warnings; on the loop</param>
+/// <param name="limit">when the first warning comes; each further one comes after twice the time of the one before</param>
+internal sealed class SuspensionWatch(EventLoop loop, Action<string> warn, TimeSpan limit)
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(60);
+    /// <summary>Half of what the kernel waits by default.</summary>
+    public static readonly TimeSpan DefaultLimit = TimeSpan.FromSeconds(60);
 
     private int _suspension;
 
@@ -26,12 +30,15 @@ internal sealed class SuspensionWatch(EventLoop loop, Action<string> warn)
 
     private async LoopTask<int> WarnLaterAsync(int suspension)
     {
-        for (var minutes = 1; ; minutes *= 2)
+        var waited = TimeSpan.Zero;
+        while (true)
         {
-            await loop.DelayAsync((int)(s_limit.TotalMilliseconds * (minutes == 1 ? 1 : minutes / 2)));
+            var wait = waited == TimeSpan.Zero ? limit : waited;
+            await loop.DelayAsync((int)Math.Min(wait.TotalMilliseconds, int.MaxValue));
             if (_suspension != suspension)
                 return 0;
-            warn($"suspended for {minutes} min: programs that use the disk are blocked, and the kernel reports tasks as hung after 2 min; resume it, or detach it with --force");
+            waited += wait;
+            warn($"suspended for {waited.TotalMinutes:0.###} min: programs that use the disk are blocked, and the kernel reports tasks as hung after 2 min; resume it, or detach it with --force");
         }
     }
 }

@@ -1,0 +1,24 @@
+using System;
+using System.Collections.Generic;
+using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>Makes the export of a device whose disk is open.</summary>
+internal delegate IExport OpenExport(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log);
+
+/// <summary>What a device takes from the machine around it; tests have others.</summary>
+internal sealed record DeviceHost
+{
+    public static DeviceHost This { get; } = new() { OpenExport = ExportChoice.Open, LogOf = name => RuntimeDirectory.Locate().LogOf(name) };
+
+    public required OpenExport OpenExport { get; init; }
+
+    /// <summary>Where the recovery log of the device with this name is.</summary>
+    public required Func<string, string> LogOf { get; init; }
+
+    /// <summary>How long a block device may be suspended before that is worth a warning.</summary>
+    public TimeSpan SuspensionLimit { get; init; } = SuspensionWatch.DefaultLimit;
+}

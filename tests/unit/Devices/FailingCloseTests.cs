@@ -1,0 +1,80 @@
+using System;
+using System.Globalization;
+using System.IO;
+using System.Runtime.InteropServices;
+using Qcow2Blk.Devices;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Tests.Shared;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Devices;
+
+/// <summary>An image whose file refuses the last step of closing: it may grow, but cannot be cut to what it needs (a sealed memfd).</summary>
+public sealed partial class FailingCloseTests : IDisposable
+{
+    private const uint MFD_ALLOW_SEALING = 2;
+    private const int F_ADD_SEALS = 1033, F_SEAL_SHRINK = 2;
+
+    private readonly int _file;
+    private readonly EngineScene _scene;
+    private readonly FakeExport _export = new();
+    private readonly EngineDevice _device;
+
+    public FailingCloseTests()
+    {
+        using var directory = new TempDirectory();
+        string empty = directory.File("empty.qcow2");
+        Qemu.Img("create", "-q", "-f", "qcow2", empty, "16M");
+        _file = Errno.Of(CreateMemory("qcow2blk-test", MFD_ALLOW_SEALING));
+        Assert.True(_file >= 0, Errno.Text(_file));
+        string path = $"/proc/{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}/fd/{_file.ToString(CultureInfo.InvariantCulture)}";
+        File.WriteAllBytes(path, File.ReadAllBytes(empty));
+        Assert.Equal(0, Fcntl.Control(_file, F_ADD_SEALS, F_SEAL_SHRINK));
+        _scene = new EngineScene(path);
+        _device = _scene.Open(_export);
+        Assert.Equal(0, _scene.Write(0, 65536, 5));
+    }
+
+    public void Dispose()
+    {
+        _device.Detach(force: true, EngineScene.Patience);
+        _device.Dispose();
+        _export.Dispose();
+        _scene.Dispose();
+        _ = Unistd.Close(_file);
+    }
+
+    [Fact]
+    public void Hand_over_says_so_goes_on_and_fails_the_next_flush_once()
+    {
+        bool letGo = false;
+        _export.OnHandOver = () =>
+        {
+            letGo = true;
+            return 0;
+        };
+        DeviceResult refused = _device.HandOver(EngineScene.Patience);
+        Assert.Equal(DeviceResult.Refused(ExitStatus.Failed, "cannot hand disk over", Errno.Text(-Errno.EPERM)), refused);
+        Assert.False(letGo, "the block device was let go");
+        Assert.Equal(DeviceState.Running, _device.State);
+        Assert.False(_export.Held, "requests wait");
+        Assert.True(_scene.Holds(0, 65536, 5));
+        Assert.Equal(0, _scene.Write(65536, 65536, 6));
+        Assert.Equal((-Errno.EPERM, 0), (_scene.LostFlush, _scene.LostFlush));
+    }
+
+    [Fact]
+    public void Suspend_says_so_and_is_suspended_all_the_same()
+    {
+        DeviceResult refused = _device.Suspend(EngineScene.Patience);
+        Assert.Equal((ExitStatus.Failed, "suspended disk, but its image was not closed cleanly", $"closing failed: {Errno.Text(-Errno.EPERM)}"),
+            (refused.Status, refused.What, refused.Why));
+        Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
+        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.True(_scene.Holds(0, 65536, 5));
+        Assert.Equal((-Errno.EPERM, 0), (_scene.LostFlush, _scene.LostFlush));
+    }
+
+    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int CreateMemory(string name, uint flags);
+}

@@ -19,10 +19,10 @@ public sealed partial class DeviceServer
     private DeviceResult Execute(ControlRequest request) => request.Verb switch
     {
         ControlVerb.Suspend => Suspend(request.Timeout),
-        ControlVerb.Resume => Resume(request),
+        ControlVerb.Resume => Resume(request.AllowShrink, request.Timeout),
         ControlVerb.Detach when request.Lazy => DetachLazily(request.Timeout),
         ControlVerb.Detach => Detach(request.Force, request.Timeout),
-        ControlVerb.HandOver => HandOver(request.Timeout),
+        ControlVerb.HandOver => HandOverAsAsked(request.Timeout),
         _ => DeviceResult.Done(),
     };
 
@@ -39,6 +39,8 @@ public sealed partial class DeviceServer
             _detached = result.Succeeded;
             if (_detached)
                 _ended.Set();
+            else
+                NoteSuspension(); // A suspended device is resumed to be detached.
             return result;
         }
     }
@@ -105,35 +107,39 @@ public sealed partial class DeviceServer
         return result;
     }
 
-    /// <summary>A server that dies while suspended must not be followed by one that goes on by itself.</summary>
-    private void NoteSuspension()
+    private DeviceResult Resume(bool allowShrink, TimeSpan timeout)
     {
-        bool suspended = _device.State == DeviceState.Suspended;
-        lock (_detaching)
-        {
-            if (_detached || HandedOver || suspended == Record.Suspended)
-                return;
-            Record = Record with { Suspended = suspended };
-            Publish();
-        }
+        DeviceResult result = _device.Resume(allowShrink, timeout);
+        NoteSuspension();
+        return result;
     }
 
-    /// <summary>A resume may be one of another file: qemu-img convert and mv.</summary>
-    private DeviceResult Resume(ControlRequest request)
+    /// <summary>Who asked is told if the image was closed and could not be opened again: they may be mending it from now on.</summary>
+    private DeviceResult HandOverAsAsked(TimeSpan timeout)
     {
-        DeviceResult result = _device.Resume(request.AllowShrink, request.Timeout);
+        DeviceResult result = HandOver(timeout);
         NoteSuspension();
-        string? identity = Recovery.ImageIdentity(Record.Image);
-        if (!result.Succeeded || identity == Record.ImageIdentity)
-            return result;
+        return result;
+    }
+
+    /// <summary>
+    /// A server that dies while suspended must not be followed by one that goes on by itself. And what was resumed may be
+    /// another file: qemu-img convert and mv.
+    /// </summary>
+    private void NoteSuspension()
+    {
         lock (_detaching)
         {
-            if (_detached || HandedOver)
-                return result;
-            Record = Record with { ImageIdentity = identity };
+            bool suspended = _device.State == DeviceState.Suspended;
+            if (_detached || HandedOver || suspended == Record.Suspended)
+                return;
+            Record = Record with
+            {
+                Suspended = suspended,
+                ImageIdentity = suspended ? Record.ImageIdentity : Recovery.ImageIdentity(Record.Image),
+            };
             Publish();
         }
-        return result;
     }
 
     /// <summary>What was done cannot be taken back because its record cannot be written.</summary>

@@ -70,6 +70,15 @@ public sealed class SuspensionRecordTests : IDisposable
     }
 
     [Fact]
+    public void Resume_of_a_device_that_runs_notes_no_file_that_it_has_not_opened()
+    {
+        string? opened = Record.ImageIdentity;
+        ReplaceImage();
+        Assert.True(Ask(ControlVerb.Resume).Succeeded);
+        Assert.Equal(opened, Record.ImageIdentity);
+    }
+
+    [Fact]
     public void Refused_hand_over_that_leaves_the_device_suspended_is_noted()
     {
         _device.RefuseHandOver = s_refused;

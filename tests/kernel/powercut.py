@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from guest import BOOT_ATTEMPTS, SPLAT, BootFailure, Guest, SavedGuest
+from guest import BOOT_ATTEMPTS, EMULATOR_FAULT, SPLAT, BootFailure, Guest, SavedGuest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "guest"))
 import sync_load
@@ -42,6 +42,10 @@ class Damage(Exception):
     """What a power cut destroyed."""
 
 
+class EmulatorFault(Exception):
+    """The emulator failed, not what it ran."""
+
+
 def run_power_cut(kernel, case, binary, rounds, tally, log):
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="qcow2blk-cut.", dir=kernel.folder) as folder:
@@ -51,10 +55,10 @@ def run_power_cut(kernel, case, binary, rounds, tally, log):
             if reason:
                 tally.skips(kernel, case.name, reason)
                 return
-            synced = sum(_round(kernel, work, number, log) for number in range(rounds))
+            synced = sum(_round_or_another(kernel, work, number, log) for number in range(rounds))
             if synced < rounds:
                 raise Damage(f"only {synced} syncs in {rounds} rounds: the load did not run")
-        except (Damage, TimeoutError, BootFailure) as damage:
+        except (Damage, EmulatorFault, TimeoutError, BootFailure) as damage:
             log.add(f"FAILED: {damage!r}")
             tally.fails(kernel, case.name, str(damage) or "the machine hung", log)
             return
@@ -91,6 +95,14 @@ def _save_attached(kernel, transport, binary, work, log):
     raise Damage("the image could not be attached")
 
 
+def _round_or_another(kernel, work, number, log):
+    try:
+        return _round(kernel, work, number, log)
+    except EmulatorFault as fault:
+        log.add(f"round {number} once more: {fault}")
+        return _round(kernel, work, number, log)
+
+
 def _round(kernel, work, number, log):
     """One cut. Returns the number of syncs before it."""
     # Every run cuts elsewhere; the log says where, and with which seed the load ran.
@@ -109,6 +121,8 @@ def _round(kernel, work, number, log):
             splat = next((line for line in guest.console_text().splitlines() if SPLAT.search(line)), None)
         lost = volatile.end()
     log.add(f"round {number}: seed {seed}, cut after {duration:.2f} s, {sum(synced)} syncs; {lost}")
+    if splat and EMULATOR_FAULT in splat:
+        raise EmulatorFault(splat)
     if splat:
         raise Damage(f"the kernel complained: {splat}")
     _check(work, disk, seed, synced)

@@ -18,15 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import kernels
 from selection import select
-from guest import SPLAT, BootFailure, Guest
+from guest import EMULATOR_FAULT, SPLAT, BootFailure, Guest
 from powercut import POWER_CUT, run_power_cut
 
 LOGS = kernels.CACHE / "logs"
 SKIPPED = 77
 GUESTS = itertools.count(1)
-
-# What is known of emulated processors that patch code under each other; the case runs again, once.
-EMULATOR_FAULT = "Oops: int3"
 
 
 class Tally:

@@ -114,6 +114,12 @@ public sealed record AttachOptions
     /// <summary>Take this device node over from a server that is gone, instead of making one.</summary>
     public string? RecoverDevice { get; init; }
 
+    /// <summary>
+    /// Connections of that device which the server before left open: each came to us as two descriptors, the first as
+    /// <see cref="StartPipe.FirstInherited"/>. True of one process only, never kept in a state file.
+    /// </summary>
+    public int InheritedConnections { get; init; }
+
     public bool ReadOnly { get; init; }
 
     /// <summary>Serve in the process of the command instead of a server of its own.</summary>

@@ -68,6 +68,8 @@ public static class AttachOptionsJson
         writer.WriteNumber("dead-timeout"u8, options.DeadTimeout);
         WriteFlag(writer, "null-io", options.NullIo);
         WriteText(writer, "recover-device", options.RecoverDevice);
+        if (options.InheritedConnections > 0)
+            writer.WriteNumber("inherited-connections"u8, options.InheritedConnections);
     }
 
     /// <summary>Reads what <see cref="Write"/> wrote.</summary>
@@ -113,6 +115,7 @@ public static class AttachOptionsJson
         "dead-timeout" => options with { DeadTimeout = reader.GetInt32() },
         "null-io" => options with { NullIo = reader.GetBoolean() },
         "recover-device" => options with { RecoverDevice = Text(ref reader) },
+        "inherited-connections" => options with { InheritedConnections = reader.GetInt32() },
         "read-only" => options with { ReadOnly = reader.GetBoolean() },
         "foreground" => options with { Foreground = reader.GetBoolean() },
         "run" => options with { RunCommand = Text(ref reader) },

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Text.Json;
 using System.Threading;
 using Qcow2Blk.Interop;
@@ -26,14 +27,15 @@ public static class BackgroundServer
     /// Only a block device has a supervisor. NBD clients see the end of a server's connection, however soon another one
     /// listens: to start it again is their service manager's decision.
     /// </remarks>
-    public static DeviceRecord Start(AttachOptions options, ServerProgram program, TimeSpan timeout)
+    /// <param name="inherited">descriptors that the server before left to it; they stay the caller's</param>
+    public static DeviceRecord Start(AttachOptions options, ServerProgram program, TimeSpan timeout, IReadOnlyList<int>? inherited = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(program);
         int result = Unistd.Pipe(out int readyRead, out int readyWrite);
         if (result < 0)
             throw new DeviceException(ExitStatus.Failed, "cannot make a pipe", Errno.Text(result));
-        int pid = program.Start([options.IsBlockDevice ? Supervisor.Verb : Verb, options.Image], options, readyWrite);
+        int pid = program.Start([options.IsBlockDevice ? Supervisor.Verb : Verb, options.Image], options, readyWrite, inherited ?? []);
         _ = Unistd.Close(readyWrite);
         if (pid < 0)
         {

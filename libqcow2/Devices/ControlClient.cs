@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Interop;
 
@@ -13,12 +14,13 @@ public sealed class ControlClient : IDisposable
     private readonly int _fd;
     private readonly string _name;
     private readonly LineReader _reader;
+    private readonly List<int> _descriptors = [];
 
     private ControlClient(int fd, string name)
     {
         _fd = fd;
         _name = name;
-        _reader = new LineReader(fd, ControlReply.MaxBytes);
+        _reader = new LineReader(fd, ControlReply.MaxBytes, _descriptors);
     }
 
     /// <returns>null if nobody listens there: the server died or is still starting</returns>
@@ -68,7 +70,20 @@ public sealed class ControlClient : IDisposable
     public bool WaitForEnd(TimeSpan timeout)
         => _reader.Next((int)timeout.TotalMilliseconds, out _) != LineReader.Outcome.TimedOut;
 
-    public void Dispose() => _ = Unistd.Close(_fd);
+    /// <summary>The descriptors that came with answers so far; the caller's from now on.</summary>
+    public IReadOnlyList<int> TakeDescriptors()
+    {
+        int[] taken = [.. _descriptors];
+        _descriptors.Clear();
+        return taken;
+    }
+
+    public void Dispose()
+    {
+        foreach (int descriptor in TakeDescriptors())
+            _ = Unistd.Close(descriptor);
+        _ = Unistd.Close(_fd);
+    }
 
     private DeviceException Broken(string why)
         => new(ExitStatus.Failed, $"lost the server of {_name}", why, "see the system log");

@@ -162,7 +162,11 @@ public sealed class ControlServer : IDisposable
             _answering++;
         try
         {
-            return Unistd.WriteAll(connection, Perform(request)) == 0;
+            byte[] reply = Perform(request, out IReadOnlyList<int> descriptors);
+            int sent = UnixSocket.SendAll(connection, reply, descriptors);
+            foreach (int descriptor in descriptors)
+                _ = Unistd.Close(descriptor);
+            return sent == 0;
         }
         finally
         {
@@ -174,11 +178,13 @@ public sealed class ControlServer : IDisposable
         }
     }
 
-    private byte[] Perform(ControlRequest request)
+    private byte[] Perform(ControlRequest request, out IReadOnlyList<int> descriptors)
     {
+        descriptors = [];
         try
         {
             DeviceResult result = _execute(request);
+            descriptors = result.Descriptors ?? [];
             return ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded);
         }
         catch (Exception error)

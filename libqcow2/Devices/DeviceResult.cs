@@ -1,3 +1,5 @@
+using System.Collections.Generic;
+
 namespace Qcow2Blk.Devices;
 
 /// <summary>The outcome of a command on a running device.</summary>
@@ -10,6 +12,9 @@ namespace Qcow2Blk.Devices;
 /// </param>
 public readonly record struct DeviceResult(ExitStatus Status, string? What, string? Why, string? Hint, string? Note)
 {
+    /// <summary>Open descriptors that go to whoever asked, and are closed here then; null: none.</summary>
+    public IReadOnlyList<int>? Descriptors { get; init; }
+
     public bool Succeeded => Status == ExitStatus.Done;
 
     public static DeviceResult Done(string? note = null) => new(ExitStatus.Done, null, null, null, note);

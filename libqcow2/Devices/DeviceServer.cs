@@ -89,7 +89,7 @@ public sealed partial class DeviceServer : IDisposable
         Recoveries = lost?.Recoveries ?? 0,
         HandedOver = lost?.HandedOver ?? false,
         ImageIdentity = lost?.ImageIdentity,
-        Options = options with { RecoverDevice = null },
+        Options = options with { RecoverDevice = null, InheritedConnections = 0 },
     };
 
     private static DeviceServer Open(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry,

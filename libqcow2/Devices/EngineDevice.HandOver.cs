@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -48,11 +49,12 @@ public sealed partial class EngineDevice
 
         if (closed < 0)
             _served.FailNextFlush(closed.Value);
-        var error = closed < 0 ? closed.Value : Export.HandOver(timeout);
+        var kept = new List<int>();
+        var error = closed < 0 ? closed.Value : Export.HandOver(timeout, kept);
         if (error < 0)
             return GoBack(what, error, timeout);
         _state = (int)DeviceState.Detaching;
-        return DeviceResult.Done();
+        return DeviceResult.Done() with { Descriptors = kept };
     }
 
     /// <summary>The next server cannot have it: this one goes on.</summary>

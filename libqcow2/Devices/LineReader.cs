@@ -1,10 +1,14 @@
 using System;
+using System.Collections.Generic;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
 
 /// <summary>Lines from a descriptor, of bounded length, with a deadline for each.</summary>
-internal sealed class LineReader(int fd, int maxBytes)
+/// <param name="fd">what to read from</param>
+/// <param name="maxBytes">of a line</param>
+/// <param name="descriptors">gets the descriptors that come with the lines; null where fd is no socket</param>
+internal sealed class LineReader(int fd, int maxBytes, ICollection<int>? descriptors = null)
 {
     private byte[] _buffer = new byte[Math.Min(maxBytes, 4096)];
     private int _filled;
@@ -39,7 +43,8 @@ internal sealed class LineReader(int fd, int maxBytes)
                 return Outcome.TimedOut;
             if (_filled == _buffer.Length)
                 Array.Resize(ref _buffer, Math.Min(maxBytes, _buffer.Length * 2));
-            int count = Unistd.Read(fd, _buffer.AsSpan(_filled));
+            Span<byte> room = _buffer.AsSpan(_filled);
+            int count = descriptors is null ? Unistd.Read(fd, room) : UnixSocket.Receive(fd, room, descriptors);
             if (count <= 0)
                 return count == 0 ? Outcome.End : Outcome.Failed;
             _filled += count;

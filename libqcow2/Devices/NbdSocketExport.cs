@@ -46,7 +46,7 @@ internal sealed class NbdSocketExport : IExport
     /// <summary>Clients flush for themselves: there is nothing to write down for them.</summary>
     public int Stop(bool force, TimeSpan timeout) => 0;
 
-    public int HandOver(TimeSpan timeout) => -Interop.Errno.EOPNOTSUPP;
+    public int HandOver(TimeSpan timeout, System.Collections.Generic.ICollection<int> kept) => -Interop.Errno.EOPNOTSUPP;
 
     public void WriteStatus(Utf8JsonWriter writer)
     {

@@ -1,6 +1,7 @@
 using System;
 using System.Collections;
 using System.Collections.Generic;
+using System.Linq;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -11,7 +12,7 @@ namespace Qcow2Blk.Devices;
 public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
 {
     /// <summary>Where our ends are put, out of the way of the child's descriptors.</summary>
-    private const int FirstFreeFd = 10;
+    private const int FirstFreeFd = StartPipe.FirstInherited + UnixSocket.MaxDescriptors;
 
     /// <summary>The program that runs. Not the path that it was started by: that file may have been replaced since.</summary>
     public static ServerProgram Self(IReadOnlyList<string> arguments) => new("/proc/self/exe", arguments);
@@ -20,8 +21,9 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
     /// <param name="verb">the hidden verb and its arguments</param>
     /// <param name="options">what it shall serve</param>
     /// <param name="readyFd">where it tells when clients can connect; negative: nobody listens</param>
+    /// <param name="inherited">ours that become its <see cref="StartPipe.FirstInherited"/> and so on; they stay open here</param>
     /// <returns>the process, or a negative errno</returns>
-    internal int Start(IReadOnlyList<string> verb, AttachOptions options, int readyFd)
+    internal int Start(IReadOnlyList<string> verb, AttachOptions options, int readyFd, IReadOnlyList<int> inherited)
     {
         int result = Unistd.Pipe(out int optionsRead, out int optionsWrite);
         if (result < 0)
@@ -30,14 +32,17 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
         int standardError = Fcntl.Control(2, Fcntl.F_SETFD, 0) == 0 ? 2 : devNull;
         int optionsHigh = High(optionsRead);
         int readyHigh = readyFd < 0 ? devNull : Fcntl.Control(readyFd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd);
+        int[] inheritedHigh = [.. inherited.Select(fd => Fcntl.Control(fd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd))];
         int pid = Spawn.Start(new Spawn.Child
         {
             Path = Path,
             Arguments = ["qcow2blk", .. Arguments, .. verb],
             Environment = InheritedEnvironment(),
-            Descriptors = [devNull, devNull, standardError, optionsHigh, readyHigh],
+            Descriptors = [devNull, devNull, standardError, optionsHigh, readyHigh, .. inheritedHigh],
             NewSession = true,
         });
+        foreach (int fd in inheritedHigh)
+            _ = Unistd.Close(fd);
         _ = Unistd.Close(devNull);
         _ = Unistd.Close(optionsHigh);
         if (readyHigh != devNull)

@@ -55,7 +55,7 @@ public sealed class Supervisor : IDisposable
             var program = ServerProgram.Self(programArguments);
             string self = Environment.ProcessId.ToString(CultureInfo.InvariantCulture);
             using var supervisor = new Supervisor(new DeviceRegistry(RuntimeDirectory.Locate()),
-                (worker, readyFd) => program.Start([BackgroundServer.Verb, worker.Image, self], worker, readyFd), log);
+                (worker, readyFd) => StartWorker(program, self, worker, readyFd), log);
             using IDisposable signals = watchSignals(supervisor.End);
             // On this thread: what it spawns inherits the namespace.
             MountNamespace.Leave(options.RecoverDevice, log);
@@ -68,6 +68,16 @@ public sealed class Supervisor : IDisposable
             _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
             return (int)refusal.Status;
         }
+    }
+
+    /// <summary>What the server before left is the first worker's alone: a socket that we kept open would outlive that.</summary>
+    private static int StartWorker(ServerProgram program, string self, AttachOptions options, int readyFd)
+    {
+        int[] inherited = StartPipe.Inherited(options);
+        int pid = program.Start([BackgroundServer.Verb, options.Image, self], options, readyFd, inherited);
+        foreach (int fd in inherited)
+            _ = Unistd.Close(fd);
+        return pid;
     }
 
     public void Dispose() => _endWanted.Dispose();

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.Globalization;
 using Qcow2Blk.Interop;
@@ -37,24 +38,28 @@ public static class Upgrade
         string what = $"cannot upgrade {record.Name}";
         Check(entry, what);
         int oldFile = OpenProgram(record.Pid, what);
+        IReadOnlyList<int> left = [];
         try
         {
             long started = Stopwatch.GetTimestamp();
-            Release(registry, record, what, timeout);
-            AttachOptions options = Recovery.OptionsFor(record);
+            left = Release(registry, record, what, timeout);
+            AttachOptions options = Recovery.OptionsFor(record) with { InheritedConnections = left.Count / 2 };
             try
             {
-                DeviceRecord upgraded = BackgroundServer.Start(options, program, StartTimeout);
+                DeviceRecord upgraded = BackgroundServer.Start(options, program, StartTimeout, left);
                 return new UpgradeOutcome(upgraded, Stopwatch.GetElapsedTime(started), null);
             }
             catch (DeviceException failure)
             {
-                DeviceRecord back = GoBack(options, Old(program, oldFile), failure, what);
+                DeviceRecord back = GoBack(options, Old(program, oldFile), left, failure, what);
                 return new UpgradeOutcome(back, Stopwatch.GetElapsedTime(started), failure);
             }
         }
         finally
         {
+            // Here too: a connection ends for the kernel when nobody has it open any more.
+            foreach (int fd in left)
+                _ = Unistd.Close(fd);
             _ = Unistd.Close(oldFile);
         }
     }
@@ -88,7 +93,8 @@ public static class Upgrade
         => program with { Path = $"/proc/{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}/fd/{fd.ToString(CultureInfo.InvariantCulture)}" };
 
     /// <summary>Makes the old server end, and waits until nothing of it is left.</summary>
-    private static void Release(DeviceRegistry registry, DeviceRecord record, string what, TimeSpan timeout)
+    /// <returns>descriptors that go to the next server; the caller's</returns>
+    private static IReadOnlyList<int> Release(DeviceRegistry registry, DeviceRecord record, string what, TimeSpan timeout)
     {
         ProcessIdentity? server = ProcessIdentity.Of(record.Pid);
         using ControlClient client = ControlClient.TryConnect(registry.Directory, record.Name)
@@ -102,13 +108,14 @@ public static class Upgrade
         if (!ended)
             throw new DeviceException(ExitStatus.Failed, what, "its server let the device go but does not end",
                 $"\"qcow2blk attach --recover {record.Name}\" goes on once it has");
+        return client.TakeDescriptors();
     }
 
-    private static DeviceRecord GoBack(AttachOptions options, ServerProgram old, DeviceException failure, string what)
+    private static DeviceRecord GoBack(AttachOptions options, ServerProgram old, IReadOnlyList<int> left, DeviceException failure, string what)
     {
         try
         {
-            return BackgroundServer.Start(options, old, StartTimeout);
+            return BackgroundServer.Start(options, old, StartTimeout, left);
         }
         catch (DeviceException again)
         {

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Text.Json;
 
 namespace Qcow2Blk.Exports;
@@ -59,8 +60,10 @@ public interface IExport : IDisposable
     int Stop(bool force, TimeSpan timeout);
 
     /// <summary>Lets go of the kernel's device without ending it: its requests wait for the next server. While held.</summary>
+    /// <param name="timeout">how long that may take</param>
+    /// <param name="kept">gets open descriptors that the next server is to be started with; the caller's</param>
     /// <returns>0, or -EOPNOTSUPP where there is no device to hand over</returns>
-    int HandOver(TimeSpan timeout);
+    int HandOver(TimeSpan timeout, ICollection<int> kept);
 
     /// <summary>Writes the members that are the export's own into the open object "kernel" of <c>status</c>.</summary>
     void WriteStatus(Utf8JsonWriter writer);

@@ -5,12 +5,13 @@ using System.Runtime.InteropServices;
 
 namespace Qcow2Blk.Interop;
 
-/// <summary>Memory locking of <c>sys/mman.h</c>.</summary>
+/// <summary>Memory locking and files in memory, of <c>sys/mman.h</c>.</summary>
 internal static partial class Memory
 {
     private const int MCL_CURRENT = 1;
     private const int MCL_FUTURE = 2;
     private const int MCL_ONFAULT = 4;
+    private const uint MFD_CLOEXEC = 1;
 
     /// <summary>
     /// Keeps every page of this process in memory from its first use on, and brings its program and libraries in now: a
@@ -24,6 +25,14 @@ internal static partial class Memory
             BringPrograms();
         return error;
     }
+
+    /// <summary>Makes a file that has no name in any directory (memfd_create), close-on-exec.</summary>
+    /// <param name="name">shown in /proc/PID/fd</param>
+    /// <returns>the descriptor, or a negative errno</returns>
+    public static int CreateFile(string name) => Errno.Of(CreateFileCall(name, MFD_CLOEXEC));
+
+    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int CreateFileCall(string name, uint flags);
 
     /// <summary>Locks the executable mappings, which reads them from their files.</summary>
     private static void BringPrograms()

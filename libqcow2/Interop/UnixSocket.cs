@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -14,6 +15,22 @@ internal static unsafe partial class UnixSocket
     internal const int SO_PEERCRED = 17;
     internal const int SHUT_RDWR = 2;
     internal const short POLLIN = 1;
+    internal const int SCM_RIGHTS = 1;
+    internal const int MSG_CMSG_CLOEXEC = 0x40000000;
+
+    /// <summary>Two for each connection that a block device can have, and the kernel takes 253.</summary>
+    internal const int MaxDescriptors = 64;
+
+    private const int ControlBytes = 16 + (MaxDescriptors * sizeof(int));
+
+    /// <summary>struct cmsghdr.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct Cmsghdr
+    {
+        internal nuint cmsg_len;
+        internal int cmsg_level;
+        internal int cmsg_type;
+    }
 
     /// <summary>struct sockaddr_un.</summary>
     [StructLayout(LayoutKind.Sequential)]
@@ -137,6 +154,71 @@ internal static unsafe partial class UnixSocket
                 milliseconds = (int)Math.Max(0, deadline - Environment.TickCount64);
         }
     }
+
+    /// <summary>Sends all bytes, and descriptors with the first of them.</summary>
+    /// <returns>0 or a negative errno</returns>
+    internal static int SendAll(int fd, ReadOnlySpan<byte> bytes, IReadOnlyList<int> descriptors)
+    {
+        if (descriptors.Count == 0)
+            return Unistd.WriteAll(fd, bytes);
+        if (descriptors.Count > MaxDescriptors)
+            return -Errno.EINVAL;
+        byte* control = stackalloc byte[ControlBytes];
+        ((Cmsghdr*)control)->cmsg_len = (nuint)(sizeof(Cmsghdr) + (descriptors.Count * sizeof(int)));
+        ((Cmsghdr*)control)->cmsg_level = SOL_SOCKET;
+        ((Cmsghdr*)control)->cmsg_type = SCM_RIGHTS;
+        for (int i = 0; i < descriptors.Count; i++)
+            ((int*)(control + sizeof(Cmsghdr)))[i] = descriptors[i];
+        long sent;
+        fixed (byte* start = bytes)
+        {
+            var vector = new iovec { iov_base = (nint)start, iov_len = (nuint)bytes.Length };
+            var message = new msghdr
+            {
+                msg_iov = (nint)(&vector),
+                msg_iovlen = 1,
+                msg_control = (nint)control,
+                msg_controllen = (nuint)(sizeof(Cmsghdr) + Aligned(descriptors.Count * sizeof(int))),
+            };
+            do
+                sent = Interop.Poll.SendMessage(fd, &message, Sockets.MSG_NOSIGNAL);
+            while (sent == -Errno.EINTR);
+        }
+        return sent < 0 ? (int)sent : Unistd.WriteAll(fd, bytes[(int)sent..]);
+    }
+
+    /// <summary>Receives bytes and the descriptors that come with them, which are close-on-exec.</summary>
+    /// <returns>how many bytes (0: the end), or a negative errno</returns>
+    internal static int Receive(int fd, Span<byte> bytes, ICollection<int> descriptors)
+    {
+        byte* control = stackalloc byte[ControlBytes];
+        long received;
+        msghdr message;
+        fixed (byte* start = bytes)
+        {
+            var vector = new iovec { iov_base = (nint)start, iov_len = (nuint)bytes.Length };
+            do
+            {
+                message = new msghdr { msg_iov = (nint)(&vector), msg_iovlen = 1, msg_control = (nint)control, msg_controllen = ControlBytes };
+                received = Interop.Poll.ReceiveMessage(fd, &message, MSG_CMSG_CLOEXEC);
+            }
+            while (received == -Errno.EINTR);
+        }
+        // Invariant: the kernel wrote whole headers, at multiples of their alignment, within msg_controllen.
+        for (nuint offset = 0; received >= 0 && offset + (nuint)sizeof(Cmsghdr) <= message.msg_controllen;)
+        {
+            var header = (Cmsghdr*)(control + offset);
+            if (header->cmsg_len < (nuint)sizeof(Cmsghdr) || header->cmsg_len > message.msg_controllen - offset)
+                break;
+            int count = header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS ? (int)(header->cmsg_len - (nuint)sizeof(Cmsghdr)) / sizeof(int) : 0;
+            for (int i = 0; i < count; i++)
+                descriptors.Add(((int*)(header + 1))[i]);
+            offset += (nuint)Aligned((int)header->cmsg_len);
+        }
+        return (int)received;
+    }
+
+    private static int Aligned(int bytes) => (bytes + sizeof(nuint) - 1) & ~(sizeof(nuint) - 1);
 
     private static bool TryAddress(string path, out SockaddrUn address, out uint length)
     {

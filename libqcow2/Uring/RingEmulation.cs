@@ -47,6 +47,8 @@ internal sealed unsafe class RingEmulation : IDisposable
     {
         if (entry.opcode is IoUring.IORING_OP_READ or IoUring.IORING_OP_WRITE or IoUring.IORING_OP_FSYNC or IoUring.IORING_OP_FALLOCATE)
             StartJob(entry);
+        else if (entry.opcode == IoUring.IORING_OP_ASYNC_CANCEL)
+            Cancel(entry.addr);
         else
             _waiting.Add(entry);
     }
@@ -73,6 +75,13 @@ internal sealed unsafe class RingEmulation : IDisposable
     {
         _workers.Dispose();
         Files.Close(_eventFd);
+    }
+
+    /// <summary>Ends what waits for a socket; its completion comes with the next that there is room for.</summary>
+    private void Cancel(ulong userData)
+    {
+        if (_waiting.RemoveAll(entry => entry.user_data == userData) > 0)
+            _finished.Enqueue((userData, -Errno.ECANCELED));
     }
 
     private void StartJob(io_uring_sqe entry) => _workers.Enqueue(() =>

@@ -14,4 +14,10 @@ internal interface IConnectionGuard
 
     /// <summary>A connection has ended: none of its requests is in progress any more, none will begin. Its loop.</summary>
     void Ended(int slot);
+
+    /// <summary>A connection was left for another process to go on with: nothing of it is in progress. Its loop.</summary>
+    /// <param name="slot">which</param>
+    /// <param name="socket">the open socket, the callee's from now on</param>
+    /// <param name="unserved">bytes that were received and belong to requests that have not begun, before those still in the socket</param>
+    void Left(int slot, int socket, byte[] unserved);
 }

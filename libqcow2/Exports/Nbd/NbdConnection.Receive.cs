@@ -72,6 +72,8 @@ internal sealed partial class NbdConnection
             return;
         }
 
+        if (_leaving && result == -Errno.ECANCELED)
+            return;
         if (result <= 0)
         {
             // The end of the stream, or a reset: requests in progress end by themselves, nobody hears of them.
@@ -129,6 +131,7 @@ internal sealed partial class NbdConnection
         private readonly int _index;
         private readonly msghdr* _message;
         private readonly iovec* _vectors;
+        private ReadOnlyMemory<byte> _inherited;
         private bool _expectMore = true;
 
         public ReceiveOperation(NbdConnection connection)
@@ -141,9 +144,20 @@ internal sealed partial class NbdConnection
 
         public bool IsBusy { get; private set; }
 
+        /// <summary>Bytes that come before those in the socket, and have not been taken yet.</summary>
+        public ReadOnlySpan<byte> Inherited => _inherited.Span;
+
+        public void Inherit(ReadOnlyMemory<byte> bytes) => _inherited = bytes;
+
         public void Submit(NativeBuffer payload, NativeBuffer chunk)
         {
             IsBusy = true;
+            if (!_inherited.IsEmpty)
+            {
+                TakeInherited(payload, chunk);
+                return;
+            }
+
             var entry = _connection._loop.Loop.Ring.Next();
             entry->fd = _connection._socket;
             entry->user_data = (ulong)_index;
@@ -164,6 +178,28 @@ internal sealed partial class NbdConnection
             entry->opcode = IoUring.IORING_OP_RECVMSG;
             entry->addr = (ulong)_message;
             entry->len = 1;
+        }
+
+        /// <summary>Ends a receive that waits: it completes with -ECANCELED, or with what came before.</summary>
+        public void Cancel()
+        {
+            if (!IsBusy)
+                return;
+            var entry = _connection._loop.Loop.Ring.Next();
+            entry->opcode = IoUring.IORING_OP_ASYNC_CANCEL;
+            entry->fd = -1;
+            entry->addr = (ulong)_index;
+            entry->user_data = ulong.MaxValue;
+        }
+
+        private void TakeInherited(NativeBuffer payload, NativeBuffer chunk)
+        {
+            var toPayload = Math.Min(payload.Length, _inherited.Length);
+            var toChunk = Math.Min(chunk.Length, _inherited.Length - toPayload);
+            _inherited.Span[..toPayload].CopyTo(payload.Span);
+            _inherited.Span.Slice(toPayload, toChunk).CopyTo(chunk.Span);
+            _inherited = _inherited[(toPayload + toChunk)..];
+            _connection._loop.Loop.Post(() => Completed(toPayload + toChunk, IoUring.IORING_CQE_F_SOCK_NONEMPTY));
         }
 
         public void Completed(int result, uint flags)

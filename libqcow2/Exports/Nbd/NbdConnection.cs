@@ -53,12 +53,15 @@ internal sealed partial class NbdConnection
     /// <param name="session">what holds for it</param>
     /// <param name="guard">asked before requests begin, told of the end</param>
     /// <param name="slot">names the connection to the guard</param>
+    /// <param name="unserved">what another process received on it and did not serve (<see cref="Leave"/>)</param>
     /// <param name="report">told why the connection was ended</param>
-    public NbdConnection(NbdLoop loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, Action<string> report)
+    public NbdConnection(
+        NbdLoop loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, ReadOnlyMemory<byte> unserved, Action<string> report)
         : this(loop, socket, report)
     {
         _guard = guard;
         _slot = slot;
+        _receive.Inherit(unserved);
         BeginTransmission(session);
     }
 
@@ -197,14 +200,21 @@ internal sealed partial class NbdConnection
 
     private void FinishClose()
     {
+        if (_leaving && !_closing)
+            LeaveIfIdle();
         if (!_closing || _closed || _unanswered > 0 || _send.IsBusy || _receive.IsBusy)
             return;
         _closed = true;
         Files.Close(_socket);
+        ReleaseAll();
+        _guard?.Ended(_slot);
+    }
+
+    private void ReleaseAll()
+    {
         _chunk.Release();
         _send.Dispose();
         _receive.Dispose();
         _loop.Remove(this);
-        _guard?.Ended(_slot);
     }
 }

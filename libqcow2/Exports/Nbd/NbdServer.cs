@@ -83,14 +83,15 @@ public sealed class NbdServer
     /// <param name="session">what holds for it</param>
     /// <param name="guard">asked before requests begin, told of the end</param>
     /// <param name="slot">names the connection to the guard</param>
+    /// <param name="unserved">what another process received on it and did not serve</param>
     /// <param name="made">gets the connection, on its loop</param>
-    internal void Adopt(int loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, Action<NbdConnection> made)
+    internal void Adopt(int loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, ReadOnlyMemory<byte> unserved, Action<NbdConnection> made)
     {
         var target = _loops[loop];
         target.Assigned();
         target.Loop.PostFromAnyThread(() =>
         {
-            var connection = new NbdConnection(target, socket, session, guard, slot, _report);
+            var connection = new NbdConnection(target, socket, session, guard, slot, unserved, _report);
             made(connection);
             connection.Start();
         });

@@ -36,6 +36,18 @@ public readonly struct RequestHeader(ushort flags, ushort type, ulong cookie, ul
     /// <summary>Bytes of a header in a session with or without extended headers.</summary>
     public static int SizeOf(bool extended) => extended ? ExtendedSize : CompactSize;
 
+    /// <summary>Writes the header as a client without extended headers does.</summary>
+    /// <param name="target">at least <see cref="CompactSize"/> bytes</param>
+    public void WriteCompact(Span<byte> target)
+    {
+        BinaryPrimitives.WriteUInt32BigEndian(target, NbdProtocol.RequestMagic);
+        BinaryPrimitives.WriteUInt16BigEndian(target[4..], Flags);
+        BinaryPrimitives.WriteUInt16BigEndian(target[6..], Type);
+        BinaryPrimitives.WriteUInt64BigEndian(target[8..], Cookie);
+        BinaryPrimitives.WriteUInt64BigEndian(target[16..], Offset);
+        BinaryPrimitives.WriteUInt32BigEndian(target[24..], checked((uint)Length));
+    }
+
     /// <summary>Reads a header.</summary>
     /// <param name="source">at least the header's size, or fewer bytes if no more have come</param>
     /// <param name="extended">the session has extended headers</param>

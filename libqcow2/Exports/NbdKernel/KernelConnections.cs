@@ -16,7 +16,7 @@ namespace Qcow2Blk.Exports.NbdKernel;
 /// what it had not begun is dropped. So an older copy of a write never lands after what was written since. It works
 /// because the kernel shuts down before it sends anew: whoever holds a newer copy finds the shutdown when it polls.
 /// </remarks>
-internal sealed unsafe class KernelConnections : IConnectionGuard
+internal sealed unsafe partial class KernelConnections : IConnectionGuard
 {
     private readonly Lock _lock = new();
     private readonly NbdServer _server;
@@ -239,26 +239,34 @@ internal sealed unsafe class KernelConnections : IConnectionGuard
         // The kernel's end takes all that the device can have in progress in requests of usual size: a sender that had to
         // wait in the middle of a request would hold its connection up, and a signal could tear the request apart.
         const int kernelBuffer = 16 << 20, ourBuffer = 4 << 20;
-        var slot = _slots[index];
         var error = Sockets.Pair(out var ours, out kernelEnd);
         if (error < 0)
             return error;
         EnlargeBuffer(kernelEnd, kernelBuffer);
         EnlargeBuffer(ours, ourBuffer);
-        var watch = slot.Watch < 0 ? Errno.Of(Fcntl.Control(ours, Fcntl.F_DUPFD_CLOEXEC, 0)) : Unistd.Replace(ours, slot.Watch);
-        if (watch < 0)
+        error = Serve(index, ours, session, default);
+        if (error < 0)
         {
             Files.Close(ours);
             Files.Close(kernelEnd);
-            return watch;
         }
 
+        return error;
+    }
+
+    /// <summary>Begins to serve our end of a connection, which is its own from now on unless this fails. Under the lock.</summary>
+    private int Serve(int index, int ours, NegotiatedSession session, ReadOnlyMemory<byte> unserved)
+    {
+        var slot = _slots[index];
+        var watch = slot.Watch < 0 ? Errno.Of(Fcntl.Control(ours, Fcntl.F_DUPFD_CLOEXEC, 0)) : Unistd.Replace(ours, slot.Watch);
+        if (watch < 0)
+            return watch;
         if (slot.Opened > 0)
             Replaced++;
         slot.Opened = Stopwatch.GetTimestamp();
         slot.Watch = watch;
         slot.State = SlotState.Live;
-        _server.Adopt(index % _loops, ours, session, this, index, connection => slot.Connection = connection);
+        _server.Adopt(index % _loops, ours, session, this, index, unserved, connection => slot.Connection = connection);
         return 0;
     }
 

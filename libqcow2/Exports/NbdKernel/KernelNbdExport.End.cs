@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.Threading;
 using Qcow2Blk.Devices;
@@ -43,14 +44,18 @@ public sealed partial class KernelNbdExport
         return error;
     }
 
-    /// <inheritdoc/>
-    public int HandOver(TimeSpan timeout)
+    /// <summary>With the connections themselves the next server needs nothing of the kernel: it sends nothing anew.</summary>
+    public int HandOver(TimeSpan timeout, ICollection<int> kept)
     {
+        ArgumentNullException.ThrowIfNull(kept);
         if (!_attachment.CanReconnect)
             return -Errno.EOPNOTSUPP;
         _ended = true;
         _watch?.Dispose();
-        return _connections.CloseAll(timeout) ? 0 : -Errno.ETIMEDOUT;
+        var ended = _connections.Leave(timeout, out var connections);
+        foreach (var descriptor in KeptConnection.Pack(connections))
+            kept.Add(descriptor);
+        return ended ? 0 : -Errno.ETIMEDOUT;
     }
 
     /// <summary>Ends what is still there, whoever uses it; nothing waits for storage that hangs.</summary>

@@ -43,18 +43,24 @@ public sealed partial class KernelNbdExport
             throw new ExportRefusedException(available.Refusal, available.Why!, available.Hint);
         var info = catalog.List()[0];
         var recovered = ToRecover(options, available);
-        var connections = recovered?.Connections is > 0 and var count ? count : available.HasNetlink ? Math.Min(loops.Count, MostConnections) : 1;
+        var kept = KeptConnection.Unpack(StartPipe.Inherited(options));
+        var connections = kept.Count > 0 ? Math.Max(kept.Count, recovered?.Connections ?? 0)
+            : recovered?.Connections is > 0 and var count ? count : available.HasNetlink ? Math.Min(loops.Count, MostConnections) : 1;
         var config = ConfigFor(options, info, recovered ?? ToMake(options), connections, available.HasNetlink);
         WarnOfTail(info.Size, config, log);
         var session = SessionFor(info, connections);
         var server = new NbdServer(loops, served, catalog, log.Info);
-        return Attach(new KernelConnections(server, loops.Count, connections), server, session, config, recovered is not null, available.HasNetlink, log);
+        return Attach(new KernelConnections(server, loops.Count, connections), server, session, config, recovered is not null, available.HasNetlink, kept, log);
     }
 
     private static KernelNbdExport Attach(
-        KernelConnections connections, NbdServer server, NegotiatedSession session, NbdDeviceConfig config, bool recover, bool netlink, ILog log)
+        KernelConnections connections, NbdServer server, NegotiatedSession session, NbdDeviceConfig config, bool recover, bool netlink,
+        IReadOnlyList<KeptConnection> kept, ILog log)
     {
-        var error = connections.Open(session, out var kernelEnds);
+        var error = connections.Adopt(session, kept);
+        int[] kernelEnds = [];
+        if (error == 0)
+            error = connections.Open(session, out kernelEnds);
         string? text = null;
         INbdAttachment? attachment = null;
         if (error == 0)

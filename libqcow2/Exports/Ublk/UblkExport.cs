@@ -156,7 +156,7 @@ public sealed class UblkExport : IExport
     }
 
     /// <summary>The end of this process is what lets go: commands that wait in the kernel hold the device until then.</summary>
-    public int HandOver(TimeSpan timeout) => 0;
+    public int HandOver(TimeSpan timeout, ICollection<int> kept) => 0;
 
     public void WriteStatus(Utf8JsonWriter writer)
     {

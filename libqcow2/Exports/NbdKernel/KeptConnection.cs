@@ -1,0 +1,82 @@
+using System;
+using System.Collections.Generic;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Exports.NbdKernel;
+
+/// <summary>A connection of the kernel between two processes that serve it.</summary>
+/// <param name="Socket">the server's end</param>
+/// <param name="Unserved">what was received of requests that have not begun; it comes before what is still in the socket</param>
+internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
+{
+    /// <summary>Descriptors that a connection passes from process to process as: the socket, a file with the bytes.</summary>
+    internal const int Descriptors = 2;
+
+    // Requests of the kernel are far smaller, and one at most is incomplete.
+    private const long MaximumUnserved = 64 << 20;
+
+    /// <summary>The descriptors of connections, which are the caller's from now on. One that there are none for is closed.</summary>
+    internal static List<int> Pack(IReadOnlyList<KeptConnection> connections)
+    {
+        var descriptors = new List<int>();
+        foreach (var connection in connections)
+        {
+            var file = Store(connection.Unserved);
+            if (file < 0)
+            {
+                Files.Close(connection.Socket);
+                continue;
+            }
+
+            descriptors.Add(connection.Socket);
+            descriptors.Add(file);
+        }
+
+        return descriptors;
+    }
+
+    /// <summary>The connections that descriptors stand for; the files are closed, the sockets the caller's.</summary>
+    /// <exception cref="ExportRefusedException">they are not what <see cref="Pack"/> made</exception>
+    internal static List<KeptConnection> Unpack(ReadOnlySpan<int> descriptors)
+    {
+        var connections = new List<KeptConnection>();
+        for (var i = 0; i + 1 < descriptors.Length; i += Descriptors)
+        {
+            var unserved = Load(descriptors[i + 1]);
+            Files.Close(descriptors[i + 1]);
+            connections.Add(new KeptConnection(descriptors[i], unserved));
+        }
+
+        return connections;
+    }
+
+    private static unsafe int Store(byte[] bytes)
+    {
+        var file = Memory.CreateFile("qcow2blk-unserved");
+        if (file < 0)
+            return file;
+        fixed (byte* start = bytes)
+        {
+            if (bytes.Length == 0 || Files.Write(file, start, (nuint)bytes.Length, 0) == bytes.Length)
+                return file;
+        }
+
+        Files.Close(file);
+        return -Errno.EIO;
+    }
+
+    private static unsafe byte[] Load(int file)
+    {
+        var length = Files.Seek(file, 0, Files.SEEK_END);
+        if (length is < 0 or > MaximumUnserved)
+            throw new ExportRefusedException(ExportRefusal.Failed, $"the server before left {length} bytes of a connection, which cannot be");
+        var bytes = new byte[length];
+        fixed (byte* start = bytes)
+        {
+            if (length > 0 && Files.Read(file, start, (nuint)length, 0) != length)
+                throw new ExportRefusedException(ExportRefusal.Failed, "cannot read what the server before left of a connection");
+        }
+
+        return bytes;
+    }
+}

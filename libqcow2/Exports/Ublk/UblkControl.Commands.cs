@@ -53,8 +53,12 @@ internal sealed partial class UblkControl
     public int DeleteDevice(int device, bool async = false, TimeSpan? timeout = null)
     {
         var result = ToDevice(async ? UBLK_U_CMD_DEL_DEV_ASYNC : UBLK_U_CMD_DEL_DEV, device, 0, timeout ?? LongTime);
-        lock (_lock)
-            _needsPath.Remove((uint)device);
+        if (result == 0)
+        {
+            lock (_lock)
+                _needsPath.Remove((uint)device);
+        }
+
         return result;
     }
 

@@ -83,7 +83,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         try
         {
             CheckGranted(info, mode);
-            error = control.SetParameters((int)info.dev_id, UblkParameters.Of(DiskFor(info)));
+            error = SetParameters(control, info);
             return error == 0
                 ? info
                 : throw new ExportRefusedException(ExportRefusal.Failed, $"the kernel refused the parameters of ublk device {info.dev_id}: {Errno.Text(error)}");
@@ -93,6 +93,13 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
             Remove(control, [], null, (int)info.dev_id, report);
             throw;
         }
+    }
+
+    private int SetParameters(UblkControl control, ublksrv_ctrl_dev_info info)
+    {
+        var parameters = UblkParameters.Of(DiskFor(info));
+        // Who may command a user's device is who may use its node, and udev sets its owner a moment after it appears.
+        return UblkNodes.Retry(() => control.SetParameters((int)info.dev_id, parameters), s_nodeTimeout, retryBusy: false);
     }
 
     private UblkDisk DiskFor(in ublksrv_ctrl_dev_info info) => new()

@@ -45,7 +45,8 @@ public sealed partial class Qcow2Image
     private LogIdentity IdentityForLog()
     {
         var (major, minor, inode) = _file is Storage.FileStorage file ? file.Identity : default;
-        return new LogIdentity(((ulong)major << 32) | minor, inode, Size, _geometry.ClusterBits, BootOfKernel());
+        return new LogIdentity(((ulong)major << 32) | minor, inode, Size, _geometry.ClusterBits, BootOfKernel(),
+            Header.SnapshotsOffset.Value, Header.SnapshotCount);
     }
 
     private static ulong BootOfKernel()

@@ -197,6 +197,8 @@ internal sealed unsafe class RecoveryLog : IDisposable
     {
         if (_header->Magic != Magic || _header->End - _header->Start > Capacity)
             throw new IOException($"{Path} is no recovery log");
+        if (_header->Identity with { SnapshotsOffset = identity.SnapshotsOffset, SnapshotCount = identity.SnapshotCount } == identity && _header->Identity != identity)
+            throw new IOException($"{Path}: snapshots of the image were made or deleted since its server died");
         if (_header->Identity != identity)
             throw new IOException($"{Path} is the log of another image, or the image was replaced");
         if (_header->Dropped != 0)
@@ -223,4 +225,5 @@ internal sealed unsafe class RecoveryLog : IDisposable
 
 /// <summary>By which a log knows its image: the file, and what a change of the format would change.</summary>
 /// <param name="Boot">of the kernel that runs: what it had not flushed ended with it</param>
-internal readonly record struct LogIdentity(ulong Device, ulong Inode, long Size, long ClusterBits, ulong Boot);
+/// <param name="SnapshotsOffset">of the snapshot table; no server of ours changes it, qemu-img does with every snapshot</param>
+internal readonly record struct LogIdentity(ulong Device, ulong Inode, long Size, long ClusterBits, ulong Boot, long SnapshotsOffset, long SnapshotCount);

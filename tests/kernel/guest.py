@@ -118,13 +118,13 @@ class Machine:
 class Guest(Machine):
     """Boots a guest and hands out the lines of its job."""
 
-    def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(), texts=None,
+    def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(),
                  console=None, interactive=False, reads_input=False, disks=(), work=None,
                  emulator=(), accelerator="tcg,thread=multi", attempts=BOOT_ATTEMPTS):
         """job: text of the bash script that the guest runs as root.
         data: a file, or a whole -drive value; disks: further ones.
         settings: variables of the job; files: (path on this machine, name under /run/payload);
-        texts: name under /run/payload and content; work: where the guest's own files are kept;
+        work: where the guest's own files are kept;
         emulator: further options of qemu, which win over ours;
         attempts: how often it is tried to boot. Raises BootFailure after the last."""
         self._is_temporary = work is None
@@ -134,7 +134,7 @@ class Guest(Machine):
         self.console = Path(console) if console else self.console
         settings = {**(settings or {}), **({"JOB_READS_INPUT": "1"} if reads_input else {})}
         payload = self.work / "payload.tar"
-        _write_payload(payload, {**(texts or {}), "job": job}, binary, settings, files)
+        _write_payload(payload, job, binary, settings, files)
         self.command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator), *emulator]
         if interactive:
             self.process = subprocess.Popen(self.command)
@@ -229,14 +229,13 @@ def _command(kernel, payload, console, data, memory, processors, disks, interact
             "-device", "virtserialport,chardev=out,name=out", "-qmp", f"unix:{payload.parent}/qmp,server=on,wait=off"]
 
 
-def _write_payload(path, texts, binary, settings, files):
+def _write_payload(path, job, binary, settings, files):
     with tarfile.open(path, "w") as tar:
         def add(name, content, mode=0o755):
             entry = tarfile.TarInfo("payload/" + name)
             entry.size, entry.mode, entry.mtime = len(content), mode, int(time.time())
             tar.addfile(entry, io.BytesIO(content))
-        for name, text in texts.items():
-            add(name, text.encode())
+        add("job", job.encode())
         add("settings", "".join(f"export {name}={value}\n" for name, value in settings.items()).encode())
         if binary:
             tar.add(os.path.realpath(binary), "payload/bin/qcow2blk")

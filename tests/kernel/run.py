@@ -23,6 +23,9 @@ from powercut import POWER_CUT, run_power_cut
 
 LOGS = kernels.CACHE / "logs"
 SKIPPED = 77
+
+# Guests at a time: most cases keep one processor busy, and two are there.
+LANES = 2
 GUESTS = itertools.count(1)
 
 
@@ -112,87 +115,100 @@ def run_kernel(kernel, chosen, binary, rounds, tally):
     shutil.rmtree(LOGS / kernel.release, ignore_errors=True)
     (LOGS / kernel.release).mkdir(parents=True)
     print(f"== linux {kernel.version}", flush=True)
-    # Two lanes, each with a guest at a time: most cases keep one processor busy, and two are there.
-    lanes = [[case for case in chosen if (case.transport == "ublk") == ublk] for ublk in (True, False)]
+    queue = Queue(chosen)
     with ThreadPoolExecutor() as pool:
-        for done in [pool.submit(run_lane, kernel, lane, binary, rounds, tally) for lane in lanes]:
+        for done in [pool.submit(Lane(kernel, queue, binary, rounds, tally).run) for _ in range(LANES)]:
             done.result()
     print(f"== linux {kernel.version}: {time.monotonic() - started:.0f} s", flush=True)
 
 
-def run_lane(kernel, cases, binary, rounds, tally):
-    inside = [case for case in cases if case.file != POWER_CUT]
-    for memory in sorted({case.memory for case in inside}, reverse=True):
-        run_in_guests(kernel, [case for case in inside if case.memory == memory], binary, memory, tally)
-    for case in cases:
-        if case.file == POWER_CUT:
-            run_power_cut(kernel, case, binary, rounds, tally, Log(kernel, case.name))
+class Queue:
+    """The cases that no lane has taken yet."""
+
+    def __init__(self, cases):
+        # What has a machine of its own, and takes long, first: then the lanes end together.
+        self._cases = sorted(cases, key=lambda case: case.file != POWER_CUT)
+        self._lock = threading.Lock()
+
+    def take(self, memory=None):
+        """The next case, or the next for a machine with so much memory; None if there is none."""
+        with self._lock:
+            for case in self._cases:
+                if memory is None or (case.memory == memory and case.file != POWER_CUT):
+                    self._cases.remove(case)
+                    return case
+            return None
+
+    def put_back(self, case):
+        with self._lock:
+            self._cases.insert(0, case)
 
 
-def run_in_guests(kernel, cases, binary, memory, tally):
-    """Runs cases in one guest; after a failure the rest goes on in a fresh one."""
-    left, repeated = list(cases), set()
-    while left:
-        console = LOGS / kernel.release / f"console-{next(GUESTS)}.log"
-        plan = "".join(f"{case.name} {case.file} {case.transport} {case.seconds}\n" for case in left)
+class Lane:
+    """One of the threads that take cases from the queue, with a guest at a time."""
+
+    def __init__(self, kernel, queue, binary, rounds, tally):
+        self.kernel, self.queue, self.binary, self.rounds, self.tally = kernel, queue, binary, rounds, tally
+        self.repeated = set()
+
+    def run(self):
+        while case := self.queue.take():
+            if case.file == POWER_CUT:
+                run_power_cut(self.kernel, case, self.binary, self.rounds, self.tally, Log(self.kernel, case.name))
+            else:
+                self.run_in_guest(case)
+
+    def run_in_guest(self, case):
+        """Runs this case and others in one guest, until there is none left for it or one failed."""
+        console = LOGS / self.kernel.release / f"console-{next(GUESTS)}.log"
         try:
             with data_disk() as data, Guest(
-                    kernel, f'. "$PAYLOAD/guest/run-cases"\n', binary, data=data, memory=memory, console=console,
-                    settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'"}, texts={"plan": plan}) as guest:
-                left = follow(kernel, guest, left, tally, repeated)
+                    self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory, console=console, reads_input=True,
+                    settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'"}) as guest:
+                while case and self.run_case(guest, case):
+                    case = self.queue.take(case.memory)
         except BootFailure as failure:
-            for case in left:
-                tally.fails(kernel, case.name, f"not run: {failure}", Log(kernel, case.name))
-            return
+            self.tally.fails(self.kernel, case.name, f"not run: {failure}", Log(self.kernel, case.name))
 
-
-def follow(kernel, guest, left, tally, repeated):
-    """Reads the results of a guest until all cases ended or one failed; returns the cases that have not run."""
-    by_name, log, running = {case.name: case for case in left}, None, None
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            line = guest.next_line(deadline)
-        except TimeoutError:
-            line = None
-        if line is None or guest.exit_status is not None:
-            break
-        if line.startswith("@@begin "):
-            running = by_name[line.split()[1]]
-            log = Log(kernel, running.name)
-            # The guest has a time limit of its own and says what hangs; this one is for guests that hang themselves.
-            deadline = time.monotonic() + running.seconds + 30
-        elif line.startswith("@@end "):
-            status, milliseconds = int(line.split()[2]), int(line.split()[3])
-            left = left[1:]
-            if status == 0:
-                tally.passes(kernel, running.name, milliseconds / 1000)
-            elif status == SKIPPED:
-                tally.skips(kernel, running.name, log.reason())
-            else:
-                tally.fails(kernel, running.name, log.reason(), log)
-                return left
-            running = None
-            deadline = time.monotonic() + 60
-        elif log:
+    def run_case(self, guest, case):
+        """Runs a case. Returns whether the guest is good for another one."""
+        log = Log(self.kernel, case.name)
+        guest.send(f"{case.name} {case.file} {case.transport} {case.seconds}\n")
+        # The guest has a time limit of its own and says what hangs; this one is for guests that hang themselves.
+        deadline = time.monotonic() + case.seconds + 60
+        while True:
+            try:
+                line = guest.next_line(deadline)
+            except TimeoutError:
+                line = None
+            if line is None or guest.exit_status is not None:
+                self.after_death(guest, case, log)
+                return False
+            if line.startswith("@@end "):
+                return self.count(case, log, *map(int, line.split()[1:]))
             log.add(line)
-    return left if not left else after_death(kernel, guest, left, running, log, tally, repeated)
 
+    def count(self, case, log, status, milliseconds):
+        if status == 0:
+            self.tally.passes(self.kernel, case.name, milliseconds / 1000)
+        elif status == SKIPPED:
+            self.tally.skips(self.kernel, case.name, log.reason())
+        else:
+            self.tally.fails(self.kernel, case.name, log.reason(), log)
+        return status in (0, SKIPPED)
 
-def after_death(kernel, guest, left, running, log, tally, repeated):
-    """The guest ended or hung in the middle of its cases: whose fault, and what is left to run."""
-    case = running or left[0]
-    log = log if running else Log(kernel, case.name)
-    console = guest.console_text().splitlines()
-    splat = next((line for line in console if SPLAT.search(line)), "the guest hung or ended without a message")
-    if EMULATOR_FAULT in splat and case.name not in repeated:
-        print(f"     {kernel.label} {case.name}: the emulator failed ({splat.strip()}), once more", flush=True)
-        repeated.add(case.name)
-        return left
-    for line in console[-60:]:
-        log.add(line)
-    tally.fails(kernel, case.name, splat.strip(), log)
-    return left[1:]
+    def after_death(self, guest, case, log):
+        """The guest ended or hung in the middle of a case: whose fault, and what of it."""
+        console = guest.console_text().splitlines()
+        splat = next((line for line in console if SPLAT.search(line)), "the guest hung or ended without a message")
+        if EMULATOR_FAULT in splat and case.name not in self.repeated:
+            print(f"     {self.kernel.label} {case.name}: the emulator failed ({splat.strip()}), once more", flush=True)
+            self.repeated.add(case.name)
+            self.queue.put_back(case)
+            return
+        for line in console[-60:]:
+            log.add(line)
+        self.tally.fails(self.kernel, case.name, splat.strip(), log)
 
 
 class data_disk:

@@ -18,9 +18,9 @@ for mode in map user-copy zero-copy; do
     DEV=$(cat device)
     qcow2blk status --json "$DEV" >status.json
     expect_text "\"$mode\"" status.json
-    python3 "$PAYLOAD/guest/model.py" "$DEV" 5 --expect wanted.raw
-    fio_verify "$DEV" --bsrange=4k-1M --size=24M
-    start_load "$DEV" 24M
+    python3 "$PAYLOAD/guest/model.py" "$DEV" 4 --expect wanted.raw
+    fio_verify "$DEV" --bsrange=4k-1M --size=12M
+    start_load "$DEV" 16M
     kill_server
     finish_load
     python3 "$PAYLOAD/guest/model.py" "$DEV" 3 --expect wanted.raw

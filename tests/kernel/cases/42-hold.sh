@@ -1,20 +1,20 @@
 #!/bin/bash
-# promise: a suspended device holds requests of a mounted file system for as long as it takes, without an error
+# promise: a suspended device holds requests of a mounted file system for as long as it takes, also past the timeout, without an error
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 512M
-attach disk.qcow2
+attach disk.qcow2 --nbd-timeout 5
 make_fs ext4 "$DEV"
 mount_fs ext4 "$DEV"
 qcow2blk suspend "$DEV"
 (
     cd mnt
-    dd if=/dev/zero of=buffered bs=1M count=100 conv=fsync status=none
+    dd if=/dev/zero of=buffered bs=1M count=50 conv=fsync status=none
     dd if=/dev/zero of=direct bs=64k count=64 oflag=direct status=none
 ) &
 writer=$!
-sleep 45
+sleep 20
 kill -0 $writer || fail "writes ended while the device was suspended"
 qcow2blk resume "$DEV"
 wait $writer

@@ -22,18 +22,18 @@ sleep 3
 echo 40 >/proc/sys/vm/dirty_ratio
 echo 30 >/proc/sys/vm/dirty_background_ratio
 for number in 1 2 3; do
-    dd if=/dev/zero of="mnt/file$number" bs=1M count=200 status=none &
+    dd if=/dev/zero of="mnt/file$number" bs=1M count=130 status=none &
 done
-dd if=/dev/urandom of=mnt/random bs=1M count=100 conv=fsync status=none
+dd if=/dev/urandom of=mnt/random bs=1M count=60 conv=fsync status=none
 wait -n || true
 sync
 kill $hog
 wait || true
 for number in 1 2 3; do
-    expect_equal "size of file$number" $((200 << 20)) "$(stat -c %s mnt/file$number)"
+    expect_equal "size of file$number" $((130 << 20)) "$(stat -c %s mnt/file$number)"
 done
 ! dmesg | grep -E 'Out of memory|invoked oom-killer' || fail "out of memory"
-cmp mnt/file1 <(head -c 200M /dev/zero)
+cmp mnt/file1 <(head -c 130M /dev/zero)
 umount mnt
 check_fs ext4 "$DEV"
 detach

@@ -32,9 +32,12 @@ for number in 0 1 2; do make_image $number.qcow2 16M; done
 round() {
     local number device
     for number in 0 1 2; do
-        device=$(qcow2blk attach --transport "$TRANSPORT" $number.qcow2)
-        echo "$1" | dd of="$device" bs=512 count=1 conv=sync oflag=direct status=none
+        {
+            device=$(qcow2blk attach --transport "$TRANSPORT" $number.qcow2)
+            echo "$1" | dd of="$device" bs=512 count=1 conv=sync oflag=direct status=none
+        } &
     done
+    wait
     qcow2blk detach 0.qcow2 1.qcow2 2.qcow2
 }
 for warm in 1 2 3; do round $warm; done

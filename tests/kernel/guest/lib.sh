@@ -218,7 +218,7 @@ check_fs() { # ext4|xfs DEVICE
 
 fill_tree() { # DIRECTORY: real files of different sizes, with their digests in ./tree.sha
     cp -r /usr/lib/python3*/asyncio /usr/lib/python3*/email /usr/lib/udev/rules.d "$1"
-    head -c 9000000 /dev/urandom >"$1/large"
+    head -c 4000000 /dev/urandom >"$1/large"
     (cd "$1" && find . -type f -exec sha256sum {} +) >tree.sha
 }
 

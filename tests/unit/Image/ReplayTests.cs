@@ -100,6 +100,27 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
+    public void An_image_that_got_a_snapshot_since_its_server_died_is_refused_and_left_alone()
+    {
+        var path = _directory.File("edited.log");
+        var image = _directory.File("edited.qcow2");
+        using (var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = path }))
+        {
+            Assert.Equal(0, run.Write(0, 65536, 1));
+            Assert.Equal(0, run.Flush());
+            Assert.Equal(0, run.Write(1 << 20, 65536, 2));
+            File.WriteAllBytes(image, Bytes(run.Storage.Content.Copy()));
+        }
+
+        Qemu.Img("snapshot", "-c", "since", image);
+        var content = SparseBytes.FromFile(image);
+        var refused = Assert.Throws<IOException>(
+            () => new OneImage(content, options: new ImageOptions { RecoveryLog = Save(File.ReadAllBytes(path)), Replay = true }).Dispose());
+        Assert.Contains("snapshot", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(File.ReadAllBytes(image), Bytes(content));
+    }
+
+    [Fact]
     public void A_log_of_the_time_before_a_power_cut_is_none()
     {
         var path = _directory.File("boot.log");

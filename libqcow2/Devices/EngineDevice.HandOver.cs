@@ -54,7 +54,7 @@ public sealed partial class EngineDevice
         if (error < 0)
             return GoBack(what, error, timeout);
         _state = (int)DeviceState.Detaching;
-        return DeviceResult.Done() with { Descriptors = kept };
+        return kept.Count == 0 ? DeviceResult.Done() : DeviceResult.Done() with { Descriptors = kept };
     }
 
     /// <summary>The next server cannot have it: this one goes on.</summary>

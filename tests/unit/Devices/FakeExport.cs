@@ -54,7 +54,7 @@ internal sealed class FakeExport : IExport
 
     public int Stop(bool force, TimeSpan timeout) => OnStop();
 
-    public int HandOver(TimeSpan timeout) => OnHandOver();
+    public int HandOver(TimeSpan timeout, System.Collections.Generic.ICollection<int> kept) => OnHandOver();
 
     public void WriteStatus(Utf8JsonWriter writer)
     {

@@ -101,10 +101,10 @@ internal sealed partial class NbdConnection
         _loop.WatchHandshakes();
     }
 
-    /// <summary>Looks at what has been received again: the gate is open.</summary>
+    /// <summary>Looks at what has been received again: the gate is open, or another connection has ended.</summary>
     public void Continue()
     {
-        if (_heldRequest is { } request && !_closing)
+        if (_heldRequest is { } request && !_closing && !_leaving && !_loop.Gate.IsShut)
         {
             _heldRequest = null;
             Begin(request);

@@ -89,6 +89,31 @@ public sealed class KernelConnectionsTests : KernelConnectionsFixture
     }
 
     [Fact]
+    public void Large_write_that_was_received_while_requests_are_held_waits_though_another_connection_ends()
+    {
+        var ends = Open(2);
+        using var second = ends[1];
+        var message = new byte[28 + (16 * Block)];
+        Header(message, type: 1, handle: 4);
+        BinaryPrimitives.WriteUInt32BigEndian(message.AsSpan(24), 16 * Block);
+        message.AsSpan(28).Fill(0x44);
+        Assert.Equal(1000, second.Send(message.AsSpan(0, 1000)));
+        Thread.Sleep(100); // Its memory is there, and part of it.
+        Hold();
+        for (var sent = 1000; sent < message.Length;)
+            sent += second.Send(message.AsSpan(sent));
+        Thread.Sleep(100);
+        ends[0].Dispose();
+        Connections.LookForShutDown();
+        Assert.True(Replaceable.WaitOne(Plenty));
+        Thread.Sleep(100);
+        Assert.Equal(0, second.Available);
+        Assert.Equal(0, Server.InFlight.Active);
+        Server.Release();
+        Assert.Equal(4ul, Reply(second));
+    }
+
+    [Fact]
     public void Connections_that_end_when_the_device_ends_are_not_replaced()
     {
         var ends = Open(2);

@@ -98,9 +98,18 @@ def _save_attached(kernel, transport, binary, work, log):
 def _round_or_another(kernel, work, number, log):
     try:
         return _round(kernel, work, number, log)
-    except EmulatorFault as fault:
+    except (EmulatorFault, Damage) as fault:
+        if EMULATOR_FAULT not in str(fault) and EMULATOR_FAULT not in _console(work):
+            raise
         log.add(f"round {number} once more: {fault}")
         return _round(kernel, work, number, log)
+
+
+def _console(work):
+    try:
+        return (work / "guest/console").read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _round(kernel, work, number, log):

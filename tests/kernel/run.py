@@ -173,7 +173,12 @@ class Lane:
     def run_case(self, guest, case):
         """Runs a case. Returns whether the guest is good for another one."""
         log = Log(self.kernel, case.name)
-        guest.send(f"{case.name} {case.file} {case.transport} {case.seconds}\n")
+        try:
+            guest.send(f"{case.name} {case.file} {case.transport} {case.seconds}\n")
+        except OSError:
+            # It died after the case before: this one has not begun.
+            self.after_death(guest, case, log)
+            return False
         # The guest has a time limit of its own and says what hangs; this one is for guests that hang themselves.
         deadline = time.monotonic() + case.seconds + 60
         while True:

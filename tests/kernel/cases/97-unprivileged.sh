@@ -14,7 +14,7 @@ undo() {
     chown root: /dev/ublk-control
     chmod 600 /dev/ublk-control
 }
-trap 'undo; on_exit' EXIT
+CLEANUP=undo
 cp "$PAYLOAD/udev/61-ublk-unprivileged.rules.sample" /run/udev/rules.d/61-ublk-unprivileged.rules
 sed -i "s,@bindir@,$(dirname "$(command -v qcow2blk)")," /run/udev/rules.d/61-ublk-unprivileged.rules
 udevadm control --reload

@@ -30,10 +30,12 @@ note() { echo "    $*"; }
 
 on_error() { echo "FAILED: line ${BASH_LINENO[0]} of $(basename "${BASH_SOURCE[1]}"): $BASH_COMMAND (status $1)"; }
 
+CLEANUP=: # a command that a case wants run at its end, whatever its end is
 on_exit() {
     local status=$?
     trap - EXIT ERR
     set +e
+    $CLEANUP
     if [ $status -ne 0 ]; then
         describe_state
     elif [ -z "${LEFTOVERS_ARE_MINE:-}" ]; then

@@ -12,6 +12,7 @@ internal static class InProcessServer
         using IDisposable signals = EndSignals.WatchInForeground(end.Raise);
         using DeviceServer server = Start(options, factory);
         end.PassTo(server.RequestEnd);
+        ServiceNotification.Ready($"serving {options.Image} as {server.Record.Uri ?? server.Record.DevicePath}", new StderrLog(options.LogLevel));
         int commandStatus = 0;
         if (options.RunCommand is { } command)
         {

@@ -10,6 +10,7 @@ internal static unsafe partial class UnixSocket
 {
     internal const int AF_UNIX = 1;
     internal const int SOCK_STREAM = 1;
+    internal const int SOCK_DGRAM = 2;
     internal const int SOCK_CLOEXEC = 0x80000;
     internal const int SOL_SOCKET = 1;
     internal const int SO_PEERCRED = 17;
@@ -84,6 +85,9 @@ internal static unsafe partial class UnixSocket
 
     [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
     private static partial int Poll(Pollfd* fds, nuint count, int milliseconds);
+
+    [LibraryImport("libc", EntryPoint = "sendto", SetLastError = true)]
+    private static partial nint SendTo(int fd, void* bytes, nuint count, int flags, SockaddrUn* address, uint length);
 
     /// <summary>Binds and listens; only the owner may connect.</summary>
     /// <returns>the socket, or a negative errno</returns>
@@ -184,7 +188,8 @@ internal static unsafe partial class UnixSocket
                 sent = Interop.Poll.SendMessage(fd, &message, Sockets.MSG_NOSIGNAL);
             while (sent == -Errno.EINTR);
         }
-        return sent < 0 ? (int)sent : Unistd.WriteAll(fd, bytes[(int)sent..]);
+        // Descriptors are refused where too many are on their way (ETOOMANYREFS): the answer itself is worth more.
+        return Unistd.WriteAll(fd, bytes[(int)Math.Max(sent, 0)..]);
     }
 
     /// <summary>Receives bytes and the descriptors that come with them, which are close-on-exec.</summary>
@@ -216,6 +221,31 @@ internal static unsafe partial class UnixSocket
             offset += (nuint)Aligned((int)header->cmsg_len);
         }
         return (int)received;
+    }
+
+    /// <summary>Sends one datagram, without waiting.</summary>
+    /// <param name="path">a path; with a leading @ a name in the abstract namespace (unix(7))</param>
+    /// <param name="bytes">its content</param>
+    /// <returns>0 or a negative errno</returns>
+    internal static int SendDatagram(string path, ReadOnlySpan<byte> bytes)
+    {
+        if (!TryAddress(path, out SockaddrUn address, out uint length))
+            return -Errno.EINVAL;
+        if (address.sun_path[0] == (byte)'@')
+        {
+            address.sun_path[0] = 0;
+            length--; // Every byte of such a name counts: no terminator.
+        }
+        int fd = Socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            return -Marshal.GetLastPInvokeError();
+        fixed (byte* start = bytes)
+        {
+            nint sent = SendTo(fd, start, (nuint)bytes.Length, Interop.Poll.MSG_DONTWAIT | Sockets.MSG_NOSIGNAL, &address, length);
+            int errno = Marshal.GetLastPInvokeError();
+            _ = Unistd.Close(fd);
+            return sent == bytes.Length ? 0 : -errno;
+        }
     }
 
     private static int Aligned(int bytes) => (bytes + sizeof(nuint) - 1) & ~(sizeof(nuint) - 1);

@@ -95,7 +95,8 @@ public static class BackgroundServer
         end.PassTo(null);
         log.Info($"{(server.HandedOver ? "handed over" : "detached")} {server.Record.Name}");
         server.Dispose();
-        return server.HandedOver ? Supervisor.HandedOver : (int)result.Status;
+        // Whoever asked for it and is gone takes nothing over: then the supervisor does.
+        return !server.HandedOver ? (int)result.Status : server.HandOverUnheard ? (int)ExitStatus.Failed : Supervisor.HandedOver;
     }
 
     private static ExitStatus Refuse(Exception error, AttachOptions? options)
@@ -138,7 +139,7 @@ public static class BackgroundServer
         if (process >= 0)
             _ = Unistd.Close(process);
         if (!ended)
-            return new DeviceException(ExitStatus.Failed, what, "the server died as it became ready, its supervisor tries again", "\"qcow2blk list\" shows it");
+            return new DeviceException(ExitStatus.Failed, what, "the server died as it became ready, its supervisor tries again", "\"qcow2blk list\" shows it") { IsTriedAgain = true };
         int status = Spawn.Wait(pid);
         string how = status > 128 ? $"was killed by signal {status - 128}" : $"ended with status {status}";
         return new DeviceException(ExitStatus.Failed, what, $"the server {how} before it was ready", "see the system log");

@@ -23,6 +23,7 @@ public sealed class ControlServer : IDisposable
     private readonly IDevice _device;
     private readonly ILog _log;
     private readonly Func<ControlRequest, DeviceResult> _execute;
+    private readonly Action<ControlRequest> _unheard;
     private readonly object _lock = new(); // Not a Lock: closing waits on it.
     private readonly HashSet<int> _connections = [];
     private readonly Thread _acceptor;
@@ -32,11 +33,13 @@ public sealed class ControlServer : IDisposable
     /// <param name="path">the socket to make; nothing of that name may exist</param>
     /// <param name="device">what the commands are for</param>
     /// <param name="execute">does what a request asks; after the end of the device the process is expected to end</param>
+    /// <param name="unheard">told of a request that was done and whose asker was gone when it was answered</param>
     /// <param name="log">for refused peers</param>
     /// <exception cref="DeviceException">the socket cannot be made</exception>
-    public ControlServer(string path, IDevice device, Func<ControlRequest, DeviceResult> execute, ILog log)
+    public ControlServer(string path, IDevice device, Func<ControlRequest, DeviceResult> execute, Action<ControlRequest> unheard, ILog log)
     {
         _device = device;
+        _unheard = unheard;
         _execute = execute;
         _log = log;
         _listener = UnixSocket.Serve(path, MaxConnections);
@@ -166,6 +169,8 @@ public sealed class ControlServer : IDisposable
             int sent = UnixSocket.SendAll(connection, reply, descriptors);
             foreach (int descriptor in descriptors)
                 _ = Unistd.Close(descriptor);
+            if (sent < 0)
+                _unheard(request);
             return sent == 0;
         }
         finally

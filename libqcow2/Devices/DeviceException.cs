@@ -28,6 +28,9 @@ public sealed class DeviceException : Exception
 
     public ExitStatus Status { get; }
 
+    /// <summary>Whether somebody tries the same again already: another attempt would be in the way.</summary>
+    public bool IsTriedAgain { get; init; }
+
     /// <summary>What was not done: "cannot attach disk.qcow2".</summary>
     public string What { get; }
 

@@ -16,6 +16,9 @@ public sealed partial class DeviceServer
     /// <summary>Whether the device was left to the next server.</summary>
     public bool HandedOver { get; private set; }
 
+    /// <summary>Whether it was left to somebody who was gone when that was done.</summary>
+    public bool HandOverUnheard { get; private set; }
+
     private DeviceResult Execute(ControlRequest request) => request.Verb switch
     {
         ControlVerb.Suspend => Suspend(request.Timeout),
@@ -46,13 +49,15 @@ public sealed partial class DeviceServer
     }
 
     /// <summary>Leaves the block device to the next server. After success <see cref="WaitForEnd"/> returns.</summary>
-    public DeviceResult HandOver(TimeSpan timeout)
+    public DeviceResult HandOver(TimeSpan timeout) => HandOver(timeout, ending: true);
+
+    private DeviceResult HandOver(TimeSpan timeout, bool ending)
     {
         lock (_detaching)
         {
             if (_detached || HandedOver)
                 return DeviceResult.Refused(ExitStatus.Busy, $"cannot hand {Record.Name} over", "it is ending already");
-            DeviceResult result = _device.HandOver(timeout);
+            DeviceResult result = _device.HandOver(timeout, ending);
             if (!result.Succeeded)
                 return result;
             HandedOver = true;
@@ -117,9 +122,15 @@ public sealed partial class DeviceServer
     /// <summary>Who asked is told if the image was closed and could not be opened again: they may be mending it from now on.</summary>
     private DeviceResult HandOverAsAsked(TimeSpan timeout)
     {
-        DeviceResult result = HandOver(timeout);
+        DeviceResult result = HandOver(timeout, ending: false);
         NoteSuspension();
         return result;
+    }
+
+    private void NotHeard(ControlRequest request)
+    {
+        if (request.Verb == ControlVerb.HandOver && HandedOver)
+            HandOverUnheard = true;
     }
 
     /// <summary>

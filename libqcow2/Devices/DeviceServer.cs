@@ -112,7 +112,7 @@ public sealed partial class DeviceServer : IDisposable
             };
             device.History = new DeviceHistory(record.Started, record.Recoveries, record.Supervisor?.Pid, null);
             var server = new DeviceServer(claim, device, record, log);
-            server._control = new ControlServer(socket, device, server.Execute, log);
+            server._control = new ControlServer(socket, device, server.Execute, server.NotHeard, log);
             claim.Publish(record);
             server.WritePidFile();
             if (KernelNode.TryParse(record.DevicePath) is { } node)
@@ -122,7 +122,7 @@ public sealed partial class DeviceServer : IDisposable
         }
         catch
         {
-            if (!recovers || !device.HandOver(SignalTimeout).Succeeded)
+            if (!recovers || !device.HandOver(SignalTimeout, ending: true).Succeeded)
                 device.Detach(force: true, SignalTimeout);
             device.Dispose();
             throw;

@@ -225,9 +225,8 @@ public sealed partial class EngineDevice
         var error = CloseDisk(CloseTimeout);
         StaySuspended();
 
-        // From now on others edit the image: what the log says of it must never be replayed.
-        if (error is not null && ChooseLog().Path is { } log)
-            _ = Unistd.Unlink(log);
+        if (error is not null)
+            ForgetLog();
         if (error == 0)
             return DeviceResult.Done();
         if (error is null)
@@ -240,6 +239,13 @@ public sealed partial class EngineDevice
             $"suspended {Name}, but its image was not closed cleanly",
             lost ?? $"closing failed: {Errno.Text(error.Value)}",
             "check the image before \"qcow2blk resume\"");
+    }
+
+    /// <summary>From now on others edit the image: what the log says of it must never be replayed.</summary>
+    private void ForgetLog()
+    {
+        if (ChooseLog().Path is { } log)
+            _ = Unistd.Unlink(log);
     }
 
     private void StaySuspended()

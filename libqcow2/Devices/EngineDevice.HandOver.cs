@@ -11,10 +11,10 @@ public sealed partial class EngineDevice
 
     public void LeaveAsIs() => _abandoned = true;
 
-    public DeviceResult HandOver(TimeSpan timeout) =>
-        InTurn($"cannot hand {Name} over", timeout, () => HandOverNow(timeout));
+    public DeviceResult HandOver(TimeSpan timeout, bool ending) =>
+        InTurn($"cannot hand {Name} over", timeout, () => HandOverNow(timeout, ending));
 
-    private DeviceResult HandOverNow(TimeSpan timeout)
+    private DeviceResult HandOverNow(TimeSpan timeout, bool ending)
     {
         var what = $"cannot hand {Name} over";
         if (Export.DevicePath is null)
@@ -52,13 +52,13 @@ public sealed partial class EngineDevice
         var kept = new List<int>();
         var error = closed < 0 ? closed.Value : Export.HandOver(timeout, kept);
         if (error < 0)
-            return GoBack(what, error, timeout);
+            return GoBack(what, error, timeout, ending);
         _state = (int)DeviceState.Detaching;
         return kept.Count == 0 ? DeviceResult.Done() : DeviceResult.Done() with { Descriptors = kept };
     }
 
     /// <summary>The next server cannot have it: this one goes on.</summary>
-    private DeviceResult GoBack(string what, int error, TimeSpan timeout)
+    private DeviceResult GoBack(string what, int error, TimeSpan timeout, bool ending)
     {
         try
         {
@@ -67,6 +67,8 @@ public sealed partial class EngineDevice
         catch (Exception failure)
         {
             StaySuspended();
+            if (!ending)
+                ForgetLog();
             var refusal = Refusals.From(failure, what);
             return DeviceResult.Refused(ExitStatus.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}", "it is suspended now: mend that and resume it");
         }

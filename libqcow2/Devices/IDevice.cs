@@ -53,7 +53,8 @@ public interface IDevice : IDisposable
     /// it: its requests wait for the next server. On failure the device runs on.
     /// </summary>
     /// <param name="timeout">how long requests in flight may take to end</param>
-    DeviceResult HandOver(TimeSpan timeout);
+    /// <param name="ending">the process ends whatever comes of it: then nobody edits the image before the next server</param>
+    DeviceResult HandOver(TimeSpan timeout, bool ending);
 
     /// <summary>Who uses the block device: "mounted on /mnt".</summary>
     /// <returns>null if nobody does, or if users cannot be known (network clients)</returns>

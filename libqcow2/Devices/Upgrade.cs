@@ -49,7 +49,7 @@ public static class Upgrade
                 DeviceRecord upgraded = BackgroundServer.Start(options, program, StartTimeout, left);
                 return new UpgradeOutcome(upgraded, Stopwatch.GetElapsedTime(started), null);
             }
-            catch (DeviceException failure)
+            catch (DeviceException failure) when (!failure.IsTriedAgain)
             {
                 DeviceRecord back = GoBack(options, Old(program, oldFile), left, failure, what);
                 return new UpgradeOutcome(back, Stopwatch.GetElapsedTime(started), failure);

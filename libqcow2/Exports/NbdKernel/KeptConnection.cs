@@ -15,6 +15,9 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
     // Requests of the kernel are far smaller, and one at most is incomplete.
     private const long MaximumUnserved = 64 << 20;
 
+    // The first byte of the file; a file without it was taken.
+    private const byte Untaken = 1;
+
     /// <summary>The descriptors of connections, which are the caller's from now on. One that there are none for is closed.</summary>
     internal static List<int> Pack(IReadOnlyList<KeptConnection> connections)
     {
@@ -35,16 +38,27 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
         return descriptors;
     }
 
-    /// <summary>The connections that descriptors stand for; the files are closed, the sockets the caller's.</summary>
+    /// <summary>
+    /// The connections that descriptors stand for; the files are closed, the sockets the caller's. Each can be taken once: whoever
+    /// takes it may serve what was left and read on, and no third process could know how far. Taken again it is ended, and the
+    /// kernel sends its requests anew.
+    /// </summary>
     /// <exception cref="ExportRefusedException">they are not what <see cref="Pack"/> made</exception>
     internal static List<KeptConnection> Unpack(ReadOnlySpan<int> descriptors)
     {
         var connections = new List<KeptConnection>();
         for (var i = 0; i + 1 < descriptors.Length; i += Descriptors)
         {
-            var unserved = Load(descriptors[i + 1]);
+            var unserved = Take(descriptors[i + 1]);
             Files.Close(descriptors[i + 1]);
-            connections.Add(new KeptConnection(descriptors[i], unserved));
+            if (unserved is not null)
+            {
+                connections.Add(new KeptConnection(descriptors[i], unserved));
+                continue;
+            }
+
+            Sockets.Shutdown(descriptors[i], Sockets.SHUT_RDWR);
+            Files.Close(descriptors[i]);
         }
 
         return connections;
@@ -55,9 +69,10 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
         var file = Memory.CreateFile("qcow2blk-unserved");
         if (file < 0)
             return file;
-        fixed (byte* start = bytes)
+        byte[] marked = [Untaken, .. bytes];
+        fixed (byte* start = marked)
         {
-            if (bytes.Length == 0 || Files.Write(file, start, (nuint)bytes.Length, 0) == bytes.Length)
+            if (Files.Write(file, start, (nuint)marked.Length, 0) == marked.Length)
                 return file;
         }
 
@@ -65,18 +80,24 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
         return -Errno.EIO;
     }
 
-    private static unsafe byte[] Load(int file)
+    /// <returns>null if somebody took it before</returns>
+    private static unsafe byte[]? Take(int file)
     {
         var length = Files.Seek(file, 0, Files.SEEK_END);
+        if (length == 0)
+            return null;
         if (length is < 0 or > MaximumUnserved)
             throw new ExportRefusedException(ExportRefusal.Failed, $"the server before left {length} bytes of a connection, which cannot be");
         var bytes = new byte[length];
         fixed (byte* start = bytes)
         {
-            if (length > 0 && Files.Read(file, start, (nuint)length, 0) != length)
+            if (Files.Read(file, start, (nuint)length, 0) != length || bytes[0] != Untaken)
                 throw new ExportRefusedException(ExportRefusal.Failed, "cannot read what the server before left of a connection");
         }
 
-        return bytes;
+        var emptied = Files.Truncate(file, 0);
+        return emptied == 0
+            ? bytes[1..]
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"cannot take what the server before left of a connection: {Errno.Text(emptied)}");
     }
 }

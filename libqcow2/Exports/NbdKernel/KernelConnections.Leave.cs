@@ -54,12 +54,12 @@ internal sealed unsafe partial class KernelConnections
     }
 
     /// <summary>Goes on with connections that another process left.</summary>
-    /// <returns>0 or a negative errno: then those that were not taken are closed</returns>
+    /// <returns>0 or a negative errno: then those that were not taken are closed, and others wanted in their place</returns>
     internal int Adopt(NegotiatedSession session, IReadOnlyList<KeptConnection> kept)
     {
+        var error = 0;
         lock (_lock)
         {
-            var error = 0;
             for (var i = 0; i < kept.Count; i++)
             {
                 if (error == 0)
@@ -67,8 +67,10 @@ internal sealed unsafe partial class KernelConnections
                 if (error < 0)
                     Files.Close(kept[i].Socket);
             }
-
-            return error;
         }
+
+        if (error < 0)
+            Replaceable?.Invoke();
+        return error;
     }
 }

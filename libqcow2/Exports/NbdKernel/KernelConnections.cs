@@ -69,16 +69,18 @@ internal sealed unsafe partial class KernelConnections : IConnectionGuard
     }
 
     /// <summary>Makes socket pairs for all connections that there are not, and begins to serve our ends.</summary>
+    /// <param name="session">what holds for them</param>
     /// <param name="kernelEnds">the other ends, to be given to the kernel and then closed; none if there is nothing to do</param>
+    /// <param name="first">those before it are left alone: they will be adopted</param>
     /// <returns>0 or a negative errno</returns>
-    internal int Open(NegotiatedSession session, out int[] kernelEnds)
+    internal int Open(NegotiatedSession session, out int[] kernelEnds, int first = 0)
     {
         lock (_lock)
         {
-            var ends = new int[_ending ? 0 : CountOf(SlotState.Empty)];
+            var ends = new int[_ending ? 0 : _slots.Length];
             var made = 0;
             var error = 0;
-            for (var i = 0; i < _slots.Length && made < ends.Length && error == 0; i++)
+            for (var i = first; i < _slots.Length && made < ends.Length && error == 0; i++)
             {
                 if (_slots[i].State != SlotState.Empty)
                     continue;

@@ -55,12 +55,9 @@ public sealed partial class KernelNbdExport
 
     private static KernelNbdExport Attach(
         KernelConnections connections, NbdServer server, NegotiatedSession session, NbdDeviceConfig config, bool recover, bool netlink,
-        IReadOnlyList<KeptConnection> kept, ILog log)
+        List<KeptConnection> kept, ILog log)
     {
-        var error = connections.Adopt(session, kept);
-        int[] kernelEnds = [];
-        if (error == 0)
-            error = connections.Open(session, out kernelEnds);
+        var error = connections.Open(session, out var kernelEnds, first: kept.Count);
         string? text = null;
         INbdAttachment? attachment = null;
         if (error == 0)
@@ -72,10 +69,15 @@ public sealed partial class KernelNbdExport
             connections.BeginEnd();
             if (connections.CloseAll(ScanTimeout))
                 connections.CloseWatches();
+            foreach (var connection in kept)
+                Files.Close(connection.Socket);
             throw Refusal(error, text, config, recover);
         }
 
         var export = new KernelNbdExport(server, session, connections, attachment!, config, (config.Flags & (ulong)TransmissionFlags.ReadOnly) != 0, log);
+        // Last: from here on requests come, and nothing that follows can fail.
+        if (connections.Adopt(session, kept) is var adopted and < 0)
+            log.Warning($"{export.DevicePath}: connections could not be kept: {Errno.Text(adopted)}; the kernel gets others");
         export.Begin(recover);
         return export;
     }

@@ -24,6 +24,8 @@ public sealed partial class KernelNbdExport : IExport
     private readonly NbdDeviceConfig _config;
     private readonly bool _readOnly;
     private long _pendingSize = -1;
+    private static readonly TimeSpan s_sizePatience = TimeSpan.FromSeconds(5);
+
     private volatile bool _held;
     private volatile bool _ended;
 
@@ -83,20 +85,24 @@ public sealed partial class KernelNbdExport : IExport
     /// <summary>The part of a size that a device of whole blocks can show.</summary>
     internal static long Usable(long size, int blockSize) => size / blockSize * blockSize;
 
-    /// <summary>Tells the kernel the size of the moment, in a thread of its own: it may wait for requests in progress.</summary>
+    /// <summary>
+    /// Tells the kernel the size of the moment, and waits a while for it to show it: who resumes wants to use it. In a thread of
+    /// its own, which goes on then: the kernel waits for requests in progress.
+    /// </summary>
     private void TellSize()
     {
         var size = Interlocked.Exchange(ref _pendingSize, -1);
         if (size < 0 || _ended)
             return;
-        var thread = new Thread(() =>
-        {
-            Threads.SetName("qcow2blk-size");
-            var error = _attachment.Resize(size);
-            if (error < 0 && !_ended)
-                _log.Error($"{DevicePath} keeps its size: the kernel refused {size} bytes: {Errno.Text(error)}; detach and attach again to see them");
-        })
-        { IsBackground = true };
-        thread.Start();
+        TimedCall.Run(
+            "qcow2blk-size",
+            () =>
+            {
+                var error = _attachment.Resize(size);
+                if (error < 0 && !_ended)
+                    _log.Error($"{DevicePath} keeps its size: the kernel refused {size} bytes: {Errno.Text(error)}; detach and attach again to see them");
+                return error;
+            },
+            s_sizePatience);
     }
 }

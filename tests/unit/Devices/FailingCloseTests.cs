@@ -53,7 +53,7 @@ public sealed partial class FailingCloseTests : IDisposable
             letGo = true;
             return 0;
         };
-        DeviceResult refused = _device.HandOver(EngineScene.Patience);
+        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
         Assert.Equal(DeviceResult.Refused(ExitStatus.Failed, "cannot hand disk over", Errno.Text(-Errno.EPERM)), refused);
         Assert.False(letGo, "the block device was let go");
         Assert.Equal(DeviceState.Running, _device.State);

@@ -22,9 +22,15 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     internal DeviceResult? RefuseHandOver { get; set; }
 
+    internal Action? OnHandOver { get; init; }
+
     public string? FindUser() => User;
 
-    public DeviceResult HandOver(TimeSpan timeout) => RefuseHandOver ?? DeviceResult.Done();
+    public DeviceResult HandOver(TimeSpan timeout, bool ending)
+    {
+        OnHandOver?.Invoke();
+        return RefuseHandOver ?? DeviceResult.Done();
+    }
 
     public DeviceState State { get; set; }
 

@@ -1,7 +1,9 @@
 using System;
 using System.Diagnostics;
 using System.IO;
+using System.Net.Sockets;
 using System.Text;
+using System.Threading;
 using Microsoft.Win32.SafeHandles;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Interop;
@@ -60,6 +62,35 @@ public sealed class HandOverDescriptorsTests : IDisposable
         string said = python.StandardOutput.ReadToEnd();
         python.WaitForExit();
         Assert.StartsWith("1 0 to another program {\"ok\":true", said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Server_notices_that_nobody_heard_of_the_hand_over()
+    {
+        using var asked = new ManualResetEventSlim();
+        using var gone = new ManualResetEventSlim();
+        var device = new FakeDevice("disk", "/data/disk.qcow2")
+        {
+            OnHandOver = () =>
+            {
+                asked.Set();
+                gone.Wait();
+            },
+        };
+        DeviceServer server = DeviceServer.Start(new AttachOptions { Image = device.ImagePath, SocketPath = "/run/x.sock" }, new FakeFactory((_, _) => device),
+            new DeviceRegistry(_runtime), new NoLog());
+        using (var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            client.Connect(new UnixDomainSocketEndPoint(_runtime.SocketOf("disk")));
+            client.Send("{\"verb\":\"hand-over\"}\n"u8);
+            asked.Wait(TestContext.Current.CancellationToken);
+        }
+        gone.Set();
+        server.WaitForEnd();
+        server.Finish();
+        server.Dispose();
+        Assert.True(server.HandedOver);
+        Assert.True(server.HandOverUnheard);
     }
 
     private DeviceServer Start(params int[] descriptors)

@@ -43,7 +43,7 @@ public sealed class HandOverTests : IDisposable
     public void Handed_over_image_is_complete_unlocked_and_waits_with_its_requests()
     {
         Assert.Equal(0, _scene.Write(0, 65536, 5));
-        Assert.Equal(DeviceResult.Done(), _device.HandOver(EngineScene.Patience));
+        Assert.Equal(DeviceResult.Done(), _device.HandOver(EngineScene.Patience, ending: false));
         Assert.True(_export.Held, "requests go on");
         Assert.False(_export.Disposed, "the block device has ended");
         Assert.Equal(Verdict.Clean, Qemu.Check(_scene.Image, out _));
@@ -55,7 +55,7 @@ public sealed class HandOverTests : IDisposable
     public void Next_server_opens_what_was_handed_over_while_the_one_before_is_still_there()
     {
         Assert.Equal(0, _scene.Write(0, 65536, 5));
-        Assert.True(_device.HandOver(EngineScene.Patience).Succeeded);
+        Assert.True(_device.HandOver(EngineScene.Patience, ending: false).Succeeded);
         using var export = new FakeExport();
         using EngineDevice next = _scene.Recover(export);
         Assert.True(_scene.Holds(0, 65536, 5));
@@ -75,7 +75,7 @@ public sealed class HandOverTests : IDisposable
             verdict = Qemu.Check(_scene.Image, out _);
             return 0;
         };
-        Assert.True(_device.HandOver(EngineScene.Patience).Succeeded);
+        Assert.True(_device.HandOver(EngineScene.Patience, ending: false).Succeeded);
         Assert.Equal(Verdict.Clean, verdict);
     }
 
@@ -84,7 +84,7 @@ public sealed class HandOverTests : IDisposable
     {
         Assert.Equal(0, _scene.Write(0, 65536, 5));
         _export.OnHandOver = () => -Errno.EOPNOTSUPP;
-        DeviceResult refused = _device.HandOver(EngineScene.Patience);
+        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
         Assert.Equal(DeviceResult.Refused(ExitStatus.Failed, "cannot hand disk over", Errno.Text(-Errno.EOPNOTSUPP)), refused);
         Assert.True(_scene.Holds(0, 65536, 5));
         AssertGoesOn();
@@ -95,7 +95,7 @@ public sealed class HandOverTests : IDisposable
     public void Requests_that_do_not_end_in_time_are_served_on()
     {
         _export.Stuck = true;
-        DeviceResult refused = _device.HandOver(s_short);
+        DeviceResult refused = _device.HandOver(s_short, ending: false);
         Assert.Equal((ExitStatus.Failed, "requests did not end within 0.1 s"), (refused.Status, refused.Why));
         AssertGoesOn();
     }
@@ -104,7 +104,7 @@ public sealed class HandOverTests : IDisposable
     public void Suspended_device_is_not_handed_over()
     {
         Assert.True(_device.Suspend(EngineScene.Patience).Succeeded);
-        DeviceResult refused = _device.HandOver(EngineScene.Patience);
+        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
         Assert.Equal((ExitStatus.Busy, "it is suspended", DeviceState.Suspended), (refused.Status, refused.Why, _device.State));
     }
 
@@ -118,7 +118,7 @@ public sealed class HandOverTests : IDisposable
             File.Move(_scene.Image, away);
             return -Errno.EIO;
         };
-        DeviceResult refused = _device.HandOver(EngineScene.Patience);
+        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
         Assert.Equal((ExitStatus.Failed, DeviceState.Suspended), (refused.Status, _device.State));
         Assert.StartsWith($"{Errno.Text(-Errno.EIO)}, and the image could not be opened again: cannot open {_scene.Image}", refused.Why, StringComparison.Ordinal);
         Assert.Contains("resume", refused.Hint, StringComparison.Ordinal);
@@ -147,7 +147,7 @@ public sealed class HandOverTests : IDisposable
         using var scene = new EngineScene();
         using var export = new FakeExport { DevicePath = null };
         using EngineDevice device = scene.Open(export);
-        DeviceResult refused = device.HandOver(EngineScene.Patience);
+        DeviceResult refused = device.HandOver(EngineScene.Patience, ending: false);
         Assert.StartsWith("it is an NBD server", refused.Why, StringComparison.Ordinal);
         Assert.False(export.Held);
         Assert.True(device.Detach(force: false, EngineScene.Patience).Succeeded);

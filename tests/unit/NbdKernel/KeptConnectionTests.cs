@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Threading;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;
+using Qcow2Blk.Interop;
 using Xunit;
 
 namespace Qcow2Blk.Tests.NbdKernel;
@@ -103,6 +104,28 @@ public sealed class KeptConnectionTests : KernelConnectionsFixture
             Assert.Equal(9ul, Reply(first));
             Assert.Equal(0x99, Read(second, handle: 10));
         }
+    }
+
+    [Fact]
+    public void Connection_that_was_taken_once_ends_when_it_is_taken_again()
+    {
+        var ends = Open(2);
+        using var first = ends[0];
+        using var second = ends[1];
+        Hold();
+        Write(first, handle: 1, value: 0x01);
+        Thread.Sleep(200);
+        Assert.True(Connections.Leave(Plenty, out var kept));
+        var descriptors = KeptConnection.Pack(kept).ToArray();
+        var again = descriptors.Select(fd => Fcntl.Control(fd, Fcntl.F_DUPFD_CLOEXEC, 0)).ToArray();
+        var taken = KeptConnection.Unpack(descriptors);
+        Assert.Equal(2, taken.Count);
+        Assert.Equal(28 + Block, taken.Max(connection => connection.Unserved.Length));
+        Assert.Empty(KeptConnection.Unpack(again));
+        Assert.Equal(0, first.Receive(new byte[1]));
+        Assert.Equal(0, second.Receive(new byte[1]));
+        foreach (var connection in taken)
+            Files.Close(connection.Socket);
     }
 
     [Fact]

@@ -217,7 +217,7 @@ def _command(kernel, payload, console, data, memory, processors, disks, interact
     initramfs, root = rootdisk.prepare(kernel)
     drives = [f"file={root},format=raw,readonly=on,if=virtio", f"file={payload},format=raw,readonly=on,if=virtio"]
     if data:
-        drives.append(data if "=" in str(data) else f"file={data},format=raw,if=virtio,cache=writeback,discard=unmap")
+        drives.append(data if "=" in str(data) else f"file={data},format=raw,if=virtio,cache=unsafe,discard=unmap")
     drives += disks
     return ["qemu-system-x86_64", "-accel", accelerator, "-cpu", CPU, "-machine", "pc", "-smp", str(processors),
             "-m", str(memory), "-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",

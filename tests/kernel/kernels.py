@@ -35,6 +35,9 @@ class Kernel:
         self.image = folder / "vmlinuz"
         self.modules = folder / "modules"
 
+    def has_module(self, name):
+        return any((self.modules / "kernel").rglob(f"{name}.ko*"))
+
     @property
     def label(self):
         """What results are printed with: 6.1, 6.12, 7.3."""

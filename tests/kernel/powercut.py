@@ -22,7 +22,7 @@ import sync_load
 POWER_CUT = "power-cut"
 SIZE = 64 << 20
 DISK = 512 << 20
-SHORTEST, LONGEST = 0.3, 2.0
+SHORTEST, LONGEST = 0.2, 1.5
 
 PREPARE = f"""
 . "$PAYLOAD/guest/lib.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs the cases of cases/ in virtual machines with Debian's kernels and prints a line for each.
 
-Usage: tests/kernel/run.py [--kernel 6.1|6.12|newest]... [--short] [--only NAME]... [--list] [--rounds N]
+Usage: tests/kernel/run.py [--kernel 6.1|6.12|newest]... [--short] [--full] [--only NAME]... [--list] [--rounds N]
 
 The last line is "N passed, N failed, N skipped"; the exit status is 0 only if nothing failed. A case that needs what
 a kernel lacks is skipped and says why. Logs of the cases and of the kernels: artifacts/kernel/logs/.
@@ -89,6 +89,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernel", action="append", choices=kernels.RELEASES, help="may repeat (default: all)")
     parser.add_argument("--short", action="store_true", help="the short set; on the newest kernel unless --kernel says otherwise")
+    parser.add_argument("--full", action="store_true", help="every case with kernel NBD, too, on kernels that have ublk (twice as long)")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="cases whose name contains NAME; may repeat")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and end")
     parser.add_argument("--refresh", action="store_true", help="look for newer kernels")
@@ -105,7 +106,11 @@ def main():
     rounds = options.rounds or (4 if options.short else 20)
     tally = Tally()
     for release in options.kernel or (["newest"] if options.short else kernels.RELEASES):
-        run_kernel(kernels.get(release, options.refresh), chosen, binary, rounds, tally)
+        kernel = kernels.get(release, options.refresh)
+        cases = [case for case in chosen if case.runs_on(kernel, options.full or options.only or options.short)]
+        run_kernel(kernel, cases, binary, rounds, tally)
+        if len(cases) < len(chosen):
+            print(f"== linux {kernel.version}: {len(chosen) - len(cases)} cases ran over ublk only (--full: over kernel NBD, too)", flush=True)
     print(tally)
     return 0 if tally.failed == 0 and tally.passed else 1
 

@@ -3,6 +3,7 @@
     # promise: what holds if the case passes
     # transports: ublk nbd     the case runs once with each (default); or one of them, or "any" if it does not matter
     # seconds: 180             time limit, far beyond what it takes on a quiet machine
+    # also: nbd                runs with kernel NBD on kernels that have ublk, too (default: there with --full only)
     # short: ublk              the transports with which it belongs to the short set (default: none)
     # memory: 1024             MiB of the guest
 """
@@ -27,13 +28,18 @@ class Case:
     seconds: int
     memory: int
     short: bool
+    also: bool
+
+    def runs_on(self, kernel, full):
+        """Whether it is worth its time: what the engine does is seen over ublk, where there is ublk."""
+        return full or self.transport != "nbd" or self.also or not kernel.has_module("ublk_drv")
 
 
 def select(short, only):
     """The cases in order: all, or the short set; of these only those whose names contain one of `only`."""
     found = [case for path in sorted(FOLDER.glob("[0-9]*.sh")) for case in _read(path)]
     found += [Case(f"power-cut/{transport}", POWER_CUT, transport,
-                   "what was synced before a power cut is there after it, and the image is sound", 0, 512, transport == "ublk")
+                   "what was synced before a power cut is there after it, and the image is sound", 0, 512, transport == "ublk", False)
               for transport in ("ublk", "nbd")]
     chosen = [case for case in found if (case.short or not short) and (not only or any(word in case.name for word in only))]
     if not chosen:
@@ -42,9 +48,10 @@ def select(short, only):
 
 
 def _read(path):
-    facts = dict(re.findall(r"^# (promise|transports|seconds|short|memory): (.*)$", path.read_text(), re.MULTILINE))
+    facts = dict(re.findall(r"^# (promise|transports|seconds|short|also|memory): (.*)$", path.read_text(), re.MULTILINE))
     name = re.sub(r"^\d+-", "", path.stem)
     transports = facts.get("transports", "ublk nbd").split()
     for transport in transports:
         yield Case(name if transport == "any" else f"{name}/{transport}", path.name, transport, facts["promise"],
-                   int(facts.get("seconds", 180)), int(facts.get("memory", 1024)), transport in facts.get("short", "").split())
+                   int(facts.get("seconds", 180)), int(facts.get("memory", 1024)), transport in facts.get("short", "").split(),
+                   transport in facts.get("also", "").split())

@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: attach makes a block device, suspend and resume keep it, detach removes it and leaves a sound image
+# also: nbd
 # short: ublk nbd
 . "$PAYLOAD/guest/lib.sh"
 require_transport

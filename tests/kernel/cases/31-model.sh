@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: random writes, FUA writes, flushes, discards, write zeroes with and without unmap leave exactly what they should
+# also: nbd
 # short: ublk
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: discard and write zeroes with unmap give the space back to the host's file system, without a leak
+# also: nbd
 # short: ublk
 . "$PAYLOAD/guest/lib.sh"
 require_transport

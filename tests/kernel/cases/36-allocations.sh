@@ -14,7 +14,7 @@ attach disk.qcow2
 fill_device 32M
 # What a look costs, with what the threads of the runtime do meanwhile.
 read -r first _ <<<"$(look)"
-sleep 6
+sleep 4
 read -r second _ <<<"$(look)"
 # Pools grow to what a load needs, and a later one may need a little more: then it is measured again.
 for _ in 1 2 3 4; do

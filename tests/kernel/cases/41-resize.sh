@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: an image that grew while suspended under load has its new size at the device, and the file system uses it
+# also: nbd
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport

@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: a suspended device holds requests of a mounted file system for as long as it takes, also past the timeout, without an error
+# also: nbd
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport
@@ -14,7 +15,7 @@ qcow2blk suspend "$DEV"
     dd if=/dev/zero of=direct bs=64k count=64 oflag=direct status=none
 ) &
 writer=$!
-sleep 20
+sleep 13
 kill -0 $writer || fail "writes ended while the device was suspended"
 qcow2blk resume "$DEV"
 wait $writer

@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: a server that is killed with -9 under load is replaced by itself; no request fails and no data is lost
+# also: nbd
 # short: ublk nbd
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: a running server is replaced by a newer binary under load, without an error and with a short pause
+# also: nbd
 # short: ublk
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"

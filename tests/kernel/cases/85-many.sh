@@ -45,7 +45,7 @@ measure_memory before
 started=$SECONDS
 for number in $(seq 1 $rounds); do
     round "$number"
-    [ $((SECONDS - started)) -lt 60 ] || [ "$number" -lt 17 ] || break
+    [ $((SECONDS - started)) -lt 40 ] || [ "$number" -lt 10 ] || break
 done
 seconds=$((SECONDS - started))
 no_leftovers

@@ -3,7 +3,7 @@
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport
-count=8
+count=6
 for number in $(seq $count); do make_image "$number.qcow2" 32M; done
 for number in $(seq $count); do
     qcow2blk attach --transport "$TRANSPORT" "$number.qcow2" >"device.$number" &

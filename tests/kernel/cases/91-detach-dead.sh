@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: detach ends soon whatever state the server is in: killed, stopped, suspended, under load
+# also: nbd
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport

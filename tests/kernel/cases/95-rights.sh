@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: attach without rights says what is missing, and leaves nothing behind
+# also: nbd
 # short: ublk
 . "$PAYLOAD/guest/lib.sh"
 require_transport

@@ -1,6 +1,7 @@
 #!/bin/bash
 # promise: with the sample udev rule a member of its group has ublk devices of his own, and nobody else's
 # transports: ublk
+# short: ublk
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 require_feature UBLK_F_UNPRIVILEGED_DEV

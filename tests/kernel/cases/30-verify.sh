@@ -7,8 +7,8 @@ make_image disk.qcow2 256M
 attach disk.qcow2 --block-size 512
 fio_verify "$DEV" --bs=512 --size=1M
 fio_verify "$DEV" --bs=4k --size=4M
-fio_verify "$DEV" --bs=64k --size=16M
-fio_verify "$DEV" --bs=1M --size=16M
+fio_verify "$DEV" --bs=64k --size=8M
+fio_verify "$DEV" --bs=1M --size=8M
 fio_verify "$DEV" --bsrange=512-256k --size=8M
 fio_verify "$DEV" --bs=4k --size=512k --sync=dsync
 fio_verify "$DEV" --bs=4k --size=1M --fdatasync=8

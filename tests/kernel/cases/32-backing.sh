@@ -4,7 +4,7 @@
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 cat /usr/lib/python3*/*.py /usr/bin/qemu-img /usr/bin/fio >base.raw
-truncate -s 8M base.raw
+truncate -s 5M base.raw
 truncate -s 24M base.raw
 qemu-img convert -c -O qcow2 base.raw base.qcow2
 sha256sum base.qcow2 >base.sha

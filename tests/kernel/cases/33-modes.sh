@@ -19,8 +19,8 @@ for mode in map user-copy zero-copy; do
     qcow2blk status --json "$DEV" >status.json
     expect_text "\"$mode\"" status.json
     python3 "$PAYLOAD/guest/model.py" "$DEV" 3 --expect wanted.raw
-    fio_verify "$DEV" --bsrange=4k-1M --size=12M
-    start_load "$DEV" 12M
+    fio_verify "$DEV" --bsrange=4k-1M --size=6M
+    start_load "$DEV" 8M
     kill_server
     finish_load
     python3 "$PAYLOAD/guest/model.py" "$DEV" 2 --expect wanted.raw

@@ -110,10 +110,14 @@ server_pid() { status_of "${1:-$DEV}" .pid; }
 
 kill_server() { # [TARGET]: kills the process that serves the device, as the kernel's out-of-memory killer would
     local pid
+    # One that is not registered yet has another number than the one before it.
+    wait_for 30 has_server "${1:-$DEV}"
     pid=$(server_pid "${1:-$DEV}")
     kill -KILL "$pid"
     wait_for 10 process_is_gone "$pid"
 }
+
+has_server() { [[ $(status_of "$1" .state) =~ ^(running|suspended)$ ]]; }
 
 process_is_gone() { [ ! -d "/proc/$1" ] || grep -q '^State:.*Z' "/proc/$1/status"; }
 

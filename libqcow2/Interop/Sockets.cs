@@ -21,6 +21,8 @@ internal static unsafe partial class Sockets
     public const int MSG_NOSIGNAL = 0x4000;
     public const int MSG_WAITALL = 0x100;
 
+    private const nuint SIOCOUTQ = 0x5411;
+
     public static int SetOption(int fd, int level, int name, int value) =>
         Errno.Of(SetsockoptCall(fd, level, name, &value, sizeof(int)));
 
@@ -34,7 +36,19 @@ internal static unsafe partial class Sockets
         return result;
     }
 
+    /// <summary>What was sent on a unix socket and not received by its other end (unix(7), SIOCOUTQ), in bytes of kernel memory.</summary>
+    /// <returns>the bytes, or a negative errno</returns>
+    public static int Unreceived(int fd)
+    {
+        int bytes;
+        var error = Errno.Of(IoctlCall(fd, SIOCOUTQ, &bytes));
+        return error < 0 ? error : bytes;
+    }
+
     public static int Shutdown(int fd, int how) => Errno.Of(ShutdownCall(fd, how));
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    private static partial int IoctlCall(int fd, nuint request, int* argument);
 
     [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
     private static partial int SetsockoptCall(int fd, int level, int name, void* value, uint length);

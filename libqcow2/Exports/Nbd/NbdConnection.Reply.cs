@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
@@ -118,6 +119,7 @@ internal sealed partial class NbdConnection
             command == NbdCommand.Read, command == NbdCommand.Write, request.Error == 0 ? (long)request.Header.Length : 0, request.Error != 0, now - request.Started);
         Release(request);
         _unanswered--;
+        Volatile.Write(ref _answers, _answers + 1);
     }
 
     private void Release(NbdRequest request)

@@ -2,6 +2,7 @@ using System;
 using System.Buffers;
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
+using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
@@ -31,6 +32,7 @@ internal sealed partial class NbdConnection
     private NegotiatedSession? _session;
     private RequestRules _rules;
     private int _unanswered;
+    private int _answers;
     private bool _stopReading;
     private bool _closeWhenSent;
     private bool _closing;
@@ -78,6 +80,12 @@ internal sealed partial class NbdConnection
         Status = new BlockStatusReply(this);
         loop.Add(this);
     }
+
+    /// <summary>Replies that went out. Any thread.</summary>
+    public int Answers => Volatile.Read(ref _answers);
+
+    /// <summary>Whether the client waits for nothing that was received. Its loop.</summary>
+    public bool IsIdle => _unanswered == 0 && !_send.IsBusy && !_send.HasBytes;
 
     public NegotiatedSession Session => _session!;
 

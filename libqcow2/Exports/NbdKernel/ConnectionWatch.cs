@@ -15,6 +15,7 @@ internal sealed class ConnectionWatch : IDisposable
     // The kernel marks a connection dead after it shut it down, and drops a new one that comes in between.
     private const int SettleMilliseconds = 100;
     private const int LongestRetryMilliseconds = 1000;
+    private const int LookMilliseconds = 500;
     private const int StopSeconds = 90;
 
     private readonly KernelConnections _connections;
@@ -27,6 +28,7 @@ internal sealed class ConnectionWatch : IDisposable
     private volatile bool _stopping;
     private volatile bool _replaceable;
     private bool _disposed;
+    private long _lastLook;
     private int _retryMilliseconds = SettleMilliseconds;
 
     public ConnectionWatch(KernelConnections connections, INbdAttachment attachment, NegotiatedSession session, ILog log)
@@ -73,15 +75,27 @@ internal sealed class ConnectionWatch : IDisposable
         Threads.SetName("qcow2blk-nbdmon");
         while (!_stopping)
         {
-            var linkDead = Wait(_replaceable ? _retryMilliseconds : -1);
+            var linkDead = Wait(_replaceable ? _retryMilliseconds : _connections.AnyUnproven ? LookMilliseconds : -1);
             if (_stopping)
                 return;
             _connections.LookForShutDown();
+            LookForStuck();
             if (_replaceable && !linkDead && _retryMilliseconds == SettleMilliseconds)
                 Thread.Sleep(SettleMilliseconds);
             if (_replaceable && !_stopping)
                 Replace();
         }
+    }
+
+    /// <summary>At most once in a while, whatever wakes us.</summary>
+    private void LookForStuck()
+    {
+        var now = Environment.TickCount64;
+        if (now - _lastLook < LookMilliseconds)
+            return;
+        _lastLook = now;
+        if (_connections.EndOneThatKeepsOthersFromReceiving())
+            _log.Warning($"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another one's: replacing that");
     }
 
     private void Replace()

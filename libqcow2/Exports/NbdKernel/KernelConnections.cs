@@ -266,6 +266,8 @@ internal sealed unsafe partial class KernelConnections : IConnectionGuard
         if (slot.Opened > 0)
             Replaced++;
         slot.Opened = Stopwatch.GetTimestamp();
+        slot.Proven = false;
+        slot.AtLastLook = default;
         slot.Watch = watch;
         slot.State = SlotState.Live;
         _server.Adopt(index % _loops, ours, session, this, index, unserved, connection => slot.Connection = connection);
@@ -308,7 +310,13 @@ internal sealed unsafe partial class KernelConnections : IConnectionGuard
         /// <summary>Timestamp of the last opening; 0 if there was none.</summary>
         internal long Opened { get; set; }
 
-        /// <summary>Its loop's.</summary>
+        /// <summary>Whether the kernel has received a reply.</summary>
+        internal bool Proven { get; set; }
+
+        /// <summary>Replies sent, and bytes of them that the kernel had not received, at the last look.</summary>
+        internal (int Answers, int Unreceived) AtLastLook { get; set; }
+
+        /// <summary>Its loop's; looked at by others.</summary>
         internal NbdConnection? Connection { get; set; }
     }
 }

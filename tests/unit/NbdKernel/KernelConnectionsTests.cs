@@ -1,18 +1,7 @@
 using System;
 using System.Buffers.Binary;
-using System.IO;
 using System.Net.Sockets;
 using System.Threading;
-using Qcow2Blk.Devices;
-using Qcow2Blk.Exports;
-using Qcow2Blk.Exports.Nbd;
-using Qcow2Blk.Exports.NbdKernel;
-using Qcow2Blk.Image;
-using Qcow2Blk.Scheduling;
-using Qcow2Blk.Tests.Devices;
-using Qcow2Blk.Tests.Nbd;
-using Qcow2Blk.Tests.Support;
-using Qcow2Blk.Uring;
 using Xunit;
 
 namespace Qcow2Blk.Tests.NbdKernel;
@@ -111,6 +100,28 @@ public sealed class KernelConnectionsTests : KernelConnectionsFixture
         Assert.Equal(0, Server.InFlight.Active);
         Server.Release();
         Assert.Equal(4ul, Reply(second));
+    }
+
+    [Fact]
+    public void Connection_whose_replies_are_not_received_gets_another_one_ended_and_replaced()
+    {
+        var ends = Open(2);
+        using var first = ends[0];
+        using var second = ends[1];
+        Assert.True(Connections.AnyUnproven);
+        Assert.Equal(0, Read(first, handle: 1)); // The first is received from, so it is proven.
+        Assert.False(Connections.EndOneThatKeepsOthersFromReceiving());
+        Write(second, handle: 2, value: 0x22);
+        Assert.True(SpinWait.SpinUntil(() => second.Available > 0, Plenty)); // Answered, and not received.
+        Assert.False(Connections.EndOneThatKeepsOthersFromReceiving());
+        Assert.True(Connections.EndOneThatKeepsOthersFromReceiving());
+        Assert.True(Replaceable.WaitOne(Plenty));
+        Assert.Equal(0, first.Receive(new byte[1]));
+        Assert.Equal(2ul, Reply(second));
+        using var third = Open(1)[0];
+        Assert.Equal(0x22, Read(third, handle: 3));
+        Assert.False(Connections.EndOneThatKeepsOthersFromReceiving());
+        Assert.False(Connections.AnyUnproven);
     }
 
     [Fact]

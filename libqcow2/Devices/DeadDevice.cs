@@ -38,9 +38,11 @@ public static class DeadDevice
         string? lost = DeadImage.Settle(record, registry.Directory.LogOf(record.Name), timeout);
         if (lost is not null && !force)
             return DeviceResult.Refused(ExitStatus.Failed, what, $"its last writes could not be brought into {record.Image}: {lost}", "mend that and detach again; --force drops them");
-        return registry.RemoveDead(record.Name)
-            ? DeviceResult.Done(lost is null ? "its server was dead, forgotten" : $"its server was dead, forgotten; its last writes are lost: {lost}")
-            : DeviceResult.Refused(ExitStatus.Busy, what, "it is being attached again", "try again");
+        if (!registry.RemoveDead(record.Name))
+            return DeviceResult.Refused(ExitStatus.Busy, what, "it is being attached again", "try again");
+        // Its node may stay (/dev/nbdN), and udev looked at it while the device was known: its stable name goes now.
+        KernelNode.TryParse(record.DevicePath)?.Announce();
+        return DeviceResult.Done(lost is null ? "its server was dead, forgotten" : $"its server was dead, forgotten; its last writes are lost: {lost}");
     }
 
     /// <summary>Takes a block device away that nobody serves.</summary>

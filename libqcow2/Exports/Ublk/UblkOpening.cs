@@ -179,8 +179,12 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
     private static void WaitForNode(int id)
     {
         var error = UblkNodes.WaitForBlock(id, s_nodeTimeout);
+        var path = UblkNodes.BlockPath(id);
+        // A program that wrote to the name while there was no device made a file of it.
+        if (error < 0 && Stat.OfPath(path, out _) == 0)
+            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} is a file in the place of the block device", $"look what it is, then rm {path} and attach again");
         if (error < 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"{UblkNodes.BlockPath(id)} does not appear: {Errno.Text(error)}");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} does not appear: {Errno.Text(error)}");
 
         // From 7.0 on partitions are read after the start. A suspend that came before would keep every open of the disk waiting.
         TimedCall.Run("qcow2blk-probe", () => Files.Open(UblkNodes.BlockPath(id), Files.O_RDONLY | Files.O_CLOEXEC) is >= 0 and var disk ? Files.Close(disk) : 0, s_nodeTimeout);

@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
 using System.IO;
+using System.Linq;
 using System.Net.Sockets;
 using System.Text;
 using System.Threading;
@@ -46,7 +47,8 @@ public sealed class HandOverDescriptorsTests : IDisposable
         using DeviceServer server = Start(fd);
         using (ControlClient client = ControlClient.TryConnect(_runtime, "disk")!)
             client.Ask(new ControlRequest(ControlVerb.HandOver, TimeSpan.FromSeconds(7), false, false));
-        Assert.DoesNotContain(Directory.GetFileSystemEntries("/proc/self/fd"), link => new FileInfo(link).LinkTarget == path);
+        // A moment after its answer.
+        Assert.True(SpinWait.SpinUntil(() => !Directory.GetFileSystemEntries("/proc/self/fd").Any(link => new FileInfo(link).LinkTarget == path), TimeSpan.FromSeconds(30)));
     }
 
     [Fact]

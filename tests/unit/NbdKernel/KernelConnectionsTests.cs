@@ -110,18 +110,17 @@ public sealed class KernelConnectionsTests : KernelConnectionsFixture
         using var second = ends[1];
         Assert.True(Connections.AnyUnproven);
         Assert.Equal(0, Read(first, handle: 1)); // The first is received from, so it is proven.
-        Assert.False(Connections.EndOneThatKeepsOthersFromReceiving());
         Write(second, handle: 2, value: 0x22);
         Assert.True(SpinWait.SpinUntil(() => second.Available > 0, Plenty)); // Answered, and not received.
+        // Once to see it, and once more to see that nothing moves; what was sent is counted a moment after it can be received.
         Assert.False(Connections.EndOneThatKeepsOthersFromReceiving());
-        Assert.True(Connections.EndOneThatKeepsOthersFromReceiving());
+        Assert.True(SpinWait.SpinUntil(Connections.EndOneThatKeepsOthersFromReceiving, Plenty));
         Assert.True(Replaceable.WaitOne(Plenty));
         Assert.Equal(0, first.Receive(new byte[1]));
         Assert.Equal(2ul, Reply(second));
         using var third = Open(1)[0];
         Assert.Equal(0x22, Read(third, handle: 3));
-        Assert.False(Connections.EndOneThatKeepsOthersFromReceiving());
-        Assert.False(Connections.AnyUnproven);
+        Assert.True(SpinWait.SpinUntil(() => !Connections.EndOneThatKeepsOthersFromReceiving() && !Connections.AnyUnproven, Plenty));
     }
 
     [Fact]

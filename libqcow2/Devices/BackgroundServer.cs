@@ -22,12 +22,12 @@ public static class BackgroundServer
     /// <param name="options">checked</param>
     /// <param name="program">what to start</param>
     /// <param name="timeout">how long that may take; what was started is killed then</param>
+    /// <param name="inherited">descriptors that the server before left to it; they stay the caller's</param>
     /// <exception cref="DeviceException">what the server said, or how it died</exception>
     /// <remarks>
     /// Only a block device has a supervisor. NBD clients see the end of a server's connection, however soon another one
     /// listens: to start it again is their service manager's decision.
     /// </remarks>
-    /// <param name="inherited">descriptors that the server before left to it; they stay the caller's</param>
     public static DeviceRecord Start(AttachOptions options, ServerProgram program, TimeSpan timeout, IReadOnlyList<int>? inherited = null)
     {
         ArgumentNullException.ThrowIfNull(options);

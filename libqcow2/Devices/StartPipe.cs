@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -38,10 +39,10 @@ internal static class StartPipe
         return AttachOptionsJson.Read(json.GetBuffer().AsSpan(0, (int)json.Length));
     }
 
-    /// <summary>The descriptors that came with options, two for each connection.</summary>
+    /// <summary>The descriptors that came with options.</summary>
     internal static int[] Inherited(AttachOptions options)
     {
-        var descriptors = new int[2 * Math.Clamp(options.InheritedConnections, 0, UnixSocket.MaxDescriptors / 2)];
+        var descriptors = new int[KeptConnection.Descriptors * Math.Clamp(options.InheritedConnections, 0, UnixSocket.MaxDescriptors / KeptConnection.Descriptors)];
         for (int i = 0; i < descriptors.Length; i++)
         {
             descriptors[i] = FirstInherited + i;

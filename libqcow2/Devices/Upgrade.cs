@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Globalization;
+using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -43,7 +44,7 @@ public static class Upgrade
         {
             long started = Stopwatch.GetTimestamp();
             left = Release(registry, record, what, timeout);
-            AttachOptions options = Recovery.OptionsFor(record) with { InheritedConnections = left.Count / 2 };
+            AttachOptions options = Recovery.OptionsFor(record) with { InheritedConnections = left.Count / KeptConnection.Descriptors };
             try
             {
                 DeviceRecord upgraded = BackgroundServer.Start(options, program, StartTimeout, left);

@@ -225,5 +225,5 @@ internal sealed unsafe class RecoveryLog : IDisposable
 
 /// <summary>By which a log knows its image: the file, and what a change of the format would change.</summary>
 /// <param name="Boot">of the kernel that runs: what it had not flushed ended with it</param>
-/// <param name="SnapshotsOffset">of the snapshot table; no server of ours changes it, qemu-img does with every snapshot</param>
+/// <param name="SnapshotsOffset">of the snapshot table; no server of ours changes it, qemu-img does when it makes or deletes one (not when it applies one)</param>
 internal readonly record struct LogIdentity(ulong Device, ulong Inode, long Size, long ClusterBits, ulong Boot, long SnapshotsOffset, long SnapshotCount);

@@ -95,7 +95,7 @@ internal sealed class ConnectionWatch : IDisposable
             return;
         _lastLook = now;
         if (_connections.EndOneThatKeepsOthersFromReceiving())
-            _log.Warning($"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another one's: replacing that");
+            _log.Warning($"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another one's: that is replaced once it is idle");
     }
 
     private void Replace()

@@ -22,6 +22,7 @@ public sealed class UblkExport : IExport
     private readonly bool _readOnly;
     private volatile bool _held;
     private bool _stopped;
+    private bool _forced;
     private bool _disposed;
 
     private UblkExport(UblkControl control, UblkQueue[] queues, UblkShape shape, in ublksrv_ctrl_dev_info info, bool readOnly, Action<string> report)
@@ -146,6 +147,7 @@ public sealed class UblkExport : IExport
         if (result < 0)
             return result;
         _stopped = true;
+        _forced = force;
         foreach (var queue in _queues)
         {
             if (!queue.WaitForEnd(s_endTimeout))
@@ -181,7 +183,7 @@ public sealed class UblkExport : IExport
         if (_disposed || !_stopped)
             return;
         _disposed = true;
-        UblkOpening.Remove(_control, _queues, _shape, _id, _report);
+        UblkOpening.Remove(_control, _queues, _shape, _id, _report, inUse: _forced);
         _control.Dispose();
     }
 }

@@ -39,7 +39,14 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
     }
 
     /// <summary>Frees everything of a device that was stopped, or never started, and deletes it.</summary>
-    public static void Remove(UblkControl control, IReadOnlyList<UblkQueue> queues, UblkShape? shape, int id, Action<string> report)
+    /// <param name="control">the way to the driver</param>
+    /// <param name="queues">the queues it had</param>
+    /// <param name="shape">what else it had; null if nothing yet</param>
+    /// <param name="id">its number</param>
+    /// <param name="report">told if it stays</param>
+    /// <param name="inUse">whether somebody may still have the disk open, for as long as he likes</param>
+    public static void Remove(
+        UblkControl control, IReadOnlyList<UblkQueue> queues, UblkShape? shape, int id, Action<string> report, bool inUse = false)
     {
         var quiet = true;
         foreach (var queue in queues)
@@ -54,9 +61,11 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
             Files.Close(shape.Descriptor);
 
         // What still refers to the device would make the plain command wait, and with it everybody's.
-        var error = quiet ? control.DeleteDevice(id, async: false, s_removeTimeout) : -Errno.EBUSY;
+        var error = quiet && !inUse ? control.DeleteDevice(id, async: false, s_removeTimeout) : -Errno.EBUSY;
         if (error < 0)
             error = control.DeleteDevice(id, async: true);
+        if (error == -Errno.EOPNOTSUPP && inUse)
+            error = control.DeleteDevice(id, async: false, s_removeTimeout); // Before Linux 6.9.
         if (error < 0 && error != -Errno.ENODEV)
             report($"cannot delete ublk device {id}: {Errno.Text(error)}");
     }

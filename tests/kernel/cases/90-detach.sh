@@ -34,7 +34,10 @@ expect_equal "file" "kept more" "$(tr '\n' ' ' <mnt/file | sed 's/ $//')"
 
 # Force: at once, users get errors.
 echo lost >mnt/other
+started=$SECONDS
 timeout 60 qcow2blk detach --force "$DEV"
+# The disk stays until it is unmounted; a command that waits for that gives up after 10 s.
+[ $((SECONDS - started)) -lt 9 ] || fail "detach --force took $((SECONDS - started)) s"
 wait_for 30 bash -c '! pgrep qcow2blk'
 umount mnt || umount -l mnt
 check_image disk.qcow2 3

@@ -32,9 +32,7 @@ cd /data
 qemu-img create -q -f qcow2 disk.qcow2 {SIZE}
 attach disk.qcow2
 sync
-echo prepared
-read -r seed
-exec python3 "$PAYLOAD/guest/sync_load.py" "$DEV" {SIZE} "$seed"
+exec python3 "$PAYLOAD/guest/sync_load.py" "$DEV" {SIZE}
 """
 
 

@@ -131,8 +131,8 @@ class Queue:
     """The cases that no lane has taken yet."""
 
     def __init__(self, cases):
-        # What has a machine of its own, and takes long, first: then the lanes end together.
-        self._cases = sorted(cases, key=lambda case: case.file != POWER_CUT)
+        # What has a machine of its own, and what takes longest, first: then the lanes end together.
+        self._cases = sorted(cases, key=lambda case: (case.file != POWER_CUT, -case.seconds))
         self._lock = threading.Lock()
 
     def take(self, memory=None):

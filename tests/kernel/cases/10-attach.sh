@@ -8,7 +8,7 @@ make_image disk.qcow2 100M
 attach disk.qcow2 --name first
 expect_equal "size" $((100 << 20)) "$(size_of "$DEV")"
 expect_equal "read-only flag" 0 "$(blockdev --getro "$DEV")"
-expect_equal "state" running "$(status_of first .state)"
+expect_equal "state" running "$(state_of first)"
 expect_equal "device in status" "$DEV" "$(status_of first .device)"
 expect_equal "transport in status" "$TRANSPORT" "$(status_of "$DEV" .kernel.transport)"
 qcow2blk list >listed
@@ -20,7 +20,7 @@ drop_caches
 cmp -n 3000000 "$DEV" data
 
 qcow2blk suspend "$DEV"
-expect_equal "state" suspended "$(status_of first .state)"
+expect_equal "state" suspended "$(state_of first)"
 check_image disk.qcow2
 head -c 4096 data >piece
 dd if=piece of="$DEV" bs=4k seek=1000 oflag=direct status=none &

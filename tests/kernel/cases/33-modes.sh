@@ -6,7 +6,7 @@
 require_ublk
 tried=
 for mode in map user-copy zero-copy; do
-    make_image disk.qcow2 24M
+    make_image disk.qcow2 8M
     if ! qcow2blk attach --transport ublk --ublk-mode $mode disk.qcow2 >device 2>refusal; then
         if [ $mode != zero-copy ] || python3 "$PAYLOAD/guest/ublk_features.py" AUTO_BUF_REG; then
             fail "mode $mode: $(cat refusal)"
@@ -18,12 +18,12 @@ for mode in map user-copy zero-copy; do
     DEV=$(cat device)
     qcow2blk status --json "$DEV" >status.json
     expect_text "\"$mode\"" status.json
-    python3 "$PAYLOAD/guest/model.py" "$DEV" 3 --expect wanted.raw
-    fio_verify "$DEV" --bsrange=4k-1M --size=6M
-    start_load "$DEV" 8M
+    python3 "$PAYLOAD/guest/model.py" "$DEV" 2 --expect wanted.raw
+    fio_verify "$DEV" --bsrange=4k-1M --size=4M
+    start_load "$DEV" 6M
     kill_server
     finish_load
-    python3 "$PAYLOAD/guest/model.py" "$DEV" 2 --expect wanted.raw
+    python3 "$PAYLOAD/guest/model.py" "$DEV" 1 --expect wanted.raw
     detach
     check_image disk.qcow2
     qemu-img compare -q -f qcow2 -F raw disk.qcow2 wanted.raw

@@ -4,29 +4,29 @@
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport
-make_image disk.qcow2 128M
+make_image disk.qcow2 64M
 attach disk.qcow2
 if [ "$TRANSPORT" = ublk ] && ! python3 "$PAYLOAD/guest/ublk_features.py" UPDATE_SIZE; then
     # The kernel cannot: resume says so and how to get the new size, the device goes on with the old one.
     qcow2blk suspend "$DEV"
-    qemu-img resize -q disk.qcow2 192M
+    qemu-img resize -q disk.qcow2 96M
     status=0
     qcow2blk resume "$DEV" >output 2>&1 || status=$?
     note "resume ($status): $(cat output)"
     expect_text "attach|size" output
-    expect_equal "size" $((128 << 20)) "$(size_of "$DEV")"
+    expect_equal "size" $((64 << 20)) "$(size_of "$DEV")"
     fio_verify "$DEV" --bs=4k --size=1M
     detach
     attach disk.qcow2
-    expect_equal "size after another attach" $((192 << 20)) "$(size_of "$DEV")"
+    expect_equal "size after another attach" $((96 << 20)) "$(size_of "$DEV")"
     detach
     exit 0
 fi
 make_fs ext4 "$DEV"
 mount_fs ext4 "$DEV"
-dd if=/dev/zero of=mnt/load bs=1M count=48 status=none
-start_load mnt/load 32M
-for size in 192 320; do
+dd if=/dev/zero of=mnt/load bs=1M count=24 status=none
+start_load mnt/load 20M
+for size in 96 160; do
     qcow2blk suspend "$DEV"
     qemu-img resize -q disk.qcow2 ${size}M
     qcow2blk resume "$DEV"
@@ -36,7 +36,7 @@ for size in 192 320; do
 done
 finish_load
 fill_tree mnt
-dd if=/dev/urandom of=mnt/beyond bs=1M count=150 conv=fsync status=none
+dd if=/dev/urandom of=mnt/beyond bs=1M count=90 conv=fsync status=none
 umount mnt
 check_fs ext4 "$DEV"
 detach

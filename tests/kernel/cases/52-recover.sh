@@ -14,7 +14,7 @@ for target in orphan all; do
     expect_equal "state" dead "$(qcow2blk list --json | jq -r '.[0].state')"
     sleep 1
     qcow2blk attach --recover $target
-    expect_equal "state" running "$(status_of orphan .state)"
+    expect_equal "state" running "$(state_of orphan)"
     sleep 1
 done
 finish_load

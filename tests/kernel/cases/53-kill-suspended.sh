@@ -5,11 +5,11 @@
 require_transport
 make_image disk.qcow2 256M
 attach disk.qcow2 --nbd-timeout 5
-start_load "$DEV" 32M
+start_load "$DEV" 16M
 qcow2blk suspend "$DEV"
 kill_server
 sleep 3
-state=$(status_of "$DEV" .state || true)
+state=$(state_of "$DEV" || true)
 note "state after the kill: $state"
 [ "$state" != running ] || fail "it went on by itself, over whatever was done to the image"
 qcow2blk resume "$DEV"

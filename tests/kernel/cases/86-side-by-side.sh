@@ -11,7 +11,7 @@ done
 wait
 expect_equal "devices" $count "$(sort -u device.* | wc -l)"
 for number in $(seq $count); do
-    fio_run "load$number" --filename="$(cat "device.$number")" --rw=randwrite --verify=crc32c --bs=4k --size=2M --iodepth=4 &
+    fio_run "load$number" --filename="$(cat "device.$number")" --rw=randwrite --verify=crc32c --bs=4k --size=1M --iodepth=4 &
     loads[number]=$!
 done
 for number in $(seq $count); do wait "${loads[number]}"; done

@@ -2,7 +2,8 @@
 
 Every batch of a writer follows from (seed, writer, number of the batch), so the machine that looks at the disk after
 the cut knows what was written from the numbers of the batches alone.
-In the guest: sync_load.py DEVICE SIZE SEED prints "synced WRITER BATCH" when the fdatasync after a batch returned.
+In the guest: sync_load.py DEVICE SIZE prints "prepared", reads the seed from its input, then prints "synced WRITER BATCH"
+whenever the fdatasync after a batch returned.
 """
 
 import ctypes
@@ -85,7 +86,9 @@ def _write(device, size, seed, writer, output):
 
 
 def main():
-    device, size, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    device, size = sys.argv[1], int(sys.argv[2])
+    print("prepared", flush=True)
+    seed = int(sys.stdin.readline())
 
     def run(writer):
         try:

@@ -6,6 +6,7 @@ PREFIX      ?= /usr/local
 DESTDIR     ?=
 RID         ?= linux-x64
 NATIVE      := artifacts/qcow2blk
+CONTROL     := artifacts/kernel/ublk-control-tests
 bindir      := $(DESTDIR)$(PREFIX)/bin
 bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir      := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
@@ -29,6 +30,9 @@ build: $(NATIVE) ## build artifacts/qcow2blk: one native file, no .NET needed to
 $(NATIVE): $(SOURCES) | deps
 	@packaging/publish.sh $(RID) $@
 
+$(CONTROL): $(SOURCES) $(wildcard tests/kernel/control/*) | deps
+	@packaging/publish.sh $(RID) $@ tests/kernel/control
+
 deps:
 	@packaging/install-build-deps.sh build
 
@@ -40,7 +44,7 @@ test: ## run everything that needs no virtual machine; ends with "N passed, N fa
 
 test-kernel: ## test block devices on three kernels in virtual machines; KERNEL="--kernel 6.12 --only kill" narrows it
 	@packaging/install-build-deps.sh kernel
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build $(CONTROL)
 	@/usr/bin/python3 tests/kernel/run.py $(KERNEL)
 
 demo: ## attach a real file system image and put it through read, write, snapshot, check

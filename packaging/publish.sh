@@ -1,10 +1,12 @@
 #!/bin/bash
-# Publishes the native binary and puts it in place as a whole, so that nobody ever runs half of one.
-# Usage: packaging/publish.sh RID OUTPUT
+# Publishes a native binary and puts it in place as a whole, so that nobody ever runs half of one.
+# Usage: packaging/publish.sh RID OUTPUT [PROJECT]     (PROJECT's assembly has the name of OUTPUT)
 set -euo pipefail
 
 rid=$1
 output=$2
+project=${3:-cli}
+name=$(basename "$output")
 folder=$(dirname "$output")
 mkdir -p "$folder"
 log=$folder/publish.log
@@ -12,14 +14,14 @@ log=$folder/publish.log
 framework=$(sed -n 's:.*<NativeFramework>\(.*\)</NativeFramework>.*:\1:p' Directory.Build.props)
 echo "building $output ($framework, $rid, native; log: $log)"
 started=$SECONDS
-if ! dotnet publish cli/Qcow2Blk.Cli.csproj -f "$framework" -r "$rid" -c Release -o "$folder/publish" \
+if ! dotnet publish "$project" -f "$framework" -r "$rid" -c Release -o "$folder/publish" \
         -p:StripSymbols=true >"$log" 2>&1; then
     cat "$log" >&2
     echo "publish: building $output failed (the log is in $log)" >&2
     exit 1
 fi
 # Built beside the target, then renamed: a running server keeps the file it was started from.
-cp "$folder/publish/qcow2blk" "$output.new"
+cp "$folder/publish/$name" "$output.new"
 chmod 0755 "$output.new"
 mv -f "$output.new" "$output"
 echo "built $output: $(stat -c %s "$output") bytes in $((SECONDS - started)) s"

@@ -28,6 +28,9 @@ SKIPPED = 77
 LANES = 2
 GUESTS = itertools.count(1)
 
+# Programs that cases need: make test-kernel builds them.
+PROGRAMS = [kernels.CACHE / "ublk-control-tests"]
+
 
 class Tally:
     """The results of a run, printed as they come."""
@@ -169,6 +172,7 @@ class Lane:
         try:
             with data_disk() as data, Guest(
                     self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory, console=console, reads_input=True,
+                    files=[(path, f"files/{path.name}") for path in PROGRAMS if path.exists()],
                     settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'"}) as guest:
                 while case and self.run_case(guest, case):
                     case = self.queue.take(case.memory)

@@ -286,7 +286,11 @@ void TryStop() => Started(usual, (device, _) =>
     Answer(-Errno.EBUSY, answer, "TRY_STOP_DEV");
     Equal(UBLK_S_DEV_LIVE, State(device), "state");
     user.Dispose();
-    Answer(0, control.TryStopDevice(device), "TRY_STOP_DEV without users");
+    // udev may still be reading the new disk: a user, too.
+    var began = Stopwatch.GetTimestamp();
+    while ((answer = control.TryStopDevice(device)) == -Errno.EBUSY && Stopwatch.GetElapsedTime(began).TotalSeconds < 20)
+        Task.Delay(20).Wait();
+    Answer(0, answer, "TRY_STOP_DEV without users");
 }, recoverable);
 
 void Recover()

@@ -70,7 +70,6 @@ internal sealed partial class NbdConnection
         var memory = MemoryFor(header, (int)verdict.PayloadLength);
         if (_accountedBytes > 0 && _accountedBytes + memory > _loop.Served.PipelineBytes)
             return Starve();
-        _expectsLargeWrite = verdict.PayloadLength > LargestMovedPayload;
         return verdict.PayloadLength > 0
             ? BeginWrite(header, (int)verdict.PayloadLength, now)
             : BeginWithoutPayload(header, memory, now);

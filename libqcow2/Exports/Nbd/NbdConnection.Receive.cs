@@ -20,7 +20,6 @@ internal sealed partial class NbdConnection
     private NbdRequest? _payloadOf;
     private NbdRequest? _heldRequest;
     private int _payloadReceived;
-    private bool _expectsLargeWrite;
     private uint _drain;
 
     /// <summary>Waits for more bytes, unless it does already or has enough.</summary>
@@ -31,17 +30,7 @@ internal sealed partial class NbdConnection
         if (_payloadOf is null && !MakeRoom())
             return; // Enough received, none of it can be begun now: the client has to wait.
         var payload = _payloadOf is null ? default : _payloadOf.Buffer.Slice(_payloadReceived);
-        _receive.Submit(payload, Space());
-    }
-
-    /// <summary>Where to receive what is no payload that is waited for.</summary>
-    private NativeBuffer Space()
-    {
-        var space = _chunk.Memory.Slice(_chunk.End);
-        var missing = _headerSize - _chunk.Available;
-
-        // After a large write another one is likely: with its header alone, its payload comes where it is written from, uncopied.
-        return _expectsLargeWrite && missing > 0 && missing < space.Length ? space.Slice(0, missing) : space;
+        _receive.Submit(payload, _chunk.Memory.Slice(_chunk.End));
     }
 
     /// <summary>Sees to it that there is room to receive into.</summary>

@@ -123,18 +123,26 @@ def _place(results):
     return {"disk": "Images on a RAM disk (brd) with xfs", "tmpfs": "Images on tmpfs"}[results["placement"]]
 
 
+def _clock(results):
+    return "clock by instructions (--steady)" if results["settings"]["steady"] else "real clock"
+
+
+def _windows(results):
+    settings = results["settings"]
+    return (f"{results['date']}: {settings['rounds']} window{'s (medians)' if settings['rounds'] > 1 else ''} of "
+            f"{settings['runtime_seconds']} s, load before the run {results['host']['load_before']:.2f}.")
+
+
 def markdown(everything):
-    """The section of docs/performance.md: the machine once, then a table for each placement."""
+    """The section of docs/performance.md: the machine once, then a table for each run."""
     first = everything[0]
-    host, machine, settings = first["host"], first["guest"], first["settings"]
-    lines = [f"Measured {first['date']} with {first['guest']['ours']} in a virtual machine: {host['emulator']}, software emulation (no KVM), "
+    host, machine = first["host"], first["guest"]
+    lines = [f"Measured with {first['guest']['ours']} in a virtual machine: {host['emulator']}, software emulation (no KVM), "
              f"{machine['processors']} processors, {machine['memory_bytes'] / 2 ** 30:.1f} GiB, Linux {machine['kernel']}, "
-             f"{machine['qemu']}, {machine['fio']}; on {host['processor']}, {host['cores']} cores, Linux {host['kernel']}, load before the "
-             f"run {host['load_before']:.2f}. {settings['rounds']} window{'s (medians)' if settings['rounds'] > 1 else ''} of "
-             f"{settings['runtime_seconds']} s, {'the clock goes by instructions (--steady)' if settings['steady'] else 'real clock'}.", ""]
+             f"{machine['qemu']}, {machine['fio']}; on {host['processor']}, {host['cores']} cores, Linux {host['kernel']}.", ""]
     lines += [f"- {name}: `{command}`" for name, command in first["commands"].items()]
     for results in everything:
-        lines += ["", f"### {_place(results)}: against the faster qemu-nbd", "", *_grid(RATIOS, ratio_rows(results)), "",
+        lines += ["", f"### {_place(results)}, {_clock(results)}: against the faster qemu-nbd", "", _windows(results), "", *_grid(RATIOS, ratio_rows(results)), "",
                   f"{verdict(results)[0].upper()}{verdict(results)[1:]}.", ""]
         lines += [f"- {name} was not measured: {why}" for name, why in results["absent"].items()]
         lines += ["<details><summary>every server</summary>", "", *_grid(EACH, each_rows(results)), "", "</details>"]

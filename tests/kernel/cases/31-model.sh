@@ -6,9 +6,9 @@
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 for block in 512 4096; do
-    make_image disk.qcow2 24M
+    make_image disk.qcow2 12M
     attach disk.qcow2 --block-size $block
-    python3 "$PAYLOAD/guest/model.py" "$DEV" 5 --expect wanted.raw
+    python3 "$PAYLOAD/guest/model.py" "$DEV" 4 --expect wanted.raw
     detach
     check_image disk.qcow2
     qemu-img compare -q -f qcow2 -F raw disk.qcow2 wanted.raw

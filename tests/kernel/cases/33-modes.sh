@@ -18,12 +18,11 @@ for mode in map user-copy zero-copy; do
     DEV=$(cat device)
     qcow2blk status --json "$DEV" >status.json
     expect_text "\"$mode\"" status.json
-    python3 "$PAYLOAD/guest/model.py" "$DEV" 2 --expect wanted.raw
     fio_verify "$DEV" --bsrange=4k-1M --size=4M
     start_load "$DEV" 6M
     kill_server
     finish_load
-    python3 "$PAYLOAD/guest/model.py" "$DEV" 1 --expect wanted.raw
+    python3 "$PAYLOAD/guest/model.py" "$DEV" 2 --expect wanted.raw
     detach
     check_image disk.qcow2
     qemu-img compare -q -f qcow2 -F raw disk.qcow2 wanted.raw

@@ -7,8 +7,8 @@
 require_transport
 make_image disk.qcow2 256M
 attach disk.qcow2 --nbd-timeout 5
-fill_device 32M
-start_load "$DEV" 32M
+fill_device 24M
+start_load "$DEV" 24M
 first=$(server_pid)
 for _ in 1 2 3; do
     kill_server

@@ -6,7 +6,7 @@
 require_transport
 make_image disk.qcow2 256M
 attach disk.qcow2 --nbd-timeout 5
-start_load "$DEV" 24M
+start_load "$DEV" 16M
 first=$(server_pid)
 for _ in 1 2; do
     kill_server

@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import kernels
@@ -135,7 +136,8 @@ class Queue:
 
     def __init__(self, cases):
         # What has a machine of its own, and what takes longest, first: then the lanes end together.
-        self._cases = sorted(cases, key=lambda case: (case.file != POWER_CUT, -case.seconds))
+        memories = Counter(case.memory for case in cases)
+        self._cases = sorted(cases, key=lambda case: (case.file != POWER_CUT, memories[case.memory], -case.seconds))
         self._lock = threading.Lock()
 
     def take(self, memory=None):

@@ -205,16 +205,21 @@ class Bench:
             servers = {subject["name"]: server for subject in subjects if (server := self.attach(subject, "full"))}
             subjects = [subject for subject in subjects if subject["name"] in servers]
         for number in range(self.plan["rounds"]):
-            # Every second round backwards: what drifts hits nobody more than others.
-            order = subjects if number % 2 == 0 else subjects[::-1]
             for cell in full:
-                for subject in order:
+                for subject in self.order(subjects, number):
                     self.sample(cell, servers[subject["name"]], number)
-            for cell in empty:
-                for subject in order:
-                    self.sample_fresh(cell, subject, number)
+        # Before the others begin: null_blk has one device, and goes with whoever lets go of it first.
         for server in servers.values():
             server.detach()
+        for number in range(self.plan["rounds"]):
+            for cell in empty:
+                for subject in self.order(subjects, number):
+                    self.sample_fresh(cell, subject, number)
+
+    @staticmethod
+    def order(subjects, number):
+        """Every second round backwards: what drifts hits nobody more than others."""
+        return subjects if number % 2 == 0 else subjects[::-1]
 
     def sample_fresh(self, cell, subject, number):
         server = self.attach(subject, "empty")

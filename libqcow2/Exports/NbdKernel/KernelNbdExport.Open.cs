@@ -178,13 +178,19 @@ public sealed partial class KernelNbdExport
         var words = text is null ? Errno.Text(error) : $"{Errno.Text(error)} ({text})";
         return error switch
         {
-            -Errno.EBUSY => new ExportRefusedException(ExportRefusal.Busy, $"{device} is in use", "name another with --device, or none for the first free"),
+            -Errno.EBUSY => new ExportRefusedException(ExportRefusal.Busy, $"{device} is {UseOf(config)}", "name another with --device, or none for the first free"),
             -Errno.ENODEV => new ExportRefusedException(ExportRefusal.Busy, "no /dev/nbdN is free", "load the module with more: modprobe nbd nbds_max=64"),
             -Errno.EPERM => new ExportRefusedException(ExportRefusal.Denied, "the kernel gives NBD devices only to CAP_SYS_ADMIN of the first user namespace", "run as root of the host"),
             -Errno.EINVAL when recover => new ExportRefusedException(ExportRefusal.Failed, $"{device} is not this image's any more, or its dead timeout has passed: {words}", "attach it anew"),
             _ => new ExportRefusedException(ExportRefusal.Failed, $"the kernel did not {(recover ? "hand over" : "make")} {device}: {words}"),
         };
     }
+
+    /// <summary>A device that is nobody's is refused while its node is open: by whom is what helps.</summary>
+    private static string UseOf(NbdDeviceConfig config) =>
+        config.Index is { } index && new KernelNbdDevice(index) is { IsConfigured: false } device
+            ? new BlockDeviceUsers().Find(device.Name, tryExclusive: false) ?? "open in another program"
+            : "in use";
 
     private static void CloseAll(int[] descriptors)
     {

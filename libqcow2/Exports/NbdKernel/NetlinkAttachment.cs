@@ -1,5 +1,6 @@
 using System;
 using System.Diagnostics;
+using System.Threading;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Exports.NbdKernel;
@@ -9,6 +10,10 @@ internal sealed class NetlinkAttachment : INbdAttachment
 {
     private const string ThreadName = "qcow2blk-nl";
     private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(60);
+
+    // udev opens every node for a moment when the driver is loaded, and the kernel makes no device of one that is open.
+    private static readonly TimeSpan OpenNodePatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan OpenNodePause = TimeSpan.FromMilliseconds(50);
 
     private readonly NbdDeviceConfig _config;
 
@@ -23,7 +28,11 @@ internal sealed class NetlinkAttachment : INbdAttachment
     internal static int Connect(NbdDeviceConfig config, int[] sockets, out NetlinkAttachment? attachment, out string? text)
     {
         var index = -1;
-        var error = Timed(netlink => netlink.Connect(config, sockets, out index), out text);
+        var started = Stopwatch.GetTimestamp();
+        int error;
+        while ((error = Timed(netlink => netlink.Connect(config, sockets, out index), out text)) == -Errno.EBUSY
+            && IsOnlyOpen(config) && Stopwatch.GetElapsedTime(started) < OpenNodePatience)
+            Thread.Sleep(OpenNodePause);
         attachment = error < 0 ? null : new NetlinkAttachment(config with { Index = index });
         return error;
     }
@@ -80,6 +89,10 @@ internal sealed class NetlinkAttachment : INbdAttachment
             Files.Close(kernels);
         return error == -Errno.EINVAL ? 0 : error; // No device any more: so says the disconnect too.
     }
+
+    /// <summary>Whether the wanted device is nobody's yet: then -EBUSY says that its node is open.</summary>
+    private static bool IsOnlyOpen(NbdDeviceConfig config) =>
+        config.Index is { } index && !new KernelNbdDevice(index).IsConfigured;
 
     /// <summary>The kernel acts inside the call, and may wait there: in a thread that can be given up.</summary>
     private static int Timed(Func<NbdNetlink, int> call, out string? text, TimeSpan? timeout = null)

@@ -20,4 +20,15 @@ make_image third.qcow2 16M
 TRANSPORT=nbd attach disk.qcow2 --device /dev/nbd3
 expect_equal "device" /dev/nbd3 "$DEV"
 expect_exit 4 qcow2blk attach --transport nbd third.qcow2 --device /dev/nbd3
+expect_text "/dev/nbd3 is in use"
 detach
+
+# udev opens every node for a moment when the driver is loaded; the kernel makes no device of one that is open.
+sleep 2 </dev/nbd5 &
+TRANSPORT=nbd attach disk.qcow2 --device /dev/nbd5
+expect_equal "device" /dev/nbd5 "$DEV"
+detach
+sleep 60 </dev/nbd6 &
+expect_exit 4 qcow2blk attach --transport nbd third.qcow2 --device /dev/nbd6
+expect_text "/dev/nbd6 is open in sleep \\(pid $!\\)"
+kill $!

@@ -12,6 +12,9 @@ internal interface IConnectionGuard
     /// </summary>
     bool MayBegin();
 
+    /// <summary>A connection has its first request. Its loop.</summary>
+    void InUse(int slot);
+
     /// <summary>A connection has ended: none of its requests is in progress any more, none will begin. Its loop.</summary>
     void Ended(int slot);
 

@@ -161,6 +161,12 @@ internal sealed partial class NbdConnection
         request.AccountedBytes = memory;
         _accountedBytes += memory;
         _unanswered++;
+        if (!_isInUse)
+        {
+            _isInUse = true;
+            _guard?.InUse(_slot);
+        }
+
         return request;
     }
 

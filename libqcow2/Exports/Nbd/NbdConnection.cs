@@ -33,6 +33,7 @@ internal sealed partial class NbdConnection
     private RequestRules _rules;
     private int _unanswered;
     private int _answers;
+    private bool _isInUse;
     private bool _stopReading;
     private bool _closeWhenSent;
     private bool _closing;

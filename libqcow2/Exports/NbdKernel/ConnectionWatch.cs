@@ -17,18 +17,21 @@ internal sealed class ConnectionWatch : IDisposable
     private const int LongestRetryMilliseconds = 1000;
     private const int LookMilliseconds = 500;
     private const int StopSeconds = 90;
+    private const int StuckWarningMilliseconds = 60_000;
 
     private readonly KernelConnections _connections;
     private readonly INbdAttachment _attachment;
     private readonly NegotiatedSession _session;
     private readonly ILog _log;
     private readonly Thread _thread;
-    private readonly int _wake;
+    private readonly Lock _wakeLock = new();
+    private int _wake;
     private NbdNetlink? _events;
     private volatile bool _stopping;
     private volatile bool _replaceable;
     private bool _disposed;
     private long _lastLook;
+    private long _lastStuckWarning = -StuckWarningMilliseconds;
     private int _retryMilliseconds = SettleMilliseconds;
 
     public ConnectionWatch(KernelConnections connections, INbdAttachment attachment, NegotiatedSession session, ILog log)
@@ -41,6 +44,7 @@ internal sealed class ConnectionWatch : IDisposable
         if (_wake < 0)
             throw new ExportRefusedException(ExportRefusal.Failed, $"cannot make an eventfd: {Errno.Text(_wake)}");
         _connections.Replaceable = Wake;
+        _connections.CameIntoUse = Signal;
         _thread = new Thread(Run) { IsBackground = true };
     }
 
@@ -66,8 +70,13 @@ internal sealed class ConnectionWatch : IDisposable
         if (_thread.IsAlive && !_thread.Join(TimeSpan.FromSeconds(StopSeconds)))
             return; // It hangs in the kernel: what it uses stays open.
         _connections.Replaceable = null;
+        _connections.CameIntoUse = null;
         _events?.Dispose();
-        Files.Close(_wake);
+        lock (_wakeLock)
+        {
+            Files.Close(_wake);
+            _wake = -1;
+        }
     }
 
     private void Run()
@@ -94,8 +103,10 @@ internal sealed class ConnectionWatch : IDisposable
         if (now - _lastLook < LookMilliseconds)
             return;
         _lastLook = now;
-        if (_connections.EndOneThatKeepsOthersFromReceiving())
-            _log.Warning($"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another one's: that is replaced once it is idle");
+        if (!_connections.EndOneThatKeepsOthersFromReceiving() || now - _lastStuckWarning < StuckWarningMilliseconds)
+            return;
+        _lastStuckWarning = now;
+        _log.Warning($"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another one's: that is replaced once it is idle");
     }
 
     private void Replace()
@@ -141,7 +152,12 @@ internal sealed class ConnectionWatch : IDisposable
     private unsafe void Signal()
     {
         ulong one = 1;
-        Files.WriteStream(_wake, &one, sizeof(ulong));
+        lock (_wakeLock)
+        {
+            // A connection may call that looked for us before we were disposed: the number may be another file's by now.
+            if (_wake >= 0)
+                Files.WriteStream(_wake, &one, sizeof(ulong));
+        }
     }
 
     /// <returns>whether the kernel said that a connection is dead</returns>

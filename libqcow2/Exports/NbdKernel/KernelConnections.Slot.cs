@@ -10,6 +10,7 @@ internal sealed unsafe partial class KernelConnections
     {
         private volatile SlotState _state;
         private volatile int _watch = -1;
+        private volatile bool _isInUse;
 
         internal SlotState State
         {
@@ -26,6 +27,13 @@ internal sealed unsafe partial class KernelConnections
 
         /// <summary>Timestamp of the last opening; 0 if there was none.</summary>
         internal long Opened { get; set; }
+
+        /// <summary>Whether it has had a request. Set without the lock.</summary>
+        internal bool IsInUse
+        {
+            get => _isInUse;
+            set => _isInUse = value;
+        }
 
         /// <summary>Whether the kernel has received a reply.</summary>
         internal bool Proven { get; set; }

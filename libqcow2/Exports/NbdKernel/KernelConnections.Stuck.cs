@@ -1,3 +1,4 @@
+using System;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Exports.NbdKernel;
@@ -16,7 +17,16 @@ internal sealed unsafe partial class KernelConnections
 
     private int _lastEnded;
 
-    /// <summary>Whether there are connections of which it is not known yet that the kernel receives what is sent.</summary>
+    /// <summary>Called, on any thread, when a connection has its first request: from then on it may be found stuck.</summary>
+    internal Action? CameIntoUse { get; set; }
+
+    public void InUse(int slot)
+    {
+        _slots[slot].IsInUse = true;
+        CameIntoUse?.Invoke();
+    }
+
+    /// <summary>Whether there are connections in use of which it is not known yet that the kernel receives what is sent.</summary>
     internal bool AnyUnproven
     {
         get
@@ -25,7 +35,7 @@ internal sealed unsafe partial class KernelConnections
             {
                 foreach (var slot in _slots)
                 {
-                    if (slot.State == SlotState.Live && !slot.Proven)
+                    if (slot is { State: SlotState.Live, IsInUse: true, Proven: false })
                         return _slots.Length > 1;
                 }
 

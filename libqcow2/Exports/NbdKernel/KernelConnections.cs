@@ -189,6 +189,7 @@ internal sealed unsafe partial class KernelConnections : IConnectionGuard
             Replaced++;
         slot.Opened = Stopwatch.GetTimestamp();
         slot.Proven = false;
+        slot.IsInUse = false;
         slot.AtLastLook = default;
         slot.Watch = watch;
         slot.State = SlotState.Live;

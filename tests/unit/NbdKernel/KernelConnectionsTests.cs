@@ -108,8 +108,12 @@ public sealed class KernelConnectionsTests : KernelConnectionsFixture
         var ends = Open(2);
         using var first = ends[0];
         using var second = ends[1];
-        Assert.True(Connections.AnyUnproven);
+        Assert.False(Connections.AnyUnproven); // Nothing is asked of them: nothing to look at from time to time.
+        using var inUse = new AutoResetEvent(false);
+        Connections.CameIntoUse = () => inUse.Set();
         Assert.Equal(0, Read(first, handle: 1)); // The first is received from, so it is proven.
+        Assert.True(inUse.WaitOne(Plenty));
+        Assert.True(Connections.AnyUnproven);
         Write(second, handle: 2, value: 0x22);
         Assert.True(SpinWait.SpinUntil(() => second.Available > 0, Plenty)); // Answered, and not received.
         // Once to see it, and once more to see that nothing moves; what was sent is counted a moment after it can be received.

@@ -245,8 +245,7 @@ def _write_payload(path, job, binary, settings, files):
         for folder in ("guest", "cases"):
             if (HERE / folder).is_dir():
                 tar.add(HERE / folder, "payload/" + folder)
-        rules = HERE.parents[1] / "packaging" / "udev"
-        if rules.is_dir():
-            tar.add(rules, "payload/udev")
+        for folder in ("udev", "systemd"):
+            tar.add(HERE.parents[1] / "packaging" / folder, "payload/" + folder)
         for source, name in files:
             tar.add(os.path.realpath(source), "payload/" + name)

@@ -20,9 +20,9 @@ GUEST = Path(__file__).resolve().parent / "guest"
 
 # Their programs (and what stands in EXTRA) go to the root disk.
 PACKAGES = """bash coreutils util-linux util-linux-extra mount fdisk e2fsprogs xfsprogs kmod procps findutils grep sed mawk diffutils tar
-    qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname
+    qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname systemd
     busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login""".split()
-EXTRA = ["/usr/lib/udev", "/lib/udev", "/lib/systemd/systemd-udevd", "/etc/mke2fs.conf", "/usr/lib/python3", "/usr/share/mime/version"]
+EXTRA = ["/usr/lib/udev", "/lib/udev", "/lib/systemd/systemd-udevd", "/lib/systemd/systemd", "/etc/mke2fs.conf", "/usr/lib/python3", "/usr/share/mime/version"]
 # Programs that are taken if this machine has them: helpers of a developer, no case needs them.
 OPTIONAL = ["/usr/bin/perf", "/usr/bin/gdb"]
 
@@ -59,7 +59,7 @@ def _tools():
     listed = subprocess.run(["dpkg-query", "-L", *PACKAGES], capture_output=True, text=True)
     programs = [Path(line) for line in listed.stdout.splitlines() if re.fullmatch(r"(/usr)?/s?bin/.+", line)]
     absent = re.findall(r"package '(\S+)' is not installed", listed.stderr)
-    if set(absent) & {"qemu-utils", "fio", "xfsprogs", "busybox-static", "dmsetup", "jq", "udev", "kmod", "strace"}:
+    if set(absent) & {"qemu-utils", "fio", "xfsprogs", "busybox-static", "dmsetup", "jq", "udev", "systemd", "kmod", "strace"}:
         raise SystemExit(f"Debian packages are missing: {' '.join(absent)}; run packaging/install-build-deps.sh kernel")
     # Alternatives (awk) have no file in any package.
     programs += [Path(name) for name in ("/usr/bin/awk", *OPTIONAL) if Path(name).exists()]
@@ -158,7 +158,7 @@ def _build_root(kernel, modules, tools, tree, result):
 
 def _lay_out(tree):
     for folder in ("usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "etc", "proc", "sys", "dev", "run", "tmp", "var", "root",
-                   "mnt", "data", "home"):
+                   "mnt", "data", "home", "etc/qcow2blk"):
         (tree / folder).mkdir(parents=True)
     for folder in ("bin", "sbin", "lib", "lib64"):
         (tree / folder).symlink_to("usr/" + folder)

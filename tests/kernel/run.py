@@ -136,15 +136,15 @@ class Queue:
 
     def __init__(self, cases):
         # What has a machine of its own, and what takes longest, first: then the lanes end together.
-        memories = Counter(case.memory for case in cases)
-        self._cases = sorted(cases, key=lambda case: (case.file != POWER_CUT, memories[case.memory], -case.seconds))
+        machines = Counter(case.machine for case in cases)
+        self._cases = sorted(cases, key=lambda case: (case.file != POWER_CUT, machines[case.machine], -case.seconds))
         self._lock = threading.Lock()
 
-    def take(self, memory=None):
-        """The next case, or the next for a machine with so much memory; None if there is none."""
+    def take(self, machine=None):
+        """The next case, or the next for such a machine; None if there is none."""
         with self._lock:
             for case in self._cases:
-                if memory is None or (case.memory == memory and case.file != POWER_CUT):
+                if machine is None or (case.machine == machine and case.file != POWER_CUT):
                     self._cases.remove(case)
                     return case
             return None
@@ -175,9 +175,9 @@ class Lane:
             with data_disk() as data, Guest(
                     self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory, console=console, reads_input=True,
                     files=[(path, f"files/{path.name}") for path in PROGRAMS if path.exists()],
-                    settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'"}) as guest:
+                    settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'", "INIT": case.init}) as guest:
                 while case and self.run_case(guest, case):
-                    case = self.queue.take(case.memory)
+                    case = self.queue.take(case.machine)
         except BootFailure as failure:
             self.tally.fails(self.kernel, case.name, f"not run: {failure}", Log(self.kernel, case.name))
 

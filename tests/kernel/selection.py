@@ -6,6 +6,7 @@
     # also: nbd                runs with kernel NBD on kernels that have ublk, too (default: there with --full only)
     # short: ublk              the transports with which it belongs to the short set (default: none)
     # memory: 1024             MiB of the guest
+    # init: systemd            the guest's process 1 (default: a script)
 """
 
 import re
@@ -29,6 +30,12 @@ class Case:
     memory: int
     short: bool
     also: bool
+    init: str = ""
+
+    @property
+    def machine(self):
+        """What the guest has to be like: cases that want the same one share it."""
+        return self.memory, self.init
 
     def runs_on(self, kernel, full):
         """Whether it is worth its time: what the engine does is seen over ublk, where there is ublk."""
@@ -48,10 +55,10 @@ def select(short, only):
 
 
 def _read(path):
-    facts = dict(re.findall(r"^# (promise|transports|seconds|short|also|memory): (.*)$", path.read_text(), re.MULTILINE))
+    facts = dict(re.findall(r"^# (promise|transports|seconds|short|also|memory|init): (.*)$", path.read_text(), re.MULTILINE))
     name = re.sub(r"^\d+-", "", path.stem)
     transports = facts.get("transports", "ublk nbd").split()
     for transport in transports:
         yield Case(name if transport == "any" else f"{name}/{transport}", path.name, transport, facts["promise"],
                    int(facts.get("seconds", 180)), int(facts.get("memory", 1024)), transport in facts.get("short", "").split(),
-                   transport in facts.get("also", "").split())
+                   transport in facts.get("also", "").split(), facts.get("init", ""))

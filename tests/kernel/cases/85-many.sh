@@ -34,7 +34,7 @@ round() {
     for number in 0 1 2 3 4; do
         {
             device=$(qcow2blk attach --transport "$TRANSPORT" $number.qcow2)
-            echo "$1" | dd of="$device" bs=512 count=1 conv=sync oflag=direct status=none
+            [ $number -ne 0 ] || echo "$1" | dd of="$device" bs=512 count=1 conv=sync oflag=direct status=none
         } &
     done
     wait

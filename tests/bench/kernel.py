@@ -24,8 +24,6 @@ sys.path.insert(0, str(ROOT / "tests/kernel"))
 import guest  # noqa: E402  (found through the line above)
 import kernels  # noqa: E402
 
-# In emulation "rep movsb" takes a turn per byte: without these two the guest copies eight bytes a turn, or more.
-PROCESSOR = guest.CPU + ",-erms,-fsrm"
 PLACEMENTS = ("disk", "tmpfs")
 SILENCE_LIMIT = 420
 
@@ -79,7 +77,7 @@ class Machine:
         with tempfile.TemporaryDirectory(prefix="qcow2blk-bench.") as folder:
             plan = Path(folder, "plan.json")
             plan.write_text(json.dumps(self.plan), encoding="utf-8")
-            emulator = ["-cpu", PROCESSOR, "-name", "bench,debug-threads=on"]
+            emulator = ["-name", "bench,debug-threads=on"]
             if self.options.steady:
                 emulator += ["-icount", "shift=1,sleep=off"]
             counts = os.path.join(folder, "counts") if self.counting else None
@@ -153,7 +151,7 @@ def measure(options, placement, chosen):
         samples = samples + Machine(options, plan | {"rounds": 1, "runtime": 3}, counting=True).run().samples
     return {"version": 1, "date": time.strftime("%Y-%m-%d"), "placement": placement, "host": host(), "guest": timed.facts,
             "settings": {"rounds": options.rounds, "runtime_seconds": options.runtime, "image_mib": options.image_size,
-                         "processor": PROCESSOR, "modes": options.modes, "steady": options.steady},
+                         "processor": guest.CPU, "modes": options.modes, "steady": options.steady},
             "commands": {subject["name"]: kernel_cells.command(subject) for subject in subjects}, "absent": timed.absent,
             "cells": [asdict(cell) for cell in chosen], "samples": samples}
 

@@ -120,7 +120,7 @@ def main():
 
 
 def run_kernel(kernel, chosen, binary, rounds, tally):
-    started = time.monotonic()
+    started, stolen = time.monotonic(), stolen_seconds()
     shutil.rmtree(LOGS / kernel.release, ignore_errors=True)
     (LOGS / kernel.release).mkdir(parents=True)
     print(f"== linux {kernel.version}", flush=True)
@@ -128,7 +128,15 @@ def run_kernel(kernel, chosen, binary, rounds, tally):
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(Lane(kernel, queue, binary, rounds, tally).run) for _ in range(LANES)]:
             done.result()
-    print(f"== linux {kernel.version}: {time.monotonic() - started:.0f} s", flush=True)
+    stolen = stolen_seconds() - stolen
+    others = f" ({stolen:.0f} s of processor time went to other machines of the host)" if stolen >= 1 else ""
+    print(f"== linux {kernel.version}: {time.monotonic() - started:.0f} s{others}", flush=True)
+
+
+def stolen_seconds():
+    """Processor time that this machine wanted and did not get, if it is a virtual one: why a run may have taken longer."""
+    with open("/proc/stat") as stat:
+        return int(stat.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 class Queue:
@@ -173,7 +181,7 @@ class Lane:
         console = LOGS / self.kernel.release / f"console-{next(GUESTS)}.log"
         try:
             with data_disk() as data, Guest(
-                    self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory, console=console, reads_input=True,
+                    self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory, processors=case.processors, console=console, reads_input=True,
                     files=[(path, f"files/{path.name}") for path in PROGRAMS if path.exists()],
                     settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'", "INIT": case.init}) as guest:
                 while case and self.run_case(guest, case):

@@ -6,6 +6,8 @@
     # also: nbd                runs with kernel NBD on kernels that have ublk, too (default: there with --full only)
     # short: ublk              the transports with which it belongs to the short set (default: none)
     # memory: 1024             MiB of the guest
+    # processors: 1            of the guest (default 2). Two guests of two on a host of two wait for each other's processors
+    #                          nearly half of their time: one is for cases that are not about requests side by side
     # init: systemd            the guest's process 1 (default: a script)
 """
 
@@ -31,11 +33,12 @@ class Case:
     short: bool
     also: bool
     init: str = ""
+    processors: int = 2
 
     @property
     def machine(self):
         """What the guest has to be like: cases that want the same one share it."""
-        return self.memory, self.init
+        return self.memory, self.processors, self.init
 
     def runs_on(self, kernel, full):
         """Whether it is worth its time: what the engine does is seen over ublk, where there is ublk."""
@@ -55,10 +58,10 @@ def select(short, only):
 
 
 def _read(path):
-    facts = dict(re.findall(r"^# (promise|transports|seconds|short|also|memory|init): (.*)$", path.read_text(), re.MULTILINE))
+    facts = dict(re.findall(r"^# (promise|transports|seconds|short|also|memory|init|processors): (.*)$", path.read_text(), re.MULTILINE))
     name = re.sub(r"^\d+-", "", path.stem)
     transports = facts.get("transports", "ublk nbd").split()
     for transport in transports:
         yield Case(name if transport == "any" else f"{name}/{transport}", path.name, transport, facts["promise"],
                    int(facts.get("seconds", 180)), int(facts.get("memory", 1024)), transport in facts.get("short", "").split(),
-                   transport in facts.get("also", "").split(), facts.get("init", ""))
+                   transport in facts.get("also", "").split(), facts.get("init", ""), int(facts.get("processors", 2)))

@@ -2,6 +2,7 @@
 # promise: attach makes a block device, suspend and resume keep it, detach removes it and leaves a sound image
 # also: nbd
 # short: ublk nbd
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 100M

@@ -1,6 +1,7 @@
 #!/bin/bash
 # promise: the kernel is told the block size, limits, cache and write protection that the image and the options ask for
 # also: nbd
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 64M -o cluster_size=128k

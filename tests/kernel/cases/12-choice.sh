@@ -2,6 +2,7 @@
 # promise: attach without options takes ublk where it can, else kernel NBD, and says so when asked
 # transports: any
 # short: any
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 make_image disk.qcow2 16M
 if modprobe ublk_drv 2>/dev/null; then wanted=ublk; else wanted=nbd; fi

@@ -2,6 +2,7 @@
 # promise: discard and write zeroes with unmap give the space back to the host's file system, without a leak
 # also: nbd
 # short: ublk
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 uses_at_most() { # KIB, once what was freed is committed

@@ -2,6 +2,7 @@
 # promise: the systemd unit attaches when started, takes the device of a dead server over, goes on after a restart or a stop while mounted, detaches when stopped
 # transports: ublk nbd
 # init: systemd
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 mount -t tmpfs none /etc/qcow2blk

@@ -1,6 +1,7 @@
 #!/bin/bash
 # promise: an error of the disk below the image reaches the request that met it, and only that one; the device stays usable
 # seconds: 300
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 require_module dm-mod

@@ -1,6 +1,7 @@
 #!/bin/bash
 # promise: a full file system below the image fails writes with "no space" and no more than that, or holds them until there is some, as asked
 # seconds: 300
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 mkdir small

@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: with fsfreeze before suspend, a snapshot holds a clean file system
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 256M

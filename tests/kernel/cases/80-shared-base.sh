@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: two devices over one base are independent; the base is only read and refused to writers
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image base.qcow2 128M

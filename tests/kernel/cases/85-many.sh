@@ -1,6 +1,7 @@
 #!/bin/bash
 # promise: two hundred attaches and detaches in a row leave nothing behind: no device, process, socket or memory
 # seconds: 400
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 rounds=40

@@ -1,6 +1,7 @@
 #!/bin/bash
 # promise: many devices live side by side, under load, attached and detached at the same time
 # seconds: 300
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 count=6

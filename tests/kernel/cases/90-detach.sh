@@ -2,6 +2,7 @@
 # promise: detach refuses a mounted or open device with status 4, obeys --lazy and --force, and never hangs
 # short: ublk
 # seconds: 300
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 256M

@@ -2,6 +2,7 @@
 # promise: detach ends soon whatever state the server is in: killed, stopped, suspended, under load
 # also: nbd
 # seconds: 300
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 128M

@@ -2,6 +2,7 @@
 # promise: attach without rights says what is missing, and leaves nothing behind
 # also: nbd
 # short: ublk
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 make_image disk.qcow2 16M

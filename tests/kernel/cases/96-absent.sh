@@ -2,6 +2,7 @@
 # promise: what the kernel lacks is named: a transport that is not there, an index that is taken
 # transports: any
 # short: any
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 make_image disk.qcow2 16M
 if ! modprobe ublk_drv 2>/dev/null; then

@@ -2,6 +2,7 @@
 # promise: with the sample udev rule a member of its group has ublk devices of his own, and nobody else's
 # transports: ublk
 # short: ublk
+# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 require_feature UBLK_F_UNPRIVILEGED_DEV

@@ -23,6 +23,7 @@ for mode in map user-copy zero-copy; do
     kill_server
     finish_load
     python3 "$PAYLOAD/guest/model.py" "$DEV" 2 --expect wanted.raw
+    settle # udev looks at what was written: a read of its that meets the end of the device is an I/O error
     detach
     check_image disk.qcow2
     qemu-img compare -q -f qcow2 -F raw disk.qcow2 wanted.raw

@@ -1,7 +1,6 @@
 #!/bin/bash
 # promise: partitions appear, at once and at the next attach; blkid, lsblk and the stable name see the device
 # short: ublk
-# processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 partition() { case $DEV in *[0-9]) echo "${DEV}p$1" ;; *) echo "$DEV$1" ;; esac; }

@@ -1,6 +1,4 @@
 using System;
-using System.Diagnostics;
-using System.Threading;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Exports;
@@ -16,10 +14,6 @@ namespace Qcow2Blk.Exports;
 internal static class BlockDeviceFlush
 {
     private const string ThreadName = "qcow2blk-flush";
-
-    // Longer than udev looks at a disk; a program that keeps the lock for other reasons must not keep the device.
-    private static readonly TimeSpan LockPatience = TimeSpan.FromSeconds(2);
-    private const int LockPollMilliseconds = 10;
 
     /// <summary>Claims a device and writes its page cache down. While the claim is held, mounting fails.</summary>
     /// <param name="path">the device node</param>
@@ -53,27 +47,13 @@ internal static class BlockDeviceFlush
     {
         // Reading is enough for a sync; and udev takes the end of a description that may write for a change, and looks.
         var fd = Files.Open(path, Files.O_RDONLY | Files.O_EXCL | Files.O_CLOEXEC);
-        if (fd < 0)
-            return fd;
-        LockOut(fd);
-        if (readOnly)
+        if (fd < 0 || readOnly)
             return fd;
         var error = Files.Sync(fd);
         if (error == 0)
             return fd;
         Files.Close(fd);
         return error;
-    }
-
-    /// <summary>
-    /// Waits until udev does not look at the disk, and keeps it from that: it locks what it reads (systemd, "Locking block device
-    /// access"). A read of its that meets the end of the device would be an I/O error in the kernel's log.
-    /// </summary>
-    private static void LockOut(int fd)
-    {
-        var started = Stopwatch.GetTimestamp();
-        while (Files.Lock(fd, Files.LOCK_EX | Files.LOCK_NB) == -Errno.EAGAIN && Stopwatch.GetElapsedTime(started) < LockPatience)
-            Thread.Sleep(LockPollMilliseconds);
     }
 
     private static int SyncShared(string path)

@@ -31,9 +31,6 @@ internal static unsafe partial class Files
     public const int MAP_NORESERVE = 0x4000;
     public const int MAP_POPULATE = 0x8000;
 
-    public const int LOCK_EX = 2;
-    public const int LOCK_NB = 4;
-
     public const int AT_EMPTY_PATH = 0x1000;
     public const uint STATX_BASIC_STATS = 0x7ff;
     public const uint STATX_DIOALIGN = 0x2000;
@@ -46,9 +43,6 @@ internal static unsafe partial class Files
     public static int Open(string path, int flags, uint mode = 0) => Errno.Of(OpenCall(path, flags, mode));
 
     public static int Close(int fd) => Errno.Of(CloseCall(fd));
-
-    /// <summary>The lock of flock(2), which belongs to the open file description.</summary>
-    public static int Lock(int fd, int operation) => Errno.Of(FlockCall(fd, operation));
 
     public static int Truncate(int fd, long length) => Errno.Of(TruncateCall(fd, length));
 
@@ -88,9 +82,6 @@ internal static unsafe partial class Files
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     private static partial int FallocateCall(int fd, int mode, long offset, long length);
-
-    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
-    private static partial int FlockCall(int fd, int operation);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     private static partial int FsyncCall(int fd);

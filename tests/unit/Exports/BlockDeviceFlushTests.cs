@@ -52,40 +52,4 @@ public sealed class BlockDeviceFlushTests
         Assert.Equal(path, File.ResolveLinkTarget($"/proc/self/fd/{claim}", returnFinalTarget: false)?.FullName);
         Assert.Equal(0, BlockDeviceFlush.Release(claim, Plenty));
     }
-
-    [Fact]
-    public void Claim_waits_while_udev_looks_and_keeps_it_from_looking()
-    {
-        using var directory = new TempDirectory();
-        var path = directory.File("disk");
-        File.WriteAllText(path, "x");
-        var looking = Look(path);
-        var closed = false;
-        using var timer = new Timer(_ =>
-        {
-            Volatile.Write(ref closed, true);
-            looking.Dispose();
-        }, null, 300, Timeout.Infinite);
-        var claim = BlockDeviceFlush.Claim(path, readOnly: true, Plenty);
-        Assert.True(claim >= 0, Errno.Text(claim));
-        Assert.True(Volatile.Read(ref closed));
-        Assert.Throws<IOException>(() => Look(path).Dispose());
-        Assert.Equal(0, BlockDeviceFlush.Release(claim, Plenty));
-        Look(path).Dispose();
-    }
-
-    [Fact]
-    public void Claim_does_not_wait_for_ever_for_a_lock()
-    {
-        using var directory = new TempDirectory();
-        var path = directory.File("disk");
-        File.WriteAllText(path, "x");
-        using var looking = Look(path);
-        var claim = BlockDeviceFlush.Claim(path, readOnly: false, Plenty);
-        Assert.True(claim >= 0, Errno.Text(claim));
-        Assert.Equal(0, BlockDeviceFlush.Release(claim, Plenty));
-    }
-
-    /// <summary>As udev does: opens, and locks with flock(LOCK_SH | LOCK_NB).</summary>
-    private static FileStream Look(string path) => new(path, FileMode.Open, FileAccess.Read, FileShare.Read);
 }

@@ -97,6 +97,13 @@ public abstract class KernelConnectionsFixture : IDisposable
         Assert.True(drained.Wait(Plenty, TestContext.Current.CancellationToken));
     }
 
+    /// <summary>So many writes happened; they are counted on their loop a moment after their reply can be received.</summary>
+    private protected void AssertWrites(long expected)
+    {
+        SpinWait.SpinUntil(() => Server.Statistics().Writes >= expected, Plenty);
+        Assert.Equal(expected, Server.Statistics().Writes);
+    }
+
     private protected static void Write(Socket socket, ulong handle, byte value)
     {
         var message = new byte[28 + Block];

@@ -129,7 +129,7 @@ public sealed partial class Qcow2Image
     private async LoopTask<DiskExtent> MapOneAsync(long offset, long length)
     {
         var cluster = offset >> _geometry.ClusterBits;
-        var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
+        var slot = await _tables.LoadToReadAsync(_tables.KeyOf(cluster));
         if (slot is < 0 and not SlicedTables.Absent)
             return new DiskExtent(slot, 0, false, false, 0);
         var run = RunOfKind(slot, cluster, offset, length, out var kind);

@@ -40,7 +40,7 @@ public sealed partial class Qcow2Image
     private async LoopTask<int> ReadRunAsync(long offset, NativeBuffer buffer, TaskGroup group)
     {
         var cluster = offset >> _geometry.ClusterBits;
-        var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
+        var slot = await _tables.LoadToReadAsync(_tables.KeyOf(cluster));
         if (slot is < 0 and not SlicedTables.Absent)
             return slot;
         var run = (int)RunOfKind(slot, cluster, offset, buffer.Length, out var kind);

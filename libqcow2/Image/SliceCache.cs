@@ -14,7 +14,7 @@ namespace Qcow2Blk.Image;
 /// Invariants: a slot whose key is not negative holds that slice completely; before a slot is given to another
 /// slice its key becomes -1 and its generation is raised, so that a reader who saw the same generation before and
 /// after the key and the entry has read that slice. Entries are aligned 64-bit words. Dirty slots and slots being written
-/// are never evicted.
+/// are never evicted. One slot more, the spare one, belongs to no set: nobody finds what is in it but who filled it.
 /// </remarks>
 internal sealed unsafe class SliceCache : IDisposable
 {
@@ -57,7 +57,8 @@ internal sealed unsafe class SliceCache : IDisposable
             sets >>= 1;
         _setMask = sets - 1;
         Capacity = sets * Ways;
-        _memoryLength = (nuint)((long)Capacity * sliceBytes);
+        var slots = Capacity + 1;
+        _memoryLength = (nuint)((long)slots * sliceBytes);
         _memory = Files.Map(
             _memoryLength,
             Files.PROT_READ | Files.PROT_WRITE,
@@ -67,20 +68,20 @@ internal sealed unsafe class SliceCache : IDisposable
         if (_memory == 0)
             throw new InsufficientMemoryException($"cannot map {_memoryLength} bytes for a table cache");
         _data = (byte*)_memory;
-        _keys = new long[Capacity];
+        _keys = new long[slots];
         _keys.AsSpan().Fill(NoKey);
-        _pendingKeys = new long[Capacity];
+        _pendingKeys = new long[slots];
         _hostOffsets = new long[Capacity];
-        _generations = new uint[Capacity];
+        _generations = new uint[slots];
         _lastUse = new uint[Capacity];
-        _states = new SlotState[Capacity];
+        _states = new SlotState[slots];
         _dirty = new int[Capacity];
         _dirtyOffsets = new long[Capacity];
     }
 
     public int SliceBytes { get; }
 
-    /// <summary>Slices the cache can hold.</summary>
+    /// <summary>Slices the cache can hold, the spare slot left out.</summary>
     public int Capacity { get; }
 
     public int DirtyCount { get; private set; }
@@ -133,8 +134,10 @@ internal sealed unsafe class SliceCache : IDisposable
                 return true;
         }
 
-        return false;
+        return IsSpareLoading && _pendingKeys[Capacity] == key;
     }
+
+    private bool IsSpareLoading => (_states[Capacity] & SlotState.Loading) != 0;
 
     /// <summary>Whether some slot of the set that <paramref name="key"/> belongs to is being read.</summary>
     public bool IsSetLoading(long key)
@@ -168,8 +171,17 @@ internal sealed unsafe class SliceCache : IDisposable
                 victim = slot;
         }
 
-        if (victim < 0)
-            return -1;
+        return victim < 0 ? -1 : Take(victim, key);
+    }
+
+    /// <summary>
+    /// Takes the spare slot for a slice that will be read, looked at and forgotten: nothing may be changed in it, and it is
+    /// given back with <see cref="Abandon"/>. -1 when somebody is reading into it.
+    /// </summary>
+    public int ClaimSpare(long key) => IsSpareLoading ? -1 : Take(Capacity, key);
+
+    private int Take(int victim, long key)
+    {
         Misses++;
         Volatile.Write(ref _keys[victim], NoKey);
         Volatile.Write(ref _generations[victim], _generations[victim] + 1);
@@ -188,7 +200,7 @@ internal sealed unsafe class SliceCache : IDisposable
         Volatile.Write(ref _keys[slot], _pendingKeys[slot]);
     }
 
-    /// <summary>The claimed slot could not be filled.</summary>
+    /// <summary>The claimed slot could not be filled, or holds what nobody else may find.</summary>
     public void Abandon(int slot) => _states[slot] = SlotState.None;
 
     public NativeBuffer Buffer(int slot) => new(_memory + (nint)((long)slot * SliceBytes), SliceBytes);

@@ -23,7 +23,17 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
     public LoopTask<int> LoadAsync(long key)
     {
         var slot = Cache.Find(key);
-        return slot >= 0 ? new LoopTask<int>(slot) : LoadMissingAsync(key);
+        return slot >= 0 ? new LoopTask<int>(slot) : LoadMissingAsync(key, onlyToRead: false);
+    }
+
+    /// <summary>
+    /// As <see cref="LoadAsync"/>, for who changes nothing in the slice: it comes even when the cache is full of what
+    /// cannot be written, because a sync failed, the image is corrupt or the disk is full.
+    /// </summary>
+    public LoopTask<int> LoadToReadAsync(long key)
+    {
+        var slot = Cache.Find(key);
+        return slot >= 0 ? new LoopTask<int>(slot) : LoadMissingAsync(key, onlyToRead: true);
     }
 
     public virtual void Dispose() => Cache.Dispose();
@@ -37,8 +47,9 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
     /// <summary>Where the slice is in the file; 0 if there is none; a negative errno if the pointer to it is bad.</summary>
     protected abstract long Locate(long key);
 
-    private async LoopTask<int> LoadMissingAsync(long key)
+    private async LoopTask<int> LoadMissingAsync(long key, bool onlyToRead)
     {
+        var hasNoRoom = false;
         while (true)
         {
             var slot = Cache.Find(key);
@@ -54,11 +65,19 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
             }
 
             slot = Cache.Claim(key);
+            var isSpare = slot < 0 && hasNoRoom;
+            if (isSpare && (slot = Cache.ClaimSpare(key)) < 0)
+            {
+                await _loaded.WaitAsync();
+                continue;
+            }
+
             if (slot < 0)
             {
                 var error = await MakeRoomAsync(key);
-                if (error < 0)
+                if (error < 0 && !onlyToRead)
                     return error;
+                hasNoRoom = error < 0;
                 continue;
             }
 
@@ -67,19 +86,18 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
             // The table may have moved meanwhile (copied because a snapshot shares it): its content is the same,
             // its place is not.
             var now = Locate(key);
-            if (result == 0 && now > 0)
-            {
+            var isGood = result == 0 && now > 0;
+            if (isGood)
                 Check(slot, key);
+            if (isGood && !isSpare)
                 Cache.Loaded(slot, now);
-            }
             else
-            {
                 Cache.Abandon(slot);
-            }
 
+            // Who is woken runs later: what is in the spare slot stays until the caller awaits something.
             _loaded.WakeAll();
-            if (result < 0)
-                return result;
+            if (result < 0 || (isGood && isSpare))
+                return result < 0 ? result : slot;
         }
     }
 

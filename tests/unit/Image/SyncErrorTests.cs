@@ -1,3 +1,4 @@
+using System;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
@@ -46,6 +47,50 @@ public sealed class SyncErrorTests
             Assert.Equal(-EIO, run.Loop.Run(run.Image.CloseAsync));
             Assert.Equal(0, ImageChecker.Check(run.Storage.Content).Errors);
         }
+    }
+
+    [Theory]
+    [InlineData(StorageOperationKind.Flush)]
+    [InlineData(StorageOperationKind.Write)]
+    public void Every_byte_still_reads_when_the_cache_is_full_of_what_cannot_be_written(StorageOperationKind failing)
+    {
+        // With 512 bytes a cluster, 32 slices of 32 KiB each are cached, in four sets of eight.
+        const int slice = 32 << 10;
+        const int sets = 4;
+        var image = OneImage.Make("cluster_size=512", "4M", "write -P 1 0 4M");
+        for (var seed = 1; seed <= 20; seed++)
+        {
+            using var run = new OneImage(image.Copy(), seed: seed, options: new ImageOptions { CacheBytes = 32 * 512 });
+            for (var way = 0; way < 8; way++)
+                Assert.Equal(0, run.Zero((long)way * sets * slice, 512, ZeroFlags.None));
+            run.Storage.Fault = operation => operation.Kind == failing ? EIO : 0;
+            Assert.Equal(-EIO, run.Flush());
+
+            var group = TaskGroup.Rent();
+            for (var other = 8; other < 32; other++)
+            {
+                group.Add(ExpectOnesAsync(run, (long)other * sets * slice));
+                group.Add(ExpectOnesAsync(run, (long)other * sets * slice));
+            }
+
+            Assert.Equal(0, run.Loop.RunUntilComplete(group.WaitAsync()));
+            for (var way = 0; way < 8; way++)
+                Assert.Equal((0, 0), (run.Expect((long)way * sets * slice, 512, 0), run.Expect(((long)way * sets * slice) + 512, slice - 512, 1)));
+
+            // What could not be written but is not lost is written later; a failed sync is for ever.
+            run.Storage.Fault = null;
+            Assert.Equal(failing == StorageOperationKind.Write ? 0 : -EIO, run.Flush());
+            Assert.Equal(0, run.Expect(8 * sets * slice, slice, 1));
+            Assert.Equal(failing == StorageOperationKind.Write ? 0 : -EIO, run.Loop.Run(run.Image.CloseAsync));
+            Assert.Equal(0, ImageChecker.Check(run.Storage.Content).Errors);
+        }
+    }
+
+    private static async LoopTask<int> ExpectOnesAsync(OneImage run, long offset)
+    {
+        using var buffer = new TableBuffer(4096);
+        var result = await run.Image.ReadAsync(offset, buffer.Take(4096));
+        return result < 0 ? result : buffer.Span[..4096].ContainsAnyExcept((byte)1) ? -1 : 0;
     }
 
     [Fact]

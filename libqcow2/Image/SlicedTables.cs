@@ -96,8 +96,10 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
 
             // Who is woken runs later: what is in the spare slot stays until the caller awaits something.
             _loaded.WakeAll();
-            if (result < 0 || (isGood && isSpare))
-                return result < 0 ? result : slot;
+            if (result < 0)
+                return result;
+            if (isGood && isSpare)
+                return slot;
         }
     }
 

@@ -74,6 +74,8 @@ public sealed class SyncErrorTests
             }
 
             Assert.Equal(0, run.Loop.RunUntilComplete(group.WaitAsync()));
+            var extent = run.Loop.RunUntilComplete(run.Image.MapAsync(8 * sets * slice, slice));
+            Assert.Equal((0, (long)slice, false), (extent.Error, extent.Length, extent.IsZero));
             for (var way = 0; way < 8; way++)
                 Assert.Equal((0, 0), (run.Expect((long)way * sets * slice, 512, 0), run.Expect(((long)way * sets * slice) + 512, slice - 512, 1)));
 

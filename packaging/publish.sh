@@ -11,10 +11,9 @@ folder=$(dirname "$output")
 mkdir -p "$folder"
 log=$folder/publish.log
 
-framework=$(sed -n 's:.*<NativeFramework>\(.*\)</NativeFramework>.*:\1:p' Directory.Build.props)
-echo "building $output ($framework, $rid, native; log: $log)"
+echo "building $output ($rid, native; log: $log)"
 started=$SECONDS
-if ! dotnet publish "$project" -f "$framework" -r "$rid" -c Release -o "$folder/publish" \
+if ! dotnet publish "$project" -r "$rid" -c Release -o "$folder/publish" \
         -p:StripSymbols=true >"$log" 2>&1; then
     cat "$log" >&2
     echo "publish: building $output failed (the log is in $log)" >&2

@@ -18,8 +18,8 @@ internal sealed class AttachVerb : Verb
         "IMAGE is a device whose server died, by its name, node or image: take it over with the options it had [default: all such devices]");
     private readonly Option<bool> _recoverOrAttach = Flag("--recover-or-attach", "take over what a dead server of IMAGE left, if it left something; for units");
     private readonly Option<string> _socket = Text("--socket", "PATH", "serve NBD on this unix socket instead of making a block device");
-    private readonly Option<string> _listen = Text("--listen", "HOST:PORT",
-        "serve NBD on this TCP address; port 10809 if none is given, localhost if no host is");
+    private readonly Option<string> _listen = Text("--listen", "[HOST][:PORT]",
+        "serve NBD on this TCP address, or on this PORT of localhost; port 10809 if none is given");
     private readonly BlockDeviceOptions _block = new();
     private readonly Option<string> _name = Text("--name", "NAME", "the device's name [default: the file's stem, made unique]");
     private readonly Option<bool> _readOnly = Flag("--read-only", "serve a disk that cannot be written");

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
@@ -20,6 +21,9 @@ internal sealed class CommandLine
         "qcow2blk status disk",
         "qcow2blk detach disk",
     ];
+
+    /// <summary>A word that begins with @ is a word: never a file whose content becomes our command line.</summary>
+    private static readonly ParserConfiguration s_parsing = new() { ResponseFileTokenReplacer = null };
 
     private readonly RootCommand _root = new("attach qcow2 images and serve them as block devices");
 
@@ -47,7 +51,7 @@ internal sealed class CommandLine
 
     internal int Run(string[] args)
     {
-        ParseResult parsed = _root.Parse(args);
+        ParseResult parsed = _root.Parse(args, s_parsing);
         bool runsVerb = parsed.Action is not (HelpWithExamples or PrintVersion) && parsed.CommandResult.Command is Verb;
         if (parsed.Action is ParseErrorAction || (runsVerb && UnknownOption(parsed) is not null))
             return Refuse(parsed);
@@ -70,12 +74,18 @@ internal sealed class CommandLine
         string verb = noVerb ? "" : command.Name + " ";
         // A word that nobody knows explains what is missing, not the other way round.
         string? unknown = UnknownOption(parsed) ?? (parsed.UnmatchedTokens.Count > 0 ? parsed.UnmatchedTokens[0] : null);
-        string why = unknown is not null ? $"\"{unknown}\" is not known here"
+        string? meant = unknown is null ? null : Nearest.Hint(unknown, Known(command, unknown));
+        string why = unknown is not null ? $"\"{unknown}\" is not known here{(meant is null ? "" : "; " + meant)}"
             : noVerb ? "it names no verb"
             : Refusals.InHouseStyle(parsed.Errors[0].Message);
         Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
         return (int)ExitStatus.Usage;
     }
+
+    /// <summary>What could have been meant: an option of the command, or one of its verbs.</summary>
+    private static IEnumerable<string> Known(Command command, string unknown) => unknown.StartsWith('-')
+        ? command.Options.Where(option => !option.Hidden).SelectMany(option => option.Aliases.Prepend(option.Name))
+        : command.Subcommands.Where(verb => !verb.Hidden).Select(verb => verb.Name);
 
     /// <summary>The parser takes an option that it does not know for an argument: a file named "--sokcet".</summary>
     private static string? UnknownOption(ParseResult parsed)

@@ -42,7 +42,7 @@ internal sealed class InfoReport(
         foreach ((string key, string? value) in Lines())
         {
             if (!string.IsNullOrEmpty(value))
-                text.Append($"{key,-22}{Table.Printable(value)}\n");
+                text.Append($"{key,-22}{Printable.Escape(value)}\n");
         }
         AppendTable(text, "snapshots", SnapshotTable());
         AppendTable(text, "bitmaps", BitmapTable());

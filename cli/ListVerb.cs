@@ -15,7 +15,7 @@ internal sealed class ListVerb : Verb
     private readonly Option<bool> _json = JsonFlag();
 
     public ListVerb()
-        : base("list", "show all attached devices", "qcow2blk list", "qcow2blk list --orphans", "qcow2blk list --json | jq -r '.[].device'")
+        : base("list", "show all attached devices", "qcow2blk list", "qcow2blk list --orphans", "qcow2blk list --json | jq -r '.[].name'")
     {
         Options.Add(_orphans);
         Options.Add(_json);

@@ -66,12 +66,14 @@ internal sealed class MapVerb : Verb
 
     private static void WriteTable(StreamWriter writer, InspectedChain chain)
     {
+        // Refused before anything is printed.
+        var map = new ChainMap(chain);
         Row(writer, "Offset", "Length", "Mapped to", "File");
-        foreach (MapExtent extent in new ChainMap(chain).Extents())
+        foreach (MapExtent extent in map.Extents())
         {
             if (extent.Data)
                 Row(writer, Hex(extent.Start), Hex(extent.Length), extent.Offset is { } offset ? Hex(offset) : Unplaced(extent),
-                    chain.Images[extent.Depth].File.Path);
+                    Printable.Escape(chain.Images[extent.Depth].File.Path));
         }
     }
 

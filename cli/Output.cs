@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Cli;
 
@@ -40,7 +41,7 @@ internal static class Output
         => Diagnostic("qcow2blk: " + DeviceException.Compose(what, why, hint) + "\n");
 
     /// <summary>Something harmless worth saying.</summary>
-    internal static void Note(string text) => Diagnostic($"qcow2blk: {text.ReplaceLineEndings(" ")}\n");
+    internal static void Note(string text) => Diagnostic($"qcow2blk: {Printable.Escape(text)}\n");
 
     private static void Diagnostic(string text)
     {

@@ -14,8 +14,22 @@ internal static class Program
             [Supervisor.Verb, ..] => Supervisor.Main(JitHost.Arguments, EndSignals.WatchInBackground),
             [UdevName.Verb, ..] => UdevName.Print(args),
             [UdevName.OwnerVerb, ..] => UdevName.PrintOwner(args),
-            _ => new CommandLine(Engine.Factory).Run(args),
+            _ => Run(args),
         };
+    }
+
+    private static int Run(string[] args)
+    {
+        try
+        {
+            RawArguments.RequireUtf8(args);
+        }
+        catch (DeviceException refusal)
+        {
+            Output.Error(refusal);
+            return (int)refusal.Status;
+        }
+        return new CommandLine(Engine.Factory).Run(args);
     }
 
     /// <summary>serve IMAGE [SUPERVISOR]</summary>

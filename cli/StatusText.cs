@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Linq;
 using System.Text;
 using System.Text.Json;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Cli;
 
@@ -71,7 +72,7 @@ internal static class StatusText
     {
         JsonValueKind.True => "yes",
         JsonValueKind.False => "no",
-        JsonValueKind.String => value.GetString()!,
+        JsonValueKind.String => Printable.Escape(value.GetString()!),
         JsonValueKind.Array => value.GetArrayLength() == 0 ? "none" : string.Join(", ", value.EnumerateArray().Select(item => Value("", item))),
         JsonValueKind.Number => Number(name, value),
         JsonValueKind.Object => OneLine(value),

@@ -15,7 +15,7 @@ internal sealed class StatusVerb : Verb
 
     public StatusVerb()
         : base("status", "show state, geometry, chain, cache, counters and latency of devices",
-            "qcow2blk status disk", "qcow2blk status disk --json | jq .io.read")
+            "qcow2blk status disk", "qcow2blk status disk --json | jq .requests.reads")
     {
         Arguments.Add(_target);
         Options.Add(_json);

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Text;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Cli;
 
@@ -10,11 +11,7 @@ internal sealed class Table(params string[] head)
 {
     private readonly List<string[]> _rows = [head];
 
-    internal void Add(params string[] cells) => _rows.Add([.. cells.Select(Printable)]);
-
-    /// <summary>Names from an image or a file system must not steer the terminal.</summary>
-    internal static string Printable(string text)
-        => text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? '?' : c)) : text;
+    internal void Add(params string[] cells) => _rows.Add([.. cells.Select(Printable.Escape)]);
 
     public override string ToString()
     {

@@ -16,7 +16,7 @@ internal sealed class UpgradeVerb : Verb
     public UpgradeVerb()
         : base("upgrade", "replace a block device's running server by one of this program; its users see a short pause",
             "qcow2blk upgrade disk",
-            "./artifacts/qcow2blk upgrade /dev/ublkb0 --json")
+            "qcow2blk upgrade /dev/ublkb0 --json")
     {
         Arguments.Add(_target);
         Options.Add(_timeout);

@@ -50,7 +50,7 @@ internal abstract class Verb(string name, string description, params string[] ex
     {
         string word = parsed.GetValue(option)!;
         return words.Contains(word) ? word
-            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}");
+            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}", Nearest.Hint(word, words));
     }
 
     /// <summary>Numbers are read by us: the parser's own refusal names .NET types.</summary>

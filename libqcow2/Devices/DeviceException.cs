@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Devices;
 
@@ -40,10 +41,10 @@ public sealed class DeviceException : Exception
     /// <summary>What the user can do about it, if that is known.</summary>
     public string? Hint { get; }
 
-    /// <summary>One line for people: line breaks of foreign text become spaces.</summary>
+    /// <summary>One line for people, whatever is in foreign text.</summary>
     public static string Compose(string what, string why, string? hint)
     {
         string line = hint is null ? $"{what}: {why}" : $"{what}: {why} ({hint})";
-        return line.ReplaceLineEndings(" ");
+        return Printable.Escape(line);
     }
 }

@@ -10,11 +10,14 @@ public readonly record struct ListenAddress(string Host, int Port)
 {
     private const string Loopback = "localhost";
 
-    /// <summary>Reads HOST, HOST:PORT, :PORT, [IPV6] and [IPV6]:PORT.</summary>
+    /// <summary>Reads PORT, HOST, HOST:PORT, :PORT, [IPV6] and [IPV6]:PORT.</summary>
     /// <exception cref="DeviceException">usage: it is none of these</exception>
     public static ListenAddress Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
+        // Digits alone name no host that anybody has: resolvers take them for a number of 32 bits.
+        if (text.Length > 0 && text.AsSpan().IndexOfAnyExceptInRange('0', '9') < 0)
+            return new ListenAddress(Loopback, Number(text, text));
         string host = text, port = "";
         bool bracketed = text.StartsWith('[');
         int hostEnd = bracketed ? text.IndexOf(']', StringComparison.Ordinal) : text.LastIndexOf(':');

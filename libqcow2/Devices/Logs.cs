@@ -1,5 +1,6 @@
 using System;
 using System.Text;
+using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -16,7 +17,7 @@ public sealed class StderrLog(LogLevel level) : ILog
         ArgumentNullException.ThrowIfNull(message);
         string prefix = level == LogLevel.Error ? "qcow2blk: " : $"qcow2blk: {Spelling.Of(level)}: ";
         // One write: lines of several threads do not mix.
-        _ = Unistd.WriteAll(2, Encoding.UTF8.GetBytes(prefix + message.ReplaceLineEndings(" ") + "\n"));
+        _ = Unistd.WriteAll(2, Encoding.UTF8.GetBytes(prefix + Printable.Escape(message) + "\n"));
     }
 }
 
@@ -36,7 +37,7 @@ public sealed class SyslogLog : ILog
         if (level > Level)
             return;
         ArgumentNullException.ThrowIfNull(message);
-        Syslog.Write(Priority(level), message.ReplaceLineEndings(" "));
+        Syslog.Write(Priority(level), Printable.Escape(message));
     }
 
     private static int Priority(LogLevel level) => level switch

@@ -19,7 +19,7 @@ public static class Refusals
             DeviceException refusal => refusal,
             ImageLockedException locked => new DeviceException(ExitStatus.Busy, what, InUse(locked, what),
                 "detach or stop that, or wait for it", error),
-            ImageFormatException refused => new DeviceException(ExitStatus.Failed, what, WithoutRepeat(refused, what), null, error),
+            ImageFormatException refused => new DeviceException(ExitStatus.Failed, what, WithoutRepeat(refused, what), refused.Hint, error),
             ExportRefusedException refused => new DeviceException(
                 refused.Refusal == ExportRefusal.Busy ? ExitStatus.Busy : ExitStatus.Failed, what, refused.Message, refused.Hint, error),
             IOException or UnauthorizedAccessException or TimeoutException

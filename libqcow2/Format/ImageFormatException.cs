@@ -8,10 +8,10 @@ namespace Qcow2Blk.Format;
 /// </summary>
 /// <remarks>
 /// <see cref="Exception.Message"/> is <c>PATH: WHY</c> on one line; bytes that came from the image cannot break it
-/// (control characters become '?').
+/// (control characters are escaped).
 /// </remarks>
-public sealed class ImageFormatException(string path, string field, string message)
-    : Exception($"{Printable(path)}: {Printable(message)}")
+public sealed class ImageFormatException(string path, string field, string message, string? hint = null)
+    : Exception($"{Printable.Escape(path)}: {Printable.Escape(message)}")
 {
     /// <summary>The image file, as the user named it or the chain resolved it.</summary>
     public string Path { get; } = path;
@@ -19,9 +19,6 @@ public sealed class ImageFormatException(string path, string field, string messa
     /// <summary>The field at fault in the specification's words, e.g. <c>l1_table_offset</c>.</summary>
     public string Field { get; } = field;
 
-    private static string Printable(string text) => string.Create(text.Length, text, static (output, source) =>
-    {
-        for (int i = 0; i < output.Length; i++)
-            output[i] = char.IsControl(source[i]) ? '?' : source[i];
-    });
+    /// <summary>What the user can do about it; null if that is not known.</summary>
+    public string? Hint { get; } = hint;
 }

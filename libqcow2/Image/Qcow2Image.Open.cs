@@ -76,7 +76,8 @@ public sealed partial class Qcow2Image
         var pool = LoopScheduler.Current.Buffers;
         var length = (int)Math.Min(file.Length, probe);
         if (length < Header.V2Length)
-            throw new ImageFormatException(file.Path, "magic", $"the file has {file.Length} bytes: too short for a qcow2 header");
+            throw await ForeignFile.NameAsync(file)
+                ?? new ImageFormatException(file.Path, "magic", $"the file has {file.Length} bytes: too short for a qcow2 header");
         var start = pool.Rent(length);
         try
         {
@@ -92,6 +93,10 @@ public sealed partial class Qcow2Image
             }
 
             return Header.Parse(start.Span, file.Path);
+        }
+        catch (ImageFormatException error) when (ForeignFile.MayBe(error))
+        {
+            throw await ForeignFile.NameAsync(file) ?? error;
         }
         finally
         {

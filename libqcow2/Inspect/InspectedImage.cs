@@ -75,6 +75,15 @@ public sealed class InspectedImage : IDisposable
     {
         var start = new byte[(int)Math.Min(file.Length, Header.MaxParseBytes)];
         file.Read(0, start);
-        return Header.Parse(start, file.Path);
+        try
+        {
+            return Header.Parse(start, file.Path);
+        }
+        catch (ImageFormatException error) when (error.Field is "magic" or "version")
+        {
+            var end = new byte[(int)Math.Min(file.Length, FileKind.EndBytes)];
+            file.Read(file.Length - end.Length, end);
+            throw FileKind.Refusal(file.Path, start, end) ?? error;
+        }
     }
 }

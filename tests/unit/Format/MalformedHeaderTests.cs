@@ -100,7 +100,7 @@ public sealed class MalformedHeaderTests
     {
         ["backing name inside the header"] = new("backing_file_offset", "0x40 is inside the header", i => PutBacking(i, 64, 4)),
         ["backing name with a zero byte"] = new("backing_file_name", "zero byte", i => PutBacking(i, 0x1000, "a\0b"u8)),
-        ["backing name not UTF-8"] = new("backing_file_name", "61FF62", i => PutBacking(i, 0x1000, [0x61, 0xff, 0x62])),
+        ["backing name not UTF-8"] = new("backing_file_name", "a\\xffb", i => PutBacking(i, 0x1000, [0x61, 0xff, 0x62])),
         ["extension twice"] = new("header_extension", "twice", i =>
         {
             PutExtension(i, HeaderExtension.BackingFormat, "raw"u8);
@@ -151,7 +151,7 @@ public sealed class MalformedHeaderTests
         var error = Assert.Throws<ImageFormatException>(() => image.Header);
 
         Assert.Contains("time travel", qemu.Error);
-        Assert.Contains("time travel?qcow2blk:  (bit 5), bit 7", error.Message);
+        Assert.Contains("time travel\\nqcow2blk:  (bit 5), bit 7", error.Message);
         Assert.DoesNotContain('\n', error.Message);
     }
 

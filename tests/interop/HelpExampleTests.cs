@@ -1,0 +1,112 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Interop;
+
+/// <summary>Every example in a help text works as it stands there. One that this test does not know fails it.</summary>
+public sealed class HelpExampleTests : IDisposable
+{
+    private static readonly string[] s_verbs =
+        ["", "attach", "detach", "suspend", "resume", "upgrade", "list", "status", "cleanup", "info", "map", "completion"];
+
+    /// <summary>What has to be there before an example can be run, as shell commands.</summary>
+    private static readonly Dictionary<string, string> s_before = new()
+    {
+        ["qcow2blk attach disk.qcow2 --socket /run/disk.sock"] = "",
+        ["qcow2blk attach disk.qcow2 --listen 127.0.0.1:10809 --read-only --name backup"] = "",
+        ["qcow2blk attach disk.qcow2 --run 'nbdinfo \"$uri\"'"] = "",
+        ["nbdinfo [ qcow2blk attach disk.qcow2 ]"] = "",
+        ["qcow2blk detach disk"] = Attached,
+        ["qcow2blk detach /data/disk.qcow2 --timeout 120"] = Attached,
+        ["qcow2blk detach disk --force"] = Attached,
+        ["qcow2blk suspend disk"] = Attached,
+        ["qcow2blk suspend disk && qemu-img snapshot -c before disk.qcow2; qcow2blk resume disk"] = Attached,
+        ["qcow2blk resume disk"] = $"{Attached}; qcow2blk suspend disk",
+        ["qcow2blk resume disk --allow-shrink"] = $"{Attached}; qcow2blk suspend disk; qemu-img resize -q --shrink disk.qcow2 32M",
+        ["qcow2blk list"] = Attached,
+        ["qcow2blk list --json | jq -r '.[].name'"] = Attached,
+        ["qcow2blk status disk"] = Attached,
+        ["qcow2blk status disk --json | jq .requests.reads"] = $"{Attached}; qemu-io -r -f raw -c 'read 0 4k' 'nbd+unix:///?socket=/run/disk.sock' >/dev/null",
+        ["qcow2blk info disk.qcow2"] = "",
+        ["qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'"] = "",
+        ["qcow2blk map disk.qcow2"] = "",
+        ["qcow2blk map disk.qcow2 --json | jq 'map(select(.data).length) | add'"] = "",
+        ["source <(qcow2blk completion bash)"] = "",
+        ["qcow2blk completion fish > ~/.config/fish/completions/qcow2blk.fish"] = "mkdir -p ~/.config/fish/completions",
+    };
+
+    /// <summary>Those that say nothing when they work.</summary>
+    private static readonly string[] s_silent = ["detach", "suspend", "resume", "source", "completion fish"];
+
+    private const string Attached = "qcow2blk attach disk.qcow2 --socket /run/disk.sock >/dev/null";
+    private const string NeedsBlockDevices = "tests/kernel/cases/98-examples.sh";
+
+    private readonly Folder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    public static TheoryData<string> Examples() => [.. s_verbs.SelectMany(ExamplesOf).Distinct()];
+
+    [Theory]
+    [MemberData(nameof(Examples))]
+    public void Example_works_as_it_stands_in_the_help(string example)
+    {
+        if (!s_before.TryGetValue(example, out string? before))
+        {
+            // Block devices are in the virtual machine: there each has a line of its own.
+            string lines = File.ReadAllText(Path.Combine(Root(), NeedsBlockDevices));
+            Assert.True(lines.Split('\n').Contains(example), $"nobody knows how to run this example: {example}");
+            return;
+        }
+
+        Prepare();
+        Shell($"{before}\n").Passed();
+        Outcome outcome = Shell(example).Passed();
+        Shell("qcow2blk detach disk; qcow2blk detach backup");
+        if (s_silent.Any(words => example.Contains(words, StringComparison.Ordinal)))
+            return;
+        Assert.False(string.IsNullOrWhiteSpace(outcome.Output) || outcome.Output is "null\n" or "[]\n", $"{example} printed \"{outcome.Output}\"");
+    }
+
+    [Fact]
+    public void Every_example_that_a_test_runs_stands_in_a_help_text() => Assert.Empty(s_before.Keys.Except(s_verbs.SelectMany(ExamplesOf)));
+
+    private static IEnumerable<string> ExamplesOf(string verb)
+    {
+        string[] words = verb.Length == 0 ? ["--help"] : [verb, "--help"];
+        string help = Run.Program(Command.Path, words).Passed().Output;
+        return help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Select(line => line.Trim()).Where(line => line.Length > 0);
+    }
+
+    private void Prepare()
+    {
+        _folder.Image("disk.qcow2", "64M");
+        Run.QemuIo(_folder.File("disk.qcow2"), "write -P 7 0 1M");
+        Directory.CreateSymbolicLink(Path.Combine(_folder.Sub("bin"), "qcow2blk"), Command.Path);
+    }
+
+    /// <summary>A user's shell in the folder of the image; what the examples name elsewhere is there, too.</summary>
+    private Outcome Shell(string script)
+    {
+        string folder = _folder.File(".");
+        string here = script.Replace("/run/", $"{folder}/", StringComparison.Ordinal).Replace("/data/", $"{folder}/", StringComparison.Ordinal)
+            .Replace(":10809", ":0", StringComparison.Ordinal);
+        var environment = Command.Environment(_folder);
+        environment["PATH"] = $"{_folder.File("bin")}:{Environment.GetEnvironmentVariable("PATH")}";
+        environment["HOME"] = folder;
+        return Run.Start(environment, "bash", "-c", $"set -o pipefail; cd '{folder}' || exit 99\n{here}").Wait();
+    }
+
+    private static string Root()
+    {
+        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "Qcow2Aot.sln")))
+                return folder.FullName;
+        }
+        throw new DirectoryNotFoundException("no checkout above the tests");
+    }
+}

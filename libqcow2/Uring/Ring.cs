@@ -19,6 +19,9 @@ internal sealed unsafe class Ring : IDisposable
     private const uint CompletionsPerSubmission = 4;
     private const uint HeaderBytes = 64;
 
+    // How long a refused submission waits for completions before it is tried again: short, as nothing else may wake the loop.
+    private const long RetryNanoseconds = 5_000_000;
+
     private readonly int _fd;
     private readonly nint _queues;
     private readonly nuint _queuesLength;
@@ -37,6 +40,8 @@ internal sealed unsafe class Ring : IDisposable
     private readonly int _enterFd;
     private readonly uint _enterFlags;
     private readonly RingEmulation? _emulation;
+    private readonly SubmissionSpill _spill = new();
+    private uint _limit;
     private uint _tail;
     private uint _submitted;
     private uint _completionHead;
@@ -45,7 +50,7 @@ internal sealed unsafe class Ring : IDisposable
     private Ring(uint entries)
     {
         _fd = _enterFd = -1;
-        _capacity = entries;
+        _capacity = _limit = entries;
         _mask = entries - 1;
         var completions = entries * CompletionsPerSubmission;
         _completionMask = completions - 1;
@@ -95,7 +100,7 @@ internal sealed unsafe class Ring : IDisposable
         _completionKernelTail = (uint*)(queues + parameters.cq_off.tail);
         _completions = (io_uring_cqe*)(queues + parameters.cq_off.cqes);
         _entries = (io_uring_sqe*)_entriesMemory;
-        _capacity = parameters.sq_entries;
+        _capacity = _limit = parameters.sq_entries;
         _mask = parameters.sq_entries - 1;
         _completionMask = parameters.cq_entries - 1;
 
@@ -117,7 +122,10 @@ internal sealed unsafe class Ring : IDisposable
     public bool IsEmulated => _emulation is not null;
 
     /// <summary>Submissions prepared but not yet given to the kernel.</summary>
-    public uint Unsubmitted => _tail - _submitted;
+    public uint Unsubmitted => _tail - _submitted + (uint)_spill.Count;
+
+    /// <summary>For tests: asked before each submission; a negative errno stands for the kernel's answer.</summary>
+    internal Func<int>? RefuseSubmission { get; set; }
 
     public bool HasCompletions => Volatile.Read(ref *_completionKernelTail) != _completionHead;
 
@@ -163,12 +171,16 @@ internal sealed unsafe class Ring : IDisposable
     /// <summary>Makes a ring that needs no io_uring: slower, but it works in containers that forbid it.</summary>
     public static Ring CreateEmulated(uint entries) => new(entries);
 
-    /// <summary>The next free submission entry, zeroed. Submits what is queued if the queue is full.</summary>
+    /// <summary>
+    /// The next free submission entry, zeroed, to be filled before the next is asked for. Submits what is queued if the queue
+    /// is full; what the kernel does not take then waits beside it.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public io_uring_sqe* Next()
     {
-        if (_tail - Volatile.Read(ref *_kernelHead) == _capacity)
-            MakeRoom();
+        // While entries wait beside the queue the limit is 0: none may overtake them.
+        if (_tail - Volatile.Read(ref *_kernelHead) >= _limit)
+            return NextBesideFull();
         var entry = _entries + (_tail & _mask);
         _tail++;
         *entry = default;
@@ -189,45 +201,29 @@ internal sealed unsafe class Ring : IDisposable
             return _emulation.Reap(wait > 0, timeoutNanoseconds);
         }
 
-        Volatile.Write(ref *_kernelTail, _tail);
         while (true)
         {
-            var flags = IoUring.IORING_ENTER_GETEVENTS | _enterFlags;
-            int result;
-            if (timeoutNanoseconds >= 0 && wait > 0)
-            {
-                timespec timeout = new() { tv_sec = timeoutNanoseconds / 1_000_000_000, tv_nsec = timeoutNanoseconds % 1_000_000_000 };
-                io_uring_getevents_arg argument = new() { ts = (ulong)&timeout };
-                result = IoUring.Enter(_enterFd, Unsubmitted, wait, flags | IoUring.IORING_ENTER_EXT_ARG, &argument);
-            }
-            else
-            {
-                result = IoUring.Enter(_enterFd, Unsubmitted, wait, flags, null);
-            }
-
+            TakeSpilled();
+            Volatile.Write(ref *_kernelTail, _tail);
+            var result = RefuseSubmission?.Invoke() is { } refused and < 0 ? refused : EnterKernel(_tail - _submitted, wait, timeoutNanoseconds);
             if (result >= 0)
-            {
                 _submitted += (uint)result;
-                if (Unsubmitted == 0)
-                    return 0;
+            else
+                _submitted = Volatile.Read(ref *_kernelHead); // Submission comes first in the kernel: whatever it took is taken.
+            if (result > 0 && Unsubmitted > 0)
                 continue;
-            }
-
-            if (result is -Errno.ETIME or -Errno.EINTR)
+            switch (result)
             {
-                // Submission comes first in the kernel: whatever it took is taken.
-                _submitted = Volatile.Read(ref *_kernelHead);
-                return 0;
+                case > 0 or -Errno.ETIME or -Errno.EINTR:
+                    return 0;
+                case 0 when Unsubmitted == 0:
+                    return 0;
+                case 0 or -Errno.EBUSY or -Errno.EAGAIN:
+                    // Too many completions outstanding (5.11 to 5.18), or no memory right now: the caller reaps and comes again.
+                    return wait == 0 || HasCompletions ? 0 : WaitToRetry(timeoutNanoseconds);
+                default:
+                    return result;
             }
-
-            // Too many completions outstanding, or no memory right now: reap, then come again.
-            if (result is -Errno.EBUSY or -Errno.EAGAIN)
-            {
-                _submitted = Volatile.Read(ref *_kernelHead);
-                return 0;
-            }
-
-            return result;
         }
     }
 
@@ -263,18 +259,54 @@ internal sealed unsafe class Ring : IDisposable
             Files.Unmap(_queues, _queuesLength);
         if (_entriesMemory != 0)
             Files.Unmap(_entriesMemory, _entriesLength);
+        _spill.Dispose();
         _emulation?.Dispose();
         if (_fd >= 0)
             Files.Close(_fd);
     }
 
-    private void MakeRoom()
+    /// <summary>The queue is full, or entries wait beside it already.</summary>
+    private io_uring_sqe* NextBesideFull()
     {
-        var result = Enter(0, -1);
-        if (result < 0)
-            throw new IOException($"io_uring_enter: {Errno.Text(result)}");
-        if (_tail - Volatile.Read(ref *_kernelHead) == _capacity)
-            throw new IOException("io_uring submission queue stays full");
+        if (_spill.Count == 0)
+        {
+            // An error that stays comes back from the loop's own next call.
+            _ = Enter(0, -1);
+            if (_tail - Volatile.Read(ref *_kernelHead) < _capacity)
+                return Next();
+        }
+
+        _limit = 0;
+        return _spill.Add();
+    }
+
+    /// <summary>Moves entries that wait beside the queue into it, as many as there is room for.</summary>
+    private void TakeSpilled()
+    {
+        if (_spill.Count == 0)
+            return;
+        while (_tail - Volatile.Read(ref *_kernelHead) < _capacity && _spill.TryTake(out var entry))
+            _entries[_tail++ & _mask] = entry;
+        if (_spill.Count == 0)
+            _limit = _capacity;
+    }
+
+    private int EnterKernel(uint submit, uint wait, long timeoutNanoseconds)
+    {
+        var flags = IoUring.IORING_ENTER_GETEVENTS | _enterFlags;
+        if (timeoutNanoseconds < 0 || wait == 0)
+            return IoUring.Enter(_enterFd, submit, wait, flags, null);
+        timespec timeout = new() { tv_sec = timeoutNanoseconds / 1_000_000_000, tv_nsec = timeoutNanoseconds % 1_000_000_000 };
+        io_uring_getevents_arg argument = new() { ts = (ulong)&timeout };
+        return IoUring.Enter(_enterFd, submit, wait, flags | IoUring.IORING_ENTER_EXT_ARG, &argument);
+    }
+
+    /// <summary>Waits for a completion with nothing to submit: a kernel that takes nothing must not be asked in a circle.</summary>
+    private int WaitToRetry(long timeoutNanoseconds)
+    {
+        var patience = timeoutNanoseconds < 0 ? RetryNanoseconds : Math.Min(timeoutNanoseconds, RetryNanoseconds);
+        var result = EnterKernel(0, 1, patience);
+        return result is -Errno.ETIME or -Errno.EINTR or -Errno.EBUSY or -Errno.EAGAIN ? 0 : Math.Min(result, 0);
     }
 
     /// <summary>A registered ring descriptor saves a reference count per enter (5.18); without it the plain one works.</summary>

@@ -7,7 +7,8 @@ namespace Qcow2Blk.Image;
 
 /// <summary>
 /// A virtual disk: what exports serve and what overlays read through. Asynchronous members run on the disk's
-/// home loop and return 0 or a negative errno; <c>TryMap…</c> may be called on any loop.
+/// home loop and return 0 or a negative errno; <c>TryMap…</c> may be called on any loop. Once <see cref="CloseAsync"/> has
+/// begun they answer -ESHUTDOWN, and <c>TryMap…</c> soon false.
 /// </summary>
 public interface IDisk
 {
@@ -56,7 +57,10 @@ public interface IDisk
     /// <summary>Reads tables ahead of a request to come.</summary>
     LoopTask<int> PrefetchAsync(long offset, long length);
 
-    /// <summary>Writes everything down and closes the files. The disk is of no use afterwards, whatever the result.</summary>
+    /// <summary>
+    /// Waits for the requests in progress, writes everything down and closes the files. The disk is of no use afterwards,
+    /// whatever the result; a second call gets -ESHUTDOWN.
+    /// </summary>
     LoopTask<int> CloseAsync();
 }
 

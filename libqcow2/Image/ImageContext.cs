@@ -62,7 +62,9 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
     {
         if (WriteError != 0)
             return;
-        WriteError = error;
+
+        // Whatever the disk said: a request that fails for lack of space may be kept and tried again, and this one is for ever.
+        WriteError = -Errno.EIO;
         WriteErrorReason = $"sync of {File.Path} failed: {Errno.Text(error)}; what was written since the last flush may be lost";
         Report?.Invoke(WriteErrorReason);
     }

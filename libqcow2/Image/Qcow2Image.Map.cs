@@ -12,6 +12,9 @@ public sealed partial class Qcow2Image
     // Enough for a whole L2 table of 64 KiB clusters; a client asks again for the rest.
     private const int MaximumSlicesPerMap = 64;
 
+    // A hint is not worth more: a suspend waits for it, and on a slow disk each slice is a seek.
+    private const int MaximumSlicesPerPrefetch = 512;
+
     public bool TryMapRead(long offset, int length, out FileExtent extent)
     {
         if (TryMapRun(offset, length, ~0UL, out var host))
@@ -44,8 +47,8 @@ public sealed partial class Qcow2Image
 
     public async LoopTask<DiskExtent> MapAsync(long offset, long length)
     {
-        if (CheckRange(offset, length) < 0 || length == 0)
-            return new DiskExtent(-Interop.Errno.EINVAL, 0, false, false, 0);
+        if (CheckRange(offset, length) is var refusal && (refusal < 0 || length == 0))
+            return new DiskExtent(refusal < 0 ? refusal : -Interop.Errno.EINVAL, 0, false, false, 0);
         var parity = Epochs.Enter(0);
         var first = await MapOneAsync(offset, length);
         var slices = 1;
@@ -70,7 +73,7 @@ public sealed partial class Qcow2Image
         var error = 0;
 
         // Half the cache at most: reading ahead must not drive out what is in use.
-        var left = _tables.Cache.Capacity / 2;
+        var left = Math.Min(_tables.Cache.Capacity / 2, MaximumSlicesPerPrefetch);
         for (var cluster = offset >> _geometry.ClusterBits; cluster <= last && left-- > 0 && error == 0; cluster = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
         {
             var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));

@@ -7,6 +7,9 @@ public sealed partial class Qcow2Image
 {
     public bool TryMapZeroes(long offset, int length)
     {
+        // The L1 table is asked where the cache knows nothing, which is so once the image is being closed.
+        if (_closed)
+            return false;
         var last = (offset + length - 1) >> _geometry.ClusterBits;
         var unallocated = false;
         for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster++)

@@ -17,7 +17,7 @@ public sealed partial class Qcow2Image
     {
         await _prepareLock.EnterAsync();
         var error = _writePrepared ? 0 : await PrepareAsync();
-        _writePrepared |= error == 0;
+        _writePrepared |= error == 0 && !_closed;
         _prepareLock.Exit();
         return error;
     }

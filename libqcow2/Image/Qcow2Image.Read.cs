@@ -11,8 +11,8 @@ public sealed partial class Qcow2Image
 {
     public async LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
     {
-        if (CheckRange(offset, buffer.Length) < 0)
-            return -Errno.EINVAL;
+        if (CheckRange(offset, buffer.Length) is var refusal and < 0)
+            return refusal;
         var parity = Epochs.Enter(0);
         var group = TaskGroup.Rent();
         var error = 0;

@@ -25,6 +25,7 @@ public sealed partial class Qcow2Image
             return await WriteZeroesAsync(offset, buffer.Length, flags | (forceUnitAccess ? ZeroFlags.ForceUnitAccess : 0));
         }
 
+        _changes.Begin();
         var error = await PrepareForWritingAsync();
         if (error == 0)
             error = await WriteAnywhereAsync(offset, buffer);
@@ -33,6 +34,7 @@ public sealed partial class Qcow2Image
         if (error == -Errno.ENOSPC && await ReclaimAsync())
             error = await WriteAnywhereAsync(offset, buffer);
         _committer!.WriteBehind();
+        _changes.End();
         return error == 0 && forceUnitAccess ? await FlushAsync() : error;
     }
 
@@ -48,8 +50,8 @@ public sealed partial class Qcow2Image
 
     private int RefuseChange(long offset, long length)
     {
-        if (CheckRange(offset, length) < 0)
-            return -Errno.EINVAL;
+        if (CheckRange(offset, length) is var refusal and < 0)
+            return refusal;
         return ReadOnly ? -Errno.EPERM : _context.WriteError;
     }
 

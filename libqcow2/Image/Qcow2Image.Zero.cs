@@ -10,7 +10,11 @@ namespace Qcow2Blk.Image;
 public sealed partial class Qcow2Image
 {
     private const int SlicesPerTurn = 256;
+
     private const int ZeroPieceBytes = 256 * 1024;
+
+    /// <summary>Bytes of the disk that a change of a long range covers before others have their turn: a power of two, whole slices.</summary>
+    internal long TurnBytes => (long)SlicesPerTurn << (_geometry.SliceBits + _geometry.ClusterBits);
 
     /// <summary>
     /// What version 2 can say of a cluster that reads as zeroes: only that nothing is there, which is true only
@@ -29,12 +33,14 @@ public sealed partial class Qcow2Image
         var (first, count) = WholeClusters(offset, length);
         if (count <= 0)
             return 0;
+        _changes.Begin();
         var error = await PrepareForWritingAsync();
         if (error == 0)
             error = await ZeroClustersAsync(first, count, unmap: true);
         if (error == -Errno.ENOSPC && await ReclaimAsync())
             error = await ZeroClustersAsync(first, count, unmap: true);
         _committer!.WriteBehind();
+        _changes.End();
         return error;
     }
 
@@ -42,12 +48,14 @@ public sealed partial class Qcow2Image
     {
         if (RefuseChange(offset, length) is var refusal and < 0)
             return refusal;
+        _changes.Begin();
         var error = await PrepareForWritingAsync();
         if (error == 0)
             error = await ZeroRangeAsync(offset, length, flags);
         if (error == -Errno.ENOSPC && await ReclaimAsync())
             error = await ZeroRangeAsync(offset, length, flags);
         _committer!.WriteBehind();
+        _changes.End();
         return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;
     }
 
@@ -132,16 +140,21 @@ public sealed partial class Qcow2Image
         {
             if (_log is { IsNearlyFull: true } && (error = await _committer!.FlushAsync()) < 0)
                 break;
-            var sliceEnd = (_tables.KeyOf(first) + 1) << _geometry.SliceBits;
-            var here = Math.Min(count, sliceEnd - first);
-            if (!_locks.TryEnter(first, here))
+            var here = Math.Min(count, WithoutTable(first));
+            if (here == 0)
             {
-                await _locks.WaitForReleaseAsync();
-                continue;
+                var sliceEnd = (_tables.KeyOf(first) + 1) << _geometry.SliceBits;
+                here = Math.Min(count, sliceEnd - first);
+                if (!_locks.TryEnter(first, here))
+                {
+                    await _locks.WaitForReleaseAsync();
+                    continue;
+                }
+
+                error = await ZeroInSliceAsync(first, (int)here, unmap);
+                _locks.Exit(first, here);
             }
 
-            error = await ZeroInSliceAsync(first, (int)here, unmap);
-            _locks.Exit(first, here);
             first += here;
             count -= here;
             if (++slices % SlicesPerTurn != 0)
@@ -155,6 +168,17 @@ public sealed partial class Qcow2Image
 
         _turns.EndChange(change);
         return error;
+    }
+
+    /// <summary>
+    /// How many clusters from this one on read as zeroes as no L2 table covers them and nothing is below; 0 if that is not so.
+    /// Most of a huge disk is skipped by whole tables.
+    /// </summary>
+    private long WithoutTable(long cluster)
+    {
+        if (HasBackingAt(cluster) || !_tables.HasNoTable(cluster))
+            return 0;
+        return (((cluster >> _geometry.L2Bits) + 1) << _geometry.L2Bits) - cluster;
     }
 
     private async LoopTask<int> ZeroInSliceAsync(long first, int count, bool unmap)

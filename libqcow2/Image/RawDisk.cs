@@ -12,8 +12,11 @@ public sealed class RawDisk : IDisk
     private readonly IBlockStorage _file;
     private readonly bool _unmap;
     private readonly WriteTurns _turns;
+    private readonly RequestCount _requests = new();
     private int _syncError;
+    private string _syncErrorText = "";
     private volatile int _unsynced;
+    private volatile bool _closed;
     private int _flushing;
 
     public RawDisk(IBlockStorage file, bool readOnly, bool unmap = true)
@@ -35,13 +38,13 @@ public sealed class RawDisk : IDisk
 
     public string? WriteErrorReason => _syncError == 0
         ? null
-        : $"sync of {_file.Path} failed: {Errno.Text(_syncError)}; what was written since the last flush may be lost";
+        : $"sync of {_file.Path} failed: {_syncErrorText}; what was written since the last flush may be lost";
 
     public bool TryMapRead(long offset, int length, out FileExtent extent)
     {
         // A read that ends past the file is short; the careful way fills it up.
         extent = new FileExtent(_file, offset);
-        return offset + length <= _file.Length;
+        return !_closed && offset + length <= _file.Length;
     }
 
     public bool TryMapZeroes(long offset, int length) => false;
@@ -49,19 +52,27 @@ public sealed class RawDisk : IDisk
     public bool TryMapWrite(long offset, int length, out FileExtent extent)
     {
         extent = new FileExtent(_file, offset);
-        return !ReadOnly && _syncError == 0 && !_turns.IsExclusive && ((offset | (uint)length) & (_file.OffsetAlignment - 1)) == 0;
+        return !ReadOnly && !_closed && _syncError == 0 && !_turns.IsExclusive && ((offset | (uint)length) & (_file.OffsetAlignment - 1)) == 0;
     }
 
     public void NoteDirectWrite() => _unsynced = 1;
 
-    public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer) =>
-        offset < 0 || offset > Size - buffer.Length ? new LoopTask<int>(-Errno.EINVAL) : _file.ReadAsync(offset, buffer);
+    public async LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
+    {
+        if (CheckRange(offset, buffer.Length) is var refusal and < 0)
+            return refusal;
+        _requests.Begin();
+        var error = await _file.ReadAsync(offset, buffer);
+        _requests.End();
+        return error;
+    }
 
     public async LoopTask<int> WriteAsync(long offset, NativeBuffer buffer, bool forceUnitAccess)
     {
         if (RefuseChange(offset, buffer.Length) is var refusal and < 0)
             return refusal;
         int error;
+        _requests.Begin();
         if (!IsAligned(offset, buffer.Length))
         {
             error = await WriteUnalignedAsync(offset, buffer);
@@ -74,6 +85,7 @@ public sealed class RawDisk : IDisk
         }
 
         NoteDirectWrite();
+        _requests.End();
         return error == 0 && forceUnitAccess ? await FlushAsync() : error;
     }
 
@@ -83,6 +95,7 @@ public sealed class RawDisk : IDisk
             return refusal;
         var fast = (flags & ZeroFlags.Fast) != 0;
         int error;
+        _requests.Begin();
         if (!IsAligned(offset, length))
         {
             error = fast ? -Errno.EOPNOTSUPP : await WriteZeroDataAsync(offset, length);
@@ -97,6 +110,7 @@ public sealed class RawDisk : IDisk
         }
 
         NoteDirectWrite();
+        _requests.End();
         return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;
     }
 
@@ -110,14 +124,18 @@ public sealed class RawDisk : IDisk
         var end = (offset + length) & -_file.OffsetAlignment;
         if (!_unmap || end <= start)
             return 0;
+        _requests.Begin();
         var change = await _turns.BeginChangeAsync();
         var error = await _file.PunchAsync(start, end - start);
         _turns.EndChange(change);
         NoteDirectWrite();
+        _requests.End();
         return error == -Errno.EOPNOTSUPP ? 0 : error;
     }
 
-    public async LoopTask<int> FlushAsync()
+    public LoopTask<int> FlushAsync() => _closed ? new LoopTask<int>(-Errno.ESHUTDOWN) : SyncAsync();
+
+    private async LoopTask<int> SyncAsync()
     {
         // After a failed sync nothing can be promised: the kernel may have dropped what it could not write.
         if (_syncError != 0)
@@ -128,27 +146,36 @@ public sealed class RawDisk : IDisk
             return 0;
         _unsynced = 0;
         _flushing++;
+        _requests.Begin();
         var error = await _file.FlushAsync();
+        _requests.End();
         _flushing--;
-        if (error < 0)
-            _syncError = error;
+        if (error < 0 && _syncError == 0)
+            (_syncErrorText, _syncError) = (Errno.Text(error), -Errno.EIO); // As ImageContext.SyncFailed: for ever, whatever the disk said.
         return _syncError;
     }
 
     public LoopTask<DiskExtent> MapAsync(long offset, long length)
     {
-        if (offset < 0 || length <= 0 || offset > Size - length)
-            return new LoopTask<DiskExtent>(new DiskExtent(-Errno.EINVAL, 0, false, false, 0));
+        if (CheckRange(offset, length) is var refusal && (refusal < 0 || length == 0))
+            return new LoopTask<DiskExtent>(new DiskExtent(refusal < 0 ? refusal : -Errno.EINVAL, 0, false, false, 0));
         if (_file is not FileStorage file || file.HasFixedLength)
             return new LoopTask<DiskExtent>(new DiskExtent(0, length, false, false, 1));
         return new LoopTask<DiskExtent>(MapFile(file, offset, length));
     }
 
-    public LoopTask<int> PrefetchAsync(long offset, long length) => new(0);
+    public LoopTask<int> PrefetchAsync(long offset, long length) => new(CheckRange(offset, length));
 
     public async LoopTask<int> CloseAsync()
     {
-        var error = ReadOnly ? 0 : await FlushAsync();
+        if (_closed)
+            return -Errno.ESHUTDOWN;
+        _closed = true;
+
+        // A submission that is only prepared names the file by its number, which another file may have once this is closed.
+        await _requests.WaitForEndAsync();
+        await Epochs.WaitForQuietAsync();
+        var error = ReadOnly ? 0 : await SyncAsync();
         _file.Dispose();
         return error;
     }
@@ -170,9 +197,16 @@ public sealed class RawDisk : IDisk
 
     private int RefuseChange(long offset, long length)
     {
-        if (offset < 0 || length < 0 || offset > Size - length)
-            return -Errno.EINVAL;
+        if (CheckRange(offset, length) is var refusal and < 0)
+            return refusal;
         return ReadOnly ? -Errno.EPERM : _syncError;
+    }
+
+    private int CheckRange(long offset, long length)
+    {
+        if (_closed)
+            return -Errno.ESHUTDOWN;
+        return offset < 0 || length < 0 || offset > Size - length ? -Errno.EINVAL : 0;
     }
 
     private bool IsAligned(long offset, long length) => ((offset | length) & (_file.OffsetAlignment - 1)) == 0;

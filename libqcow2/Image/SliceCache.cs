@@ -265,5 +265,20 @@ internal sealed unsafe class SliceCache : IDisposable
         }
     }
 
+    /// <summary>
+    /// Nobody finds a slice any more, on any loop; what is dirty can still be captured. Before <see cref="Dispose"/>, with the
+    /// end of every request in between that may have found one.
+    /// </summary>
+    public void ForgetKeys()
+    {
+        for (var slot = 0; slot < _keys.Length; slot++)
+        {
+            Volatile.Write(ref _keys[slot], NoKey);
+            Volatile.Write(ref _generations[slot], _generations[slot] + 1);
+        }
+
+        Interlocked.MemoryBarrier();
+    }
+
     public void Dispose() => Files.Unmap(_memory, _memoryLength);
 }

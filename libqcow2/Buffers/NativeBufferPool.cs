@@ -16,9 +16,13 @@ public sealed class NativeBufferPool
     private const int MaximumShift = 26;
     private const int SlabShift = 18;
 
+    // What a loop keeps of free large buffers while it is busy: as much as some clients have in progress. What came with a crowd goes with it.
+    private const long LargestKept = 64 << 20;
+
     private readonly Stack<nint>[] _free = new Stack<nint>[MaximumShift - MinimumShift + 1];
     private readonly Stack<nint> _others = new();
     private ReservedMemory? _reserve;
+    private long _freeLargeBytes;
 
     public NativeBufferPool()
     {
@@ -50,10 +54,18 @@ public sealed class NativeBufferPool
         var stack = _free[shift - MinimumShift];
         if (stack.Count == 0)
             Fill(stack, shift);
+        else if (shift > SlabShift && _reserve is null)
+            _freeLargeBytes -= 1L << shift;
         return new NativeBuffer(stack.Pop(), length);
     }
 
-    public void Return(NativeBuffer buffer) => _free[ShiftFor(buffer.Length) - MinimumShift].Push(buffer.Address);
+    public void Return(NativeBuffer buffer)
+    {
+        var shift = ShiftFor(buffer.Length);
+        if (shift > SlabShift && _reserve is null && !TryKeep(buffer.Address, shift))
+            return;
+        _free[shift - MinimumShift].Push(buffer.Address);
+    }
 
     /// <summary>Gives free memory of the large sizes back to the kernel.</summary>
     public void Trim()
@@ -73,6 +85,22 @@ public sealed class NativeBufferPool
                 MappedBytes -= 1L << shift;
             }
         }
+
+        _freeLargeBytes = 0;
+    }
+
+    /// <summary>Whether a large buffer stays here; if not, it is the kernel's again.</summary>
+    private bool TryKeep(nint address, int shift)
+    {
+        if (_freeLargeBytes + (1L << shift) <= LargestKept)
+        {
+            _freeLargeBytes += 1L << shift;
+            return true;
+        }
+
+        Files.Unmap(address, (nuint)1 << shift);
+        MappedBytes -= 1L << shift;
+        return false;
     }
 
     private bool TryFillFromReserve(Stack<nint> stack, int shift)

@@ -225,6 +225,9 @@ public sealed partial class EngineDevice
         var error = CloseDisk(CloseTimeout);
         StaySuspended();
 
+        // The disk that knew it is gone, and the next one will not know: every client has to hear of it.
+        if (lost is not null || error is < 0)
+            _served.NoteLoss();
         if (error is not null)
             ForgetLog();
         if (error == 0)
@@ -233,7 +236,6 @@ public sealed partial class EngineDevice
             return NoAnswer(what);
 
         // Not opened again by itself: that would wipe out that acknowledged writes may be lost.
-        _served.FailNextFlush(error.Value);
         return DeviceResult.Refused(
             ExitStatus.Failed,
             $"suspended {Name}, but its image was not closed cleanly",

@@ -27,6 +27,9 @@ public sealed partial class EngineDevice
                 return DeviceResult.Refused(ExitStatus.Busy, what, "it is being detached");
         }
 
+        // The next server would not know of it.
+        if (_served.BlockDevice.HasUntold)
+            return DeviceResult.Refused(ExitStatus.Failed, what, "writes were lost, and no flush has been told so yet", "\"sync\" makes one, which fails; then try again");
         if (!HoldRequests(timeout))
         {
             GoOn();
@@ -48,7 +51,7 @@ public sealed partial class EngineDevice
         }
 
         if (closed < 0)
-            _served.FailNextFlush(closed.Value);
+            _served.NoteLoss();
         var kept = new List<int>();
         var error = closed < 0 ? closed.Value : Export.HandOver(timeout, kept);
         if (error < 0)

@@ -30,6 +30,9 @@ public sealed partial class EngineDevice : IDevice
     private const int ReservedElsewhere = 8 << 20;
     private const int WorkBytes = 8 << 20;
 
+    // Of an NBD server: copies of clusters (two for each request) that keep a fast disk busy; the largest need 6 MiB each.
+    private const int WorkBytesOfServer = 128 << 20;
+
     private static readonly TimeSpan RecoveryTimeout = TimeSpan.FromSeconds(20);
 
     private readonly Lock _command = new();
@@ -59,7 +62,11 @@ public sealed partial class EngineDevice : IDevice
         _loops = new EventLoop[ExportChoice.Queues(options, Math.Min(DefaultQueues, processors))];
         for (var i = 0; i < _loops.Length; i++)
             _loops[i] = new EventLoop(i, _offload);
-        _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop) { Budget = options.IsBlockDevice ? new WorkBudget(WorkBytes) : null };
+        _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop) 
+        {
+            IsBlockDevice = options.IsBlockDevice,
+            Budget = new WorkBudget(options.IsBlockDevice ? WorkBytes : WorkBytesOfServer),
+        };
         if (!options.IsBlockDevice)
             return;
         _suspension = new SuspensionWatch(Home, log.Warning, host.SuspensionLimit);

@@ -25,10 +25,11 @@ internal sealed class RequestGate(LoopScheduler loop)
     private readonly Queue<IGatedRequest> _waiting = new();
     private readonly Queue<IGatedRequest> _parked = new();
     private Action? _drained;
+    private volatile bool _held;
     private bool _retryScheduled;
 
-    /// <summary>Requests wait at the gate: the device is suspended, or on its way there.</summary>
-    public bool Held { get; private set; }
+    /// <summary>Requests wait at the gate: the device is suspended, or on its way there. Any thread, a little late.</summary>
+    public bool Held => _held;
 
     /// <summary>The negative errno that every request gets now instead of being served; 0 if none.</summary>
     public int Refusal { get; private set; }
@@ -58,7 +59,7 @@ internal sealed class RequestGate(LoopScheduler loop)
     /// <summary>Lets no request begin any more; calls <paramref name="drained"/> when those in progress have ended.</summary>
     public void Hold(Action drained)
     {
-        Held = true;
+        _held = true;
         _drained = drained;
         ReportDrained();
     }
@@ -66,7 +67,7 @@ internal sealed class RequestGate(LoopScheduler loop)
     /// <summary>Lets requests begin again, first those that waited.</summary>
     public void Release()
     {
-        Held = false;
+        _held = false;
         _drained = null;
         Refusal = 0;
         RestartAll(_parked);
@@ -86,6 +87,24 @@ internal sealed class RequestGate(LoopScheduler loop)
         request.Refuse(Refusal);
     }
 
+    /// <summary>Takes back a request in progress that stopped half-way because the gate is held: it goes on when the gate opens.</summary>
+    public void Interrupted(IGatedRequest request)
+    {
+        if (!Held)
+        {
+            request.Restart();
+        }
+        else if (Refusal != 0)
+        {
+            request.Refuse(Refusal);
+        }
+        else
+        {
+            _waiting.Enqueue(request);
+            Ended();
+        }
+    }
+
     /// <summary>Puts a request in progress aside that found no space; it is tried again every second, and after a resume.</summary>
     public void Park(IGatedRequest request)
     {
@@ -102,26 +121,15 @@ internal sealed class RequestGate(LoopScheduler loop)
     public void RefuseParked() => RefuseAll(_parked, -Interop.Errno.ENOSPC);
 
     /// <summary>Ends those that wait for space and that this says are to go, with EIO.</summary>
-    public void RefuseParked(Predicate<IGatedRequest> which)
-    {
-        for (var i = _parked.Count; i > 0; i--)
-        {
-            var request = _parked.Dequeue();
-            if (!which(request))
-            {
-                _parked.Enqueue(request);
-                continue;
-            }
+    public void RefuseParked(Predicate<IGatedRequest> which) => RefuseSome(_parked, which);
 
-            Active++;
-            request.Refuse(-Interop.Errno.EIO);
-        }
-    }
+    /// <summary>Ends those that wait for the gate to open and that this says are to go, with EIO.</summary>
+    public void RefuseWaiting(Predicate<IGatedRequest> which) => RefuseSome(_waiting, which);
 
     /// <summary>Ends what waits with this errno, and whatever comes until <see cref="Release"/>: the disk is gone for good.</summary>
     public void RefuseWaiting(int error)
     {
-        Held = true;
+        _held = true;
         Refusal = error;
         RefuseAll(_parked, error);
         RefuseAll(_waiting, error);
@@ -152,6 +160,22 @@ internal sealed class RequestGate(LoopScheduler loop)
         {
             Active++;
             requests.Dequeue().Restart();
+        }
+    }
+
+    private void RefuseSome(Queue<IGatedRequest> requests, Predicate<IGatedRequest> which)
+    {
+        for (var i = requests.Count; i > 0; i--)
+        {
+            var request = requests.Dequeue();
+            if (!which(request))
+            {
+                requests.Enqueue(request);
+                continue;
+            }
+
+            Active++;
+            request.Refuse(-Interop.Errno.EIO);
         }
     }
 

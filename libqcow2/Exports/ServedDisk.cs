@@ -18,17 +18,23 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     private const int PipelineBytesOfMemory = 2 << 20;
 
     // Of a block device: what memory was set aside for.
-    private const int PipelineBytesOfBudget = 2 << 20;
+    private const int PipelineBytesOfReserve = 2 << 20;
+
+    // Of a raw disk, whose file system does a range of any length in one call that nothing can interrupt.
+    private const long PieceBytesOfFile = 1L << 30;
 
     private IDisk? _disk;
+    private FlushClient? _blockDevice;
     private long _size;
-    private long _clusterBytes;
-    private int _lostFlush;
+    private int _losses;
 
     public EventLoop Home { get; } = home;
 
     /// <summary>Whether writes that find no space wait and are tried again, instead of failing.</summary>
     public bool ParkOnNoSpace { get; } = parkOnNoSpace;
+
+    /// <summary>Whether it is offered as a block device, for whose server memory was set aside.</summary>
+    internal bool IsBlockDevice { get; init; }
 
     /// <summary>What requests may need of the home loop's memory at a time; null if that has no limit.</summary>
     internal WorkBudget? Budget { get; init; }
@@ -42,14 +48,29 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     /// <summary>Bytes of requests that one client may have in progress; a single larger request may pass.</summary>
     public int PipelineBytes { get; private set; } = PipelineBytesOfDisk;
 
+    /// <summary>Bytes of a cluster; 4096 for a raw disk.</summary>
+    internal long ClusterBytes { get; private set; } = 4096;
+
+    /// <summary>What a long request does before others have their turn and a suspend may interrupt it: a power of two, whole clusters.</summary>
+    internal long PieceBytes { get; private set; } = PieceBytesOfFile;
+
+    /// <summary>The kernel with its block device: one client, however many queues or connections it has.</summary>
+    internal FlushClient BlockDevice => LazyInitializer.EnsureInitialized(ref _blockDevice, () => new FlushClient(this, told: 0));
+
+    /// <summary>A client that comes now.</summary>
+    internal FlushClient NewClient() => new(this, Losses);
+
+    /// <summary>How often something was lost that no flush of then was told of. Any thread.</summary>
+    internal int Losses => Volatile.Read(ref _losses);
+
     /// <summary>Bytes that a request of this length may need besides its own buffer: copy on write fills up two clusters.</summary>
-    internal long WorkBytesOf(long length) => (long)BitOperations.RoundUpToPowerOf2((ulong)length) + (2 * _clusterBytes);
+    internal long WorkBytesOf(long length) => (long)BitOperations.RoundUpToPowerOf2((ulong)length) + (2 * ClusterBytes);
 
-    /// <summary>The next flush fails with this errno: something was lost that no flush was told of. Any thread.</summary>
-    public void FailNextFlush(int error) => Volatile.Write(ref _lostFlush, error);
-
-    /// <returns>0, or the errno that a flush must fail with, once</returns>
-    public int TakeLostFlush() => Volatile.Read(ref _lostFlush) == 0 ? 0 : Interlocked.Exchange(ref _lostFlush, 0);
+    /// <summary>
+    /// Writes that were acknowledged may be lost, and the disk that knew it is closed: the next flush of every client fails.
+    /// Any thread.
+    /// </summary>
+    public void NoteLoss() => Interlocked.Increment(ref _losses);
 
     /// <summary>Puts a disk in place, while no request is in progress.</summary>
     public void Set(IDisk? disk)
@@ -57,8 +78,8 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
         if (disk is not null)
         {
             Volatile.Write(ref _size, disk.Size);
-            _clusterBytes = disk is Qcow2Image image ? image.Header.ClusterSize : 4096;
-            PipelineBytes = Budget is not null ? PipelineBytesOfBudget : disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
+            (ClusterBytes, PieceBytes) = disk is Qcow2Image image ? (image.Header.ClusterSize, image.TurnBytes) : (4096, PieceBytesOfFile);
+            PipelineBytes = IsBlockDevice ? PipelineBytesOfReserve : disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
         }
 
         Volatile.Write(ref _disk, disk);

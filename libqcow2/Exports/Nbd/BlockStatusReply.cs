@@ -26,7 +26,7 @@ internal sealed class BlockStatusReply(NbdConnection connection)
         var position = 0L;
         var length = (long)request.Header.Length;
         var limit = request.Header.Has(CommandFlags.RequestOne) ? 1 : MaximumExtents;
-        while (position < length && extents.Count < limit)
+        while (position < length && extents.Count < limit && (extents.Count == 0 || !request.IsPressed))
         {
             var extent = await disk.MapAsync(request.Offset + position, length - position);
             if (extent.Error < 0)

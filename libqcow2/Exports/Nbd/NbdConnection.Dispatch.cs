@@ -1,5 +1,6 @@
 using System;
 using System.Diagnostics;
+using System.Numerics;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 
@@ -15,7 +16,6 @@ internal sealed partial class NbdConnection
 
     private NbdRequest? _refused;
     private int _headerSize;
-    private int _accountedBytes;
     private bool _starved;
 
     /// <summary>Begins every request that is complete and may begin, then waits for more.</summary>
@@ -48,11 +48,14 @@ internal sealed partial class NbdConnection
     /// <returns>whether it is worth to look for another request</returns>
     private bool BeginNext(long now)
     {
+        _isCutOff = false;
         if (_payloadOf is not null || _heldRequest is not null || _stopReading || !Drain())
             return false;
         var chunk = _chunk;
-        if (chunk.Available < _headerSize || _loop.Gate.IsShut)
+        if (chunk.Available == 0 || _loop.Gate.IsShut)
             return false;
+        if (chunk.Available < _headerSize)
+            return WaitForRest();
         if (_unanswered >= MaximumRequests)
             return Starve();
         var received = chunk.Memory.Span[chunk.Start..chunk.End];
@@ -68,17 +71,25 @@ internal sealed partial class NbdConnection
         }
 
         var memory = MemoryFor(header, (int)verdict.PayloadLength);
-        if (_accountedBytes > 0 && _accountedBytes + memory > _loop.Served.PipelineBytes)
+        if (_share.Used > 0 && _share.Used + memory > _loop.Served.PipelineBytes)
             return Starve();
         return verdict.PayloadLength > 0
             ? BeginWrite(header, (int)verdict.PayloadLength, now)
             : BeginWithoutPayload(header, memory, now);
     }
 
-    /// <summary>No request may begin until replies have gone out.</summary>
+    /// <summary>No request may begin until replies have gone out, or memory is there.</summary>
     private bool Starve()
     {
         _starved = true;
+        return false;
+    }
+
+    /// <summary>A request has begun to come: the client owes its rest.</summary>
+    private bool WaitForRest()
+    {
+        _isCutOff = true;
+        _loop.WatchClients();
         return false;
     }
 
@@ -89,10 +100,19 @@ internal sealed partial class NbdConnection
         _ => payload,
     };
 
+    /// <summary>Takes the memory that a buffer of its own will have, as the pool rounds it.</summary>
+    private bool TryUseBuffer(int length, out int accounted)
+    {
+        accounted = length == 0 ? 0 : (int)BitOperations.RoundUpToPowerOf2((uint)length);
+        return _share.TryUse(accounted);
+    }
+
     private bool BeginWithoutPayload(in RequestHeader header, int memory, long now)
     {
+        if (!TryUseBuffer(memory, out var accounted))
+            return Starve();
         _chunk.Start += _headerSize;
-        var request = NewRequest(header, memory, now);
+        var request = NewRequest(header, accounted, now);
         if (memory > 0)
             request.Buffer = _pool.Rent(memory);
         Begin(request);
@@ -105,6 +125,8 @@ internal sealed partial class NbdConnection
         var whole = _headerSize + payload;
         if (chunk.Available >= whole)
         {
+            if (!_share.TryUse(payload))
+                return Starve();
             var request = NewRequest(header, payload, now);
             request.Buffer = chunk.Memory.Slice(chunk.Start + _headerSize, payload);
             request.Chunk = chunk;
@@ -116,24 +138,26 @@ internal sealed partial class NbdConnection
 
         // A receive under way still writes behind what is here: the chunk must stay as it is until it has ended.
         if (_receive.IsBusy)
-            return false;
+            return WaitForRest();
         if (chunk.Start + whole <= chunk.Memory.Length && payload <= LargestMovedPayload)
-            return false; // The rest will be received right behind it.
+            return WaitForRest(); // The rest will be received right behind it.
         if (payload <= LargestMovedPayload)
         {
             MoveToNewChunk();
-            return false;
+            return WaitForRest();
         }
 
-        ExpectPayload(header, payload, now);
+        if (!TryUseBuffer(payload, out var accounted))
+            return Starve();
+        ExpectPayload(header, payload, accounted, now);
         return false;
     }
 
     /// <summary>Gives a large payload memory of its own, and receives the rest of it there.</summary>
-    private void ExpectPayload(in RequestHeader header, int payload, long now)
+    private void ExpectPayload(in RequestHeader header, int payload, int accounted, long now)
     {
         var chunk = _chunk;
-        var request = NewRequest(header, payload, now);
+        var request = NewRequest(header, accounted, now);
         request.Buffer = _pool.Rent(payload);
         chunk.Start += _headerSize;
         var here = chunk.Memory.Span[chunk.Start..chunk.End];
@@ -145,9 +169,13 @@ internal sealed partial class NbdConnection
         else if (chunk.Room < SmallestReceive)
             MoveToNewChunk();
         _payloadOf = request;
+        _loop.WatchClients();
     }
 
-    private NbdRequest NewRequest(in RequestHeader header, int memory, long now)
+    /// <param name="header">what is asked for</param>
+    /// <param name="accounted">bytes of the connection's share that it uses, taken already</param>
+    /// <param name="now">when it came</param>
+    private NbdRequest NewRequest(in RequestHeader header, int accounted, long now)
     {
         var request = _loop.Rent();
         request.Connection = this;
@@ -158,8 +186,8 @@ internal sealed partial class NbdConnection
         request.Error = NbdErrors.Success;
         request.ReplyLength = 0;
         request.Pieces.Clear();
-        request.AccountedBytes = memory;
-        _accountedBytes += memory;
+        request.Long.Reset();
+        request.AccountedBytes = accounted;
         _unanswered++;
         if (!_isInUse)
         {
@@ -194,7 +222,11 @@ internal sealed partial class NbdConnection
         _chunk.Start += here;
         _drain -= (uint)here;
         if (_drain > 0)
+        {
+            _loop.WatchClients();
             return false;
+        }
+
         if (_refused is { } request)
         {
             _refused = null;

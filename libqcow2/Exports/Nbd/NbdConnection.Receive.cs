@@ -85,6 +85,7 @@ internal sealed partial class NbdConnection
             return;
         }
 
+        _received++;
         if (_payloadOf is not null)
             result = TakePayload(result);
         _chunk.End += result;

@@ -18,8 +18,16 @@ internal sealed partial class NbdConnection
     /// <param name="final">whether lack of space must be told even if such requests are parked</param>
     public void Completed(NbdRequest request, int result, bool final = false)
     {
+        if (result == LongRequest.Interrupted)
+        {
+            _loop.Gate.Interrupted(request);
+            return;
+        }
+
         if (result == -Errno.ENOSPC && _loop.Served.ParkOnNoSpace && !final && !_closing)
         {
+            // For who knows how long: it must not keep all of what was received with it.
+            request.MoveOutOfChunk();
             _loop.Gate.Park(request);
             return;
         }
@@ -119,7 +127,7 @@ internal sealed partial class NbdConnection
     private void Release(NbdRequest request)
     {
         ReleaseBuffer(request);
-        _accountedBytes -= request.AccountedBytes;
+        _share.Return(request.AccountedBytes);
         request.AccountedBytes = 0;
         _loop.Return(request);
     }

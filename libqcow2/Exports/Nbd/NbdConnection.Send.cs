@@ -155,6 +155,7 @@ internal sealed partial class NbdConnection
         private void SubmitToRing()
         {
             IsBusy = true;
+            _connection._loop.WatchClients();
             PrepareMessage();
             var entry = _connection._loop.Loop.Ring.Next();
             entry->opcode = IoUring.IORING_OP_SENDMSG;
@@ -175,6 +176,7 @@ internal sealed partial class NbdConnection
         /// <returns>whether everything was sent</returns>
         private bool Skip(int sent)
         {
+            _connection._sent++;
             while (_firstVector < _vectorCount && (nuint)sent >= _vectors[_firstVector].iov_len)
                 sent -= (int)_vectors[_firstVector++].iov_len;
             if (_firstVector == _vectorCount)

@@ -1,6 +1,5 @@
 using System;
 using System.Buffers;
-using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Threading;
 using Qcow2Blk.Buffers;
@@ -16,15 +15,13 @@ namespace Qcow2Blk.Exports.Nbd;
 [SuppressMessage("Design", "CA1001", Justification = "FinishClose disposes of the operations when the kernel is done with them")]
 internal sealed partial class NbdConnection
 {
-    private const int HandshakeSeconds = 10;
-
     private readonly NbdLoop _loop;
     private readonly NativeBufferPool _pool;
     private readonly Action<string> _report;
     private readonly ReceiveOperation _receive;
     private readonly SendOperation _send;
     private readonly int _socket;
-    private readonly long _started = Stopwatch.GetTimestamp();
+    private readonly MemoryShare _share;
     private Handshake? _handshake;
     private ArrayBufferWriter<byte>? _handshakeOutput;
     private readonly IConnectionGuard? _guard;
@@ -44,7 +41,7 @@ internal sealed partial class NbdConnection
     /// <param name="catalog">what can be exported</param>
     /// <param name="report">told why a client was sent away</param>
     public NbdConnection(NbdLoop loop, int socket, IExportCatalog catalog, Action<string> report)
-        : this(loop, socket, report)
+        : this(loop, socket, loop.Served.NewClient(), loop.Memory, report)
     {
         _handshake = new Handshake(catalog);
         _handshakeOutput = new ArrayBufferWriter<byte>(256);
@@ -60,7 +57,7 @@ internal sealed partial class NbdConnection
     /// <param name="report">told why the connection was ended</param>
     public NbdConnection(
         NbdLoop loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, ReadOnlyMemory<byte> unserved, Action<string> report)
-        : this(loop, socket, report)
+        : this(loop, socket, loop.Served.BlockDevice, null, report)
     {
         _guard = guard;
         _slot = slot;
@@ -68,8 +65,10 @@ internal sealed partial class NbdConnection
         BeginTransmission(session);
     }
 
-    private NbdConnection(NbdLoop loop, int socket, Action<string> report)
+    private NbdConnection(NbdLoop loop, int socket, FlushClient flushes, RequestMemory? memory, Action<string> report)
     {
+        _share = new MemoryShare(memory, loop.Loop, Process);
+        Flushes = flushes;
         _loop = loop;
         _pool = loop.Loop.Buffers;
         _socket = socket;
@@ -92,6 +91,9 @@ internal sealed partial class NbdConnection
 
     public BlockStatusReply Status { get; }
 
+    /// <summary>What the client has been told of lost writes; all connections of the kernel are one client.</summary>
+    public FlushClient Flushes { get; }
+
     /// <summary>Whether zeroes may be sent as holes.</summary>
     public bool SendsHoles { get; private set; }
 
@@ -107,7 +109,7 @@ internal sealed partial class NbdConnection
         _handshake!.Greeting(_handshakeOutput!);
         SendHandshakeOutput();
         ArmReceive();
-        _loop.WatchHandshakes();
+        _loop.WatchClients();
     }
 
     /// <summary>Looks at what has been received again: the gate is open, or another connection has ended.</summary>
@@ -122,6 +124,14 @@ internal sealed partial class NbdConnection
         Process();
     }
 
+    /// <summary>Ends the connection after a try to send the replies that are ready.</summary>
+    public void CloseAfterReady()
+    {
+        if (!_closing)
+            FlushReplies();
+        Close();
+    }
+
     /// <summary>Ends the connection; requests in progress still run to their end.</summary>
     public void Close()
     {
@@ -132,9 +142,11 @@ internal sealed partial class NbdConnection
 
         // Wakes the receive and the send that wait; the descriptor is closed when both are done.
         Sockets.Shutdown(_socket, Sockets.SHUT_RDWR);
+        _share.Close();
         DropReady();
         if (_guard is not null)
             _loop.Gate.RefuseParked(IsOurs); // The kernel sends them anew: nothing of this connection may happen later.
+        _loop.Gate.RefuseWaiting(IsOurs);
         if (!_receive.IsBusy)
             AbandonPayload();
         FinishClose();
@@ -178,19 +190,6 @@ internal sealed partial class NbdConnection
         _send.Queue(_handshakeOutput.WrittenSpan);
         _handshakeOutput.ResetWrittenCount();
         FlushReplies();
-    }
-
-    /// <summary>A client that does not finish its handshake must not hold a connection for ever.</summary>
-    /// <returns>whether the handshake still goes on</returns>
-    public bool EndLateHandshake()
-    {
-        if (_session is not null || _closing)
-            return false;
-        if (Stopwatch.GetElapsedTime(_started).TotalSeconds < HandshakeSeconds)
-            return true;
-        _report($"closing a connection whose handshake took more than {HandshakeSeconds} s");
-        Close();
-        return false;
     }
 
     /// <summary>Answers what is under way, then closes.</summary>

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Threading;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
 
@@ -9,17 +10,17 @@ namespace Qcow2Blk.Exports.Nbd;
 /// <summary>The connections that one loop serves, behind the gate of that loop.</summary>
 internal sealed class NbdLoop
 {
-    private const int HandshakeCheckMilliseconds = 1000;
-
     private readonly List<NbdConnection> _connections = [];
     private NbdRequest? _free;
     private bool _watching;
     private int _connectionCount;
 
-    public NbdLoop(EventLoop loop, ServedDisk served)
+    public NbdLoop(EventLoop loop, ServedDisk served, RequestMemory memory, ClientLimits limits)
     {
         Loop = loop;
         Served = served;
+        Memory = memory;
+        Limits = limits;
         Gate = new RequestGate(loop);
         Chunks = new ReceiveChunkPool(loop.Buffers);
     }
@@ -27,6 +28,11 @@ internal sealed class NbdLoop
     public EventLoop Loop { get; }
 
     public ServedDisk Served { get; }
+
+    /// <summary>What the clients of all loops share.</summary>
+    public RequestMemory Memory { get; }
+
+    public ClientLimits Limits { get; }
 
     /// <summary>A connection leaves requests unread in its socket while the gate is closed.</summary>
     public RequestGate Gate { get; }
@@ -51,13 +57,23 @@ internal sealed class NbdLoop
             Loop.Buffers.Trim();
     }
 
-    /// <summary>Sees to it that handshakes end, with one timer for all of them.</summary>
-    public void WatchHandshakes()
+    /// <summary>Sees to it that what clients have begun ends, with one timer for all of them.</summary>
+    public void WatchClients()
     {
-        if (_watching)
+        if (_watching || Limits.LookMilliseconds < 0)
             return;
         _watching = true;
-        WatchHandshakesAsync().Forget();
+        WatchClientsAsync().Forget();
+    }
+
+    /// <summary>One look at all clients.</summary>
+    /// <returns>whether to look again</returns>
+    public bool LookAtClients()
+    {
+        var again = false;
+        for (var i = _connections.Count - 1; i >= 0; i--)
+            again |= _connections[i].LookForStall();
+        return again;
     }
 
     public NbdRequest Rent()
@@ -92,8 +108,9 @@ internal sealed class NbdLoop
     public void CloseAll()
     {
         Gate.RefuseParked();
+        Gate.RefuseWaiting(-Errno.ESHUTDOWN);
         for (var i = _connections.Count - 1; i >= 0; i--)
-            _connections[i].Close();
+            _connections[i].CloseAfterReady();
     }
 
     /// <summary>Lets connections look again at what they have received.</summary>
@@ -103,17 +120,11 @@ internal sealed class NbdLoop
             _connections[i].Continue();
     }
 
-    private async LoopTask<int> WatchHandshakesAsync()
+    private async LoopTask<int> WatchClientsAsync()
     {
-        var any = true;
-        while (any)
-        {
-            await Loop.DelayAsync(HandshakeCheckMilliseconds);
-            any = false;
-            for (var i = _connections.Count - 1; i >= 0; i--)
-                any |= _connections[i].EndLateHandshake();
-        }
-
+        do
+            await Loop.DelayAsync(Limits.LookMilliseconds);
+        while (LookAtClients());
         _watching = false;
         return 0;
     }

@@ -15,7 +15,7 @@ internal sealed partial class NbdRequest
     {
         var forceUnitAccess = Header.Has(CommandFlags.Fua);
         var length = (long)Header.Length;
-        if ((forceUnitAccess || Header.Command == NbdCommand.Flush) && _loop.Served.TakeLostFlush() is var lost and < 0)
+        if ((forceUnitAccess || Header.Command == NbdCommand.Flush) && Connection.Flushes.TakeLoss() is var lost and < 0)
             return lost;
         switch (Header.Command)
         {
@@ -24,10 +24,9 @@ internal sealed partial class NbdRequest
             case NbdCommand.Write:
                 return await disk.WriteAsync(Offset, Buffer, forceUnitAccess);
             case NbdCommand.WriteZeroes:
-                return await disk.WriteZeroesAsync(Offset, length, ZeroFlagsOf());
+                return await Long.WriteZeroesAsync(disk, Offset, length, ZeroFlagsOf());
             case NbdCommand.Trim:
-                var error = await disk.DiscardAsync(Offset, length);
-                return error == 0 && forceUnitAccess ? await disk.FlushAsync() : error;
+                return await Long.DiscardAsync(disk, Offset, length, forceUnitAccess);
             case NbdCommand.Flush:
                 return await disk.FlushAsync();
             case NbdCommand.Cache:

@@ -37,6 +37,7 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
         _userData = (ulong)loop.Loop.Register(this);
         _executeAtHome = ExecuteAtHome;
         _completeOnLoop = () => Connection.Completed(this, _result);
+        Long = new LongRequest(loop.Served, loop.Gate);
         Head = new NativeBuffer((nint)NativeMemory.AlignedAlloc(HeadBytes, 64), HeadBytes);
     }
 
@@ -75,6 +76,12 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
 
     /// <summary>Bytes that count against the connection's memory limit.</summary>
     public int AccountedBytes { get; set; }
+
+    /// <summary>How far a discard or write of zeroes has come.</summary>
+    public LongRequest Long { get; }
+
+    /// <summary>Whether what may end early should: the gate is being shut. Any thread.</summary>
+    public bool IsPressed => _loop.Gate.Held;
 
     public long Offset => (long)Header.Offset;
 
@@ -179,12 +186,20 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
             return true;
         if (!isWrite)
             return false;
+        MoveOutOfChunk();
+        return true;
+    }
+
+    /// <summary>Gives a payload that lies in received bytes a buffer of its own.</summary>
+    public void MoveOutOfChunk()
+    {
+        if (Chunk is not { } chunk)
+            return;
         var moved = _loop.Loop.Buffers.Rent(Buffer.Length);
         Buffer.Span.CopyTo(moved.Span);
-        Chunk?.Release();
+        chunk.Release();
         Chunk = null;
         Buffer = moved;
-        return true;
     }
 }
 

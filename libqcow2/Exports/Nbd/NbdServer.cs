@@ -27,15 +27,24 @@ public sealed class NbdServer
     /// <param name="catalog">what clients are told of it</param>
     /// <param name="report">told why clients were sent away</param>
     public NbdServer(IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, Action<string> report)
+        : this(loops, served, catalog, report, ClientLimits.Default)
+    {
+    }
+
+    internal NbdServer(IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, Action<string> report, ClientLimits limits)
     {
         ArgumentNullException.ThrowIfNull(loops);
+        Memory = new RequestMemory(limits.MemoryBytes);
         _catalog = catalog;
         _report = report;
         _loops = new NbdLoop[loops.Count];
         for (var i = 0; i < _loops.Length; i++)
-            _loops[i] = new NbdLoop(loops[i], served);
+            _loops[i] = new NbdLoop(loops[i], served, Memory, limits);
         _accept = new AcceptOperation(this);
     }
+
+    /// <summary>What the clients of all loops share.</summary>
+    internal RequestMemory Memory { get; }
 
     /// <summary>Connections accepted so far.</summary>
     public long Accepted => Volatile.Read(ref _accepted);
@@ -99,6 +108,13 @@ public sealed class NbdServer
 
     /// <summary>Runs something on a loop.</summary>
     internal void Post(int loop, Action work) => _loops[loop].Loop.PostFromAnyThread(work);
+
+    /// <summary>Looks for clients that stopped in the middle, as every second does. Any thread.</summary>
+    internal void LookAtClients()
+    {
+        foreach (var loop in _loops)
+            loop.Loop.PostFromAnyThread(() => loop.LookAtClients());
+    }
 
     /// <summary>Lets connections look again at what they have received.</summary>
     internal void ContinueAll()

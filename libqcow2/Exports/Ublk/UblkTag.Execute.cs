@@ -57,15 +57,15 @@ internal sealed partial class UblkTag
     private LoopTask<int> ExecuteOperationAsync(IDisk disk)
     {
         var flushes = ForceUnitAccess || Operation == Interop.Ublk.UBLK_IO_OP_FLUSH;
-        if (flushes && _queue.Served.TakeLostFlush() is var lost and < 0)
+        if (flushes && _queue.Served.BlockDevice.TakeLoss() is var lost and < 0)
             return new LoopTask<int>(lost);
         return Operation switch
         {
             Interop.Ublk.UBLK_IO_OP_READ => disk.ReadAsync(Offset, _buffer),
             Interop.Ublk.UBLK_IO_OP_WRITE => disk.WriteAsync(Offset, _buffer, ForceUnitAccess),
             Interop.Ublk.UBLK_IO_OP_FLUSH => disk.FlushAsync(),
-            Interop.Ublk.UBLK_IO_OP_DISCARD => disk.DiscardAsync(Offset, Length),
-            Interop.Ublk.UBLK_IO_OP_WRITE_ZEROES => disk.WriteZeroesAsync(Offset, Length, ZeroFlagsOf()),
+            Interop.Ublk.UBLK_IO_OP_DISCARD => _long.DiscardAsync(disk, Offset, Length, ForceUnitAccess),
+            Interop.Ublk.UBLK_IO_OP_WRITE_ZEROES => _long.WriteZeroesAsync(disk, Offset, Length, ZeroFlagsOf()),
             _ => new LoopTask<int>(-Errno.EOPNOTSUPP),
         };
     }

@@ -25,6 +25,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
     private readonly Action _completeOnLoop;
     private readonly NativeBuffer _mapped;
     private readonly Transfer _transfer;
+    private readonly LongRequest _long;
     private uint _flags;
     private uint _sectors;
     private ulong _startSector;
@@ -41,6 +42,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
         _mapped = mapped;
         _userData = (ulong)queue.Loop.Register(this);
         _transfer = new Transfer(this);
+        _long = new LongRequest(queue.Served, queue.Gate);
         _executeAtHome = ExecuteAtHome;
         _completeOnLoop = () => Ended(_result);
     }
@@ -73,6 +75,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
         ref readonly var descriptor = ref _queue.DescriptorOf(_tag);
         (_flags, _sectors, _startSector) = (descriptor.op_flags, descriptor.nr_sectors, descriptor.start_sector);
         _started = _queue.Loop.TurnTime;
+        _long.Reset();
         if (_queue.Gate.Held)
         {
             _queue.Gate.Wait(this);
@@ -122,6 +125,12 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
     /// <summary>What the request asked for is done, or failed: on the loop of the queue.</summary>
     private void Ended(int result)
     {
+        if (result == LongRequest.Interrupted)
+        {
+            _queue.Gate.Interrupted(this);
+            return;
+        }
+
         if (result == -Errno.ENOSPC && _queue.Served.ParkOnNoSpace && _queue.Gate.Refusal == 0)
         {
             // Its bytes stay with the kernel: the next try fetches them again, and the memory is of use meanwhile.

@@ -37,8 +37,11 @@ internal sealed class EngineScene : IDisposable
 
     public TimeSpan SuspensionLimit { get; init; } = SuspensionWatch.DefaultLimit;
 
-    /// <summary>The next flush of a client fails with this, or 0.</summary>
-    public int LostFlush => _served!.TakeLostFlush();
+    /// <summary>The next flush of the device fails with this, or 0.</summary>
+    public int LostFlush => _served!.BlockDevice.TakeLoss();
+
+    /// <summary>Another client of the same disk, from now on.</summary>
+    public FlushClient NewClient() => _served!.NewClient();
 
     public EngineDevice Open(FakeExport export, AttachOptions? options = null)
         => EngineDevice.Open(options ?? Options, "disk", Log, new DeviceHost

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.IO;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Exports;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
@@ -48,6 +49,7 @@ public sealed partial class FailingCloseTests : IDisposable
     public void Hand_over_says_so_goes_on_and_fails_the_next_flush_once()
     {
         bool letGo = false;
+        FlushClient other = _scene.NewClient();
         _export.OnHandOver = () =>
         {
             letGo = true;
@@ -60,19 +62,38 @@ public sealed partial class FailingCloseTests : IDisposable
         Assert.False(_export.Held, "requests wait");
         Assert.True(_scene.Holds(0, 65536, 5));
         Assert.Equal(0, _scene.Write(65536, 65536, 6));
-        Assert.Equal((-Errno.EPERM, 0), (_scene.LostFlush, _scene.LostFlush));
+        Assert.Equal((-Errno.EIO, 0), (_scene.LostFlush, _scene.LostFlush));
+        Assert.Equal((-Errno.EIO, 0), (other.TakeLoss(), other.TakeLoss()));
     }
 
     [Fact]
     public void Suspend_says_so_and_is_suspended_all_the_same()
     {
+        FlushClient other = _scene.NewClient();
         DeviceResult refused = _device.Suspend(EngineScene.Patience);
         Assert.Equal((ExitStatus.Failed, "suspended disk, but its image was not closed cleanly", $"closing failed: {Errno.Text(-Errno.EPERM)}"),
             (refused.Status, refused.What, refused.Why));
         Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
         Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.True(_scene.Holds(0, 65536, 5));
-        Assert.Equal((-Errno.EPERM, 0), (_scene.LostFlush, _scene.LostFlush));
+        Assert.Equal((-Errno.EIO, 0), (_scene.LostFlush, _scene.LostFlush));
+        Assert.Equal((-Errno.EIO, 0), (other.TakeLoss(), other.TakeLoss()));
+    }
+
+    [Fact]
+    public void Hand_over_waits_until_the_device_was_told_of_what_was_lost()
+    {
+        _device.Suspend(EngineScene.Patience);
+        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(0, _scene.NewClient().TakeLoss());
+
+        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
+
+        Assert.Equal((ExitStatus.Failed, "writes were lost, and no flush has been told so yet"), (refused.Status, refused.Why));
+        Assert.Equal(DeviceState.Running, _device.State);
+        Assert.False(_export.Held, "requests wait");
+        Assert.Equal(-Errno.EIO, _scene.LostFlush);
+        Assert.True(_device.HandOver(EngineScene.Patience, ending: false).Succeeded);
     }
 
     [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]

@@ -87,6 +87,49 @@ public sealed class RequestGateTests : IDisposable
         Assert.Equal(0, _gate.Refusal);
     }
 
+    [Fact]
+    public void Request_that_was_interrupted_goes_on_when_the_gate_opens_and_lets_it_shut_meanwhile()
+    {
+        var log = new List<string>();
+        var drained = false;
+        _gate.Began();
+        _gate.Hold(() => drained = true);
+
+        _gate.Interrupted(new Request(log, "long"));
+
+        Assert.Equal((true, 0, 1, 0), (drained, _gate.Active, _gate.Waiting, log.Count));
+        _gate.Release();
+        Assert.Equal(["long restarted"], log);
+        Assert.Equal(1, _gate.Active);
+    }
+
+    [Fact]
+    public void Request_that_was_interrupted_by_a_gate_that_is_open_again_goes_on_at_once()
+    {
+        var log = new List<string>();
+        _gate.Began();
+        _gate.Interrupted(new Request(log, "long"));
+        _gate.RefuseWaiting(-Errno.ESHUTDOWN);
+        _gate.Interrupted(new Request(log, "long"));
+        Assert.Equal(["long restarted", "long refused with -108"], log);
+        Assert.Equal(1, _gate.Active);
+    }
+
+    [Fact]
+    public void Only_those_that_are_meant_are_refused_and_the_others_keep_their_order()
+    {
+        var log = new List<string>();
+        var requests = new[] { new Request(log, "first"), new Request(log, "second"), new Request(log, "third") };
+        _gate.Hold(() => { });
+        foreach (var request in requests)
+            _gate.Wait(request);
+
+        _gate.RefuseWaiting(request => request == requests[1]);
+        _gate.Release();
+
+        Assert.Equal(["second refused with -5", "first restarted", "third restarted"], log);
+    }
+
     private async LoopTask<int> Park(List<string> log)
     {
         _gate.Began();

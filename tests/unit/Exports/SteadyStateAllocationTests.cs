@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Support;
 using Xunit;
 
@@ -29,7 +30,7 @@ public sealed class SteadyStateAllocationTests
         var image = Path.Combine(directory.Path, "disk.qcow2");
         QemuImg.Create(image, "64M");
         QemuImg.Io(image, "write -P 1 0 16M");
-        using var served = new ServedImage(image, Path.Combine(directory.Path, "s"));
+        using var served = new ServedImage(image);
         var rounds = length > 65536 ? 160 : command == 1 && offset == 100 ? 10 : 300;
         var (requests, replies) = Round(command, offset, length);
 
@@ -45,13 +46,38 @@ public sealed class SteadyStateAllocationTests
         Assert.Equal(0u, BinaryPrimitives.ReadUInt32BigEndian(replies.AsSpan(4)));
     }
 
+    [Theory]
+    [InlineData(0, 4096)]
+    [InlineData(1, 4096)]
+    [InlineData(1, 131072)]
+    [InlineData(3, 0)]
+    public void Requests_are_answered_by_a_kernel_that_refuses_most_submissions(int command, int length)
+    {
+        using var directory = new TempDirectory();
+        var image = Path.Combine(directory.Path, "disk.qcow2");
+        QemuImg.Create(image, "64M");
+        using var served = new ServedImage(image);
+        var (requests, replies) = Round(command, 0, length);
+        var random = new Random(1);
+        served.RefuseSubmissions(() => random.Next(4) switch { 0 => 0, 1 => -Errno.EAGAIN, _ => -Errno.EBUSY });
+
+        for (var i = 0; i < 20; i++)
+        {
+            served.Round(requests, replies);
+            for (var reply = 0; reply < replies.Length; reply += 16 + (command == 0 ? length : 0))
+                Assert.Equal(0u, BinaryPrimitives.ReadUInt32BigEndian(replies.AsSpan(reply + 4)));
+        }
+
+        served.RefuseSubmissions(null);
+    }
+
     [Fact]
     public void An_allocation_on_the_loop_would_be_seen()
     {
         using var directory = new TempDirectory();
         var image = Path.Combine(directory.Path, "disk.qcow2");
         QemuImg.Create(image, "1M");
-        using var served = new ServedImage(image, Path.Combine(directory.Path, "s"));
+        using var served = new ServedImage(image);
 
         var before = served.Allocated();
         served.AllocateOnLoop(1000);

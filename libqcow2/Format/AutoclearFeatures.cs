@@ -20,3 +20,21 @@ public enum AutoclearFeatures : ulong
     /// <summary>Every bit that has a meaning.</summary>
     Known = Bitmaps | RawExternalData,
 }
+
+/// <summary>
+/// Bits 56 to 63, which the specification has no meaning for: a number that a server of ours keeps there while it has a
+/// recovery log. Every other program that may write clears it, so it says that none has.
+/// </summary>
+public static class RecoveryMarks
+{
+    private const int Shift = 56;
+    private const ulong Mask = (ulong)byte.MaxValue << Shift;
+
+    /// <returns>0 if there is none</returns>
+    public static byte RecoveryMark(this AutoclearFeatures features) => (byte)((ulong)features >> Shift);
+
+    /// <param name="features">the bits beside it</param>
+    /// <param name="mark">0 for none</param>
+    public static AutoclearFeatures WithRecoveryMark(this AutoclearFeatures features, byte mark) =>
+        (AutoclearFeatures)(((ulong)features & ~Mask) | ((ulong)mark << Shift));
+}

@@ -10,7 +10,11 @@ namespace Qcow2Blk.Image;
 /// <param name="Offset">where the run begins in the file</param>
 /// <param name="Clusters">its length</param>
 /// <param name="Fresh">whether the clusters were never written and read as zeroes</param>
-internal readonly record struct HostRun(int Error, long Offset, int Clusters, bool Fresh);
+internal readonly record struct HostRun(int Error, long Offset, int Clusters, bool Fresh)
+{
+    /// <summary>When they were allocated, for the log.</summary>
+    public LogTime Taken { get; init; }
+}
 
 /// <summary>
 /// Hands out host clusters: the first free ones at or after a cursor that moves back when clusters are freed.
@@ -80,6 +84,7 @@ internal sealed partial class Allocator
     {
         _cursor = Math.Min(_cursor, first);
         _freedMeanwhile = true;
+        _context.Log?.NoteFree(first, count);
         if (!_fixedLength)
             _freshFrom = Math.Max(_freshFrom, (first + count) << _geometry.ClusterBits);
     }
@@ -180,6 +185,7 @@ internal sealed partial class Allocator
 
         for (var i = 0; i < count; i++)
             _refcounts.Set(slot, _refcounts.IndexOf(cluster + i), 1);
+        var taken = _context.Log?.NoteTaken(cluster, count) ?? default;
 
         // Unless something was freed below meanwhile: that must stay in reach.
         if (!_freedMeanwhile)
@@ -188,7 +194,7 @@ internal sealed partial class Allocator
         var fresh = offset >= _freshFrom;
         if (!_fixedLength)
             _freshFrom = Math.Max(_freshFrom, end);
-        var run = new HostRun(0, offset, count, fresh);
+        var run = new HostRun(0, offset, count, fresh) { Taken = taken };
         if (end <= _context.File.Length || _fixedLength)
             return run;
         var error = await GrowFileAsync(end);

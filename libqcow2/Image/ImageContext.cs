@@ -40,12 +40,16 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
     /// <summary>Where changes of the mapping are kept until they are committed; null if nobody would replay them.</summary>
     public RecoveryLog? Log { get; set; }
 
+    /// <summary>Set while a log is compared with the image: what is found wrong must not change the image.</summary>
+    public bool IsUnproven { get; set; }
+
     /// <summary>Told of trouble that no request reports. Set by whoever opened the image.</summary>
     public Action<string>? Report { get; set; }
 
     /// <summary>Data reached the file (but perhaps not the disk). Any loop.</summary>
     public void NoteData()
     {
+        Log?.NoteAlive();
         if (Volatile.Read(ref _dataWritten) == 0)
             Volatile.Write(ref _dataWritten, 1);
     }
@@ -86,6 +90,8 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
             return -Errno.EIO;
         WriteError = -Errno.EIO;
         WriteErrorReason = $"{File.Path} is corrupt: {what}";
+        if (IsUnproven)
+            return -Errno.EIO;
         Report?.Invoke(WriteErrorReason);
         if (!File.ReadOnly && Header.Version >= 3)
             HeaderBlock.SetIncompatibleAsync(IncompatibleFeatures.Corrupt).Forget();

@@ -32,6 +32,9 @@ public sealed record ImageOptions
     /// <summary>Whether the log there is a dead server's, to be replayed first.</summary>
     public bool Replay { get; init; }
 
+    /// <summary>Whether the log there is given up: the image is served as it is, if it has no errors.</summary>
+    public bool DiscardLog { get; init; }
+
     /// <summary>Whether discards free clusters and punch holes.</summary>
     public bool Unmap { get; init; } = true;
 

@@ -43,10 +43,14 @@ internal sealed class L2Tables : SlicedTables
     public L2Entry Entry(int slot, long guestCluster) => L2Entry.Decode(Raw(slot, guestCluster), _geometry);
 
     /// <summary>Changes the mapping of one cluster in memory; the next commit writes it.</summary>
-    public void Set(int slot, long guestCluster, ulong raw)
+    /// <param name="slot">of the slice</param>
+    /// <param name="guestCluster">whose entry</param>
+    /// <param name="raw">what it becomes</param>
+    /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
+    public void Set(int slot, long guestCluster, ulong raw, LogTime taken = default)
     {
         // First the log: as soon as other loops see the entry, they may write in place and answer.
-        Context.Log?.Append(guestCluster, raw);
+        Context.Log?.Append(guestCluster, Raw(slot, guestCluster), raw, taken);
         Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
     }
 
@@ -142,7 +146,9 @@ internal sealed class L2Tables : SlicedTables
 
         Context.NoteData();
         Context.Metadata!.Add(run.Offset);
-        L1[index] = L1Entry.Encode(new HostOffset(run.Offset), copied: true);
+        var raw = L1Entry.Encode(new HostOffset(run.Offset), copied: true);
+        Context.Log?.AppendL1(index, L1[index], raw);
+        L1[index] = raw;
         if (old.IsEmpty)
             return 0;
         var first = (long)index << (_geometry.L2Bits - _geometry.SliceBits);

@@ -154,7 +154,7 @@ public sealed partial class Qcow2Image
         {
             var old = _tables.Entry(slot, first + i);
             var host = new HostOffset(run.Offset + ((long)i << _geometry.ClusterBits));
-            _tables.Set(slot, first + i, L2Entry.EncodeData(host, copied: true));
+            _tables.Set(slot, first + i, L2Entry.EncodeData(host, copied: true), run.Taken);
             if (old.Host != host)
                 FreeOld(old);
         }

@@ -41,6 +41,7 @@ public sealed partial class Qcow2Image
         // Past the end of the file (a truncated image) a write makes the file longer, which only the home loop does.
         if (host + length > _file.Length)
             return false;
+        _context.Log?.NoteAlive();
         extent = new FileExtent(_file, host);
         return true;
     }

@@ -24,6 +24,26 @@ public sealed partial class Qcow2Image
         var readOnly = options.ReadOnly || options.Snapshot is not null;
         var header = await ReadHeaderAsync(file);
         header.RefuseUnsupported(forWriting: !readOnly);
+        var left = readOnly ? null : OpenLeftLog(file, header, options);
+        try
+        {
+            return await OpenAsync(file, header, options, backing, left);
+        }
+        catch
+        {
+            left?.Dispose();
+            throw;
+        }
+    }
+
+    /// <param name="file">the image file</param>
+    /// <param name="header">its header, supported</param>
+    /// <param name="options">how to serve it</param>
+    /// <param name="backing">the opened backing image, or null</param>
+    /// <param name="left">what a dead server left; belongs to the image if this succeeds</param>
+    private static async LoopTask<Qcow2Image> OpenAsync(IBlockStorage file, Header header, ImageOptions options, IDisk? backing, RecoveryLog? left)
+    {
+        var readOnly = options.ReadOnly || options.Snapshot is not null;
         if (!readOnly && header.ClusterSize < file.OffsetAlignment)
             throw new ImageFormatException(file.Path, "cluster_bits", $"clusters of {header.ClusterSize} bytes are smaller than the sectors of the device ({file.OffsetAlignment} bytes)");
         if (!readOnly && (header.Incompatible & IncompatibleFeatures.Dirty) != 0)
@@ -65,7 +85,7 @@ public sealed partial class Qcow2Image
             throw;
         }
 
-        await image.StartLogOrAbandonAsync();
+        await image.StartLogOrAbandonAsync(left);
         return image;
     }
 

@@ -10,6 +10,7 @@ namespace Qcow2Blk.Image;
 public sealed partial class Qcow2Image
 {
     private readonly AsyncLock _prepareLock = new();
+    private AutoclearFeatures _autoclear;
 
     private LoopTask<int> PrepareForWritingAsync() => _writePrepared ? new LoopTask<int>(0) : PrepareOnceAsync();
 
@@ -42,8 +43,16 @@ public sealed partial class Qcow2Image
             known = 0;
         }
 
-        return known == header.Autoclear ? 0 : await _context.HeaderBlock.SetAutoclearAsync(known);
+        // With a log, the mark: whoever else opens the image for writing clears it.
+        _autoclear = known;
+        var marked = known.WithRecoveryMark(_context.Log?.Mark ?? 0);
+        return marked == header.Autoclear ? 0 : await _context.HeaderBlock.SetAutoclearAsync(marked);
     }
+
+    /// <summary>Takes the mark away: everything is in the image, and no log belongs to it.</summary>
+    private LoopTask<int> UnmarkAsync() => _writePrepared && _context.Log is { Mark: not 0 }
+        ? _context.HeaderBlock.SetAutoclearAsync(_autoclear)
+        : new LoopTask<int>(0);
 
     private async LoopTask<int> MarkBitmapsInUseAsync(BitmapsExtension bitmaps)
     {

@@ -2,7 +2,9 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Image;
 
@@ -11,25 +13,46 @@ public sealed partial class Qcow2Image
 {
     private RecoveryLog? _log;
 
-    /// <summary>Begins to log, after the log of a dead server was replayed if that is asked for. Before the first request.</summary>
+    /// <summary>The log of a dead server, if it is to be replayed. Before anything is changed in the file, by a repair too.</summary>
+    /// <exception cref="IOException">it cannot be replayed, or not be read</exception>
+    private static RecoveryLog? OpenLeftLog(IBlockStorage file, Header header, ImageOptions options)
+    {
+        if (options is not { RecoveryLog: { } path, Replay: true })
+            return null;
+        var log = RecoveryLog.Open(path, LoggedImageOf(file, header));
+        if (log is null || (header.Incompatible & IncompatibleFeatures.Dirty) == 0)
+            return log;
+        log.Dispose();
+        throw new RecoveryLogException($"{path}: another program wrote the image since its server died, and did not close it (dirty bit)");
+    }
+
+    /// <summary>Begins to log, after the log of a dead server was replayed or given up. Before the first request.</summary>
+    /// <param name="left">what <see cref="OpenLeftLog"/> found; the image's from now on</param>
     /// <exception cref="IOException">the log cannot be made, or does not fit this image: nothing was changed</exception>
-    private async LoopTask<int> StartLogAsync()
+    private async LoopTask<int> StartLogAsync(RecoveryLog? left)
     {
         if (ReadOnly || _options.RecoveryLog is not { } path)
             return 0;
-        var identity = IdentityForLog();
-        _log = _options.Replay ? RecoveryLog.Open(path, identity) : null;
-        var error = _log is null ? 0 : await ReplayAsync(_log);
-        _log ??= RecoveryLog.Create(path, identity);
+        if (_options.DiscardLog && await DiscardLogAsync(path) is var refused and < 0)
+            return refused;
+        _log = left;
+        if (left is not null && await ReplayAsync(left) is var error and < 0)
+            return error;
+        if (_log is null)
+        {
+            _log = RecoveryLog.Create(path, LoggedImageOf(_file, Header));
+            _log.Begin(_tables.L1);
+        }
+
         _context.Log = _log;
-        return error;
+        return 0;
     }
 
-    private async LoopTask<int> StartLogOrAbandonAsync()
+    private async LoopTask<int> StartLogOrAbandonAsync(RecoveryLog? left)
     {
         try
         {
-            Require(_file, "recovery log", await StartLogAsync());
+            Require(_file, "recovery log", await StartLogAsync(left));
             return 0;
         }
         catch
@@ -42,11 +65,18 @@ public sealed partial class Qcow2Image
         }
     }
 
-    private LogIdentity IdentityForLog()
+    private static LoggedImage LoggedImageOf(IBlockStorage file, Header header)
     {
-        var (major, minor, inode) = _file is Storage.FileStorage file ? file.Identity : default;
-        return new LogIdentity(((ulong)major << 32) | minor, inode, Size, _geometry.ClusterBits, BootOfKernel(),
-            Header.SnapshotsOffset.Value, Header.SnapshotCount);
+        var (major, minor, inode) = file is FileStorage known ? known.Identity : default;
+        var modified = file switch
+        {
+            FileStorage real => real.Modified(),
+            MemoryStorage memory => memory.Modified,
+            _ => null,
+        };
+        var identity = new LogIdentity(((ulong)major << 32) | minor, inode, BootOfKernel(), header.Size, header.L1TableOffset.Value, header.L1Size,
+            header.SnapshotsOffset.Value, header.SnapshotCount, HashOf(header));
+        return new LoggedImage(identity, header.Version < 3 ? null : header.Autoclear.RecoveryMark(), modified);
     }
 
     private static ulong BootOfKernel()
@@ -57,33 +87,73 @@ public sealed partial class Qcow2Image
             : 0;
     }
 
+    /// <summary>Everything in the header that a server of ours never changes, and that has no field of its own in the identity.</summary>
+    private static ulong HashOf(Header header)
+    {
+        const IncompatibleFeatures changing = IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt;
+        var hash = LogHash.Add(0, (ulong)header.Version);
+        hash = LogHash.Add(hash, (ulong)header.ClusterBits);
+        hash = LogHash.Add(hash, (ulong)header.RefcountOrder);
+        hash = LogHash.Add(hash, (ulong)header.CryptMethod);
+        hash = LogHash.Add(hash, (ulong)(header.Incompatible & ~changing));
+        hash = LogHash.Add(hash, (ulong)header.Compatible);
+        hash = LogHash.Add(hash, System.Text.Encoding.UTF8.GetBytes(header.BackingFile ?? ""));
+        foreach (var extension in header.Extensions)
+            hash = LogHash.Add(LogHash.Add(hash, extension.Type), extension.Data);
+        return hash;
+    }
+
+    /// <summary>The image is to be used as it is: then it must be sound as it is.</summary>
+    /// <exception cref="IOException">it is not; the log is kept</exception>
+    private async LoopTask<int> DiscardLogAsync(string path)
+    {
+        var count = RecoveryLogFile.CountOf(path);
+        if (count == 0)
+            return 0;
+        var check = await ImageChecker.CheckAsync(_file);
+        if (check.ReadError < 0)
+            return check.ReadError;
+        if (check.Errors > 0)
+            throw new IOException($"{_file.Path} has {check.Errors} errors as it is ({check.Findings[0].Message}); {path} was kept: repair the image, then discard the log");
+        _options.Report?.Invoke($"{_file.Path}: gave up {count} changes that its last server had not committed; the image as it is has no errors");
+        return 0;
+    }
+
     /// <summary>
     /// Makes the mapping what the log says, and commits. Host clusters are claimed first: until then they look free. Killed
     /// in the middle, it can be done again from the start.
     /// </summary>
     private async LoopTask<int> ReplayAsync(RecoveryLog log)
     {
-        var entries = log.Read();
-        var hosts = HostsOf(entries);
+        var changes = new LoggedChanges(log);
+        _context.IsUnproven = true;
+        var error = await new ReplayProof(_context, _tables, _refcounts!, log, Size).RunAsync(changes);
+        if (error < 0)
+            return error;
+        var hosts = HostsOf(changes);
+        _context.IsUnproven = false;
+        log.Begin(_tables.L1);
         log.IsReplaying = true;
         _context.Log = log;
 
         // Whatever the dead server wrote may still be in a volatile cache, whether its mapping changed or not.
         _context.NoteData();
-        var error = entries.Count == 0 ? 0 : await PrepareForWritingAsync();
+        error = await PrepareForWritingAsync();
         if (error == 0)
             error = await _allocator!.ClaimAsync(hosts);
-        foreach (var (cluster, raw) in entries)
+        var count = 0;
+        foreach (var entry in changes.Clusters)
         {
+            count++;
             if (error == 0)
-                error = await ReplayEntryAsync(cluster, raw);
+                error = await ReplayEntryAsync(entry.Index, entry.New);
         }
 
         log.IsReplaying = false; // From here on a commit covers all of it.
         if (error == 0)
             error = await _committer!.FlushAsync();
-        if (error == 0 && entries.Count > 0)
-            _options.Report?.Invoke($"{_file.Path}: replayed {entries.Count} changes that its last server had not committed");
+        if (error == 0)
+            _options.Report?.Invoke($"{_file.Path}: replayed {count} changes that its last server had not committed");
         return error;
     }
 
@@ -101,28 +171,17 @@ public sealed partial class Qcow2Image
         return 0;
     }
 
-    /// <summary>The host clusters that the logged entries point to, checked: a log is a file, and files can be damaged.</summary>
-    private SortedSet<long> HostsOf(Dictionary<long, ulong> entries)
+    /// <summary>The host clusters that the logged entries point to; each is proven already.</summary>
+    private SortedSet<long> HostsOf(LoggedChanges changes)
     {
         var hosts = new SortedSet<long>();
-        var clusters = (Size + _geometry.ClusterMask) >> _geometry.ClusterBits;
-        foreach (var (cluster, raw) in entries)
+        foreach (var entry in changes.Clusters)
         {
-            if (cluster < 0 || cluster >= clusters)
-                throw Damaged($"guest cluster {cluster} is not on the disk");
-            var entry = L2Entry.Decode(raw, _geometry);
-            if (entry.Kind is L2Kind.Unallocated or L2Kind.Zero)
-                continue;
-            var host = entry.Host.Value;
-            if (entry.Kind is not (L2Kind.Data or L2Kind.ZeroAllocated) || !entry.Copied || host >= _file.Length || _context.Metadata!.Contains(host))
-                throw Damaged($"guest cluster {cluster} is mapped by 0x{raw:x}");
-            if (!hosts.Add(host >> _geometry.ClusterBits))
-                throw Damaged($"host cluster 0x{host:x} is used twice");
+            var wanted = L2Entry.Decode(entry.New, _geometry);
+            if (wanted.Kind is not (L2Kind.Unallocated or L2Kind.Zero) && !hosts.Add(wanted.Host.Value >> _geometry.ClusterBits))
+                throw new RecoveryLogException($"{_options.RecoveryLog} does not fit {_file.Path}: host cluster 0x{wanted.Host.Value:x} is used twice");
         }
 
         return hosts;
     }
-
-    private IOException Damaged(string what) =>
-        new($"the recovery log {_options.RecoveryLog} does not fit {_file.Path}: {what}");
 }

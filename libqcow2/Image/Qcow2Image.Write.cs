@@ -58,6 +58,7 @@ public sealed partial class Qcow2Image
     /// <summary>Writes a range of any alignment.</summary>
     private async LoopTask<int> WriteAnywhereAsync(long offset, NativeBuffer buffer)
     {
+        _context.Log?.NoteAlive();
         if (((offset | (uint)buffer.Length) & (_file.OffsetAlignment - 1)) != 0)
             return await WriteUnalignedAsync(offset, buffer);
         var change = await _turns.BeginChangeAsync();

@@ -173,7 +173,10 @@ public sealed partial class Qcow2Image : IDisk
             await _frees!.DrainAsync();
         }
 
-        return _context.WriteError != 0 ? _context.WriteError : await _allocator!.TrimFileAsync();
+        if (_context.WriteError != 0)
+            return _context.WriteError;
+        var trimmed = await _allocator!.TrimFileAsync();
+        return trimmed < 0 ? trimmed : await UnmarkAsync();
     }
 
     /// <summary>Refuses everything once the image is being closed, and a range that is not on the disk; exports check first, so this is for callers of the library.</summary>

@@ -1,9 +1,6 @@
 using System;
-using System.Collections.Generic;
 using System.IO;
-using System.Runtime.InteropServices;
 using System.Threading;
-using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Image;
@@ -14,28 +11,35 @@ namespace Qcow2Blk.Image;
 /// replays the log, and nothing answered is lost. Power loss takes log and answers alike: those were not flushed.
 /// </summary>
 /// <remarks>
-/// A ring of records. <c>start</c> and <c>end</c> count records for ever; those between them are not in the file's metadata
-/// yet. Invariant: a record is whole before <c>end</c> counts it, and an entry is in the log before its request is answered.
+/// A ring of records. Start and End count records for ever; those between them are not in the file's metadata yet.
+/// Invariants: a record is whole before End counts it; an entry is in the log before its request is answered; CapturedEnd
+/// is raised before the first write of a commit. <see cref="ReplayProof"/> rests on them.
 /// </remarks>
 internal sealed unsafe class RecoveryLog : IDisposable
 {
     /// <summary>Records that the ring holds; a commit is due long before they are used up.</summary>
     public const int Capacity = 1 << 17;
 
-    private const ulong Magic = 0x676f_6c32_6b6c_6271; // "qblk2log"
-    private const int HeaderBytes = 4096;
-    private const long FileBytes = HeaderBytes + ((long)Capacity * 16);
+    private const int AliveInterval = 100;
 
     private readonly LogHeader* _header;
     private readonly LogRecord* _records;
+    private RecentClusters _freed = new();
+    private RecentClusters _freedBefore = new();
+    private ulong _captures = 1;
     private ulong _captured;
+    private ulong _l1Hash;
+    private ulong _capturedL1Hash;
+    private long _aliveTicks;
+    private bool _tracksTime;
     private bool _droppedSinceCapture;
+    private bool _disposed;
 
-    private RecoveryLog(string path, nint memory)
+    internal RecoveryLog(string path, nint memory)
     {
         Path = path;
         _header = (LogHeader*)memory;
-        _records = (LogRecord*)(memory + HeaderBytes);
+        _records = (LogRecord*)(memory + RecoveryLogFile.HeaderBytes);
     }
 
     public string Path { get; }
@@ -52,77 +56,140 @@ internal sealed unsafe class RecoveryLog : IDisposable
     /// <summary>Whether requests must wait for a commit before they change more.</summary>
     public bool IsNearlyFull => Count > Capacity / 2;
 
+    /// <summary>What the header of the image has to hold before the first record; 0 if it cannot.</summary>
+    public byte Mark => (byte)_header->Mark;
+
+    internal ref LogHeader Header => ref *_header;
+
     /// <summary>Makes an empty log for an image, in the place of any other.</summary>
     /// <exception cref="IOException">the file cannot be made</exception>
-    public static RecoveryLog Create(string path, in LogIdentity identity)
+    public static RecoveryLog Create(string path, in LoggedImage image)
     {
-        var descriptor = Files.Open(path, Files.O_RDWR | Files.O_CREAT | Files.O_CLOEXEC, 0x180);
-        if (descriptor < 0)
-            throw new IOException($"cannot make {path}: {Errno.Text(descriptor)}");
-        try
-        {
-            if (Files.Truncate(descriptor, 0) is var cut and < 0)
-                throw new IOException($"cannot empty {path}: {Errno.Text(cut)}");
-            var log = Map(path, descriptor);
-            *log._header = new LogHeader { Identity = identity };
-            Volatile.Write(ref log._header->Magic, Magic);
-            return log;
-        }
-        finally
-        {
-            Files.Close(descriptor);
-        }
+        var log = RecoveryLogFile.Create(path);
+        *log._header = new LogHeader { Identity = image.Identity, Mark = image.Mark is { } mark ? NextMark(mark) : (byte)0 };
+        Volatile.Write(ref log._header->Magic, RecoveryLogFile.Magic);
+        return log;
     }
 
-    /// <summary>Opens the log that a dead server left.</summary>
+    /// <summary>Opens the log that a dead server left, if it belongs to this image and nobody else wrote the image since.</summary>
     /// <returns>null if there is none, or nothing in it</returns>
-    /// <exception cref="IOException">it is no such log, or another image's, or it does not hold everything</exception>
-    public static RecoveryLog? Open(string path, in LogIdentity identity)
+    /// <exception cref="RecoveryLogException">it cannot be replayed</exception>
+    /// <exception cref="IOException">it cannot be read</exception>
+    public static RecoveryLog? Open(string path, in LoggedImage image) => RecoveryLogFile.Open(path, image);
+
+    /// <summary>Whether a dead server left changes there that are in no image yet.</summary>
+    public static bool HasRecords(string path) => RecoveryLogFile.CountOf(path) > 0;
+
+    /// <summary>Tells which L1 table the image has now; before the first change.</summary>
+    public void Begin(MetadataTable l1)
     {
-        var descriptor = Files.Open(path, Files.O_RDWR | Files.O_CLOEXEC);
-        if (descriptor == -Errno.ENOENT)
-            return null;
-        if (descriptor < 0)
-            throw new IOException($"cannot open {path}: {Errno.Text(descriptor)}");
-        try
-        {
-            var length = Files.Seek(descriptor, 0, Files.SEEK_END);
-            if (length == 0)
-                return null; // Its server was killed while it made the log: there was nothing to log yet.
-            if (length != FileBytes)
-                throw new IOException($"{path} is no recovery log");
-            var log = Map(path, descriptor);
-            try
-            {
-                // After a power cut the data that its entries point to may be missing (the directory need not be on tmpfs). And one
-                // without records says nothing of an image that may have been edited since, at leisure.
-                if (log.IsEmpty || log._header->Identity.Boot != identity.Boot)
-                {
-                    log.Dispose();
-                    return null;
-                }
+        _l1Hash = LogHash.OfTable(l1);
+        if (Count == 0)
+            _header->L1Hash = _header->NextL1Hash = _l1Hash;
 
-                log.Check(identity);
-            }
-            catch
-            {
-                log.Dispose();
-                throw;
-            }
-
-            return log;
-        }
-        finally
-        {
-            Files.Close(descriptor);
-        }
+        // What has a mark needs no clock.
+        _tracksTime = Mark == 0;
+        NoteAlive();
     }
 
-    /// <summary>An entry has changed in memory.</summary>
-    public void Append(long guestCluster, ulong raw)
+    /// <summary>An L2 entry is about to change in memory.</summary>
+    /// <param name="guestCluster">whose entry</param>
+    /// <param name="old">what it was</param>
+    /// <param name="raw">what it becomes</param>
+    /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
+    public void Append(long guestCluster, ulong old, ulong raw, LogTime taken)
     {
         if (IsReplaying)
             return;
+        NoteAlive();
+        var flags = taken.Recycled ? LogRecord.Recycled : taken.Capture == _captures ? LogRecord.Uncounted : 0;
+        Append(new LogRecord { Target = checked((ulong)guestCluster) | flags, Old = old, New = raw });
+    }
+
+    /// <summary>An L1 entry is about to change in memory.</summary>
+    public void AppendL1(int index, ulong old, ulong raw)
+    {
+        _l1Hash ^= LogHash.OfEntry(index, old) ^ LogHash.OfEntry(index, raw);
+        Append(new LogRecord { Target = (uint)index | LogRecord.InL1, Old = old, New = raw });
+    }
+
+    /// <summary>Host clusters got refcount 0 in memory.</summary>
+    public void NoteFree(long first, long count) => _freed.Add(first, count);
+
+    /// <summary>Host clusters are being allocated.</summary>
+    public LogTime NoteTaken(long first, int count)
+    {
+        for (var cluster = first; cluster < first + count; cluster++)
+        {
+            if (_freed.Contains(cluster) || _freedBefore.Contains(cluster))
+                return new LogTime(_captures, Recycled: true);
+        }
+
+        return new LogTime(_captures, Recycled: false);
+    }
+
+    /// <summary>Something is about to be written to the file, or was. Any loop.</summary>
+    public void NoteAlive()
+    {
+        if (!_tracksTime)
+            return;
+        var now = Environment.TickCount64;
+        if (now - Volatile.Read(ref _aliveTicks) < AliveInterval)
+            return;
+        Volatile.Write(ref _aliveTicks, now);
+        Volatile.Write(ref _header->LastAlive, DateTimeOffset.UtcNow.ToUnixTimeMilliseconds());
+    }
+
+    /// <summary>A commit takes its copy of the metadata now.</summary>
+    public void Capture()
+    {
+        _captures++;
+        _freedBefore.AddAll(_freed);
+        _freed.Clear();
+        _droppedSinceCapture = false;
+        NoteAlive();
+
+        // In the middle of a replay a commit covers only what was replayed so far: nothing is dropped from the log.
+        _captured = IsReplaying ? _header->Start : _header->End;
+        _capturedL1Hash = IsReplaying ? _header->L1Hash : _l1Hash;
+        _header->NextL1Hash = _capturedL1Hash;
+        Volatile.Write(ref _header->CapturedEnd, _header->End);
+    }
+
+    /// <summary>The commit has ended.</summary>
+    public void Captured(bool succeeded)
+    {
+        NoteAlive();
+        if (!succeeded)
+            return;
+
+        // A server that is killed in between leaves a start to which the next hash belongs.
+        Volatile.Write(ref _header->Start, _captured);
+        Volatile.Write(ref _header->L1Hash, _capturedL1Hash);
+        _freedBefore.Clear();
+        if (!_droppedSinceCapture)
+            _header->Dropped = 0;
+    }
+
+    /// <summary>The record at a position between Start and End.</summary>
+    public ref readonly LogRecord this[ulong position] => ref _records[position % Capacity];
+
+    public void Dispose()
+    {
+        if (!_disposed)
+            RecoveryLogFile.Unmap((nint)_header);
+        _disposed = true;
+    }
+
+    /// <summary>Another one than the image has: that may be from a server whose log lies elsewhere.</summary>
+    private static byte NextMark(byte present)
+    {
+        var next = (byte)Random.Shared.Next(1, byte.MaxValue);
+        return next == present ? byte.MaxValue : next;
+    }
+
+    private void Append(in LogRecord record)
+    {
         var end = _header->End;
         if (end - _header->Start >= Capacity)
         {
@@ -132,98 +199,7 @@ internal sealed unsafe class RecoveryLog : IDisposable
             return;
         }
 
-        _records[end % Capacity] = new LogRecord { GuestCluster = guestCluster, Raw = raw };
+        _records[end % Capacity] = record;
         Volatile.Write(ref _header->End, end + 1);
     }
-
-    /// <summary>A commit takes its copy of the metadata now.</summary>
-    public void Capture()
-    {
-        // In the middle of a replay a commit covers only what was replayed so far: nothing is dropped from the log.
-        _captured = IsReplaying ? _header->Start : _header->End;
-        _droppedSinceCapture = false;
-    }
-
-    /// <summary>The commit has ended.</summary>
-    public void Captured(bool succeeded)
-    {
-        if (!succeeded)
-            return;
-        Volatile.Write(ref _header->Start, _captured);
-        if (!_droppedSinceCapture)
-            _header->Dropped = 0;
-    }
-
-    /// <summary>Whether a dead server left changes there that are in no image yet.</summary>
-    public static bool HasRecords(string path)
-    {
-        var descriptor = Files.Open(path, Files.O_RDONLY | Files.O_CLOEXEC);
-        if (descriptor < 0)
-            return false;
-        LogHeader header = default;
-        var read = Files.Read(descriptor, &header, (nuint)sizeof(LogHeader), 0);
-        Files.Close(descriptor);
-        return read == sizeof(LogHeader) && header.Magic == Magic && (header.Start != header.End || header.Dropped != 0);
-    }
-
-    /// <summary>What each guest cluster's entry became last.</summary>
-    public Dictionary<long, ulong> Read()
-    {
-        var entries = new Dictionary<long, ulong>();
-        for (var at = _header->Start; at != _header->End; at++)
-        {
-            var record = _records[at % Capacity];
-            entries[record.GuestCluster] = record.Raw;
-        }
-
-        return entries;
-    }
-
-    public void Dispose() => Files.Unmap((nint)_header, (nuint)FileBytes);
-
-    private static RecoveryLog Map(string path, int descriptor)
-    {
-        // All of it now: no request may wait for memory.
-        var error = Files.Allocate(descriptor, 0, 0, FileBytes);
-        if (error < 0)
-            throw new IOException($"no space for {path}: {Errno.Text(error)}");
-        var memory = Files.Map((nuint)FileBytes, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_SHARED | Files.MAP_POPULATE, descriptor, 0);
-        return memory != 0 ? new RecoveryLog(path, memory) : throw new IOException($"cannot map {path}");
-    }
-
-    private bool IsEmpty => _header->Dropped == 0 && _header->Start == _header->End && _header->Magic is 0 or Magic;
-
-    private void Check(in LogIdentity identity)
-    {
-        if (_header->Magic != Magic || _header->End - _header->Start > Capacity)
-            throw new IOException($"{Path} is no recovery log");
-        if (_header->Identity with { SnapshotsOffset = identity.SnapshotsOffset, SnapshotCount = identity.SnapshotCount } == identity && _header->Identity != identity)
-            throw new IOException($"{Path}: snapshots of the image were made or deleted since its server died");
-        if (_header->Identity != identity)
-            throw new IOException($"{Path} is the log of another image, or the image was replaced");
-        if (_header->Dropped != 0)
-            throw new IOException($"{Path} does not hold all that was written");
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct LogHeader
-    {
-        public ulong Magic;
-        public ulong Start;
-        public ulong End;
-        public ulong Dropped;
-        public LogIdentity Identity;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct LogRecord
-    {
-        public long GuestCluster;
-        public ulong Raw;
-    }
 }
-
-/// <summary>By which a log knows its image: the file, and what a change of the format would change.</summary>
-/// <param name="Boot">of the kernel that runs: what it had not flushed ended with it</param>
-/// <param name="SnapshotsOffset">of the snapshot table; no server of ours changes it, qemu-img does when it makes or deletes one (not when it applies one)</param>
-internal readonly record struct LogIdentity(ulong Device, ulong Inode, long Size, long ClusterBits, ulong Boot, long SnapshotsOffset, long SnapshotCount);

@@ -9,11 +9,15 @@ internal static unsafe partial class Files
     public const int O_RDWR = 2;
     public const int O_CREAT = 0x40;
     public const int O_EXCL = 0x80;
+    public const int O_NONBLOCK = 0x800;
     public const int O_CLOEXEC = 0x80000;
 
-    // The one open flag whose number depends on the processor.
+    // The open flags whose numbers depend on the processor.
     public static readonly int O_DIRECT =
         RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x10000 : 0x4000;
+
+    public static readonly int O_NOFOLLOW =
+        RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x8000 : 0x20000;
 
     public const int FALLOC_FL_KEEP_SIZE = 1;
     public const int FALLOC_FL_PUNCH_HOLE = 2;
@@ -35,6 +39,10 @@ internal static unsafe partial class Files
     public const uint STATX_BASIC_STATS = 0x7ff;
     public const uint STATX_DIOALIGN = 0x2000;
     public const long TMPFS_MAGIC = 0x01021994;
+    public const long EXT4_SUPER_MAGIC = 0xef53;
+    public const long XFS_SUPER_MAGIC = 0x58465342;
+    public const long BTRFS_SUPER_MAGIC = 0x9123683e;
+    public const long F2FS_SUPER_MAGIC = 0xf2f52010;
     public const uint S_IFMT = 0xf000;
     public const uint S_IFREG = 0x8000;
     public const uint S_IFBLK = 0x6000;
@@ -141,6 +149,8 @@ internal struct statx_buffer
     [FieldOffset(32)] public ulong stx_ino;
     [FieldOffset(40)] public ulong stx_size;
     [FieldOffset(48)] public ulong stx_blocks;
+    [FieldOffset(112)] public long stx_mtime_sec;
+    [FieldOffset(120)] public uint stx_mtime_nsec;
     [FieldOffset(136)] public uint stx_dev_major;
     [FieldOffset(140)] public uint stx_dev_minor;
     [FieldOffset(152)] public uint stx_dio_mem_align;

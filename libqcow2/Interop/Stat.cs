@@ -20,6 +20,7 @@ internal static unsafe partial class Stat
     internal struct Statx
     {
         [FieldOffset(0)] internal uint stx_mask;
+        [FieldOffset(16)] internal uint stx_nlink;
         [FieldOffset(20)] internal uint stx_uid;
         [FieldOffset(28)] internal ushort stx_mode;
         [FieldOffset(32)] internal ulong stx_ino;

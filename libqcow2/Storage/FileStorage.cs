@@ -160,6 +160,19 @@ public sealed class FileStorage : IBlockStorage
         Descriptor = -1;
     }
 
+    /// <summary>
+    /// Milliseconds since 1970 when the file was last written; null where the time is not of this machine's clock (a
+    /// file system of the network) or not the file's own (a device node).
+    /// </summary>
+    internal unsafe long? Modified()
+    {
+        statx_buffer status;
+        var isLocal = FileSystemType() is Files.TMPFS_MAGIC or Files.EXT4_SUPER_MAGIC or Files.XFS_SUPER_MAGIC or Files.BTRFS_SUPER_MAGIC or Files.F2FS_SUPER_MAGIC;
+        return isLocal && !_isBlockDevice && Files.Stat(Descriptor, Files.STATX_BASIC_STATS, &status) == 0
+            ? (status.stx_mtime_sec * 1000) + (status.stx_mtime_nsec / 1_000_000)
+            : null;
+    }
+
     internal void NoteWritten(long end)
     {
         var length = Volatile.Read(ref _length);

@@ -48,6 +48,9 @@ public sealed class MemoryStorage : IBlockStorage
     /// <summary>The file cannot grow past this many bytes: writes and set-lengths end with ENOSPC.</summary>
     public long SpaceLimit { get; set; } = long.MaxValue;
 
+    /// <summary>When the file was last written, for those who ask: milliseconds since 1970, or null.</summary>
+    public long? Modified { get; set; }
+
     /// <summary>Operations that have begun and not ended.</summary>
     public int InFlight { get; private set; }
 

@@ -43,7 +43,7 @@ public sealed class ReplayTests : IDisposable
         var before = content.Copy();
         using var loop = new SimulatedLoop(1);
         var options = new ImageOptions { RecoveryLog = Save(scene.Log), Replay = true };
-        Assert.Throws<IOException>(() => loop.Run(async () => (await other.OpenAsync(loop, new MemoryStorage(loop, content), options)).ReadOnly ? 1 : 0));
+        Assert.Throws<RecoveryLogException>(() => loop.Run(async () => (await other.OpenAsync(loop, new MemoryStorage(loop, content), options)).ReadOnly ? 1 : 0));
         Assert.Equal(Bytes(before), Bytes(content));
     }
 
@@ -60,8 +60,9 @@ public sealed class ReplayTests : IDisposable
         using var loop = new SimulatedLoop(1);
         var options = new ImageOptions { RecoveryLog = Save(scene.Log), Replay = true };
         var content = scene.Content.Copy();
-        Assert.Throws<IOException>(() => loop.Run(async () => (await subject.OpenAsync(loop, new MemoryStorage(loop, content), options)).ReadOnly ? 1 : 0));
+        Assert.Throws<RecoveryLogException>(() => loop.Run(async () => (await subject.OpenAsync(loop, new MemoryStorage(loop, content), options)).ReadOnly ? 1 : 0));
         Assert.Equal(Bytes(scene.Content), Bytes(content));
+        Assert.Equal(scene.Log, File.ReadAllBytes(options.RecoveryLog));
     }
 
     [Fact]
@@ -114,7 +115,7 @@ public sealed class ReplayTests : IDisposable
 
         Qemu.Img("snapshot", "-c", "since", image);
         var content = SparseBytes.FromFile(image);
-        var refused = Assert.Throws<IOException>(
+        var refused = Assert.Throws<RecoveryLogException>(
             () => new OneImage(content, options: new ImageOptions { RecoveryLog = Save(File.ReadAllBytes(path)), Replay = true }).Dispose());
         Assert.Contains("snapshot", refused.Message, StringComparison.Ordinal);
         Assert.Equal(File.ReadAllBytes(image), Bytes(content));
@@ -127,7 +128,7 @@ public sealed class ReplayTests : IDisposable
         using (var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = path }))
             Assert.Equal(0, run.Write(0, 65536, 1));
         var log = File.ReadAllBytes(path);
-        log[64] ^= 1; // the boot, after magic, start, end, dropped, device, inode, size and cluster bits
+        log[88] ^= 1; // the boot, after nine words of the header, device and inode
         using var next = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Save(log), Replay = true });
         Assert.Equal(0, next.Expect(0, 65536, 0));
         next.Close();

@@ -1,0 +1,81 @@
+using System.Runtime.InteropServices;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>The first page of a recovery log. The first four fields are the same in every version of the format.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct LogHeader
+{
+    /// <summary>"qblklog" and the version of the format, a digit; "qblk2log" is what came before versions.</summary>
+    public ulong Magic;
+
+    /// <summary>Records before this one are in the image.</summary>
+    public ulong Start;
+
+    /// <summary>Records from this one on are not written yet.</summary>
+    public ulong End;
+
+    /// <summary>Not 0: a record had no room, so the log does not hold everything.</summary>
+    public ulong Dropped;
+
+    /// <summary>Records from this one on are in no commit that was begun: nothing of them can be in the image.</summary>
+    public ulong CapturedEnd;
+
+    /// <summary><see cref="L1Hash"/> of the L1 table in the file as <see cref="Start"/> sees it.</summary>
+    public ulong L1Hash;
+
+    /// <summary>What <see cref="L1Hash"/> becomes when the commit that was begun has ended.</summary>
+    public ulong NextL1Hash;
+
+    /// <summary>What the image's header holds for as long as no other program opens the image for writing; 0 in version 2.</summary>
+    public ulong Mark;
+
+    /// <summary>Milliseconds since 1970 when the server was last seen writing; only in version 2.</summary>
+    public long LastAlive;
+
+    public LogIdentity Identity;
+}
+
+/// <summary>One change of a table entry.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct LogRecord
+{
+    /// <summary>Set: an entry of the L1 table. Not set: the L2 entry of a guest cluster.</summary>
+    public const ulong InL1 = 1UL << 63;
+
+    /// <summary>The host cluster was allocated after the last commit had begun: the file's refcounts say that it is free.</summary>
+    public const ulong Uncounted = 1UL << 62;
+
+    /// <summary>The host cluster was in use not long before: the file's refcounts may say anything of it.</summary>
+    public const ulong Recycled = 1UL << 61;
+
+    private const ulong Flags = InL1 | Uncounted | Recycled;
+
+    /// <summary>Index of the L1 entry or number of the guest cluster, and the flags.</summary>
+    public ulong Target;
+
+    public ulong Old;
+
+    public ulong New;
+
+    public readonly long Index => (long)(Target & ~Flags);
+
+    public readonly bool Has(ulong flag) => (Target & flag) != 0;
+}
+
+/// <summary>By which a log knows its image: the file, and what no server of ours changes in its header.</summary>
+/// <param name="Boot">of the kernel that runs: what it had not flushed ended with it</param>
+/// <param name="SnapshotsOffset">of the snapshot table; qemu-img changes it when it makes or deletes one, not when it applies one</param>
+/// <param name="HeaderHash">of all that is not named here</param>
+internal readonly record struct LogIdentity(
+    ulong Device, ulong Inode, ulong Boot, long Size, long L1TableOffset, long L1Entries, long SnapshotsOffset, long SnapshotCount, ulong HeaderHash);
+
+/// <summary>An image as it is found when a log may belong to it.</summary>
+/// <param name="Mark">of its header; null in version 2, which has no room for one</param>
+/// <param name="Modified">milliseconds since 1970 when the file was last written; null if that is not known or not comparable</param>
+internal readonly record struct LoggedImage(LogIdentity Identity, byte? Mark, long? Modified);
+
+/// <summary>When host clusters were allocated, as far as a log has to know.</summary>
+/// <param name="Capture">how many commits had begun; 0 if there is no log</param>
+/// <param name="Recycled">whether one of them may have been in use at the last commit</param>
+internal readonly record struct LogTime(ulong Capture, bool Recycled);

@@ -1,0 +1,10 @@
+using System.IO;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>A recovery log cannot be replayed: neither it nor the image was changed.</summary>
+public sealed class RecoveryLogException(string message) : IOException(message)
+{
+    /// <summary>The way on that there always is.</summary>
+    public static string Hint => "put the image back as it was; or --discard-log opens it as it is, without what its last server had not committed";
+}

@@ -13,10 +13,10 @@ internal sealed class OneImage : IDisposable
 {
     private readonly IDisk? _backing;
 
-    public OneImage(SparseBytes content, SparseBytes? backing = null, int seed = 1, Action<string>? report = null, ImageOptions? options = null, int alignment = 1)
+    public OneImage(SparseBytes content, SparseBytes? backing = null, int seed = 1, Action<string>? report = null, ImageOptions? options = null, int alignment = 1, long? modified = null)
     {
         Loop = new SimulatedLoop(seed);
-        Storage = new MemoryStorage(Loop, content, alignment);
+        Storage = new MemoryStorage(Loop, content, alignment) { Modified = modified };
         if (backing is not null)
             _backing = Loop.RunUntilComplete(Qcow2Image.OpenAsync(new MemoryStorage(Loop, backing, readOnly: true), new ImageOptions { ReadOnly = true }, null));
         Image = Loop.RunUntilComplete(Qcow2Image.OpenAsync(Storage, (options ?? new ImageOptions()) with { Report = report }, _backing));

@@ -21,7 +21,13 @@ internal struct LogHeader
     /// <summary>Records from this one on are in no commit that was begun: nothing of them can be in the image.</summary>
     public ulong CapturedEnd;
 
-    /// <summary><see cref="L1Hash"/> of the L1 table in the file as <see cref="Start"/> sees it.</summary>
+    /// <summary>Commits that were begun, counted from 1; a cluster that is allocated now is in none of them.</summary>
+    public ulong Captures;
+
+    /// <summary>What <see cref="Captures"/> was when the last commit that has ended was begun.</summary>
+    public ulong Committed;
+
+    /// <summary><see cref="LogHash"/> of the L1 table in the file as <see cref="Start"/> sees it.</summary>
     public ulong L1Hash;
 
     /// <summary>What <see cref="L1Hash"/> becomes when the commit that was begun has ended.</summary>
@@ -38,29 +44,44 @@ internal struct LogHeader
 
 /// <summary>One change of a table entry.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal struct LogRecord
+internal readonly struct LogRecord
 {
     /// <summary>Set: an entry of the L1 table. Not set: the L2 entry of a guest cluster.</summary>
     public const ulong InL1 = 1UL << 63;
 
-    /// <summary>The host cluster was allocated after the last commit had begun: the file's refcounts say that it is free.</summary>
-    public const ulong Uncounted = 1UL << 62;
-
     /// <summary>The host cluster was in use not long before: the file's refcounts may say anything of it.</summary>
-    public const ulong Recycled = 1UL << 61;
+    public const ulong Recycled = 1UL << 62;
 
-    private const ulong Flags = InL1 | Uncounted | Recycled;
+    /// <summary>The largest L1 table (2^22 entries) of the largest L2 tables (2^18) maps 2^40 clusters.</summary>
+    private const int IndexBits = 40;
+    private const ulong IndexMask = (1UL << IndexBits) - 1;
+    private const int CaptureBits = 22;
 
-    /// <summary>Index of the L1 entry or number of the guest cluster, and the flags.</summary>
-    public ulong Target;
+    /// <summary>Index of the L1 entry or number of the guest cluster; above it when its host cluster was allocated; flags.</summary>
+    private readonly ulong _target;
 
-    public ulong Old;
+    public readonly ulong Old;
 
-    public ulong New;
+    public readonly ulong New;
 
-    public readonly long Index => (long)(Target & ~Flags);
+    public LogRecord(long index, ulong flags, ulong old, ulong raw, LogTime taken = default)
+    {
+        _target = ((ulong)index & IndexMask) | (taken.Capture << (64 - CaptureBits) >> (64 - CaptureBits) << IndexBits) | flags
+            | (taken.Recycled ? Recycled : 0);
+        (Old, New) = (old, raw);
+    }
 
-    public readonly bool Has(ulong flag) => (Target & flag) != 0;
+    public long Index => (long)(_target & IndexMask);
+
+    public bool Has(ulong flag) => (_target & flag) != 0;
+
+    /// <summary>Whether the host cluster was allocated before the commit of this number took its copy.</summary>
+    public bool IsTakenBefore(ulong capture)
+    {
+        // The number's last bits are kept, which is enough to compare with one not far from it.
+        var distance = (long)((capture - (_target >> IndexBits)) << (64 - CaptureBits));
+        return distance > 0;
+    }
 }
 
 /// <summary>By which a log knows its image: the file, and what no server of ours changes in its header.</summary>

@@ -26,7 +26,6 @@ internal sealed unsafe class RecoveryLog : IDisposable
     private readonly LogRecord* _records;
     private RecentClusters _freed = new();
     private RecentClusters _freedBefore = new();
-    private ulong _captures = 1;
     private ulong _captured;
     private ulong _l1Hash;
     private ulong _capturedL1Hash;
@@ -66,7 +65,7 @@ internal sealed unsafe class RecoveryLog : IDisposable
     public static RecoveryLog Create(string path, in LoggedImage image)
     {
         var log = RecoveryLogFile.Create(path);
-        *log._header = new LogHeader { Identity = image.Identity, Mark = image.Mark is { } mark ? NextMark(mark) : (byte)0 };
+        *log._header = new LogHeader { Identity = image.Identity, Captures = 1, Mark = image.Mark is { } mark ? NextMark(mark) : (byte)0 };
         Volatile.Write(ref log._header->Magic, RecoveryLogFile.Magic);
         return log;
     }
@@ -102,15 +101,14 @@ internal sealed unsafe class RecoveryLog : IDisposable
         if (IsReplaying)
             return;
         NoteAlive();
-        var flags = taken.Recycled ? LogRecord.Recycled : taken.Capture == _captures ? LogRecord.Uncounted : 0;
-        Append(new LogRecord { Target = checked((ulong)guestCluster) | flags, Old = old, New = raw });
+        Append(new LogRecord(guestCluster, 0, old, raw, taken));
     }
 
     /// <summary>An L1 entry is about to change in memory.</summary>
     public void AppendL1(int index, ulong old, ulong raw)
     {
         _l1Hash ^= LogHash.OfEntry(index, old) ^ LogHash.OfEntry(index, raw);
-        Append(new LogRecord { Target = (uint)index | LogRecord.InL1, Old = old, New = raw });
+        Append(new LogRecord(index, LogRecord.InL1, old, raw));
     }
 
     /// <summary>Host clusters got refcount 0 in memory.</summary>
@@ -122,10 +120,10 @@ internal sealed unsafe class RecoveryLog : IDisposable
         for (var cluster = first; cluster < first + count; cluster++)
         {
             if (_freed.Contains(cluster) || _freedBefore.Contains(cluster))
-                return new LogTime(_captures, Recycled: true);
+                return new LogTime(_header->Captures, Recycled: true);
         }
 
-        return new LogTime(_captures, Recycled: false);
+        return new LogTime(_header->Captures, Recycled: false);
     }
 
     /// <summary>Something is about to be written to the file, or was. Any loop.</summary>
@@ -143,7 +141,6 @@ internal sealed unsafe class RecoveryLog : IDisposable
     /// <summary>A commit takes its copy of the metadata now.</summary>
     public void Capture()
     {
-        _captures++;
         _freedBefore.AddAll(_freed);
         _freed.Clear();
         _droppedSinceCapture = false;
@@ -153,6 +150,7 @@ internal sealed unsafe class RecoveryLog : IDisposable
         _captured = IsReplaying ? _header->Start : _header->End;
         _capturedL1Hash = IsReplaying ? _header->L1Hash : _l1Hash;
         _header->NextL1Hash = _capturedL1Hash;
+        _header->Captures++;
         Volatile.Write(ref _header->CapturedEnd, _header->End);
     }
 
@@ -166,6 +164,8 @@ internal sealed unsafe class RecoveryLog : IDisposable
         // A server that is killed in between leaves a start to which the next hash belongs.
         Volatile.Write(ref _header->Start, _captured);
         Volatile.Write(ref _header->L1Hash, _capturedL1Hash);
+        if (!IsReplaying)
+            _header->Committed = _header->Captures;
         _freedBefore.Clear();
         if (!_droppedSinceCapture)
             _header->Dropped = 0;

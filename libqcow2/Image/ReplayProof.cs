@@ -71,25 +71,27 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
         var count = await CountAsync(host);
         if (count < 0)
             return (int)count;
-        var (lowest, highest) = HostOf(found) == host ? (1, 1) : (0, HighestRefcount(entry, host));
+        var (lowest, highest) = HostOf(found) == host ? (1, 1) : RefcountsOf(entry, host);
         if (count < lowest || count > highest)
-            throw Changed($"host cluster 0x{host:x} has refcount {count}, it had {(lowest == highest ? $"{lowest}" : $"{lowest} to {highest}")}");
+            throw Changed($"host cluster 0x{host:x} has refcount {count}, it had {(lowest == highest ? $"{lowest}" : $"{lowest} or {highest}")}");
         return 0;
     }
 
     /// <summary>What the file's refcounts may say of a cluster that no entry in the file points to yet.</summary>
-    private long HighestRefcount(LoggedEntry entry, long host)
+    private (long Lowest, long Highest) RefcountsOf(LoggedEntry entry, long host)
     {
         // Where the entry got the cluster: a later step may only have made it a zero cluster and back.
         var step = entry.Count - 1;
         while (step > 0 && HostOf(L2Entry.Decode(entry[step - 1].New, _geometry)) == host)
             step--;
+        if (entry[step].IsTakenBefore(log.Header.Committed))
+            return (1, 1);
 
         // The dead server had taken the last use away before it gave the cluster out again (it may have held several
         // compressed clusters), and had no time to write that down.
         if (entry[step].Has(LogRecord.Recycled))
-            return long.MaxValue;
-        return entry[step].Has(LogRecord.Uncounted) && !entry.IsCaptured(step) ? 0 : 1;
+            return (0, long.MaxValue);
+        return (0, entry[step].IsTakenBefore(log.Header.Captures) ? 1 : 0);
     }
 
     private LoopTask<long> CountAsync(long host) => refcounts.GetAsync(host >> _geometry.ClusterBits);

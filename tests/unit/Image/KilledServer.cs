@@ -58,6 +58,19 @@ internal sealed class KilledServer(ModelImage subject, int seed, TempDirectory d
     /// <summary>Writes that the server had begun so far; the kill comes before one of them begins.</summary>
     public int Writes { get; private set; }
 
+    /// <summary>Whether part of a commit may be in the file.</summary>
+    public bool IsCommitting
+    {
+        get
+        {
+            var log = SavedLog.Read(_log);
+            return BitConverter.ToUInt64(log, 32) > BitConverter.ToUInt64(log, 8); // CapturedEnd, Start
+        }
+    }
+
+    /// <summary>Whether guests also zero what they had written.</summary>
+    public bool Zeroes { get; init; } = true;
+
     public bool HasRecords => RecoveryLog.HasRecords(_log);
 
     /// <summary>Does that many requests; at every write to the image, <paramref name="watch"/> may look at what a kill would leave.</summary>
@@ -105,7 +118,7 @@ internal sealed class KilledServer(ModelImage subject, int seed, TempDirectory d
             }
 
             _inProgress[guest] = (start, length);
-            if (kind <= 2)
+            if (kind <= 2 && Zeroes)
             {
                 Assert.Equal(0, await image.WriteZeroesAsync(start, length, _random.Next(2) == 0 ? ZeroFlags.None : ZeroFlags.MayUnmap));
                 _disk.AsSpan(start, length).Clear();

@@ -128,7 +128,7 @@ public sealed class ReplayTests : IDisposable
         using (var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = path }))
             Assert.Equal(0, run.Write(0, 65536, 1));
         var log = File.ReadAllBytes(path);
-        log[88] ^= 1; // the boot, after nine words of the header, device and inode
+        log[104] ^= 1; // the boot, after eleven words of the header, device and inode
         using var next = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Save(log), Replay = true });
         Assert.Equal(0, next.Expect(0, 65536, 0));
         next.Close();

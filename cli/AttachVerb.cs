@@ -17,6 +17,8 @@ internal sealed class AttachVerb : Verb
     private readonly Option<bool> _recover = Flag("--recover",
         "IMAGE is a device whose server died, by its name, node or image: take it over with the options it had [default: all such devices]");
     private readonly Option<bool> _recoverOrAttach = Flag("--recover-or-attach", "take over what a dead server of IMAGE left, if it left something; for units");
+    private readonly Option<bool> _discardLog = Flag("--discard-log",
+        "give up what a dead server of the image had answered and not committed: the image is opened as it is");
     private readonly Option<string> _socket = Text("--socket", "PATH", "serve NBD on this unix socket instead of making a block device");
     private readonly Option<string> _listen = Text("--listen", "[HOST][:PORT]",
         "serve NBD on this TCP address, or on this PORT of localhost; port 10809 if none is given");
@@ -71,12 +73,12 @@ internal sealed class AttachVerb : Verb
         Arguments.Add(_image);
         Option[] options =
         [
-            _socket, _listen, .. _block.All, _recover, _recoverOrAttach, _name, _readOnly, _foreground, _run, _format, _cache, _cacheSize, _queues, _discard, _detectZeroes,
+            _socket, _listen, .. _block.All, _recover, _recoverOrAttach, _discardLog, _name, _readOnly, _foreground, _run, _format, _cache, _cacheSize, _queues, _discard, _detectZeroes,
             _snapshot, _noBacking, _backingDirs, _onEnospc, _pidFile, _logLevel, _json,
         ];
         foreach (Option option in options)
             Options.Add(option);
-        _recovery = new RecoverMode(_foreground, _recover, _recoverOrAttach, _logLevel, _json);
+        _recovery = new RecoverMode(_foreground, _recover, _recoverOrAttach, _discardLog, _logLevel, _json);
         Does(Attach);
     }
 
@@ -122,6 +124,7 @@ internal sealed class AttachVerb : Verb
             ListenPort = address?.Port ?? AttachOptions.DefaultPort,
             ListenFd = listenFd,
             Name = parsed.GetValue(_name),
+            DiscardLog = parsed.GetValue(_discardLog),
             ReadOnly = parsed.GetValue(_readOnly),
             Foreground = parsed.GetValue(_foreground),
             RunCommand = run,

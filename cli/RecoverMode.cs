@@ -10,10 +10,11 @@ namespace Qcow2Blk.Cli;
 /// <param name="foreground">serve in the command's process</param>
 /// <param name="recover">asked for by this</param>
 /// <param name="recoverOrAttach">or by this</param>
+/// <param name="discardLog">without the log of the dead server</param>
 /// <param name="logLevel">may be another one than before</param>
 /// <param name="json">how the result is printed</param>
 internal sealed class RecoverMode(
-    Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<string> logLevel, Option<bool> json)
+    Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<bool> discardLog, Option<string> logLevel, Option<bool> json)
 {
     /// <summary>As no TARGET.</summary>
     private const string All = "all";
@@ -33,6 +34,8 @@ internal sealed class RecoverMode(
             throw new DeviceException(ExitStatus.Usage, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");
         if (parsed.GetValue(json))
             throw new DeviceException(ExitStatus.Usage, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
+        if (parsed.GetValue(discardLog))
+            throw new DeviceException(ExitStatus.Usage, "--discard-log needs the name of a device", "what several devices had answered is not given up at once", "name one device");
         var status = ExitStatus.Done;
         foreach (DeviceRecord lost in Recovery.All(registry))
         {
@@ -56,6 +59,7 @@ internal sealed class RecoverMode(
         return options with
         {
             Foreground = parsed.GetValue(foreground),
+            DiscardLog = parsed.GetValue(discardLog),
             LogLevel = parsed.GetResult(logLevel) is { Implicit: false }
                 ? Spelling.Level(Verb.Word(parsed, logLevel, Spelling.LogLevels)) : options.LogLevel,
         };
@@ -64,7 +68,7 @@ internal sealed class RecoverMode(
     /// <summary>What the device is cannot be changed now, so nobody shall believe that it was.</summary>
     private void RefuseOthers(ParseResult parsed, IEnumerable<Option> options)
     {
-        Option[] allowed = [foreground, recover, logLevel, json];
+        Option[] allowed = [foreground, recover, discardLog, logLevel, json];
         if (parsed.GetResult(recoverOrAttach) is { Implicit: false })
             throw new DeviceException(ExitStatus.Usage, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
         if (options.FirstOrDefault(option => !allowed.Contains(option) && parsed.GetResult(option) is { Implicit: false }) is { } other)

@@ -115,6 +115,12 @@ public sealed record AttachOptions
     public string? RecoverDevice { get; init; }
 
     /// <summary>
+    /// Give up what a dead server of this image had answered and not committed: the image is opened as it is. True of one
+    /// attach only, never kept in a state file.
+    /// </summary>
+    public bool DiscardLog { get; init; }
+
+    /// <summary>
     /// Connections of that device which the server before left open: each came to us as two descriptors, the first as
     /// <see cref="StartPipe.FirstInherited"/>. True of one process only, never kept in a state file.
     /// </summary>
@@ -172,6 +178,9 @@ public sealed record AttachOptions
 
     /// <summary>Whether the disk becomes a block device of the kernel: no NBD address was given.</summary>
     public bool IsBlockDevice => SocketPath is null && ListenHost is null && ListenFd is null;
+
+    /// <summary>Whether the server keeps a recovery log: users of a block device do not notice that its server died.</summary>
+    public bool KeepsLog => IsBlockDevice && !NullIo && !EffectiveReadOnly && Format == AttachFormat.Qcow2;
 
     /// <summary>Whether the server lives in the process of the command.</summary>
     public bool ServesInProcess => Foreground || RunCommand is not null || ListenFd is not null;

@@ -68,6 +68,7 @@ public static class AttachOptionsJson
         writer.WriteNumber("dead-timeout"u8, options.DeadTimeout);
         WriteFlag(writer, "null-io", options.NullIo);
         WriteText(writer, "recover-device", options.RecoverDevice);
+        WriteFlag(writer, "discard-log", options.DiscardLog);
         if (options.InheritedConnections > 0)
             writer.WriteNumber("inherited-connections"u8, options.InheritedConnections);
     }
@@ -115,6 +116,7 @@ public static class AttachOptionsJson
         "dead-timeout" => options with { DeadTimeout = reader.GetInt32() },
         "null-io" => options with { NullIo = reader.GetBoolean() },
         "recover-device" => options with { RecoverDevice = Text(ref reader) },
+        "discard-log" => options with { DiscardLog = reader.GetBoolean() },
         "inherited-connections" => options with { InheritedConnections = reader.GetInt32() },
         "read-only" => options with { ReadOnly = reader.GetBoolean() },
         "foreground" => options with { Foreground = reader.GetBoolean() },

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -92,7 +93,8 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     /// <param name="draft">makes the state file's content for a name</param>
     /// <remarks>
     /// A dead device gives way to one with the same asked name, or to one of the same image: that is a restart. But not
-    /// while its block device is there, with requests that wait for a server: then only to its recovery.
+    /// while its block device is there, with requests that wait for a server: then only to its recovery. And a log that holds
+    /// what is in no image yet goes to an attach that replays it, or was told to give it up.
     /// </remarks>
     /// <exception cref="DeviceException">the asked name is taken, or the image is that of a device to recover</exception>
     public DeviceClaim Claim(AttachOptions options, Func<string, DeviceRecord> draft)
@@ -104,9 +106,15 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
             return DeviceClaim.TryTake(Directory, draft(options.Name!), dead => dead?.DevicePath == device) ?? throw Taken(options.Name!);
         if (Recovery.Of(this, options.Image, null) is { } lost)
             throw ToRecover(lost);
+        if (Unsettled(entry => RealPath.Of(entry.Record.Image) == RealPath.Of(options.Image)) is { } unsettled)
+            return ClaimUnsettled(options, draft, unsettled);
         if (options.Name is { } asked)
+        {
+            if (Unsettled(entry => entry.Record.Name == asked) is { } other)
+                throw ToSettle(options, other);
             return DeviceClaim.TryTake(Directory, draft(asked), dead => dead is null || !IsLost(new DeviceEntry(dead, Alive: false)))
                 ?? throw Taken(asked);
+        }
         string stem = DeviceName.FromImage(options.Image);
         for (int attempt = 1; attempt <= MaxAttempts; attempt++)
         {
@@ -120,6 +128,18 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     /// <summary>Forgets a dead device.</summary>
     /// <returns>false if its server lives after all</returns>
     public bool RemoveDead(string name) => DeviceClaim.RemoveDead(Directory, name);
+
+    /// <summary>A device whose server is dead and left changes in its log that are in no image yet.</summary>
+    private DeviceRecord? Unsettled(Predicate<DeviceEntry> which)
+        => List().FirstOrDefault(entry => !entry.Alive && which(entry) && RecoveryLog.HasRecords(Directory.LogOf(entry.Record.Name)))?.Record;
+
+    /// <summary>The disk of the dead device is gone, its log is not: an attach that brings it in, or gives it up, takes the name with the log.</summary>
+    private DeviceClaim ClaimUnsettled(AttachOptions options, Func<string, DeviceRecord> draft, DeviceRecord unsettled)
+    {
+        if (!options.KeepsLog || (options.Name ?? unsettled.Name) != unsettled.Name)
+            throw ToSettle(options, unsettled);
+        return DeviceClaim.TryTake(Directory, draft(unsettled.Name), dead => dead?.Image == unsettled.Image) ?? throw Taken(unsettled.Name);
+    }
 
     private string[] StateFiles()
     {
@@ -146,6 +166,11 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     private static DeviceException ToRecover(DeviceRecord lost)
         => new(ExitStatus.Busy, $"cannot attach {lost.Image}", $"{lost.DevicePath} still waits for a server of it: the last one died",
             $"\"qcow2blk attach --recover {lost.Name}\" takes it over, \"qcow2blk detach {lost.Name}\" ends it");
+
+    private static DeviceException ToSettle(AttachOptions options, DeviceRecord unsettled)
+        => new(ExitStatus.Busy, $"cannot attach {options.Image}",
+            $"the last server of {unsettled.Name} died, and what it had answered is not in {unsettled.Image} yet",
+            $"\"qcow2blk detach {unsettled.Name}\" brings it in, with --force it is given up");
 
     private static DeviceException Taken(string name)
         => new(ExitStatus.Busy, $"cannot attach as {name}", "another device has that name",

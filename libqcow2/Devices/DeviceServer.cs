@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using System.Text;
 using System.Threading;
+using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -42,7 +43,7 @@ public sealed partial class DeviceServer : IDisposable
     /// <param name="log">for what happens when nobody waits</param>
     /// <param name="supervisor">the process that starts another server if this one dies</param>
     /// <exception cref="DeviceException">
-    /// the device cannot be attached: nothing is left behind; or taken over: it is left as it was
+    /// the device cannot be attached: nothing is left behind but a log that was there; or taken over: it is left as it was
     /// </exception>
     public static DeviceServer Start(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry, ILog log,
         ProcessIdentity? supervisor = null)
@@ -60,7 +61,8 @@ public sealed partial class DeviceServer : IDisposable
         }
         catch
         {
-            if (lost is null)
+            // What a server before had answered stays where the next attempt, or a detach, finds it.
+            if (lost is null && !RecoveryLog.HasRecords(registry.Directory.LogOf(claim.Name)))
                 claim.Dispose();
             else
                 claim.Leave();
@@ -89,7 +91,7 @@ public sealed partial class DeviceServer : IDisposable
         Recoveries = lost?.Recoveries ?? 0,
         HandedOver = lost?.HandedOver ?? false,
         ImageIdentity = lost?.ImageIdentity,
-        Options = options with { RecoverDevice = null, InheritedConnections = 0 },
+        Options = options with { RecoverDevice = null, DiscardLog = false, InheritedConnections = 0 },
     };
 
     private static DeviceServer Open(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry,

@@ -48,7 +48,7 @@ public sealed partial class EngineDevice : IDevice
     private volatile int _state = (int)DeviceState.Running;
     private readonly SuspensionWatch? _suspension;
     private bool _abandoned;
-    private bool _replayed;
+    private bool _opened;
     private bool _disposed;
 
     private EngineDevice(AttachOptions options, string name, ILog log, DeviceHost host)
@@ -184,17 +184,17 @@ public sealed partial class EngineDevice : IDevice
         }
 
         (_disk, _chain) = (disk, chain);
-        if (!log.Replay)
-            return;
+        var takesOver = _options.RecoverDevice is not null && !_opened;
+        _opened = true;
 
         // What the server before wrote may be in a volatile cache yet, whatever this one knows: the next flush must flush.
-        _replayed = true;
-        disk!.NoteDirectWrite();
+        if (takesOver)
+            disk!.NoteDirectWrite();
     }
 
     /// <summary>Users of a block device do not notice that its server died: what it answered must not be lost with it.</summary>
-    private RecoveryLogChoice ChooseLog() => _options.IsBlockDevice && !_options.NullIo
-        ? new RecoveryLogChoice(_logOf(Name), _options.RecoverDevice is not null && !_replayed)
+    private RecoveryLogChoice ChooseLog() => _options.KeepsLog
+        ? new RecoveryLogChoice(_logOf(Name), Replay: !_opened && !_options.DiscardLog, Discard: !_opened && _options.DiscardLog)
         : default;
 
     private void CloseQuietly()

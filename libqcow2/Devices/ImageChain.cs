@@ -12,8 +12,8 @@ namespace Qcow2Blk.Devices;
 /// <summary>One image of an opened chain, for the status report.</summary>
 public sealed record ChainLink(string Path, string Format, long Size, bool Direct);
 
-/// <summary>Where an image logs what it has not committed, and whether a dead server's log is there.</summary>
-internal readonly record struct RecoveryLogChoice(string? Path, bool Replay);
+/// <summary>Where an image logs what it has not committed, and what becomes of a log that a dead server left there.</summary>
+internal readonly record struct RecoveryLogChoice(string? Path, bool Replay, bool Discard = false);
 
 /// <summary>
 /// Opens an image with everything below it: files, locks, backing files. Backing files are a trust decision: their
@@ -100,6 +100,7 @@ internal sealed class ImageChain
                 ResidentCache = _options.IsBlockDevice,
                 RecoveryLog = isTop ? _recovery.Path : null,
                 Replay = isTop && _recovery.Replay,
+                DiscardLog = isTop && _recovery.Discard,
                 CacheBytes = _options.CacheSize ?? ImageOptions.DefaultCacheBytes,
                 Unmap = _options.Discard == DiscardMode.Unmap,
                 DetectZeroes = isTop ? (DetectZeroes)_options.DetectZeroes : DetectZeroes.Off,

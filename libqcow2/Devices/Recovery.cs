@@ -17,6 +17,7 @@ public static class Recovery
         {
             Name = dead.Name,
             RecoverDevice = dead.DevicePath,
+            DiscardLog = false,
             Foreground = false,
             RunCommand = null,
         };

@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image;
 using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Devices;
@@ -22,6 +23,7 @@ public static class Refusals
             ImageFormatException refused => new DeviceException(ExitStatus.Failed, what, WithoutRepeat(refused, what), refused.Hint, error),
             ExportRefusedException refused => new DeviceException(
                 refused.Refusal == ExportRefusal.Busy ? ExitStatus.Busy : ExitStatus.Failed, what, refused.Message, refused.Hint, error),
+            RecoveryLogException refused => new DeviceException(ExitStatus.Failed, what, refused.Message, RecoveryLogException.Hint, error),
             IOException or UnauthorizedAccessException or TimeoutException
                 => new DeviceException(ExitStatus.Failed, what, InHouseStyle(error.Message), null, error),
             _ => new DeviceException(ExitStatus.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",

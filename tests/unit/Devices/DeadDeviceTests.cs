@@ -22,30 +22,7 @@ public sealed class DeadDeviceTests : IDisposable
 
     private string[] Left() => Directory.GetFileSystemEntries(_files.Registry.Directory.Path);
 
-    /// <summary>An image and the log of its server as a kill leaves them: 64 KiB were answered that are not committed.</summary>
-    private DeviceEntry Killed()
-    {
-        string log = _files.Registry.Directory.LogOf("web");
-        using var scene = new EngineScene(Device().Image) { RecoveryLog = log };
-        Qemu.Img("create", "-q", "-f", "qcow2", scene.Image, "16M");
-        using var export = new FakeExport();
-        using EngineDevice device = scene.Open(export);
-        Assert.Equal(0, scene.Write(0, 65536, 5));
-        byte[] image = File.ReadAllBytes(scene.Image);
-        byte[] changes = File.ReadAllBytes(log);
-        Assert.True(device.Detach(force: false, EngineScene.Patience).Succeeded);
-        Put(scene.Image, image);
-        Put(log, changes);
-        return _files.Dead(Device() with { Options = scene.Options });
-    }
-
-    /// <summary>Into the same file: a log knows its image by that.</summary>
-    private static void Put(string path, byte[] content)
-    {
-        using FileStream file = File.OpenWrite(path);
-        file.SetLength(0);
-        file.Write(content);
-    }
+    private DeviceEntry Killed() => KilledDevice.Leave(_files, Device());
 
     [Fact]
     public void Device_without_a_disk_is_forgotten_with_its_socket()
@@ -81,7 +58,6 @@ public sealed class DeadDeviceTests : IDisposable
     public void What_the_dead_server_had_answered_is_brought_into_the_image()
     {
         DeviceEntry entry = Killed();
-        Qemu.Io(entry.Record.Image, "read -P 0 0 64k");
         Assert.Equal(DeviceResult.Done("its server was dead, forgotten"), Detach(entry));
         Qemu.Io(entry.Record.Image, "read -P 5 0 64k");
         Assert.Equal(Verdict.Clean, Qemu.Check(entry.Record.Image, out _));
@@ -99,6 +75,21 @@ public sealed class DeadDeviceTests : IDisposable
         Assert.True(RecoveryLog.HasRecords(_files.Registry.Directory.LogOf("web")), "the last writes are gone");
         DeviceResult forced = Detach(entry, force: true);
         Assert.StartsWith("its server was dead, forgotten; its last writes are lost: cannot open", forced.Note, StringComparison.Ordinal);
+        Assert.Empty(Left());
+    }
+
+    [Fact]
+    public void Image_that_was_edited_since_keeps_the_device_unless_forced()
+    {
+        DeviceEntry entry = Killed();
+        Qemu.Io(entry.Record.Image, "write -P 9 1M 64k");
+        byte[] image = File.ReadAllBytes(entry.Record.Image);
+        DeviceResult refused = Detach(entry);
+        Assert.Contains("another program opened the image for writing", refused.Why, StringComparison.Ordinal);
+        Assert.Equal(image, File.ReadAllBytes(entry.Record.Image));
+        Assert.True(RecoveryLog.HasRecords(_files.Registry.Directory.LogOf("web")), "the last writes are gone");
+        Assert.Contains("its last writes are lost", Detach(entry, force: true).Note, StringComparison.Ordinal);
+        Assert.Equal(image, File.ReadAllBytes(entry.Record.Image));
         Assert.Empty(Left());
     }
 

@@ -191,12 +191,16 @@ internal sealed class InfoReport(
         json.WriteEndArray();
     }
 
-    private static IReadOnlyList<string> Names(Header header, FeatureKind kind) => header.FeatureNames.NamesOf(kind, kind switch
+    private static IReadOnlyList<string> Names(Header header, FeatureKind kind)
     {
-        FeatureKind.Incompatible => (ulong)header.Incompatible,
-        FeatureKind.Compatible => (ulong)header.Compatible,
-        _ => (ulong)header.Autoclear,
-    });
+        IReadOnlyList<string> names = header.FeatureNames.NamesOf(kind, kind switch
+        {
+            FeatureKind.Incompatible => (ulong)header.Incompatible,
+            FeatureKind.Compatible => (ulong)header.Compatible,
+            _ => (ulong)header.Autoclear.WithRecoveryMark(0),
+        });
+        return kind == FeatureKind.Autoclear && header.Autoclear.RecoveryMark() != 0 ? [.. names, "qcow2blk recovery mark"] : names;
+    }
 
     private static string[] Flags(BitmapEntry bitmap) =>
     [

@@ -73,8 +73,8 @@ internal sealed class AttachVerb : Verb
         Arguments.Add(_image);
         Option[] options =
         [
-            _socket, _listen, .. _block.All, _recover, _recoverOrAttach, _discardLog, _name, _readOnly, _foreground, _run, _format, _cache, _cacheSize, _queues, _discard, _detectZeroes,
-            _snapshot, _noBacking, _backingDirs, _onEnospc, _pidFile, _logLevel, _json,
+            _socket, _listen, .. _block.All, _recover, _recoverOrAttach, _discardLog, _name, _readOnly, _foreground, _run, _format,
+            _cache, _cacheSize, _queues, _discard, _detectZeroes, _snapshot, _noBacking, _backingDirs, _onEnospc, _pidFile, _logLevel, _json,
         ];
         foreach (Option option in options)
             Options.Add(option);

@@ -14,7 +14,8 @@ namespace Qcow2Blk.Cli;
 /// <param name="logLevel">may be another one than before</param>
 /// <param name="json">how the result is printed</param>
 internal sealed class RecoverMode(
-    Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<bool> discardLog, Option<string> logLevel, Option<bool> json)
+    Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<bool> discardLog, Option<string> logLevel,
+    Option<bool> json)
 {
     /// <summary>As no TARGET.</summary>
     private const string All = "all";
@@ -35,7 +36,8 @@ internal sealed class RecoverMode(
         if (parsed.GetValue(json))
             throw new DeviceException(ExitStatus.Usage, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
         if (parsed.GetValue(discardLog))
-            throw new DeviceException(ExitStatus.Usage, "--discard-log needs the name of a device", "what several devices had answered is not given up at once", "name one device");
+            throw new DeviceException(ExitStatus.Usage, "--discard-log needs the name of a device",
+                "what several devices had answered is not given up at once", "name one device");
         var status = ExitStatus.Done;
         foreach (DeviceRecord lost in Recovery.All(registry))
         {

@@ -115,7 +115,8 @@ public static class AttachRules
         if (options.NoBacking && options.BackingDirectories.Count > 0)
             throw Usage("--no-backing and --backing-dir exclude each other", "the first allows no backing file at all", null);
         if (options.DiscardLog && !options.KeepsLog)
-            throw Usage("--discard-log needs a block device that can be written, of a qcow2 image", "only such a device has a recovery log", "leave it out");
+            throw Usage("--discard-log needs a block device that can be written, of a qcow2 image", "only such a device has a recovery log",
+                "leave it out");
         if (options.Format != AttachFormat.Raw)
             return;
         if (options.Snapshot is not null)

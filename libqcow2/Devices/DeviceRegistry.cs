@@ -131,9 +131,13 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
 
     /// <summary>A device whose server is dead and left changes in its log that are in no image yet.</summary>
     private DeviceRecord? Unsettled(Predicate<DeviceEntry> which)
-        => List().FirstOrDefault(entry => !entry.Alive && which(entry) && RecoveryLog.HasRecords(Directory.LogOf(entry.Record.Name)))?.Record;
+        => List().FirstOrDefault(entry => !entry.Alive && which(entry)
+            && RecoveryLog.HasRecords(Directory.LogOf(entry.Record.Name)))?.Record;
 
-    /// <summary>The disk of the dead device is gone, its log is not: an attach that brings it in, or gives it up, takes the name with the log.</summary>
+    /// <summary>
+    /// The disk of the dead device is gone, its log is not: an attach that brings it in, or gives it up, takes the name with
+    /// the log.
+    /// </summary>
     private DeviceClaim ClaimUnsettled(AttachOptions options, Func<string, DeviceRecord> draft, DeviceRecord unsettled)
     {
         if (!options.KeepsLog || (options.Name ?? unsettled.Name) != unsettled.Name)

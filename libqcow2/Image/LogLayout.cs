@@ -89,7 +89,8 @@ internal readonly struct LogRecord
 /// <param name="SnapshotsOffset">of the snapshot table; qemu-img changes it when it makes or deletes one, not when it applies one</param>
 /// <param name="HeaderHash">of all that is not named here</param>
 internal readonly record struct LogIdentity(
-    ulong Device, ulong Inode, ulong Boot, long Size, long L1TableOffset, long L1Entries, long SnapshotsOffset, long SnapshotCount, ulong HeaderHash);
+    ulong Device, ulong Inode, ulong Boot, long Size, long L1TableOffset, long L1Entries, long SnapshotsOffset, long SnapshotCount,
+    ulong HeaderHash);
 
 /// <summary>An image as it is found when a log may belong to it.</summary>
 /// <param name="Mark">of its header; null in version 2, which has no room for one</param>

@@ -41,7 +41,8 @@ public sealed partial class Qcow2Image
     /// <param name="options">how to serve it</param>
     /// <param name="backing">the opened backing image, or null</param>
     /// <param name="left">what a dead server left; belongs to the image if this succeeds</param>
-    private static async LoopTask<Qcow2Image> OpenAsync(IBlockStorage file, Header header, ImageOptions options, IDisk? backing, RecoveryLog? left)
+    private static async LoopTask<Qcow2Image> OpenAsync(
+        IBlockStorage file, Header header, ImageOptions options, IDisk? backing, RecoveryLog? left)
     {
         var readOnly = options.ReadOnly || options.Snapshot is not null;
         if (!readOnly && header.ClusterSize < file.OffsetAlignment)

@@ -74,8 +74,8 @@ public sealed partial class Qcow2Image
             MemoryStorage memory => memory.Modified,
             _ => null,
         };
-        var identity = new LogIdentity(((ulong)major << 32) | minor, inode, BootOfKernel(), header.Size, header.L1TableOffset.Value, header.L1Size,
-            header.SnapshotsOffset.Value, header.SnapshotCount, HashOf(header));
+        var identity = new LogIdentity(((ulong)major << 32) | minor, inode, BootOfKernel(), header.Size,
+            header.L1TableOffset.Value, header.L1Size, header.SnapshotsOffset.Value, header.SnapshotCount, HashOf(header));
         return new LoggedImage(identity, header.Version < 3 ? null : header.Autoclear.RecoveryMark(), modified);
     }
 
@@ -114,8 +114,13 @@ public sealed partial class Qcow2Image
         if (check.ReadError < 0)
             return check.ReadError;
         if (check.Errors > 0)
-            throw new IOException($"{_file.Path} has {check.Errors} errors as it is ({check.Findings[0].Message}); {path} was kept: repair the image, then discard the log");
-        _options.Report?.Invoke($"{_file.Path}: gave up {count} changes that its last server had not committed; the image as it is has no errors");
+        {
+            throw new IOException($"{_file.Path} has {check.Errors} errors as it is ({check.Findings[0].Message});"
+                + $" {path} was kept: repair the image, then discard the log");
+        }
+
+        _options.Report?.Invoke($"{_file.Path}: gave up {count} changes that its last server had not committed;"
+            + " the image as it is has no errors");
         return 0;
     }
 
@@ -179,7 +184,10 @@ public sealed partial class Qcow2Image
         {
             var wanted = L2Entry.Decode(entry.New, _geometry);
             if (wanted.Kind is not (L2Kind.Unallocated or L2Kind.Zero) && !hosts.Add(wanted.Host.Value >> _geometry.ClusterBits))
-                throw new RecoveryLogException($"{_options.RecoveryLog} does not fit {_file.Path}: host cluster 0x{wanted.Host.Value:x} is used twice");
+            {
+                throw new RecoveryLogException($"{_options.RecoveryLog} does not fit {_file.Path}:"
+                    + $" host cluster 0x{wanted.Host.Value:x} is used twice");
+            }
         }
 
         return hosts;

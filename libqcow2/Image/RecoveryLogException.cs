@@ -6,5 +6,6 @@ namespace Qcow2Blk.Image;
 public sealed class RecoveryLogException(string message) : IOException(message)
 {
     /// <summary>The way on that there always is.</summary>
-    public static string Hint => "put the image back as it was; or --discard-log opens it as it is, without what its last server had not committed";
+    public static string Hint =>
+        "put the image back as it was; or --discard-log opens it as it is, without what its last server had not committed";
 }

@@ -5,7 +5,9 @@ using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Image;
 
-/// <summary>The file of a recovery log: made, found and refused here. Its directory is its owner's alone; it is looked at all the same.</summary>
+/// <summary>
+/// The file of a recovery log: made, found and refused here. Its directory is its owner's alone; it is looked at all the same.
+/// </summary>
 internal static unsafe class RecoveryLogFile
 {
     public const int HeaderBytes = 4096;
@@ -93,16 +95,17 @@ internal static unsafe class RecoveryLogFile
         var descriptor = Files.Open(path, flags | Files.O_CLOEXEC | Files.O_NOFOLLOW | Files.O_NONBLOCK, 0x180);
         if (descriptor == -Errno.ENOENT && (flags & Files.O_CREAT) == 0)
             return descriptor;
-        if (descriptor < 0)
-            throw new IOException($"cannot {what} {path}: {(descriptor == -Errno.ELOOP ? "it is a symbolic link" : Errno.Text(descriptor))}");
-        var refusal = Stat.OfFile(descriptor, out var found) is var error and < 0 ? Errno.Text(error)
+        var refusal = descriptor == -Errno.ELOOP ? "it is a symbolic link"
+            : descriptor < 0 ? Errno.Text(descriptor)
+            : Stat.OfFile(descriptor, out var found) is var error and < 0 ? Errno.Text(error)
             : found.Kind != Stat.S_IFREG ? "it is not a regular file"
             : found.stx_uid != Unistd.EffectiveUser() ? $"it belongs to user {found.stx_uid}"
             : found.stx_nlink != 1 ? "it has another name too"
             : null;
         if (refusal is null)
             return descriptor;
-        Files.Close(descriptor);
+        if (descriptor >= 0)
+            Files.Close(descriptor);
         throw new IOException($"cannot {what} {path}: {refusal}");
     }
 
@@ -157,6 +160,9 @@ internal static unsafe class RecoveryLogFile
             throw new RecoveryLogException($"{path}: another program opened the image for writing since its server died"
                 + $" (autoclear_features has 0x{mark:x2} at bit 56, the log 0x{header.Mark:x2})");
         if (image.Mark is null && image.Modified - header.LastAlive > LatestOwnWrite)
-            throw new RecoveryLogException($"{path}: the image was written {(image.Modified - header.LastAlive) / 1000} s after the last sign of life of its server");
+        {
+            throw new RecoveryLogException($"{path}: the image was written {(image.Modified - header.LastAlive) / 1000} s"
+                + " after the last sign of life of its server");
+        }
     }
 }

@@ -73,7 +73,7 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
             return (int)count;
         var (lowest, highest) = HostOf(found) == host ? (1, 1) : RefcountsOf(entry, host);
         if (count < lowest || count > highest)
-            throw Changed($"host cluster 0x{host:x} has refcount {count}, it had {(lowest == highest ? $"{lowest}" : $"{lowest} or {highest}")}");
+            throw Changed($"host cluster 0x{host:x} has refcount {count}, it had {lowest}{(lowest == highest ? "" : $" or {highest}")}");
         return 0;
     }
 

@@ -167,7 +167,8 @@ public sealed class FileStorage : IBlockStorage
     internal unsafe long? Modified()
     {
         statx_buffer status;
-        var isLocal = FileSystemType() is Files.TMPFS_MAGIC or Files.EXT4_SUPER_MAGIC or Files.XFS_SUPER_MAGIC or Files.BTRFS_SUPER_MAGIC or Files.F2FS_SUPER_MAGIC;
+        var isLocal = FileSystemType() is Files.TMPFS_MAGIC or Files.EXT4_SUPER_MAGIC or Files.XFS_SUPER_MAGIC or Files.BTRFS_SUPER_MAGIC
+            or Files.F2FS_SUPER_MAGIC;
         return isLocal && !_isBlockDevice && Files.Stat(Descriptor, Files.STATX_BASIC_STATS, &status) == 0
             ? (status.stx_mtime_sec * 1000) + (status.stx_mtime_nsec / 1_000_000)
             : null;

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;
 
-/// <summary>What a dead server had answered and not committed is replayed, or given up by who says so; it is never lost on the way.</summary>
+/// <summary>What a dead server had answered and not committed is replayed, or given up by who says so, and never lost else.</summary>
 public sealed class LeftLogTests : IDisposable
 {
     private readonly StateFiles _files = new();
@@ -25,7 +25,8 @@ public sealed class LeftLogTests : IDisposable
 
     private AttachOptions Again => _dead.Options;
 
-    private DeviceClaim Claim(AttachOptions options) => _files.Registry.Claim(options, name => _dead with { Name = name, Image = options.Image, Options = options });
+    private DeviceClaim Claim(AttachOptions options)
+        => _files.Registry.Claim(options, name => _dead with { Name = name, Image = options.Image, Options = options });
 
     private DeviceException Refused(AttachOptions options)
     {
@@ -78,7 +79,8 @@ public sealed class LeftLogTests : IDisposable
     [Fact]
     public void Attach_that_would_not_replay_the_log_is_refused()
     {
-        foreach (AttachOptions options in (AttachOptions[])[Again with { ReadOnly = true }, Again with { SocketPath = "/s" }, Again with { Name = "other" }])
+        AttachOptions[] others = [Again with { ReadOnly = true }, Again with { SocketPath = "/s" }, Again with { Name = "other" }];
+        foreach (AttachOptions options in others)
             Assert.Contains($"not in {_dead.Image} yet", Refused(options).Why, StringComparison.Ordinal);
         string link = $"{_dead.Image}.link";
         File.CreateSymbolicLink(link, _dead.Image);
@@ -107,7 +109,8 @@ public sealed class LeftLogTests : IDisposable
     {
         AttachOptions discards = Again with { DiscardLog = true };
         Assert.False(Recovery.OptionsFor(_dead with { Options = discards }).DiscardLog);
-        using DeviceServer server = DeviceServer.Start(discards, new FakeFactory((_, name) => new FakeDevice(name, _dead.Image)), _files.Registry, new NoLog());
+        var factory = new FakeFactory((_, name) => new FakeDevice(name, _dead.Image));
+        using DeviceServer server = DeviceServer.Start(discards, factory, _files.Registry, new NoLog());
         Assert.False(server.Record.Options.DiscardLog);
     }
 }

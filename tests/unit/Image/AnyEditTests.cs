@@ -137,7 +137,8 @@ public sealed class AnyEditTests : IDisposable
         return scene ?? throw new InvalidOperationException($"seed {seed} leaves nothing in the log");
     }
 
-    private (SparseBytes Content, int Start, int Length, byte Value)? Edit(ModelImage subject, KilledScene scene, Func<string, (int, int, byte)> edit)
+    private (SparseBytes Content, int Start, int Length, byte Value)? Edit(
+        ModelImage subject, KilledScene scene, Func<string, (int, int, byte)> edit)
     {
         foreach (var (name, _, bytes) in subject.Files.Skip(1))
             bytes.Save(_directory.File(name));
@@ -154,7 +155,8 @@ public sealed class AnyEditTests : IDisposable
         }
     }
 
-    private string Recover(ModelImage subject, KilledScene scene, (SparseBytes Content, int Start, int Length, byte Value) edited, string kind, bool later)
+    private string Recover(
+        ModelImage subject, KilledScene scene, (SparseBytes Content, int Start, int Length, byte Value) edited, string kind, bool later)
     {
         var log = SavedLog.Save(_directory, scene.Log);
         var before = Bytes(edited.Content);

@@ -101,10 +101,14 @@ public sealed class EditedImageTests : IDisposable
         Edit("write and discard");
         var modified = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() + (late ? 3_600_000 : 0);
         var content = SparseBytes.FromFile(Image);
-        if (late)
-            Assert.Contains("last sign of life", Assert.Throws<RecoveryLogException>(() => Recover(content, Log, modified)).Message, StringComparison.Ordinal);
-        else
+        if (!late)
+        {
             Recover(content, Log, modified).Close();
+            return;
+        }
+
+        var refused = Assert.Throws<RecoveryLogException>(() => Recover(content, Log, modified));
+        Assert.Contains("last sign of life", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -190,7 +194,8 @@ public sealed class EditedImageTests : IDisposable
         Edit("metadata");
         var log = File.ReadAllBytes(Log);
         var content = SparseBytes.FromFile(Image);
-        var refused = Assert.Throws<IOException>(() => new OneImage(content, options: new ImageOptions { RecoveryLog = Log, DiscardLog = true }).Dispose());
+        var options = new ImageOptions { RecoveryLog = Log, DiscardLog = true };
+        var refused = Assert.Throws<IOException>(() => new OneImage(content, options: options).Dispose());
         Assert.Contains($"{Log} was kept", refused.Message, StringComparison.Ordinal);
         Assert.Equal(log, File.ReadAllBytes(Log));
         Assert.Equal(File.ReadAllBytes(Image), Bytes(content));
@@ -199,7 +204,8 @@ public sealed class EditedImageTests : IDisposable
     [Fact]
     public void Discarding_a_log_that_is_not_there_is_harmless()
     {
-        using var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Log, DiscardLog = true });
+        var options = new ImageOptions { RecoveryLog = Log, DiscardLog = true };
+        using var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: options);
         Assert.Equal(0, run.Write(0, Cluster, 1));
         run.Close();
     }

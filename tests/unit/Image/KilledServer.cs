@@ -73,7 +73,7 @@ internal sealed class KilledServer(ModelImage subject, int seed, TempDirectory d
 
     public bool HasRecords => RecoveryLog.HasRecords(_log);
 
-    /// <summary>Does that many requests; at every write to the image, <paramref name="watch"/> may look at what a kill would leave.</summary>
+    /// <summary>Does that many requests; at every write <paramref name="watch"/> may look at what a kill would leave.</summary>
     public void Run(int requests, Action<KilledServer> watch)
     {
         _requestsLeft = requests;
@@ -172,7 +172,7 @@ internal static class SavedLog
 /// <summary>The next server.</summary>
 internal static class NextServer
 {
-    /// <summary>Opens the image with the log, and looks: everything answered is there, it can be written, and has no errors after.</summary>
+    /// <summary>Opens the image with the log: everything answered is there, it can be written, and has no errors after.</summary>
     /// <param name="subject">the image without the edits</param>
     /// <param name="scene">what the kill left</param>
     /// <param name="log">the path of its log</param>

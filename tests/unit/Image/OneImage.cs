@@ -13,7 +13,9 @@ internal sealed class OneImage : IDisposable
 {
     private readonly IDisk? _backing;
 
-    public OneImage(SparseBytes content, SparseBytes? backing = null, int seed = 1, Action<string>? report = null, ImageOptions? options = null, int alignment = 1, long? modified = null)
+    public OneImage(
+        SparseBytes content, SparseBytes? backing = null, int seed = 1, Action<string>? report = null, ImageOptions? options = null,
+        int alignment = 1, long? modified = null)
     {
         Loop = new SimulatedLoop(seed);
         Storage = new MemoryStorage(Loop, content, alignment) { Modified = modified };

@@ -28,7 +28,7 @@ public readonly struct Geometry
         L2Bits = clusterBits - 3;
         SliceBytes = Math.Min(MaxSliceBytes, ClusterSize);
         SliceBits = Math.Min(12, clusterBits) - 3;
-        DiskSize = size & ~511L;
+        DiskSize = Rounding.Down(size, 512);
         Version = version;
         RefcountOrder = refcountOrder;
         RefcountMax = RefcountEntries.Max(refcountOrder);

@@ -31,7 +31,7 @@ public sealed partial class Header
     public void CheckAgainstFile(long fileLength)
     {
         List<Table> tables = Tables();
-        long fileEnd = RoundUp(fileLength);
+        long fileEnd = RoundUp(System.Math.Min(fileLength, Limits.MaxFileBytes));
         foreach (Table table in tables)
         {
             if (table.Offset.Value >= fileLength)
@@ -75,7 +75,7 @@ public sealed partial class Header
 
     private Table At(string field, string name, HostOffset offset, long bytes) => new(field, name, offset, offset.Value + RoundUp(bytes));
 
-    private long RoundUp(long bytes) => (bytes + ClusterSize - 1) & -ClusterSize;
+    private long RoundUp(long bytes) => Rounding.Up(bytes, ClusterSize);
 
     private ImageFormatException NotYet(string field, string what) => new(Path, field, $"{what} not supported yet");
 

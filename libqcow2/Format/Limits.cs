@@ -48,6 +48,11 @@ public static class Limits
     /// <summary>Host cluster offsets have 56 bits in L1, L2 and refcount table entries.</summary>
     public const long MaxHostOffset = 1L << 56;
 
+    /// <summary>
+    /// Bytes of a file or disk: what has 63 bits and can be rounded up to any cluster or block there is (BDRV_MAX_LENGTH).
+    /// </summary>
+    public const long MaxFileBytes = long.MaxValue & -(1L << 30);
+
     /// <summary>Files in one backing chain. Ours: deeper ones cost a file and its tables each; real ones have tens.</summary>
     public const int MaxBackingDepth = 256;
 

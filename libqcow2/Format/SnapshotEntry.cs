@@ -46,7 +46,7 @@ public sealed record SnapshotEntry
         if (L1TableOffset.Value % header.ClusterSize != 0)
             throw Bad($"{what}: l1_table_offset {L1TableOffset} is not a multiple of the cluster size {header.ClusterSize}");
         long end = L1TableOffset.Value + (long)L1Size * sizeof(ulong);
-        if (L1Size > 0 && (L1TableOffset.Value < header.ClusterSize || end > ((fileLength + header.ClusterSize - 1) & -header.ClusterSize)))
+        if (L1Size > 0 && (L1TableOffset.Value < header.ClusterSize || end > Rounding.Up(System.Math.Min(fileLength, Limits.MaxFileBytes), header.ClusterSize)))
             throw Bad($"{what}: l1_table_offset {L1TableOffset} with {L1Size} entries is not within the file (size {fileLength})");
 
         int entryBits = header.Incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) ? 4 : 3;

@@ -52,7 +52,7 @@ internal sealed partial class Allocator
         _initialLength = context.File.Length;
 
         // What lies past the end of the file was never written; on a device every byte may have been.
-        _freshFrom = fixedLength ? long.MaxValue : (_initialLength + _geometry.ClusterMask) & ~_geometry.ClusterMask;
+        _freshFrom = fixedLength ? long.MaxValue : Rounding.Up(_initialLength, _geometry.ClusterSize);
     }
 
     /// <summary>Up to <paramref name="count"/> adjacent clusters, at least one.</summary>
@@ -207,7 +207,7 @@ internal sealed partial class Allocator
     private async LoopTask<int> GrowFileAsync(long end)
     {
         var growth = Math.Clamp(_context.File.Length / 8, MinimumGrowth, MaximumGrowth);
-        var error = await _context.File.SetLengthAsync((end + growth) & ~_geometry.ClusterMask);
+        var error = await _context.File.SetLengthAsync(Rounding.Down(end + growth, _geometry.ClusterSize));
         if (error < 0)
             error = await _context.File.SetLengthAsync(end);
         if (error == 0)

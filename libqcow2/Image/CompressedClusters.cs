@@ -122,8 +122,8 @@ internal sealed class CompressedClusters : IDisposable
 
         // Read whole sectors of the file, so that no bounce is needed; the descriptor counts them anyway.
         var unit = Math.Max(512, _context.File.OffsetAlignment);
-        var start = entry.Host.Value & -unit;
-        var end = (entry.Host.Value + entry.CompressedLength + unit - 1) & -unit;
+        var start = Rounding.Down(entry.Host.Value, unit);
+        var end = Rounding.Up(entry.Host.Value + entry.CompressedLength, unit);
         var sectors = pool.Rent(checked((int)(end - start)));
         var error = await _context.File.ReadAsync(start, sectors);
         if (error == 0)

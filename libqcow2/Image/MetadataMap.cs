@@ -18,7 +18,7 @@ internal sealed class MetadataMap
     {
         _path = path;
         _clusterBits = geometry.ClusterBits;
-        _fileClusters = (fileLength + geometry.ClusterMask) >> _clusterBits;
+        _fileClusters = Rounding.Up(fileLength, geometry.ClusterSize) >> _clusterBits;
     }
 
     /// <summary>Enters everything that the header, the tables and the snapshots point to.</summary>

@@ -168,7 +168,7 @@ public sealed partial class Qcow2Image
         if (found is null)
             throw new ImageFormatException(file.Path, "snapshot", $"there is no snapshot with ID or name \"{snapshot}\"");
         found.CheckL1(header, file.Length);
-        var size = (long)Math.Min(found.DiskSize ?? (ulong)header.Size, long.MaxValue) & ~511L;
+        var size = Rounding.Down((long)Math.Min(found.DiskSize ?? (ulong)header.Size, Limits.MaxFileBytes), 512);
         var covered = (long)found.L1Size << (geometry.L2Bits + geometry.ClusterBits);
         if (covered < size)
             throw new ImageFormatException(file.Path, "l1_size", $"the L1 table of snapshot {found.Id} has {found.L1Size} entries, too few for a disk of {size} bytes");

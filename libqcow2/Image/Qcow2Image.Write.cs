@@ -136,8 +136,8 @@ public sealed partial class Qcow2Image
     {
         await _turns.BeginExclusiveAsync();
         var alignment = _file.OffsetAlignment;
-        var start = offset & -alignment;
-        var end = (offset + buffer.Length + alignment - 1) & -alignment;
+        var start = Rounding.Down(offset, alignment);
+        var end = Rounding.Up(offset + buffer.Length, alignment);
         var onDisk = (int)(Math.Min(end, Size) - start);
         var pool = LoopScheduler.Current.Buffers;
         var sectors = pool.Rent(checked((int)(end - start)));

@@ -1,3 +1,4 @@
+using System.IO;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Interop;
@@ -63,5 +64,19 @@ public sealed class HostileClientTests
 
         server.Detach();
         Verdict.Clean(image);
+    }
+
+    [Fact]
+    public void Requests_at_the_end_of_the_largest_disk_and_past_it_are_judged()
+    {
+        using var folder = new Folder();
+        string image = folder.File("large.raw");
+        using (FileStream made = File.Create(image))
+            made.SetLength(long.MaxValue & -(1L << 30));
+        Server server = Server.Attach(folder, image, "--format", "raw");
+
+        Client.Python3("extended.py", "edges_of_the_largest_disk_are_kept", server.Socket);
+
+        server.Detach();
     }
 }

@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 
@@ -12,8 +13,8 @@ internal static class AlignedPatch
     {
         // Never below a disk's sector: what is written at once must not be torn.
         var unit = Math.Max(512, file.OffsetAlignment);
-        var start = offset / unit * unit;
-        var length = (int)((offset + patch.Length + unit - 1) / unit * unit - start);
+        var start = Rounding.Down(offset, unit);
+        var length = (int)(Rounding.Up(offset + patch.Length, unit) - start);
         using var buffer = new TableBuffer(length);
         var error = await file.ReadAsync(start, buffer.Take(length));
         if (error < 0)

@@ -65,7 +65,33 @@ def write_without_the_payload_flag_is_the_end(path):
     reads_what_was_written(path)
 
 
+def edges_of_the_largest_disk_are_kept(path):
+    """A raw disk of 2^63 - 2^30 bytes: offsets and lengths up to 2^64 - 1 are judged, none wraps."""
+    size = (1 << 63) - (1 << 30)
+    client, cookie = connect(path, b"base:allocation"), 0
+    invalid, no_space = 22, 28
+
+    def error_of(command, offset, length, flags=0, payload=b""):
+        nonlocal cookie
+        cookie += 1
+        client.extended_request(command, cookie, offset, length, flags, payload)
+        kind, data = client.extended_chunks(cookie)[-1]
+        return struct.unpack(">I", data[:4])[0] if kind >= 1 << 15 else 0
+
+    for offset in (size - 511, size, (1 << 63) - 512, (1 << 63) - 1, 1 << 63, (1 << 64) - 512, (1 << 64) - 1):
+        for command, expected in ((wire.READ, invalid), (wire.TRIM, invalid), (wire.CACHE, invalid),
+                                  (wire.BLOCK_STATUS, invalid), (wire.WRITE_ZEROES, no_space)):
+            expect(f"command {command} at {offset}", error_of(command, offset, 512), expected)
+        expect(f"write at {offset}", error_of(wire.WRITE, offset, 512, wire.FLAG_PAYLOAD_LEN, bytes(512)), no_space)
+    for offset, length in ((0, size + 1), (1, size), (512, (1 << 63) - 1), (512, (1 << 64) - 1), (size - 1, (1 << 64) - 1), (0, 1 << 63)):
+        for command, expected in ((wire.TRIM, invalid), (wire.BLOCK_STATUS, invalid), (wire.WRITE_ZEROES, no_space)):
+            expect(f"command {command} of {length} at {offset}", error_of(command, offset, length), expected)
+    expect("last sector", [error_of(wire.WRITE, size - 512, 512, wire.FLAG_PAYLOAD_LEN, b"e" * 512), error_of(wire.READ, size - 512, 512)], [0, 0])
+    expect("all of it", [error_of(command, 0, size) for command in (wire.BLOCK_STATUS, wire.CACHE, wire.TRIM)], [0, 0, 0])
+
+
 run([
+    edges_of_the_largest_disk_are_kept,
     reads_what_was_written, zeroes_and_trims_nine_gib_at_once, block_status_of_the_whole_disk_is_one_extent,
     write_without_the_payload_flag_is_the_end,
 ])

@@ -71,7 +71,7 @@ internal sealed class MapVerb : Verb
         Row(writer, "Offset", "Length", "Mapped to", "File");
         foreach (MapExtent extent in map.Extents())
         {
-            if (extent.Data)
+            if (extent.Data && !extent.Zero)
                 Row(writer, Hex(extent.Start), Hex(extent.Length), extent.Offset is { } offset ? Hex(offset) : Unplaced(extent),
                     Printable.Escape(chain.Images[extent.Depth].File.Path));
         }

@@ -1,4 +1,5 @@
 using System;
+using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
@@ -65,7 +66,8 @@ public interface IDisk
 }
 
 /// <summary>A piece of a file, to be read or written without asking the image again.</summary>
-public readonly record struct FileExtent(IBlockStorage File, long Offset);
+/// <param name="MayBeHole">whether the file may have a hole there, which nothing is known of yet</param>
+public readonly record struct FileExtent(IBlockStorage File, long Offset, bool MayBeHole = false);
 
 /// <summary>What <see cref="IDisk.WriteZeroesAsync"/> may and must do.</summary>
 [Flags]
@@ -89,4 +91,9 @@ public enum ZeroFlags
 /// <param name="IsHole">no space is allocated for it (NBD_STATE_HOLE)</param>
 /// <param name="IsZero">it reads as zeroes (NBD_STATE_ZERO)</param>
 /// <param name="Depth">0 if no image of the chain says anything of it, 1 for the top image, 2 for its backing image…</param>
-public readonly record struct DiskExtent(int Error, long Length, bool IsHole, bool IsZero, int Depth);
+[StructLayout(LayoutKind.Auto)]
+public readonly record struct DiskExtent(int Error, long Length, bool IsHole, bool IsZero, int Depth)
+{
+    /// <summary>How often files were asked for their holes; who asks for many extents has to stop somewhere.</summary>
+    public int Seeks { get; init; }
+}

@@ -19,7 +19,7 @@ public sealed partial class Qcow2Image
     {
         if (TryMapRun(offset, length, ~0UL, out var host))
         {
-            extent = new FileExtent(_file, host);
+            extent = new FileExtent(_file, host, _holes.AreExpected);
             return true;
         }
 
@@ -53,17 +53,23 @@ public sealed partial class Qcow2Image
         var parity = Epochs.Enter(0);
         var first = await MapOneAsync(offset, length);
         var slices = 1;
-        while (first.Error == 0 && first.Length < length && slices++ < MaximumSlicesPerMap)
+        var seeks = first.Seeks;
+
+        // What ends within a slice ends because something else follows, and the next call tells what.
+        while (first.Error == 0 && first.Length < length && IsSliceEnd(offset + first.Length) && slices++ < MaximumSlicesPerMap && seeks < DataHoles.MaximumSeeks)
         {
             var next = await MapOneAsync(offset + first.Length, length - first.Length);
+            seeks += next.Seeks;
             if (next.Error < 0 || (next.IsHole, next.IsZero, next.Depth) != (first.IsHole, first.IsZero, first.Depth))
                 break;
             first = first with { Length = first.Length + next.Length };
         }
 
         Epochs.Exit(0, parity);
-        return first;
+        return seeks == first.Seeks ? first : first with { Seeks = seeks };
     }
+
+    private bool IsSliceEnd(long offset) => (offset & ((1L << (_geometry.SliceBits + _geometry.ClusterBits)) - 1)) == 0;
 
     public async LoopTask<int> PrefetchAsync(long offset, long length)
     {
@@ -142,6 +148,7 @@ public sealed partial class Qcow2Image
             L2Kind.Unallocated => await MapBackingAsync(offset, run),
             L2Kind.Zero => new DiskExtent(0, run, IsHole: true, IsZero: true, Depth: 1),
             L2Kind.ZeroAllocated => new DiskExtent(0, run, IsHole: false, IsZero: true, Depth: 1),
+            L2Kind.Data when _holes.AreExpected => MapData(slot, cluster, offset, run),
             L2Kind.Data or L2Kind.Compressed => new DiskExtent(0, run, IsHole: false, IsZero: false, Depth: 1),
             _ => new DiskExtent(-Interop.Errno.EIO, 0, false, false, 0),
         };
@@ -165,6 +172,27 @@ public sealed partial class Qcow2Image
         }
 
         return Math.Min(length, ((cluster + 1) << _geometry.ClusterBits) - offset);
+    }
+
+    /// <summary>Data clusters, all or the first of which are alike: stored, or in holes of the file. Nothing is awaited.</summary>
+    private DiskExtent MapData(int slot, long cluster, long offset, long run)
+    {
+        var answer = _holes.Begin();
+        var done = 0L;
+        while (done < run)
+        {
+            var here = offset + done;
+            cluster = here >> _geometry.ClusterBits;
+            var host = _tables.Entry(slot, cluster).Host.Value + (here & _geometry.ClusterMask);
+            var piece = ContiguousRun(slot, cluster, here, (int)(run - done));
+            var alike = answer.Add(host, piece);
+            done += alike;
+            if (alike < piece)
+                break;
+        }
+
+        // Its clusters are allocated, so it is not a hole of the disk; qemu says the same.
+        return new DiskExtent(0, done, IsHole: false, answer.IsHole, Depth: 1) { Seeks = answer.Seeks };
     }
 
     private async LoopTask<DiskExtent> MapBackingAsync(long offset, long length)

@@ -23,6 +23,7 @@ public sealed partial class Qcow2Image : IDisk
     private readonly L2Tables _tables;
     private readonly CompressedClusters _compressed;
     private readonly IDisk? _backing;
+    private readonly DataHoles _holes;
 
     // Null when the image is only read.
     private readonly RefcountBlocks? _refcounts;
@@ -41,6 +42,7 @@ public sealed partial class Qcow2Image : IDisk
         _file = context.File;
         _geometry = context.Geometry;
         _backing = backing;
+        _holes = new DataHoles(_file, _geometry);
         _turns = new WriteTurns(context.Epochs);
         Size = size;
         ReadOnly = refcountTable is null;

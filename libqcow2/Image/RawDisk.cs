@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
@@ -11,6 +12,7 @@ public sealed class RawDisk : IDisk
 {
     private readonly IBlockStorage _file;
     private readonly bool _unmap;
+    private readonly bool _sparse;
     private readonly WriteTurns _turns;
     private readonly RequestCount _requests = new();
     private int _syncError;
@@ -25,7 +27,8 @@ public sealed class RawDisk : IDisk
         _unmap = unmap;
         _turns = new WriteTurns(Epochs);
         ReadOnly = readOnly;
-        Size = (file.Length + 511) & ~511L;
+        _sparse = file.AllocatedBytes < file.Length;
+        Size = Rounding.Up(file.Length, 512);
     }
 
     public long Size { get; }
@@ -43,7 +46,7 @@ public sealed class RawDisk : IDisk
     public bool TryMapRead(long offset, int length, out FileExtent extent)
     {
         // A read that ends past the file is short; the careful way fills it up.
-        extent = new FileExtent(_file, offset);
+        extent = new FileExtent(_file, offset, _sparse);
         return !_closed && offset + length <= _file.Length;
     }
 
@@ -120,8 +123,8 @@ public sealed class RawDisk : IDisk
             return refusal;
 
         // Only whole sectors can be dropped; a discard may leave the rest alone.
-        var start = (offset + _file.OffsetAlignment - 1) & -_file.OffsetAlignment;
-        var end = (offset + length) & -_file.OffsetAlignment;
+        var start = Rounding.Up(offset, _file.OffsetAlignment);
+        var end = Rounding.Down(offset + length, _file.OffsetAlignment);
         if (!_unmap || end <= start)
             return 0;
         _requests.Begin();
@@ -159,9 +162,9 @@ public sealed class RawDisk : IDisk
     {
         if (CheckRange(offset, length) is var refusal && (refusal < 0 || length == 0))
             return new LoopTask<DiskExtent>(new DiskExtent(refusal < 0 ? refusal : -Errno.EINVAL, 0, false, false, 0));
-        if (_file is not FileStorage file || file.HasFixedLength)
-            return new LoopTask<DiskExtent>(new DiskExtent(0, length, false, false, 1));
-        return new LoopTask<DiskExtent>(MapFile(file, offset, length));
+        var range = _file.FindRange(offset);
+        return new LoopTask<DiskExtent>(
+            new DiskExtent(0, Math.Min(length, range.End - offset), range.IsHole, range.IsHole, Depth: 1) { Seeks = range.Seeks });
     }
 
     public LoopTask<int> PrefetchAsync(long offset, long length) => new(CheckRange(offset, length));
@@ -178,21 +181,6 @@ public sealed class RawDisk : IDisk
         var error = ReadOnly ? 0 : await SyncAsync();
         _file.Dispose();
         return error;
-    }
-
-    private static DiskExtent MapFile(FileStorage file, long offset, long length)
-    {
-        var data = Files.Seek(file.Descriptor, offset, Files.SEEK_DATA);
-        const int ENXIO = 6;
-        if (data == -ENXIO)
-            return new DiskExtent(0, length, IsHole: true, IsZero: true, Depth: 1);
-        if (data < 0)
-            return new DiskExtent(0, length, IsHole: false, IsZero: false, Depth: 1);
-        if (data > offset)
-            return new DiskExtent(0, Math.Min(length, data - offset), IsHole: true, IsZero: true, Depth: 1);
-        var hole = Files.Seek(file.Descriptor, offset, Files.SEEK_HOLE);
-        var end = hole <= offset ? offset + length : hole;
-        return new DiskExtent(0, Math.Min(length, end - offset), IsHole: false, IsZero: false, Depth: 1);
     }
 
     private int RefuseChange(long offset, long length)
@@ -234,8 +222,8 @@ public sealed class RawDisk : IDisk
     {
         await _turns.BeginExclusiveAsync();
         var alignment = _file.OffsetAlignment;
-        var start = offset & -alignment;
-        var end = (offset + buffer.Length + alignment - 1) & -alignment;
+        var start = Rounding.Down(offset, alignment);
+        var end = Rounding.Up(offset + buffer.Length, alignment);
         var pool = LoopScheduler.Current.Buffers;
         var sectors = pool.Rent(checked((int)(end - start)));
         var error = await _file.ReadAsync(start, sectors);

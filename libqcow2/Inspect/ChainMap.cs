@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Format;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Inspect;
 
@@ -71,19 +72,19 @@ public sealed class ChainMap
     {
         bool zero = entry.Kind is L2Kind.Zero or L2Kind.ZeroAllocated;
         bool placed = entry.Kind is L2Kind.Data or L2Kind.ZeroAllocated && image.Header!.CryptMethod == 0;
-        long inCluster = offset & (image.Header!.ClusterSize - 1);
-        return new MapExtent(offset, length, depth, Present: true, zero, Data: !zero, entry.Kind == L2Kind.Compressed,
-            placed ? entry.Host.Value + inCluster : null);
+        long host = entry.Host.Value + (offset & (image.Header!.ClusterSize - 1));
+        bool hole = false;
+        if (placed && !zero && image.LeavesHoles)
+        {
+            FileRange range = image.File.FindRange(host);
+            (hole, length) = (range.IsHole, Math.Min(length, range.End - host));
+        }
+        return new MapExtent(offset, length, depth, Present: true, zero || hole, Data: !zero, entry.Kind == L2Kind.Compressed, placed ? host : null);
     }
 
     private static MapExtent Raw(InspectedImage image, int depth, long offset, long limit)
     {
-        bool hole = true;
-        long end = offset + limit;
-        if (offset < image.File.Length)
-            hole = image.File.IsHole(offset, out end);
-        // The file's last sector may be partial; qemu counts it as whole.
-        end = end == image.File.Length ? image.DiskSize : end;
-        return new MapExtent(offset, Math.Min(limit, end - offset), depth, Present: true, Zero: hole, Data: !hole, Compressed: false, offset);
+        FileRange range = image.File.FindRange(offset);
+        return new MapExtent(offset, Math.Min(limit, range.End - offset), depth, Present: true, Zero: range.IsHole, Data: !range.IsHole, Compressed: false, offset);
     }
 }

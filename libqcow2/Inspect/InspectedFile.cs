@@ -1,7 +1,9 @@
 using System;
 using System.IO;
 using System.Runtime.InteropServices;
+using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Inspect;
 
@@ -10,9 +12,8 @@ public sealed unsafe partial class InspectedFile : IDisposable
 {
     private const int O_NONBLOCK = 0x800;
     private const int SEEK_END = 2;
-    private const int SEEK_DATA = 3;
-    private const int SEEK_HOLE = 4;
-    private const int ENXIO = 6;
+
+    private readonly FileHoles _holes = new();
 
     private InspectedFile(string path, int fd, long length, long allocated, (ulong, uint, uint) identity)
     {
@@ -50,8 +51,12 @@ public sealed unsafe partial class InspectedFile : IDisposable
                 throw Failed(path, "cannot stat", result);
             if (stat.Kind is not (Stat.S_IFREG or Stat.S_IFBLK))
                 throw new IOException($"{path} is no file and no block device");
-            long length = stat.Kind == Stat.S_IFREG ? (long)stat.stx_size : Seek(fd, 0, SEEK_END);
-            return new InspectedFile(path, fd, length, (long)stat.stx_blocks * 512, (stat.stx_ino, stat.stx_dev_major, stat.stx_dev_minor));
+            long length = stat.Kind == Stat.S_IFREG ? (long)Math.Min(stat.stx_size, long.MaxValue) : Seek(fd, 0, SEEK_END);
+            if (length < 0)
+                throw Failed(path, "cannot find the size of", -Marshal.GetLastPInvokeError());
+            if (length > Limits.MaxFileBytes)
+                throw new IOException($"cannot open {path}: its size of {length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
+            return new InspectedFile(path, fd, length, (long)Math.Min(stat.stx_blocks, (ulong)Limits.MaxFileBytes / 512) * 512, (stat.stx_ino, stat.stx_dev_major, stat.stx_dev_minor));
         }
         catch
         {
@@ -86,26 +91,8 @@ public sealed unsafe partial class InspectedFile : IDisposable
         }
     }
 
-    /// <summary>Whether a position is in a hole, and where that changes. A file system without holes has none.</summary>
-    /// <param name="offset">within the file</param>
-    /// <param name="end">where the hole or the data ends, at most <see cref="Length"/></param>
-    public bool IsHole(long offset, out long end)
-    {
-        long data = Seek(Descriptor, offset, SEEK_DATA);
-        if (data < 0 && Marshal.GetLastPInvokeError() == ENXIO)
-        {
-            end = Length;
-            return true;
-        }
-        if (data > offset)
-        {
-            end = Math.Min(data, Length);
-            return true;
-        }
-        long hole = Seek(Descriptor, offset, SEEK_HOLE);
-        end = hole > offset ? Math.Min(hole, Length) : Length;
-        return false;
-    }
+    /// <summary>Tells whether the file has a hole at an offset, and how far that goes. A file system without holes has none.</summary>
+    public FileRange FindRange(long offset) => _holes.Find(Descriptor, offset);
 
     public void Dispose() => _ = Unistd.Close(Descriptor);
 

@@ -22,7 +22,10 @@ public sealed class InspectedImage : IDisposable
     public string FormatName => Header is null ? "raw" : "qcow2";
 
     /// <summary>Bytes of the virtual disk, a multiple of 512 as qemu rounds them: raw up, qcow2 down.</summary>
-    public long DiskSize => Header is null ? (File.Length + 511) & ~511L : Header.Size & ~511L;
+    public long DiskSize => Header is null ? Rounding.Up(File.Length, 512) : Rounding.Down(Header.Size, 512);
+
+    /// <summary>Whether data clusters may lie in holes of the file, which read as zeroes.</summary>
+    internal bool LeavesHoles => Header is not null && Preallocation.LeavesHoles(File.Length, File.Allocated, Header.ClusterSize);
 
     /// <exception cref="IOException">the file cannot be read</exception>
     /// <exception cref="ImageFormatException">it is not what it should be</exception>

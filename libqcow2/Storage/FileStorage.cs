@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using System.Threading;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
@@ -11,6 +12,7 @@ namespace Qcow2Blk.Storage;
 public sealed class FileStorage : IBlockStorage
 {
     private readonly bool _isBlockDevice;
+    private readonly FileHoles _holes = new();
     private long _length;
     private bool _zeroRangeRefused;
 
@@ -27,7 +29,12 @@ public sealed class FileStorage : IBlockStorage
         _isBlockDevice = (status.stx_mode & Files.S_IFMT) == Files.S_IFBLK;
         if (!_isBlockDevice && (status.stx_mode & Files.S_IFMT) != Files.S_IFREG)
             throw NoImageFile(path, (ushort)(status.stx_mode & Files.S_IFMT));
-        _length = _isBlockDevice ? Files.Seek(descriptor, 0, Files.SEEK_END) : (long)status.stx_size;
+        _length = _isBlockDevice ? Files.Seek(descriptor, 0, Files.SEEK_END) : (long)Math.Min(status.stx_size, long.MaxValue);
+        if (_length < 0)
+            throw new IOException($"cannot find the size of {path}: {Errno.Text((int)_length)}");
+        if (_length > Limits.MaxFileBytes)
+            throw new IOException($"cannot open {path}: its size of {_length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
+        AllocatedBytes = _isBlockDevice ? _length : (long)Math.Min(status.stx_blocks, (ulong)(Limits.MaxFileBytes / 512)) * 512;
         Identity = (status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
 
         // Only a regular file: a device's node lies on devtmpfs, which is a tmpfs too, but its bytes do not.
@@ -49,6 +56,8 @@ public sealed class FileStorage : IBlockStorage
     public (uint Major, uint Minor, ulong Inode) Identity { get; }
 
     public long Length => Volatile.Read(ref _length);
+
+    public long AllocatedBytes { get; }
 
     public int OffsetAlignment { get; }
 
@@ -89,6 +98,11 @@ public sealed class FileStorage : IBlockStorage
             throw;
         }
     }
+
+    public FileRange FindRange(long offset) => _isBlockDevice ? FileRange.DataToTheEnd : _holes.Find(Descriptor, offset);
+
+    /// <summary>Whether all of the range is known to hold data, without asking the file. Any loop.</summary>
+    internal bool IsKnownData(long offset, int length) => _isBlockDevice || _holes.IsKnownData(offset, length);
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
     {
@@ -145,6 +159,7 @@ public sealed class FileStorage : IBlockStorage
         }
 
         var result = Files.Truncate(Descriptor, length);
+        _holes.Forget(length, long.MaxValue);
         if (result == 0)
             Volatile.Write(ref _length, length);
         return new LoopTask<int>(result);
@@ -222,6 +237,7 @@ public sealed class FileStorage : IBlockStorage
     private async LoopTask<int> AllocateAsync(int mode, long offset, long length)
     {
         var result = await FileOperation.Allocate(this, mode, offset, length);
+        _holes.Forget(offset, offset + length);
 
         // A device takes whole sectors only, also where the page cache takes any write.
         return result == -Errno.EINVAL && _isBlockDevice ? -Errno.EOPNOTSUPP : result;
@@ -229,8 +245,8 @@ public sealed class FileStorage : IBlockStorage
 
     private async LoopTask<int> ReadBouncedAsync(long offset, NativeBuffer buffer)
     {
-        var start = offset & -OffsetAlignment;
-        var end = (offset + buffer.Length + OffsetAlignment - 1) & -OffsetAlignment;
+        var start = Rounding.Down(offset, OffsetAlignment);
+        var end = Rounding.Up(offset + buffer.Length, OffsetAlignment);
         var pool = LoopScheduler.Current.Buffers;
         var bounce = pool.Rent(checked((int)(end - start)));
         var result = await FileOperation.Read(this, start, bounce);

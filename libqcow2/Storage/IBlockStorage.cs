@@ -27,6 +27,16 @@ public interface IBlockStorage : IDisposable
     /// <summary>What the memory of a transfer must be a multiple of to go straight to the file. A power of two.</summary>
     int MemoryAlignment { get; }
 
+    /// <summary>Bytes that the file took on its file system when it was opened; all of a block device.</summary>
+    long AllocatedBytes { get; }
+
+    /// <summary>
+    /// Tells whether the file has a hole at <paramref name="offset"/>, and how far that goes. What was written by a write that
+    /// ended before the call is data, flushed or not; where the file cannot tell, all is data. Home loop. That a range is a
+    /// hole is true only until the next write: the answer is for the request that asked, and not to be kept.
+    /// </summary>
+    FileRange FindRange(long offset);
+
     /// <summary>Reads; what lies past the end of the file reads as zeroes.</summary>
     LoopTask<int> ReadAsync(long offset, NativeBuffer buffer);
 

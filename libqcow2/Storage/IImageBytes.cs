@@ -10,4 +10,7 @@ public interface IImageBytes
 
     /// <summary>Fills <paramref name="into"/>; what lies past the end of the file reads as zeroes.</summary>
     void Read(long offset, Span<byte> into);
+
+    /// <summary>As <see cref="IBlockStorage.FindRange"/>; data where the bytes do not know better.</summary>
+    FileRange FindRange(long offset) => FileRange.DataToTheEnd;
 }

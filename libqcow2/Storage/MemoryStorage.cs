@@ -22,6 +22,7 @@ public sealed class MemoryStorage : IBlockStorage
         ArgumentNullException.ThrowIfNull(content);
         _loop = loop;
         Content = content;
+        AllocatedBytes = content.Allocated;
         OffsetAlignment = alignment;
         ReadOnly = readOnly;
     }
@@ -56,6 +57,19 @@ public sealed class MemoryStorage : IBlockStorage
 
     /// <summary>Operations that were started so far, of all kinds.</summary>
     public long Started { get; private set; }
+
+    public long AllocatedBytes { get; }
+
+    /// <summary>Answers to <see cref="FindRange"/> that a file system would have been asked for.</summary>
+    public long Seeks { get; private set; }
+
+    public FileRange FindRange(long offset)
+    {
+        Require(!_disposed && offset >= 0, $"question for a range at {offset}");
+        var range = Content.FindRange(offset);
+        Seeks += range.Seeks;
+        return range;
+    }
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
     {

@@ -104,6 +104,35 @@ public sealed class SparseBytes : IImageBytes
         Length = length;
     }
 
+    /// <summary>Pages that were never written, or cleared as a whole, are holes, as in a file system with blocks of their size.</summary>
+    public FileRange FindRange(long offset)
+    {
+        var page = offset / PageSize;
+        var last = (Length - 1) / PageSize;
+        if (offset < Length && _pages.ContainsKey(page))
+        {
+            while (_pages.ContainsKey(page))
+                page++;
+            return new FileRange(IsHole: false, page * PageSize, Seeks: 2);
+        }
+
+        // A page at a time where that is quick; a hole of terabytes has few pages behind it.
+        if (last - page <= _pages.Count)
+        {
+            while (page <= last && !_pages.ContainsKey(page))
+                page++;
+        }
+        else
+        {
+            var next = long.MaxValue;
+            foreach (var index in _pages.Keys)
+                next = index > page ? Math.Min(next, index) : next;
+            page = next;
+        }
+
+        return new FileRange(IsHole: true, page > last ? long.MaxValue : page * PageSize, Seeks: 1);
+    }
+
     private static (long Page, int Start, int Count) Locate(long offset, long length)
     {
         var start = (int)(offset % PageSize);

@@ -37,6 +37,8 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
             Empty(directory, "L2 tables of one sector", "cluster_size=512,refcount_bits=1"),
             Empty(directory, "refcounts of four bits", "cluster_size=4096,refcount_bits=4"),
             Empty(directory, "lazy refcounts", "cluster_size=4096,lazy_refcounts=on"),
+            Empty(directory, "preallocated", "cluster_size=4096,preallocation=metadata"),
+            Empty(directory, "preallocated with large clusters", "cluster_size=128k,preallocation=metadata"),
             Overlay(directory, "overlay", "cluster_size=4096"),
             Overlay(directory, "overlay with larger clusters", "cluster_size=65536"),
             Overlay(directory, "overlay of version 2", "compat=0.10,cluster_size=1024"),

@@ -91,6 +91,25 @@ public sealed class BadImageTests
         AssertRefusedUnchanged(folder, image, "letter.txt", "magic");
     }
 
+    [Theory]
+    [InlineData("raw")]
+    [InlineData("qcow2")]
+    public void File_larger_than_any_disk(string format)
+    {
+        using var folder = new Folder();
+        string image = folder.Image("huge", "1M");
+        using (FileStream file = File.OpenWrite(image))
+            file.SetLength(long.MaxValue);
+        string[] says = ["huge", "its size of 9223372036854775807 bytes is more than 9223372035781033984"];
+
+        folder.Qcow2Blk("attach", image, "--format", format, "--socket", folder.File("s")).Refused(1, says);
+        folder.Qcow2Blk("info", image, "--format", format).Refused(1, says);
+        folder.Qcow2Blk("map", image, "--format", format).Refused(1, says);
+
+        Assert.Empty(Directory.GetFiles(folder.RuntimeDirectory));
+        Assert.Equal(long.MaxValue, new FileInfo(image).Length);
+    }
+
     [Fact]
     public void Corrupt_image_may_be_read_but_not_written()
     {

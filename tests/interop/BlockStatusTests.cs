@@ -1,7 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.IO;
-using System.Linq;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Interop;
@@ -26,13 +24,6 @@ public sealed class BlockStatusTests
         using var folder = new Folder();
         ShapedImage shaped = new ImageShape(folder, version, clusterSize, 16, 5 * 1048576 + 1536).Make(content);
         string image = shaped.Path;
-        // qemu-nbd also looks for holes of the file below the clusters; without such holes both see the same.
-        foreach (string file in shaped.Below.Prepend(image).Where(file => file.EndsWith(".qcow2", StringComparison.Ordinal)))
-        {
-            Run.Program("cp", "--sparse=never", file, file + ".dense").Passed();
-            File.Move(file + ".dense", file, overwrite: true);
-        }
-
         (long, long, long)[] allocation, depth;
         using (QemuNbd.Serve(folder, image, out string uri, "--read-only", "--allocation-depth"))
         {
@@ -42,12 +33,15 @@ public sealed class BlockStatusTests
 
         Server server = Server.Attach(folder, image, "--read-only");
 
-        Assert.Equal(allocation, AsQemuSaysIt(Map.Context(server.Uri, "base:allocation")));
+        Assert.Equal(AsQemuSaysIt(allocation), AsQemuSaysIt(Map.Context(server.Uri, "base:allocation")));
         Assert.Equal(depth, Map.Context(server.Uri, "qemu:allocation-depth"));
         server.Detach();
     }
 
-    /// <summary>A zero cluster that keeps its space is no hole by the protocol's definition; qemu-nbd calls it one.</summary>
+    /// <summary>
+    /// A zero cluster that keeps its space is not a hole by the protocol's definition; qemu-nbd calls it one. Images without
+    /// such clusters are compared to the letter in <see cref="FileHolesTests"/>.
+    /// </summary>
     private static (long, long, long)[] AsQemuSaysIt((long Start, long End, long Type)[] extents)
     {
         const long zero = 2, zeroAndHole = 3;

@@ -11,6 +11,9 @@ internal sealed class BlockStatusReply(NbdConnection connection)
     // A client asks again for what did not fit; qemu's own limit is 131072.
     private const int MaximumExtents = 4096;
 
+    // Some milliseconds of the home loop, where all other requests wait meanwhile: a client asks again for the rest.
+    private const int MaximumSeeks = 1024;
+
     // What a pooled request keeps of the memory for extents.
     private const int KeptExtents = 64;
 
@@ -26,13 +29,15 @@ internal sealed class BlockStatusReply(NbdConnection connection)
         var position = 0L;
         var length = (long)request.Header.Length;
         var limit = request.Header.Has(CommandFlags.RequestOne) ? 1 : MaximumExtents;
-        while (position < length && extents.Count < limit && (extents.Count == 0 || !request.IsPressed))
+        var seeks = 0;
+        while (position < length && extents.Count < limit && seeks < MaximumSeeks && (extents.Count == 0 || !request.IsPressed))
         {
             var extent = await disk.MapAsync(request.Offset + position, length - position);
             if (extent.Error < 0)
                 return extent.Error;
             extents.Add(extent);
             position += extent.Length;
+            seeks += extent.Seeks;
         }
 
         request.ReplyLength = Encode(request, extents);

@@ -51,38 +51,29 @@ internal sealed partial class NbdRequest
         Pieces.Clear();
         if (!Connection.SendsHoles || Header.Has(CommandFlags.Df) || Buffer.Length < SmallestHole)
             return await disk.ReadAsync(Offset, Buffer);
-        var position = 0;
-        while (position < Buffer.Length)
+        var group = TaskGroup.Rent();
+        var error = 0;
+        for (var position = 0; position < Buffer.Length && error == 0;)
         {
             var rest = Buffer.Length - position;
-            if (Pieces.Count == MaximumPieces - 1)
-            {
-                // The last piece takes all that is left, holes or not.
-                var error = await disk.ReadAsync(Offset + position, Buffer.Slice(position));
-                AddPiece(position, rest, isHole: false);
-                return error;
-            }
 
-            var extent = await disk.MapAsync(Offset + position, rest);
-            if (extent.Error < 0)
-                return extent.Error;
+            // The last piece takes all that is left, holes or not.
+            var extent = Pieces.Count == MaximumPieces - 1
+                ? new DiskExtent(0, rest, IsHole: false, IsZero: false, Depth: 1)
+                : await disk.MapAsync(Offset + position, rest);
+            error = extent.Error;
             var length = (int)extent.Length;
-            if (extent.IsZero && length >= Math.Min(SmallestHole, Buffer.Length))
-            {
-                AddPiece(position, length, isHole: true);
-            }
-            else
-            {
-                var error = await disk.ReadAsync(Offset + position, Buffer.Slice(position, length));
-                if (error < 0)
-                    return error;
-                AddPiece(position, length, isHole: false);
-            }
-
+            var isHole = extent.IsZero && length >= Math.Min(SmallestHole, Buffer.Length);
+            if (error == 0 && !isHole)
+                group.Add(disk.ReadAsync(Offset + position, Buffer.Slice(position, length)));
+            if (error == 0)
+                AddPiece(position, length, isHole);
             position += length;
         }
 
-        return 0;
+        // Whatever happened, nothing may write into the buffer any more when this returns.
+        var result = await group.WaitAsync();
+        return error < 0 ? error : result;
     }
 
     private void AddPiece(int start, int length, bool isHole)

@@ -23,6 +23,9 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
     // Room for the chunk headers of a sparse read; what has more pieces is answered with plain data at the end.
     public const int MaximumPieces = 16;
 
+    // From here on a read is part of a copy, and moving zeroes costs more than asking whether there is anything else.
+    private const int LargeRead = 64 * 1024;
+
     private readonly NbdLoop _loop;
     private readonly ulong _userData;
     private readonly Action _executeAtHome;
@@ -93,7 +96,7 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
         var mapped = isWrite
             ? disk.TryMapWrite(Offset, Buffer.Length, out var extent)
             : disk.TryMapRead(Offset, Buffer.Length, out extent);
-        if (!mapped || extent.File is not FileStorage file || !MakeSuitable(file, extent.Offset, isWrite))
+        if (!mapped || extent.File is not FileStorage file || IsWorthAsking(file, extent, isWrite) || !MakeSuitable(file, extent.Offset, isWrite))
         {
             // A client that understands holes is told of them the long way.
             var zeroes = !mapped && !isWrite && !Connection.SendsHoles && disk.TryMapZeroes(Offset, Buffer.Length);
@@ -176,6 +179,11 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
     public long WorkBytes => Buffer.IsEmpty ? 0 : _loop.Served.WorkBytesOf(Buffer.Length);
 
     public void BeginWork() => ExecuteAsync(_loop.Served.Disk).CompleteInto(this);
+
+    /// <summary>Whether a client that understands holes may be spared much data: only the long way finds out.</summary>
+    private bool IsWorthAsking(FileStorage file, in FileExtent extent, bool isWrite) =>
+        extent.MayBeHole && !isWrite && Buffer.Length >= LargeRead && Connection.SendsHoles && !Header.Has(CommandFlags.Df)
+        && !file.IsKnownData(extent.Offset, Buffer.Length);
 
     /// <summary>Whether the file takes this transfer as it is; a payload that lies badly in memory is moved.</summary>
     private bool MakeSuitable(FileStorage file, long hostOffset, bool isWrite)

@@ -16,9 +16,13 @@ internal sealed class ImageBytesStorage(IImageBytes bytes, string path) : IBlock
 
     public bool ReadOnly => true;
 
+    public long AllocatedBytes => bytes.Length;
+
     public int OffsetAlignment => 1;
 
     public int MemoryAlignment => 1;
+
+    public FileRange FindRange(long offset) => bytes.FindRange(offset);
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
     {

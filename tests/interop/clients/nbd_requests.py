@@ -53,6 +53,63 @@ def holes_travel_as_holes(uri):
     client.shutdown()
 
 
+def holes_of_the_file_travel_as_holes(uri):
+    """A preallocated image with data in its second MiB and 4 KiB of its fourth: all of it has clusters."""
+    client, plain = connect(uri), connect(uri, structured=False)
+    for length in (64 << 10, MIB, 4 * MIB):
+        holes = 0
+        for offset in range(0, 4 * MIB, length):
+            chunks = []
+            buffer = client.pread_structured(length, offset, lambda part, at, status, error: chunks.append((len(part), status)))
+            holes += sum(part for part, status in chunks if status == nbd.READ_HOLE)
+            expect("bytes", bytes(buffer), plain.pread(length, offset))
+        expect(f"bytes of holes in reads of {length}", holes, 3 * MIB - 4096)
+    plain.shutdown()
+    client.shutdown()
+
+
+def many_holes_are_told_in_several_replies(uri):
+    """A disk of 16 MiB with data in every second of its 4096 clusters, all of which lie in the file: no reply asks it for all."""
+    client = connect(uri, contexts=("base:allocation",))
+    offset, replies, flags = 0, [], []
+    while offset < client.get_size():
+        entries = []
+        client.block_status(client.get_size() - offset, offset, lambda context, at, found, error: entries.extend(found))
+        offset += sum(entries[::2])
+        replies.append(len(entries) // 2)
+        flags += entries[1::2]
+    expect("end", offset, client.get_size())
+    expect("extents of all replies", (len(flags), set(flags[::2]), set(flags[1::2])), (4096, {0}, {nbd.STATE_ZERO}))
+    expect("a reply takes at most 1024 questions", max(replies) <= 1024, True)
+    client.shutdown()
+
+
+def write_is_data_at_once(uri):
+    """Whatever was asked before, and by whom: block status on one connection, writes on another, nothing flushed."""
+    writer, asker = connect(uri), connect(uri, contexts=("base:allocation",))
+    rng = random.Random(5)
+
+    def zero_bytes(offset, length):
+        entries = []
+        asker.block_status(length, offset, lambda context, at, found, error: entries.extend(found))
+        told, zeroes = 0, 0
+        for extent, flags in zip(entries[::2], entries[1::2]):
+            zeroes += min(extent, length - told) if flags & nbd.STATE_ZERO else 0
+            told += extent
+        return zeroes if told >= length else zeroes + zero_bytes(offset + told, length - told)
+
+    for step in range(600):
+        length = rng.choice((512, 4096, 65536, 200000))
+        offset = rng.randrange(0, asker.get_size() - length) // 512 * 512
+        zero_bytes(0, asker.get_size())
+        writer.pwrite(b"d" * length, offset)
+        expect(f"step {step}: zeroes in {length} bytes at {offset}", zero_bytes(offset, length), 0)
+        if step % 3 == 0:
+            writer.trim(length, offset)
+    asker.shutdown()
+    writer.shutdown()
+
+
 def simple_replies_do_everything(uri):
     client = connect(uri, structured=False)
     expect("structured", client.get_structured_replies_negotiated(), False)
@@ -181,7 +238,7 @@ def fua_needs_no_flush(uri):
 
 
 run([
-    export_says_what_it_can, holes_travel_as_holes, simple_replies_do_everything, export_name_instead_of_go,
+    export_says_what_it_can, holes_travel_as_holes, holes_of_the_file_travel_as_holes, many_holes_are_told_in_several_replies, write_is_data_at_once, simple_replies_do_everything, export_name_instead_of_go,
     zeroes_with_and_without_hole, trim_frees_and_reads_zero, errors_leave_the_connection_alive, read_only_refuses_to_write,
     three_hundred_requests_of_all_sizes_at_once, flush_covers_the_other_connection, fua_needs_no_flush,
 ])

@@ -17,7 +17,7 @@ public sealed class InspectTests : IDisposable
     public static TheoryData<string> CreateOptions { get; } =
     [
         "cluster_size=512", "cluster_size=4k", "cluster_size=64k", "cluster_size=2M", "compat=0.10", "refcount_bits=1", "refcount_bits=64",
-        "lazy_refcounts=on", "preallocation=falloc", "preallocation=full", "compression_type=zstd",
+        "lazy_refcounts=on", "preallocation=metadata", "preallocation=metadata,cluster_size=4k", "preallocation=falloc", "preallocation=full", "compression_type=zstd",
     ];
 
     [Theory]
@@ -58,6 +58,25 @@ public sealed class InspectTests : IDisposable
         Write(top, ["write -P 2 100k 50k", "write -z 1100k 64k", "write -P 3 5500k 100k"]);
         AssertMapEqualsQemus(top);
         Assert.Equal(3, Command.Json("info", "--json", top).GetProperty("chain").GetArrayLength());
+    }
+
+    [Theory]
+    [InlineData("metadata", "metadata")]
+    [InlineData("metadata", "raw")]
+    [InlineData("off", "metadata")]
+    public void Map_of_a_chain_with_holes_of_its_files_equals_qemus(string top, string below)
+    {
+        string lower = Path.Combine(_folder, "base");
+        if (below == "raw")
+            Qemu("create", "-q", "-f", "raw", lower, "5M");
+        else
+            Qemu("create", "-q", "-f", "qcow2", "-o", $"preallocation={below}", lower, "5M");
+        Command.Start("qemu-io", "/", "-f", below == "raw" ? "raw" : "qcow2", "-c", "write -P 9 1M 70k", lower);
+        string image = Image("disk.qcow2", "6M", $"preallocation={top},cluster_size=4k");
+        Qemu("rebase", "-u", "-f", "qcow2", "-F", below == "raw" ? "raw" : "qcow2", "-b", "base", image);
+        Write(image, ["write -P 2 100k 50k", "write -z 3M 64k"]);
+        AssertMapEqualsQemus(image);
+        Assert.Equal(Qemu("map", "-f", "qcow2", image), Command.Run("map", image).Output);
     }
 
     [Fact]

@@ -87,6 +87,7 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
             OperationKind.Read => await image.ReadAsync(offset, data),
             OperationKind.Zero => await image.WriteZeroesAsync(offset, length, operation.Flags),
             OperationKind.Discard => await image.DiscardAsync(offset, length),
+            OperationKind.Map => await MapAsync(offset, length),
             _ => await image.FlushAsync(),
         };
         if (result < 0)
@@ -108,10 +109,29 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
         return 0;
     }
 
+    /// <summary>What is said to read as zeroes does, and all of the range is told of.</summary>
+    private async LoopTask<int> MapAsync(long offset, int length)
+    {
+        var end = offset + length;
+        while (offset < end)
+        {
+            var extent = await image.MapAsync(offset, end - offset);
+            if (extent.Error < 0)
+                return extent.Error;
+            if (extent.Length <= 0 || extent.Length > end - offset)
+                throw new InvalidOperationException($"an extent of {extent.Length} bytes for {end - offset}");
+            if (extent.IsZero && Content.AsSpan((int)offset, (int)extent.Length).ContainsAnyExcept((byte)0))
+                throw new InvalidOperationException($"{extent.Length} bytes at {offset} are said to be zeroes");
+            offset += extent.Length;
+        }
+
+        return 0;
+    }
+
     private void Apply(Operation operation)
     {
         var (start, end) = Changed(operation);
-        if (operation.Kind is not (OperationKind.Read or OperationKind.Flush) && end > start)
+        if (operation.Kind is not (OperationKind.Read or OperationKind.Flush or OperationKind.Map) && end > start)
             Content.AsSpan((int)start, (int)(end - start)).Fill(operation.Kind == OperationKind.Write ? operation.Value : (byte)0);
     }
 
@@ -133,7 +153,7 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
     private async LoopTask<int> LearnAsync(Operation operation)
     {
         var (offset, length) = operation.On(Content.Length);
-        if (operation.Kind is OperationKind.Read or OperationKind.Flush)
+        if (operation.Kind is OperationKind.Read or OperationKind.Flush or OperationKind.Map)
             return 0;
         using var buffer = new TableBuffer(length);
         Require(await image.ReadAsync(offset, buffer.Take(length)), "read after a failure");

@@ -30,6 +30,9 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
             ["clusters of 1024, refcounts of 2 bits"] = ("cluster_size=1024,refcount_bits=2", 1 << 20, Nothing, false, true),
             ["clusters of 4096, refcounts of 8 bits"] = ("cluster_size=4096,refcount_bits=8", 1 << 20, Nothing, false, true),
             ["clusters of 65536"] = ("cluster_size=65536", (2 << 20) + 512, Nothing, false, false),
+            ["preallocated"] = ("cluster_size=65536,preallocation=metadata", (2 << 20) + 512, Nothing, false, false),
+            ["preallocated, clusters of 4096, with snapshot"] = ("cluster_size=4096,preallocation=metadata", 2 << 20, Nothing, false, true),
+            ["over a preallocated base"] = ("cluster_size=16384", 2 << 20, PreallocatedBase, false, true),
             ["clusters of 65536 with snapshot"] = ("cluster_size=65536,refcount_bits=32", (2 << 20) + 512, Nothing, false, true),
             ["clusters of 2M"] = ("cluster_size=2M", (5 << 20) + 512, Nothing, false, true),
             ["zlib"] = ("cluster_size=65536", 2 << 20, Nothing, true, false),
@@ -115,6 +118,8 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
     private static List<(string, bool)> ShorterBase(TempDirectory directory) => Base(directory, "cluster_size=16384", 1000 << 10);
 
     private static List<(string, bool)> LongerBase(TempDirectory directory) => Base(directory, "cluster_size=512", (2 << 20) + 512);
+
+    private static List<(string, bool)> PreallocatedBase(TempDirectory directory) => Base(directory, "cluster_size=65536,preallocation=metadata", (2 << 20) + 512);
 
     private static List<(string, bool)> Base(TempDirectory directory, string options, long size)
     {

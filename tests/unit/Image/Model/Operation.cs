@@ -12,6 +12,7 @@ internal enum OperationKind
     Zero,
     Discard,
     Flush,
+    Map,
 }
 
 /// <summary>One request; <paramref name="Start"/> and <paramref name="Length"/> are folded into the disk at hand.</summary>
@@ -29,7 +30,7 @@ internal sealed record Operation(OperationKind Kind, int Start, int Length, byte
     }
 
     private static Gen<Operation> Single() =>
-        from kind in Gen.Frequency((6, Gen.Constant(OperationKind.Write)), (3, Gen.Constant(OperationKind.Read)), (2, Gen.Constant(OperationKind.Zero)), (2, Gen.Constant(OperationKind.Discard)), (1, Gen.Constant(OperationKind.Flush)))
+        from kind in Gen.Frequency((6, Gen.Constant(OperationKind.Write)), (3, Gen.Constant(OperationKind.Read)), (2, Gen.Constant(OperationKind.Zero)), (2, Gen.Constant(OperationKind.Discard)), (1, Gen.Constant(OperationKind.Flush)), (2, Gen.Constant(OperationKind.Map)))
         from grain in Gen.Elements(1, 1, 512, 4096, 65536)
         from start in Gen.Choose(0, 8 << 20)
         from size in Gen.Elements(3, 512, 5000, 70_000, 300_000)

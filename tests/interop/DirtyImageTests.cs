@@ -33,6 +33,22 @@ public sealed class DirtyImageTests : IDisposable
     }
 
     [Fact]
+    public void Dirty_image_that_was_made_8_TiB_long_is_repaired_in_little_memory_and_clean_after_detach()
+    {
+        using (FileStream file = File.OpenWrite(_image))
+            file.SetLength(8L << 40);
+        Server server = Server.Attach(_folder, _image);
+        Assert.InRange(server.ResidentKiB, 0, 64 << 10);
+        Run.QemuIoAs("raw", server.Uri, "read -P 1 0 1M", "read -P 2 8M 100k", "write -P 3 4M 1M", "flush");
+        server.Detach();
+
+        Assert.False(IsDirty());
+        Verdict.Clean(_image);
+        Run.QemuIo(_image, "read -P 1 0 1M", "read -P 2 8M 100k", "read -P 3 4M 1M");
+        Assert.InRange(long.Parse(Run.Program("stat", "-c", "%b", _image).Passed().Output) * 512, 1, 16 << 20);
+    }
+
+    [Fact]
     public void Image_that_qemu_left_dirty_can_be_read_without_a_change()
     {
         string before = Folder.Hash(_image);

@@ -9,17 +9,23 @@ namespace Qcow2Blk.Image.Check;
 internal sealed class BitmapTables(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result)
 {
     private const int FixedLength = 24;
-    private const int TableChunk = 64 << 10;
+
+    /// <summary>As qemu: more are refused.</summary>
+    private const uint BitmapLimit = 65535;
     private const ulong ReservedMask = 0xFF000000000001FE;
     private const ulong OffsetMask = 0x00FFFFFFFFFFFE00;
-
-    private long _tableBytesRead;
 
     public async LoopTask<int> AddAsync()
     {
         if (header.BitmapCount == 0)
             return 0;
         var (start, size) = (header.BitmapDirectoryOffset, header.BitmapDirectorySize);
+        if (header.BitmapCount > BitmapLimit)
+        {
+            result.Error(CheckSubject.Bitmaps, start, $"{header.BitmapCount} bitmaps are more than {BitmapLimit}");
+            return 0;
+        }
+
         if (size < 0 || !counts.Add(start, size, ClusterUse.Bitmap, CheckSubject.Bitmaps))
             return 0;
         using var buffer = new TableBuffer(FixedLength);
@@ -52,28 +58,18 @@ internal sealed class BitmapTables(IBlockStorage file, CheckedHeader header, Ref
             return 0;
         }
 
-        if (!counts.Add(offset, entries * 8, ClusterUse.Bitmap, CheckSubject.Bitmaps))
+        if (!counts.AddTable(offset, entries * 8, ClusterUse.Bitmap, CheckSubject.Bitmaps))
             return 0;
-        var bytes = Math.Min(entries * 8, Math.Max(0, file.Length - offset)) / 8 * 8;
-        _tableBytesRead += bytes;
-        if (_tableBytesRead > file.Length)
+        using var pieces = new TablePieces(file);
+        pieces.Begin(offset, entries * 8);
+        int count;
+        while ((count = await pieces.NextAsync()) > 0)
         {
-            result.Error(CheckSubject.Bitmaps, offset, "bitmap tables overlap: together they are larger than the file");
-            return 0;
+            for (var index = 0; index < count / 8; index++)
+                AddEntry(pieces[index], pieces.Offset + index * 8);
         }
 
-        using var buffer = new TableBuffer(TableChunk);
-        for (long done = 0; done < bytes; done += TableChunk)
-        {
-            var length = Math.Min(TableChunk, bytes - done);
-            var error = await buffer.ReadAsync(file, offset + done, length);
-            if (error < 0)
-                return error;
-            for (var index = 0; index < length / 8; index++)
-                AddEntry(buffer[index], offset + done + index * 8);
-        }
-
-        return 0;
+        return count;
     }
 
     private void AddEntry(ulong entry, long at)

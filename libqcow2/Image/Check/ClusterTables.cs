@@ -7,11 +7,10 @@ namespace Qcow2Blk.Image.Check;
 
 /// <summary>
 /// Walks L1 and L2 tables, active and of snapshots, and counts what they refer to. Every L2 table is walked once
-/// however often L1 entries name it, so that the work goes with the file's size, not with what tables claim.
+/// however often L1 entries name it, so that the work goes with what the file stores, not with what tables claim.
 /// </summary>
 internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result)
 {
-    private const int TableChunk = 64 << 10;
     private const ulong OffsetMask = 0x00FFFFFFFFFFFE00;
     private const ulong Copied = 1UL << 63;
     private const ulong Compressed = 1UL << 62;
@@ -20,7 +19,6 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
     private const ulong L2Reserved = 0x3F000000000001FE;
 
     private readonly Dictionary<long, (int Weight, bool Active)> _tables = [];
-    private long _l1BytesRead;
 
     /// <summary>Refcounts as the image has them, for the COPIED check; null: the flags are not looked at.</summary>
     public StoredRefcounts? Stored { get; init; }
@@ -31,40 +29,36 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
     /// <summary>Reads an L1 table and remembers the L2 tables that it names.</summary>
     public async LoopTask<int> AddL1Async(long offset, long entries, bool active)
     {
-        counts.Add(offset, entries * 8, ClusterUse.L1Table, CheckSubject.L1Table);
-        var bytes = System.Math.Min(entries * 8, System.Math.Max(0, file.Length - offset)) / 8 * 8;
-        _l1BytesRead += bytes;
-        if (_l1BytesRead > file.Length)
-        {
-            result.Error(CheckSubject.L1Table, offset, "L1 tables overlap: together they are larger than the file");
+        if (!counts.AddTable(offset, entries * 8, ClusterUse.L1Table, CheckSubject.L1Table))
             return 0;
-        }
-
-        using var buffer = new TableBuffer(TableChunk);
-        for (long done = 0; done < bytes; done += TableChunk)
+        using var pieces = new TablePieces(file);
+        pieces.Begin(offset, entries * 8);
+        int count;
+        while ((count = await pieces.NextAsync()) > 0)
         {
-            var length = System.Math.Min(TableChunk, bytes - done);
-            var error = await buffer.ReadAsync(file, offset + done, length);
-            if (error < 0)
-                return error;
-            for (var index = 0; index < length / 8; index++)
-                AddL1Entry(buffer[index], offset + done + index * 8, active);
+            for (var index = 0; index < count / 8; index++)
+                AddL1Entry(pieces[index], pieces.Offset + index * 8, active);
         }
 
-        return 0;
+        return count;
     }
 
     /// <summary>Walks all L2 tables that were named.</summary>
     public async LoopTask<int> WalkL2Async()
     {
-        using var buffer = new TableBuffer(header.ClusterSize);
+        using var pieces = new TablePieces(file);
         foreach (var (offset, (weight, active)) in _tables)
         {
-            var error = await buffer.ReadAsync(file, offset, header.ClusterSize);
-            if (error < 0)
-                return error;
-            for (var index = 0; index < header.L2Entries; index++)
-                AddL2Entry(buffer, offset, index, weight, active);
+            pieces.Begin(offset, header.ClusterSize);
+            int count;
+            while ((count = await pieces.NextAsync()) > 0)
+            {
+                for (var index = 0; index < count / header.L2EntrySize; index++)
+                    AddL2Entry(pieces, index, weight, active);
+            }
+
+            if (count < 0)
+                return count;
         }
 
         return 0;
@@ -91,10 +85,10 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
         _tables[table] = (weight + 1, wasActive || active);
     }
 
-    private void AddL2Entry(TableBuffer buffer, long table, int index, int weight, bool active)
+    private void AddL2Entry(TablePieces table, int index, int weight, bool active)
     {
-        var entry = buffer[index * header.L2EntrySize / 8];
-        var at = table + (long)index * header.L2EntrySize;
+        var entry = table[index * header.L2EntrySize / 8];
+        var at = table.Offset + (long)index * header.L2EntrySize;
         if ((entry & Compressed) != 0)
         {
             AddCompressed(entry, at, weight);
@@ -104,7 +98,7 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
         if ((entry & L2Reserved) != 0)
             result.Error(CheckSubject.L2Entry, at, $"L2 entry 0x{entry:x} at 0x{at:x} has reserved bits set");
         if (header.HasExtendedL2)
-            CheckSubclusters(buffer[index * 2 + 1], entry, at);
+            CheckSubclusters(table[index * 2 + 1], entry, at);
         if (header.Version == 2 && (entry & ZeroFlag) != 0)
             result.Error(CheckSubject.L2Entry, at, $"L2 entry 0x{entry:x} at 0x{at:x} has the zero flag, which version 2 does not know");
 

@@ -8,15 +8,13 @@ namespace Qcow2Blk.Image.Check;
 /// <summary>Sets and clears COPIED in the active L1 table and its L2 tables as the refcounts say: set means exactly one.</summary>
 internal sealed class CopiedFlags(IBlockStorage file, CheckedHeader header, ReferenceCounts counts)
 {
-    private const int Chunk = 64 << 10;
     private const ulong OffsetMask = 0x00FFFFFFFFFFFE00;
     private const ulong Copied = 1UL << 63;
     private const ulong Compressed = 1UL << 62;
 
     public async LoopTask<int> CorrectAsync(ClusterTables tables)
     {
-        var l1Bytes = Math.Min(header.L1Entries * 8L, Math.Max(0, file.Length - header.L1Offset)) / 8 * 8;
-        var error = await CorrectTableAsync(header.L1Offset, l1Bytes, stride: 8);
+        var error = await CorrectTableAsync(header.L1Offset, header.L1Entries * 8L, stride: 8);
         if (error < 0 || header.HasExternalData)
             return error;
         foreach (var table in tables.ActiveL2Tables)
@@ -31,18 +29,17 @@ internal sealed class CopiedFlags(IBlockStorage file, CheckedHeader header, Refe
 
     private async LoopTask<int> CorrectTableAsync(long offset, long length, int stride)
     {
-        using var buffer = new TableBuffer((int)Math.Min(Chunk, length));
-        for (long done = 0; done < length; done += Chunk)
+        using var pieces = new TablePieces(file);
+        pieces.Begin(offset, length);
+        int count;
+        while ((count = await pieces.NextAsync()) > 0)
         {
-            var count = (int)Math.Min(Chunk, length - done);
-            var error = await buffer.ReadAsync(file, offset + done, count);
-            if (error >= 0 && Correct(buffer.Span[..count], stride))
-                error = await AlignedPatch.WriteAsync(file, offset + done, buffer.Span[..count].ToArray());
+            var error = Correct(pieces.Bytes, stride) ? await AlignedPatch.WriteAsync(file, pieces.Offset, pieces.Bytes.ToArray()) : 0;
             if (error < 0)
                 return error;
         }
 
-        return 0;
+        return count;
     }
 
     /// <returns>whether something changed</returns>

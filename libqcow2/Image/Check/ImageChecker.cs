@@ -6,7 +6,8 @@ namespace Qcow2Blk.Image.Check;
 
 /// <summary>
 /// Checks the metadata of a qcow2 file: counts every reference that the image makes and compares with its refcounts.
-/// Shares no code and no cache with the engine. Work and memory are bounded by the file's size, whatever it claims.
+/// Shares no code and no cache with the engine. Work and memory are bounded by
+/// what the file stores, whatever its size and its claims.
 /// </summary>
 public static class ImageChecker
 {
@@ -78,8 +79,11 @@ public static class ImageChecker
 
     private static void Compare(CheckedHeader header, ReferenceCounts counts, StoredRefcounts stored, CheckResult result)
     {
-        for (var cluster = 0; cluster < counts.Clusters; cluster++)
+        foreach (var cluster in counts.Referenced(stored.Values))
         {
+            // The last thing in the file may end past it.
+            if (cluster >= counts.Clusters)
+                break;
             var offset = (long)cluster << header.ClusterBits;
             var (counted, refcount) = (counts[cluster], stored[cluster]);
             if (counted > 0)

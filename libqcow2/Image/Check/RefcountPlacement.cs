@@ -3,7 +3,7 @@ using System.Collections.Generic;
 namespace Qcow2Blk.Image.Check;
 
 /// <summary>
-/// Where new refcount blocks and their table go: behind everything in the file, describing themselves. Blocks that
+/// Where new refcount blocks and their table go: behind everything that is used, describing themselves. Blocks that
 /// would be all zero are left out, so that a sparse file is not filled with them.
 /// </summary>
 internal sealed class RefcountPlacement
@@ -46,13 +46,13 @@ internal sealed class RefcountPlacement
 
     /// <summary>The refcount that a cluster gets.</summary>
     public int RefcountOf(long cluster) =>
-        cluster >= Start ? (cluster < Start + Clusters ? 1 : 0) : cluster <= _counts.Clusters ? _counts[(int)cluster] : 0;
+        cluster >= Start ? (cluster < Start + Clusters ? 1 : 0) : _counts[(int)cluster];
 
     private List<long> BlocksInUse()
     {
         var blocks = new List<long>();
-        for (var cluster = 0; cluster <= _counts.Clusters; cluster++)
-            if (_counts[cluster] != 0 && (blocks.Count == 0 || blocks[^1] != cluster / _entries))
+        foreach (var cluster in _counts.Referenced())
+            if (blocks.Count == 0 || blocks[^1] != cluster / _entries)
                 blocks.Add(cluster / _entries);
         return blocks;
     }

@@ -30,8 +30,7 @@ public sealed class RefcountRebuild
         _file = file;
         _header = header;
         _counts = counts;
-        var unit = Math.Max(header.ClusterSize, file.OffsetAlignment);
-        var start = (file.Length + unit - 1) / unit * unit;
+        var start = FindPlace(file, header, counts);
         _placement = new RefcountPlacement(counts, start >> header.ClusterBits, header.RefcountBlockEntries, header.ClusterSize);
     }
 
@@ -47,15 +46,37 @@ public sealed class RefcountRebuild
             return result.ReadError;
         if (header is null)
             throw Unrepairable(path, result);
+
+        // Holes are left out below, and what its last writer left in the page cache must not look like one: there were file
+        // systems that knew of such data only after a sync.
+        var error = await file.FlushAsync();
+        if (error < 0)
+            return error;
         var counts = new ReferenceCounts(result, header.ClusterBits, file.Length);
         var tables = new ClusterTables(file, header, counts, result);
-        var error = await ImageChecker.CountAsync(file, header, counts, result, tables);
+        error = await ImageChecker.CountAsync(file, header, counts, result, tables);
         if (error < 0)
             return error;
         RefuseOverflow(header, counts, result);
         if (result.Errors > 0)
             throw Unrepairable(path, result);
-        return await new RefcountRebuild(file, header, counts).WriteAsync(tables);
+        var rebuild = new RefcountRebuild(file, header, counts);
+        rebuild.RefuseLargeTable(result);
+        return result.Errors > 0 ? throw Unrepairable(path, result) : await rebuild.WriteAsync(tables);
+    }
+
+    /// <summary>
+    /// Behind the end of the file, or, if it ends with a hole, behind the last cluster in use: a file that is already as long as
+    /// the file system has it can be repaired too. Nothing is lost in a hole but refcounts of 0, which are not believed.
+    /// </summary>
+    private static long FindPlace(IBlockStorage file, CheckedHeader header, ReferenceCounts counts)
+    {
+        var unit = Math.Max(header.ClusterSize, file.OffsetAlignment);
+        var used = header.RefcountTableOffset + ((long)header.RefcountTableClusters << header.ClusterBits);
+        foreach (var cluster in counts.Referenced())
+            used = Math.Max(used, (cluster + 1L) << header.ClusterBits);
+        used = Rounding.Up(used, unit);
+        return used < file.Length && file.FindRange(used) is { IsHole: true, End: long.MaxValue } ? used : Rounding.Up(file.Length, unit);
     }
 
     private static ImageFormatException Unrepairable(string path, CheckResult result) =>
@@ -63,9 +84,17 @@ public sealed class RefcountRebuild
 
     private static void RefuseOverflow(CheckedHeader header, ReferenceCounts counts, CheckResult result)
     {
-        for (var cluster = 0; cluster < counts.Clusters; cluster++)
+        foreach (var cluster in counts.Referenced())
             if ((ulong)counts[cluster] > header.RefcountMaximum)
                 result.Error(CheckSubject.Refcount, (long)cluster << header.ClusterBits, $"cluster 0x{(long)cluster << header.ClusterBits:x} has {counts[cluster]} references, more than a refcount can say");
+    }
+
+    /// <summary>A table that nobody would open afterwards must not be made.</summary>
+    private void RefuseLargeTable(CheckResult result)
+    {
+        var bytes = _placement.TableClusters << _header.ClusterBits;
+        if (bytes > Limits.MaxRefcountTableBytes)
+            result.Error(CheckSubject.RefcountTable, 0, $"a refcount table for what is used would have {bytes} bytes, more than {Limits.MaxRefcountTableBytes}");
     }
 
     private async LoopTask<int> WriteAsync(ClusterTables tables)

@@ -8,43 +8,43 @@ namespace Qcow2Blk.Image.Check;
 /// <summary>The refcounts that the image's own refcount blocks hold, for the clusters that are in the file.</summary>
 internal sealed class StoredRefcounts
 {
-    private const int TableChunk = 64 << 10;
     private const ulong ReservedMask = 0x1FF;
 
     // Saturated: what is above is far more than any reference count, and all that matters is that it is.
-    private readonly uint[] _values;
-
-    private StoredRefcounts(int clusters) => _values = new uint[clusters + 1];
+    private readonly ClusterNumbers _values = new();
 
     public uint this[int cluster] => _values[cluster];
+
+    public ClusterNumbers Values => _values;
 
     /// <summary>Reads table and blocks, and counts their own references.</summary>
     public static async LoopTask<StoredRefcounts> LoadAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result)
     {
-        var stored = new StoredRefcounts(counts.Clusters);
+        var stored = new StoredRefcounts();
         var bytes = (long)header.RefcountTableClusters << header.ClusterBits;
         counts.Add(header.RefcountTableOffset, bytes, ClusterUse.RefcountTable, CheckSubject.RefcountTable);
-        bytes = Math.Min(bytes, Math.Max(0, file.Length - header.RefcountTableOffset)) / 8 * 8;
-        using var table = new TableBuffer(TableChunk);
-        using var block = new TableBuffer(header.ClusterSize);
-        for (long done = 0; done < bytes; done += TableChunk)
+        using var table = new TablePieces(file);
+        using var block = new TablePieces(file);
+        table.Begin(header.RefcountTableOffset, bytes);
+        int count;
+        while ((count = await table.NextAsync()) > 0)
         {
-            var length = Math.Min(TableChunk, bytes - done);
-            var error = await table.ReadAsync(file, header.RefcountTableOffset + done, length);
-            for (var index = 0; index < length / 8 && error >= 0; index++)
+            var error = 0;
+            for (var index = 0; index < count / 8 && error >= 0; index++)
                 if (table[index] != 0)
-                    error = await stored.LoadBlockAsync(file, header, counts, result, table[index], done / 8 + index, block);
+                    error = await stored.LoadBlockAsync(header, counts, result, table[index], (table.Offset - header.RefcountTableOffset) / 8 + index, block);
             if (error < 0)
             {
                 result.ReadError = error;
-                break;
+                return stored;
             }
         }
 
+        result.ReadError = count;
         return stored;
     }
 
-    private async LoopTask<int> LoadBlockAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result, ulong entry, long index, TableBuffer block)
+    private async LoopTask<int> LoadBlockAsync(CheckedHeader header, ReferenceCounts counts, CheckResult result, ulong entry, long index, TablePieces block)
     {
         var at = header.RefcountTableOffset + index * 8;
         if ((entry & ReservedMask) != 0)
@@ -56,18 +56,23 @@ internal sealed class StoredRefcounts
             return 0;
         }
 
-        if (!counts.Add(offset, header.ClusterSize, ClusterUse.RefcountBlock, CheckSubject.RefcountTable))
+        if (!counts.AddTable(offset, header.ClusterSize, ClusterUse.RefcountBlock, CheckSubject.RefcountTable))
             return 0;
         var first = index * header.RefcountBlockEntries;
         if (first >= counts.Clusters)
             return 0;
-        var error = await block.ReadAsync(file, offset, header.ClusterSize);
-        if (error < 0)
-            return error;
-        var end = Math.Min(first + header.RefcountBlockEntries, counts.Clusters);
+        block.Begin(offset, header.ClusterSize);
+        int count;
+        while ((count = await block.NextAsync()) > 0)
+            Take(block, header.RefcountOrder, first + ((block.Offset - offset) * 8 >> header.RefcountOrder), counts.Clusters);
+        return count;
+    }
+
+    private void Take(TablePieces piece, int order, long first, int clusters)
+    {
+        var end = Math.Min(first + (piece.Bytes.Length * 8L >> order), clusters);
         for (var cluster = first; cluster < end; cluster++)
-            _values[cluster] = (uint)Math.Min(Get(block.Span, (int)(cluster - first), header.RefcountOrder), uint.MaxValue);
-        return 0;
+            _values[(int)cluster] = (uint)Math.Min(Get(piece.Bytes, (int)(cluster - first), order), uint.MaxValue);
     }
 
     /// <summary>One entry of a refcount block (spec, "Refcount blocks"): below 8 bits the least significant come first.</summary>

@@ -14,11 +14,15 @@ internal sealed class FailingStorage(IBlockStorage file) : IBlockStorage
 
     public long Length => file.Length;
 
+    public long AllocatedBytes => file.AllocatedBytes;
+
     public bool ReadOnly => file.ReadOnly;
 
     public int OffsetAlignment => file.OffsetAlignment;
 
     public int MemoryAlignment => file.MemoryAlignment;
+
+    public FileRange FindRange(long offset) => file.FindRange(offset);
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer) => file.ReadAsync(offset, buffer);
 

@@ -14,6 +14,12 @@ internal sealed class Committer : IDisposable
     private const long LargestUnpublished = 64 << 20;
     private const long LargestDirty = 64 << 20;
 
+    /// <summary>
+    /// Space that was freed is the file system's again within a second, whether or not the client flushes: half of it is for
+    /// the commit itself, the requests that must end first, and the hole punches.
+    /// </summary>
+    private const int FreedPatienceMilliseconds = 500;
+
     private readonly SliceImage _refcountSlices = new();
     private readonly SliceImage _refcountTable = new();
     private readonly SliceImage _l2Slices = new();
@@ -26,6 +32,7 @@ internal sealed class Committer : IDisposable
     private ManualSource<int>? _waiters;
     private bool _running;
     private bool _committing;
+    private bool _freedWatched;
     private long _tableOffset;
     private int _tableClusters;
 
@@ -76,10 +83,16 @@ internal sealed class Committer : IDisposable
         return 0;
     }
 
-    /// <summary>Starts writing in the background when much has become dirty; nobody waits for it.</summary>
+    /// <summary>
+    /// Starts writing in the background when much has become dirty, or a while after something was freed; nobody waits for it.
+    /// </summary>
     public void WriteBehind()
     {
-        if (_running || _context.WriteError != 0)
+        if (_context.WriteError != 0)
+            return;
+        if (_frees.NeedsCommit && !_freedWatched)
+            CommitFreedAsync().Forget();
+        if (_running)
             return;
         if (_frees.UnpublishedClusters << _context.Geometry.ClusterBits > LargestUnpublished
             || IsMuch(_tables.Cache)
@@ -88,6 +101,20 @@ internal sealed class Committer : IDisposable
         {
             FlushAsync().Forget();
         }
+    }
+
+    /// <summary>A loop that is never idle would else keep freed space until the client flushes, or much has come together.</summary>
+    private async LoopTask<int> CommitFreedAsync()
+    {
+        _freedWatched = true;
+        await LoopScheduler.Current.DelayAsync(FreedPatienceMilliseconds);
+        _freedWatched = false;
+
+        // A commit that failed is for a flush to try again: so nothing happens here once the image was closed, whether that
+        // succeeded or not. What is freed while this commit runs starts the next wait.
+        if (_frees.NeedsCommit && !LastFailed && _context.WriteError == 0)
+            await FlushAsync();
+        return 0;
     }
 
     // Half the cache, so that there is room for what is loaded meanwhile; and no more than is quickly copied and written.

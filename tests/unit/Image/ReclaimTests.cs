@@ -21,10 +21,37 @@ public sealed class ReclaimTests
             var at = (long)(round % 64) * Megabyte;
             Assert.Equal(0, run.Write(at, Megabyte, 1));
             Assert.Equal(0, drop == "discard" ? run.Discard(at, Megabyte) : run.Zero(at, Megabyte, ZeroFlags.MayUnmap));
+
+            // As a disk would: what waits for older requests looks again after a millisecond, which may not take a hundred rounds.
+            run.Loop.RunUntilComplete(run.Loop.DelayAsync(1));
         }
 
         // Two times what may wait for a commit, and what the file grows ahead of need.
         Assert.InRange(run.Storage.Length, Megabyte, 300L * Megabyte);
+        Assert.Equal(0, run.Close().Leaks);
+    }
+
+    [Theory]
+    [InlineData("discard")]
+    [InlineData("zero")]
+    public void Space_is_back_a_second_after_it_was_dropped_though_nobody_flushes_and_the_loop_is_never_idle(string drop)
+    {
+        using var run = new OneImage(OneImage.Make("cluster_size=65536", "64M"));
+        Assert.Equal(0, run.Write(0, 16 * Megabyte, 1));
+        Assert.Equal(0, run.Flush());
+        var full = run.Storage.Content.Allocated;
+        var commits = run.Image.Commits;
+
+        Assert.Equal(0, drop == "discard" ? run.Discard(0, 8 * Megabyte) : run.Zero(0, 8 * Megabyte, ZeroFlags.MayUnmap));
+        var dropped = run.Loop.Now;
+        while (run.Loop.Now < dropped + 1000)
+        {
+            Assert.Equal(0, run.Expect(12 * Megabyte, 4096, 1));
+            run.Loop.RunUntilComplete(run.Loop.DelayAsync(10));
+        }
+
+        Assert.InRange(run.Storage.Content.Allocated, 0, full - (8 * Megabyte));
+        Assert.InRange(run.Image.Commits - commits, 1, 2);
         Assert.Equal(0, run.Close().Leaks);
     }
 

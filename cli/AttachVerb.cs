@@ -47,6 +47,8 @@ internal sealed class AttachVerb : Verb
         Arity = ArgumentArity.OneOrMore,
         AllowMultipleArgumentsPerToken = false,
     };
+    private readonly Option<string> _lockTimeout = LockTimeout.Option(
+        $"{AttachOptions.DefaultLockTimeout}, or {AttachOptions.DefaultRecoveryLockTimeout} with --recover");
     private readonly Option<string> _onEnospc = Choice("--on-enospc", Spelling.EnospcPolicies,
         "what happens to a write that the host has no space for: report it as an error, or stop it and try again");
     private readonly Option<string> _pidFile = Text("--pid-file", "PATH", "written when clients can connect, removed at the end");
@@ -74,11 +76,12 @@ internal sealed class AttachVerb : Verb
         Option[] options =
         [
             _socket, _listen, .. _block.All, _recover, _recoverOrAttach, _discardLog, _name, _readOnly, _foreground, _run, _format,
-            _cache, _cacheSize, _queues, _discard, _detectZeroes, _snapshot, _noBacking, _backingDirs, _onEnospc, _pidFile, _logLevel, _json,
+            _cache, _cacheSize, _queues, _discard, _detectZeroes, _snapshot, _noBacking, _backingDirs, _lockTimeout, _onEnospc,
+            _pidFile, _logLevel, _json,
         ];
         foreach (Option option in options)
             Options.Add(option);
-        _recovery = new RecoverMode(_foreground, _recover, _recoverOrAttach, _discardLog, _logLevel, _json);
+        _recovery = new RecoverMode(_foreground, _recover, _recoverOrAttach, _discardLog, _lockTimeout, _logLevel, _json);
         Does(Attach);
     }
 
@@ -137,6 +140,7 @@ internal sealed class AttachVerb : Verb
             Snapshot = parsed.GetValue(_snapshot),
             NoBacking = parsed.GetValue(_noBacking),
             BackingDirectories = [.. (parsed.GetValue(_backingDirs) ?? []).Select(BackingDirectory)],
+            LockTimeout = LockTimeout.Read(parsed, _lockTimeout),
             OnEnospc = Spelling.Enospc(Word(parsed, _onEnospc, Spelling.EnospcPolicies)),
             PidFile = parsed.GetValue(_pidFile) is { } pidFile ? Absolute(pidFile) : null,
             LogLevel = Spelling.Level(Word(parsed, _logLevel, Spelling.LogLevels)),

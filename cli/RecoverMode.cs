@@ -11,11 +11,12 @@ namespace Qcow2Blk.Cli;
 /// <param name="recover">asked for by this</param>
 /// <param name="recoverOrAttach">or by this</param>
 /// <param name="discardLog">without the log of the dead server</param>
+/// <param name="lockTimeout">may be another one than before</param>
 /// <param name="logLevel">may be another one than before</param>
 /// <param name="json">how the result is printed</param>
 internal sealed class RecoverMode(
-    Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<bool> discardLog, Option<string> logLevel,
-    Option<bool> json)
+    Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<bool> discardLog, Option<string> lockTimeout,
+    Option<string> logLevel, Option<bool> json)
 {
     /// <summary>As no TARGET.</summary>
     private const string All = "all";
@@ -62,6 +63,7 @@ internal sealed class RecoverMode(
         {
             Foreground = parsed.GetValue(foreground),
             DiscardLog = parsed.GetValue(discardLog),
+            LockTimeout = LockTimeout.Read(parsed, lockTimeout) ?? options.LockTimeout,
             LogLevel = parsed.GetResult(logLevel) is { Implicit: false }
                 ? Spelling.Level(Verb.Word(parsed, logLevel, Spelling.LogLevels)) : options.LogLevel,
         };
@@ -70,7 +72,7 @@ internal sealed class RecoverMode(
     /// <summary>What the device is cannot be changed now, so nobody shall believe that it was.</summary>
     private void RefuseOthers(ParseResult parsed, IEnumerable<Option> options)
     {
-        Option[] allowed = [foreground, recover, discardLog, logLevel, json];
+        Option[] allowed = [foreground, recover, discardLog, lockTimeout, logLevel, json];
         if (parsed.GetResult(recoverOrAttach) is { Implicit: false })
             throw new DeviceException(ExitStatus.Usage, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
         if (options.FirstOrDefault(option => !allowed.Contains(option) && parsed.GetResult(option) is { Implicit: false }) is { } other)

@@ -10,14 +10,20 @@ internal sealed class ResumeVerb : DeviceCommand
 {
     private readonly Option<bool> _allowShrink = Flag("--allow-shrink", "go on although the disk is smaller than it was");
 
+    private readonly Option<string> _lockTimeout = LockTimeout.Option($"as at attach, else {AttachOptions.DefaultLockTimeout}");
+
     public ResumeVerb()
         : base("resume", "re-read a suspended image and go on with the held requests",
             "qcow2blk resume disk",
             "qcow2blk resume disk --allow-shrink")
-        => Options.Add(_allowShrink);
+    {
+        Options.Add(_allowShrink);
+        Options.Add(_lockTimeout);
+    }
 
     protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout)
-        => new(ControlVerb.Resume, timeout, Force: false, parsed.GetValue(_allowShrink));
+        => new(ControlVerb.Resume, timeout, Force: false, parsed.GetValue(_allowShrink),
+            LockTimeout: LockTimeout.Read(parsed, _lockTimeout) is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
 
     /// <summary>A block device whose server died while it was suspended goes on with another one.</summary>
     protected override DeviceResult OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
@@ -25,6 +31,8 @@ internal sealed class ResumeVerb : DeviceCommand
         if (!entry.Record.Suspended || !registry.IsLost(entry) || entry.IsRecovering)
             return base.OnDead(registry, entry, request);
         AttachOptions options = Recovery.OptionsFor(Recovery.One(registry, entry.Record.Name));
+        if (request.LockTimeout is { } locks)
+            options = options with { LockTimeout = (int)locks.TotalSeconds };
         BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan);
         return DeviceResult.Done("its server had died: another one goes on");
     }

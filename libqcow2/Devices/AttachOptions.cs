@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports.Ublk;
 
@@ -155,6 +156,9 @@ public sealed record AttachOptions
     /// <summary>If not empty: backing files must lie in one of these directories (absolute, symbolic links resolved).</summary>
     public IReadOnlyList<string> BackingDirectories { get; init; } = [];
 
+    /// <summary>Seconds to wait for image locks that nobody alive holds; null for the default.</summary>
+    public int? LockTimeout { get; init; }
+
     public EnospcPolicy OnEnospc { get; init; } = EnospcPolicy.Report;
 
     /// <summary>Written when clients can connect, removed at the end (absolute path).</summary>
@@ -170,8 +174,18 @@ public sealed record AttachOptions
 
     public const int DefaultDeadTimeout = 600;
 
+    /// <summary>Last writes of a server that was killed end sooner, on a busy disk too.</summary>
+    public const int DefaultLockTimeout = 5;
+
+    /// <summary>A device that is taken over has users, whose requests wait anyway: giving up would cost them more.</summary>
+    public const int DefaultRecoveryLockTimeout = 20;
+
     /// <summary>The port that IANA gave to NBD.</summary>
     public const int DefaultPort = 10809;
+
+    /// <summary>How long to wait for image locks that nobody alive holds.</summary>
+    public TimeSpan EffectiveLockTimeout =>
+        TimeSpan.FromSeconds(LockTimeout ?? (RecoverDevice is null ? DefaultLockTimeout : DefaultRecoveryLockTimeout));
 
     /// <summary>Whether the device cannot be written: asked for, or a snapshot.</summary>
     public bool EffectiveReadOnly => ReadOnly || Snapshot is not null;

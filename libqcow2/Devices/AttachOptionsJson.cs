@@ -49,6 +49,8 @@ public static class AttachOptionsJson
         WriteText(writer, "snapshot", options.Snapshot);
         WriteFlag(writer, "no-backing", options.NoBacking);
         WriteDirectories(writer, options.BackingDirectories);
+        if (options.LockTimeout is { } lockTimeout)
+            writer.WriteNumber("lock-timeout"u8, lockTimeout);
         writer.WriteString("on-enospc"u8, Spelling.Of(options.OnEnospc));
         WriteText(writer, "pid-file", options.PidFile);
         writer.WriteString("log-level"u8, Spelling.Of(options.LogLevel));
@@ -129,6 +131,7 @@ public static class AttachOptionsJson
         "snapshot" => options with { Snapshot = Text(ref reader) },
         "no-backing" => options with { NoBacking = reader.GetBoolean() },
         "backing-dirs" => options with { BackingDirectories = Directories(ref reader) },
+        "lock-timeout" => options with { LockTimeout = reader.GetInt32() },
         "on-enospc" => options with { OnEnospc = Spelling.Enospc(Text(ref reader)) },
         "pid-file" => options with { PidFile = Text(ref reader) },
         "log-level" => options with { LogLevel = Spelling.Level(Text(ref reader)) },

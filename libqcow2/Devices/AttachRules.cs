@@ -29,6 +29,9 @@ public static class AttachRules
     /// <summary>A day: past that a disk that does not answer is no disk.</summary>
     public const int MaxDeadTimeout = 86400;
 
+    /// <summary>An hour: storage whose last writes take longer is dead.</summary>
+    public const int MaxLockTimeout = 3600;
+
     /// <exception cref="DeviceException">usage: the first rule that is broken</exception>
     public static void Check(AttachOptions options)
     {
@@ -129,6 +132,8 @@ public static class AttachRules
     {
         if (options.Queues is < 1 or > MaxQueues)
             throw Usage($"--queues {options.Queues} is out of range", $"1 to {MaxQueues}", null);
+        if (options.LockTimeout is < 0 or > MaxLockTimeout)
+            throw Usage($"--lock-timeout {options.LockTimeout} is out of range", $"0 to {MaxLockTimeout} seconds", null);
         if (options.CacheSize is < MinCacheSize or > MaxCacheSize)
             throw Usage($"--cache-size {options.CacheSize} is out of range", "1M to 64G", null);
     }

@@ -23,7 +23,9 @@ public enum ControlVerb
 /// <param name="Force">detach although something is lost</param>
 /// <param name="AllowShrink">resume with a smaller disk</param>
 /// <param name="Lazy">detach once nobody uses the block device any more, and answer at once</param>
-public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink, bool Lazy = false)
+/// <param name="LockTimeout">resume: how long image locks may take that nobody alive holds; null for what attach was told</param>
+public readonly record struct ControlRequest(
+    ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink, bool Lazy = false, TimeSpan? LockTimeout = null)
 {
     /// <summary>No request is longer; a peer that sends more is not ours.</summary>
     public const int MaxBytes = 4096;
@@ -49,6 +51,8 @@ public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout,
                 writer.WriteBoolean("allow-shrink"u8, true);
             if (Lazy)
                 writer.WriteBoolean("lazy"u8, true);
+            if (LockTimeout is { } locks)
+                writer.WriteNumber("lock-timeout"u8, locks.TotalSeconds);
             writer.WriteEndObject();
         }
         buffer.Write("\n"u8);
@@ -64,6 +68,7 @@ public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout,
         int verb = -1;
         TimeSpan timeout = DefaultTimeout;
         bool force = false, allowShrink = false, lazy = false;
+        TimeSpan? lockTimeout = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             string member = reader.GetString()!;
@@ -74,7 +79,10 @@ public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout,
                     verb = Array.IndexOf(Verbs, reader.GetString());
                     break;
                 case "timeout":
-                    timeout = Seconds(reader.GetDouble());
+                    timeout = Seconds(member, reader.GetDouble(), MaxTimeoutSeconds);
+                    break;
+                case "lock-timeout":
+                    lockTimeout = Seconds(member, reader.GetDouble(), AttachRules.MaxLockTimeout);
                     break;
                 case "force":
                     force = reader.GetBoolean();
@@ -91,13 +99,13 @@ public readonly record struct ControlRequest(ControlVerb Verb, TimeSpan Timeout,
         }
         if (reader.Read())
             throw new JsonException("more than one object on the line");
-        return verb >= 0 ? new ControlRequest((ControlVerb)verb, timeout, force, allowShrink, lazy)
+        return verb >= 0 ? new ControlRequest((ControlVerb)verb, timeout, force, allowShrink, lazy, lockTimeout)
             : throw new JsonException($"verb is none of {string.Join(", ", Verbs)}");
     }
 
-    private static TimeSpan Seconds(double value)
-        => value is >= 0 and <= MaxTimeoutSeconds ? TimeSpan.FromSeconds(value)
-            : throw new JsonException($"timeout is not between 0 and {MaxTimeoutSeconds} seconds");
+    private static TimeSpan Seconds(string member, double value, double most)
+        => value >= 0 && value <= most ? TimeSpan.FromSeconds(value)
+            : throw new JsonException($"{member} is not between 0 and {most} seconds");
 }
 
 /// <summary>One reply line.</summary>

@@ -11,6 +11,9 @@ namespace Qcow2Blk.Devices;
 internal static class DeadImage
 {
     /// <summary>Replays the recovery log of a device, if there is anything in it.</summary>
+    /// <param name="record">the device</param>
+    /// <param name="log">where its log is</param>
+    /// <param name="timeout">how long all of it may take</param>
     /// <returns>null if the image holds everything now, else why not</returns>
     internal static string? Settle(DeviceRecord record, string log, TimeSpan timeout)
     {
@@ -32,7 +35,7 @@ internal static class DeadImage
         {
             try
             {
-                var (disk, _) = await ImageChain.OpenAsync(record.Options, new StderrLog(LogLevel.Error), new RecoveryLogChoice(log, Replay: true));
+                var (disk, _) = await ImageChain.OpenAsync(record.Options, new StderrLog(LogLevel.Error), new RecoveryLogChoice(log, Replay: true), LockTimeout(record.Options, timeout));
                 var error = await disk.CloseAsync();
                 failure = error < 0 ? Errno.Text(error) : null;
             }
@@ -45,4 +48,8 @@ internal static class DeadImage
             return 0;
         }
     }
+
+    /// <summary>The disk writes of the dead server may still be in progress.</summary>
+    private static TimeSpan LockTimeout(AttachOptions options, TimeSpan timeout) =>
+        options.EffectiveLockTimeout < timeout ? options.EffectiveLockTimeout : timeout;
 }

@@ -22,7 +22,7 @@ public sealed partial class DeviceServer
     private DeviceResult Execute(ControlRequest request) => request.Verb switch
     {
         ControlVerb.Suspend => Suspend(request.Timeout),
-        ControlVerb.Resume => Resume(request.AllowShrink, request.Timeout),
+        ControlVerb.Resume => Resume(request.AllowShrink, request.Timeout, request.LockTimeout),
         ControlVerb.Detach when request.Lazy => DetachLazily(request.Timeout),
         ControlVerb.Detach => Detach(request.Force, request.Timeout),
         ControlVerb.HandOver => HandOverAsAsked(request.Timeout),
@@ -112,9 +112,9 @@ public sealed partial class DeviceServer
         return result;
     }
 
-    private DeviceResult Resume(bool allowShrink, TimeSpan timeout)
+    private DeviceResult Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout)
     {
-        DeviceResult result = _device.Resume(allowShrink, timeout);
+        DeviceResult result = _device.Resume(allowShrink, timeout, lockTimeout);
         NoteSuspension();
         return result;
     }

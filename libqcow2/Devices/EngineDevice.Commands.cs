@@ -1,5 +1,4 @@
 using System;
-using System.Diagnostics;
 using System.Threading;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -36,10 +35,10 @@ public sealed partial class EngineDevice
         return FlushAndClose(what);
     }
 
-    public DeviceResult Resume(bool allowShrink, TimeSpan timeout) =>
-        InTurn($"cannot resume {Name}", timeout, () => ResumeNow(allowShrink, timeout));
+    public DeviceResult Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null) =>
+        InTurn($"cannot resume {Name}", timeout, () => ResumeNow(allowShrink, lockTimeout ?? LockTimeoutWithin(timeout)));
 
-    private DeviceResult ResumeNow(bool allowShrink, TimeSpan timeout)
+    private DeviceResult ResumeNow(bool allowShrink, TimeSpan lockTimeout)
     {
         if ((DeviceState)_state != DeviceState.Suspended)
             return DeviceResult.Done($"{Name} is not suspended");
@@ -48,7 +47,7 @@ public sealed partial class EngineDevice
         var before = _served.Size;
         try
         {
-            OpenDiskWithin(timeout);
+            OpenChain(lockTimeout);
         }
         catch (Exception error)
         {
@@ -69,6 +68,9 @@ public sealed partial class EngineDevice
         GoOn();
         return DeviceResult.Done(note);
     }
+
+    /// <summary>What a command that says nothing of locks gives them: as attach did, within its own time.</summary>
+    private TimeSpan LockTimeoutWithin(TimeSpan timeout) => _options.EffectiveLockTimeout < timeout ? _options.EffectiveLockTimeout : timeout;
 
     private string SizeNote(long before, long size)
     {
@@ -109,7 +111,7 @@ public sealed partial class EngineDevice
     {
         if (Export.FindUser() is { } user)
             return InUse(what, user);
-        var resumed = ResumeNow(allowShrink: false, timeout);
+        var resumed = ResumeNow(allowShrink: false, LockTimeoutWithin(timeout));
         return resumed.Succeeded
             ? null
             : DeviceResult.Refused(resumed.Status, what, $"it is suspended, the kernel may have something to write, and it cannot be resumed: {resumed.Why}", "mend that; --force loses what is not written");
@@ -277,23 +279,5 @@ public sealed partial class EngineDevice
         _state = (int)DeviceState.Running;
         _suspension?.End();
         Export.Release();
-    }
-
-    /// <summary>Opens the image again; a lock that somebody still holds may be let go within the time.</summary>
-    private void OpenDiskWithin(TimeSpan timeout)
-    {
-        var started = Stopwatch.GetTimestamp();
-        while (true)
-        {
-            try
-            {
-                OpenChain();
-                return;
-            }
-            catch (Storage.ImageLockedException) when (Stopwatch.GetElapsedTime(started) < timeout && timeout < CloseTimeout)
-            {
-                Thread.Sleep(50);
-            }
-        }
     }
 }

@@ -65,7 +65,7 @@ public sealed partial class EngineDevice
     {
         try
         {
-            OpenDiskWithin(timeout);
+            OpenChain(LockTimeoutWithin(timeout));
         }
         catch (Exception failure)
         {

@@ -33,8 +33,6 @@ public sealed partial class EngineDevice : IDevice
     // Of an NBD server: copies of clusters (two for each request) that keep a fast disk busy; the largest need 6 MiB each.
     private const int WorkBytesOfServer = 128 << 20;
 
-    private static readonly TimeSpan RecoveryTimeout = TimeSpan.FromSeconds(20);
-
     private readonly Lock _command = new();
     private readonly AttachOptions _options;
     private readonly ILog _log;
@@ -117,7 +115,8 @@ public sealed partial class EngineDevice : IDevice
                 loop.Start();
             if (device.Home.IsEmulated)
                 log.Warning("io_uring is not available here (a container's seccomp profile, or kernel.io_uring_disabled): using threads, which is slower");
-            device.OpenDisk();
+            device.OpenChain(options.EffectiveLockTimeout);
+            device._served.Set(device._disk);
             device._openExport = host.OpenExport(options, device._loops, device._served, new Catalog(device), log);
             return device;
         }
@@ -157,15 +156,9 @@ public sealed partial class EngineDevice : IDevice
             _log.Info($"memory is not locked ({Errno.Text(error)}): under memory pressure {DevicePath} may wait for itself");
     }
 
-    private void OpenDisk()
-    {
-        // Disk writes of a server that was killed may still be in progress, and hold its locks.
-        OpenDiskWithin(_options.RecoverDevice is null ? TimeSpan.Zero : RecoveryTimeout);
-        _served.Set(_disk);
-    }
-
+    /// <param name="lockTimeout">how long locks may take that nobody alive holds: last writes of a server that was killed</param>
     /// <exception cref="TimeoutException">the files do not answer</exception>
-    private void OpenChain()
+    private void OpenChain(TimeSpan lockTimeout)
     {
         IDisk? disk = null;
         IReadOnlyList<ChainLink> chain = [];
@@ -173,9 +166,9 @@ public sealed partial class EngineDevice : IDevice
         var log = ChooseLog();
         var opened = Await(async () =>
         {
-            (disk, chain) = await ImageChain.OpenAsync(_options, _log, log);
+            (disk, chain) = await ImageChain.OpenAsync(_options, _log, log, lockTimeout);
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
-        }, CloseTimeout, out _);
+        }, CloseTimeout + lockTimeout, out _);
         if (!opened)
         {
             // If it opens after all, it is closed again.

@@ -24,24 +24,30 @@ internal sealed class ImageChain
     private readonly AttachOptions _options;
     private readonly ILog _log;
     private readonly RecoveryLogChoice _recovery;
+    private readonly ImageLockPatience _locks;
     private readonly List<ChainLink> _links = [];
     private readonly List<(uint, uint, ulong)> _seen = [];
 
-    private ImageChain(AttachOptions options, RecoveryLogChoice recovery, ILog log)
+    private ImageChain(AttachOptions options, RecoveryLogChoice recovery, TimeSpan lockTimeout, ILog log)
     {
         _recovery = recovery;
+        _locks = new ImageLockPatience(lockTimeout, log.Info);
         _options = options;
         _log = log;
     }
 
     /// <summary>Opens the chain. On the home loop.</summary>
+    /// <param name="options">what to open, and how</param>
+    /// <param name="log">told of what was decided, and of trouble later</param>
+    /// <param name="recovery">the log of what is not committed</param>
+    /// <param name="lockTimeout">how long locks may take that nobody alive holds; null for what the options say</param>
     /// <exception cref="ImageFormatException">an image is damaged or not supported</exception>
     /// <exception cref="ImageLockedException">somebody else uses an image</exception>
     /// <exception cref="IOException">a file cannot be opened or read</exception>
     public static async LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenAsync(
-        AttachOptions options, ILog log, RecoveryLogChoice recovery = default)
+        AttachOptions options, ILog log, RecoveryLogChoice recovery = default, TimeSpan? lockTimeout = null)
     {
-        var chain = new ImageChain(options, recovery, log);
+        var chain = new ImageChain(options, recovery, lockTimeout ?? options.EffectiveLockTimeout, log);
         var format = options.Format == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
         var disk = await chain.OpenLinkAsync(options.Image, format, options.EffectiveReadOnly, isTop: true);
         chain._links.Reverse();
@@ -56,7 +62,7 @@ internal sealed class ImageChain
         try
         {
             RefuseCycle(file);
-            file.Lock = ImageLock.Acquire(file.Descriptor, path, write: !readOnly);
+            file.Lock = await _locks.AcquireAsync(file.Descriptor, path, write: !readOnly);
             if (format == ImageFormat.Raw && (readOnly || file.Length % file.OffsetAlignment == 0))
                 return Raw(file, readOnly);
 

@@ -18,8 +18,7 @@ public static class Refusals
         return error switch
         {
             DeviceException refusal => refusal,
-            ImageLockedException locked => new DeviceException(ExitStatus.Busy, what, InUse(locked, what),
-                "detach or stop that, or wait for it", error),
+            ImageLockedException locked => new DeviceException(ExitStatus.Busy, what, InUse(locked, what), LockHint(locked), error),
             ImageFormatException refused => new DeviceException(ExitStatus.Failed, what, WithoutRepeat(refused, what), refused.Hint, error),
             ExportRefusedException refused => new DeviceException(
                 refused.Refusal == ExportRefusal.Busy ? ExitStatus.Busy : ExitStatus.Failed, what, refused.Message, refused.Hint, error),
@@ -45,6 +44,11 @@ public static class Refusals
         string image = what.Contains(locked.Path, StringComparison.Ordinal) ? "image" : $"image {locked.Path}";
         return $"{image} is in use by {locked.Holder}: {locked.Conflict}";
     }
+
+    private static string LockHint(ImageLockedException locked) => locked.Waited == TimeSpan.Zero
+        ? "detach or stop that, or wait for it"
+        : $"waited {locked.Waited.TotalSeconds:0.#} s, as no process is seen that lives and holds the lock: a server that died may still be writing,"
+            + " --lock-timeout waits longer; or it is in use by another user, or in another container";
 
     /// <summary>Lower case, no full stop: messages that the runtime wrote.</summary>
     public static string InHouseStyle(string message)

@@ -124,7 +124,7 @@ public sealed class ImageLock
         if (result < 0)
             throw new IOException($"cannot test locks on {_path}: {Errno.Text(result)}");
         if (result > 0)
-            throw new ImageLockedException(_path, process > 0 ? LockHolder.Describe(process) : LockHolder.Find(_fd, offset), conflict);
+            throw new ImageLockedException(_path, process > 0 ? LockHolder.Of(process) : LockHolder.Find(_fd, offset), conflict);
     }
 
     private static bool Has(Permissions set, int n) => ((int)set >> n & 1) != 0;

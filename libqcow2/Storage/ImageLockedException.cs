@@ -5,11 +5,12 @@ namespace Qcow2Blk.Storage;
 /// <summary>Another process uses the file in a way that excludes ours.</summary>
 public sealed class ImageLockedException : Exception
 {
-    public ImageLockedException(string path, string holder, string conflict)
-        : base($"{path} is in use by {holder}: {conflict}")
+    internal ImageLockedException(string path, LockHolder holder, string conflict)
+        : base($"{path} is in use by {holder.Name}: {conflict}")
     {
         Path = path;
-        Holder = holder;
+        Holder = holder.Name;
+        HolderLives = holder.Lives;
         Conflict = conflict;
     }
 
@@ -18,6 +19,12 @@ public sealed class ImageLockedException : Exception
     /// <summary>"qemu-nbd (process 1234)", or "another process" where it could not be found.</summary>
     public string Holder { get; }
 
+    /// <summary>Whether the holder is known to live; if not, the lock may be let go by itself in a moment.</summary>
+    public bool HolderLives { get; }
+
     /// <summary>What it does or forbids: "it writes the image".</summary>
     public string Conflict { get; }
+
+    /// <summary>How long the lock was waited for in vain; zero if it was not.</summary>
+    public TimeSpan Waited { get; init; }
 }

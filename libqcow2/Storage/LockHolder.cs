@@ -6,30 +6,49 @@ using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Storage;
 
-/// <summary>
-/// Names who holds a lock. The kernel does not tell for locks of open file descriptions, but /proc/PID/fdinfo lists
-/// them with each descriptor; processes of other users stay unnamed without root.
-/// </summary>
-internal static class LockHolder
+/// <summary>Who holds a lock that is in our way, as far as /proc shows it.</summary>
+/// <param name="Name">"qemu-nbd (process 1234)", or "another process" where it could not be found</param>
+/// <param name="Lives">
+/// whether a process that is not ending holds it. A lock that nobody visible holds may be that of a process which is gone: the
+/// kernel keeps the file open until the last writes of its ring have ended. Or it is another user's, or another container's.
+/// </param>
+internal readonly record struct LockHolder(string Name, bool Lives)
 {
-    internal const string Unknown = "another process";
+    internal static readonly LockHolder Unknown = new("another process", Lives: false);
 
+    /// <summary>
+    /// Looks for the holder. The kernel does not tell for locks of open file descriptions, but /proc/PID/fdinfo lists them with
+    /// each descriptor; without root those of other users stay hidden. Costs a look at every descriptor of the machine.
+    /// </summary>
     /// <param name="fd">our descriptor of the file</param>
     /// <param name="offset">the byte that is locked</param>
-    internal static string Find(int fd, long offset)
+    internal static LockHolder Find(int fd, long offset)
     {
         if (Stat.OfFile(fd, out Stat.Statx file) < 0)
             return Unknown;
+        LockHolder found = Unknown;
         foreach (string directory in Entries("/proc"))
         {
-            if (int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out int process)
-                && process != Environment.ProcessId && Holds(process, file, offset))
-                return Describe(process);
+            if (found.Lives || !int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out int process)
+                || process == Environment.ProcessId || !Holds(process, file, offset))
+                continue;
+            // A dying process may share the file with one that lives on: fork passes locks on.
+            found = Of(process);
         }
-        return Holds(Environment.ProcessId, file, offset, besides: fd) ? "this process" : Unknown;
+        if (found.Lives || !Holds(Environment.ProcessId, file, offset, besides: fd))
+            return found;
+        return new LockHolder("this process", Lives: true);
     }
 
-    internal static string Describe(int process)
+    /// <summary>A process that is known to hold it.</summary>
+    internal static LockHolder Of(int process)
+    {
+        bool lives = !ProcessEnd.HasBegun(process);
+        string name = Describe(process);
+        return new LockHolder(lives ? name : $"{name}, which is ending", lives);
+    }
+
+    private static string Describe(int process)
     {
         try
         {

@@ -40,6 +40,8 @@ public sealed class AttachRulesTests
         { "--queues 0", s_good with { Queues = 0 } },
         { "--queues 65", s_good with { Queues = 65 } },
         { "--cache-size", s_good with { CacheSize = 4096 } },
+        { "--lock-timeout 3601", s_good with { LockTimeout = 3601 } },
+        { "--lock-timeout -1", s_good with { LockTimeout = -1 } },
         { "--name", s_good with { Name = "../x" } },
         { "IMAGE", s_good with { Image = "" } },
     };
@@ -120,6 +122,7 @@ public sealed class AttachRulesTests
             Snapshot = "s",
             NoBacking = true,
             BackingDirectories = ["/a", "/b"],
+            LockTimeout = 0,
             OnEnospc = EnospcPolicy.Stop,
             PidFile = "/p",
             LogLevel = LogLevel.Debug,

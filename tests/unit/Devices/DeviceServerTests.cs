@@ -29,10 +29,10 @@ public sealed class DeviceServerTests : IDisposable
     private DeviceServer Start(FakeDevice device, AttachOptions? options = null)
         => DeviceServer.Start(options ?? Options(device.ImagePath), new FakeFactory((_, _) => device), _registry, new NoLog());
 
-    private ControlReply Ask(string name, ControlVerb verb, bool force = false, bool allowShrink = false)
+    private ControlReply Ask(string name, ControlVerb verb, bool force = false, bool allowShrink = false, TimeSpan? lockTimeout = null)
     {
         using ControlClient client = ControlClient.TryConnect(_runtime, name)!;
-        return client.Ask(new ControlRequest(verb, TimeSpan.FromSeconds(7), force, allowShrink));
+        return client.Ask(new ControlRequest(verb, TimeSpan.FromSeconds(7), force, allowShrink, LockTimeout: lockTimeout));
     }
 
     [Fact]
@@ -78,7 +78,9 @@ public sealed class DeviceServerTests : IDisposable
         ControlReply refused = Ask("disk", ControlVerb.Resume, allowShrink: true);
         Assert.Equal(device.Resume(true, TimeSpan.FromSeconds(7)), refused.Result);
         Assert.Equal("suspended", refused.State);
-        Assert.Equal((true, TimeSpan.FromSeconds(7)), device.LastResume);
+        Assert.Equal((true, TimeSpan.FromSeconds(7), null), device.LastResume);
+        Assert.Equal(refused.Result, Ask("disk", ControlVerb.Resume, lockTimeout: TimeSpan.FromSeconds(9)).Result);
+        Assert.Equal((false, TimeSpan.FromSeconds(7), TimeSpan.FromSeconds(9)), device.LastResume);
         Assert.Equal("{\"name\":\"disk\",\"chain\":[]}", Encoding.UTF8.GetString(Ask("disk", ControlVerb.Status).Status.Span));
     }
 
@@ -153,6 +155,7 @@ public sealed class DeviceServerTests : IDisposable
     [InlineData("{\"verb\":\"hello\",\"frobnicate\":1}", "frobnicate")]
     [InlineData("{\"verb\":\"suspend\",\"timeout\":-1}", "timeout")]
     [InlineData("{\"verb\":\"suspend\",\"timeout\":1e300}", "timeout")]
+    [InlineData("{\"verb\":\"resume\",\"lock-timeout\":3601}", "lock-timeout")]
     [InlineData("{\"verb\":\"hello\"} {\"verb\":\"hello\"}", "")]
     public void Malformed_requests_get_a_usage_error_and_the_connection_goes_on(string request, string why)
     {

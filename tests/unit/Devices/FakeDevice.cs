@@ -40,7 +40,7 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     internal int Disposed { get; private set; }
 
-    internal (bool AllowShrink, TimeSpan Timeout) LastResume { get; private set; }
+    internal (bool AllowShrink, TimeSpan Timeout, TimeSpan? LockTimeout) LastResume { get; private set; }
 
     public DeviceResult Suspend(TimeSpan timeout)
     {
@@ -51,9 +51,9 @@ internal sealed class FakeDevice(string name, string image) : IDevice
         return DeviceResult.Done();
     }
 
-    public DeviceResult Resume(bool allowShrink, TimeSpan timeout)
+    public DeviceResult Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null)
     {
-        LastResume = (allowShrink, timeout);
+        LastResume = (allowShrink, timeout, lockTimeout);
         return State == DeviceState.Running
             ? DeviceResult.Done("already running")
             : DeviceResult.Refused(ExitStatus.Busy, $"cannot resume {Name}", "image is in use by qemu-img (process 7)", "wait");

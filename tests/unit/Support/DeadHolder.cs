@@ -1,0 +1,39 @@
+using System;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Storage;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Support;
+
+/// <summary>
+/// What a killed server leaves for a moment: an image that is open and locked for writing, while no process has it among its
+/// descriptors. Here the open file is on its way through a socket.
+/// </summary>
+internal sealed class DeadHolder : IDisposable
+{
+    private readonly int _near;
+    private int _far;
+
+    internal DeadHolder(string image)
+    {
+        int fd = Fcntl.Open(image, Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0);
+        ImageLock.Acquire(fd, image, write: true);
+        Assert.Equal(0, Sockets.Pair(out _near, out _far));
+        Assert.Equal(0, UnixSocket.SendAll(_near, "x"u8, [fd]));
+        Unistd.Close(fd);
+    }
+
+    /// <summary>The kernel closes what was on its way.</summary>
+    internal void LetGo()
+    {
+        if (_far >= 0)
+            Unistd.Close(_far);
+        _far = -1;
+    }
+
+    public void Dispose()
+    {
+        LetGo();
+        Unistd.Close(_near);
+    }
+}

@@ -1,6 +1,5 @@
 using System;
 using System.IO;
-using System.Linq;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Interop;
 
@@ -11,11 +10,13 @@ namespace Qcow2Blk.Devices;
 /// when the process dies, whatever the reason, so "the server is alive" is never guessed from a process number.
 /// </summary>
 /// <remarks>
-/// A state file is locked before it gets its name, so nobody ever sees one of a living server unlocked.
+/// A state file is locked before it gets its name, so nobody ever sees one of a living server unlocked. Whoever removes it
+/// by hand ends the claim: another server may have the name from then on, and with it the names of socket and log.
 /// </remarks>
 public sealed class DeviceClaim : IDisposable
 {
     private readonly RuntimeDirectory _directory;
+    private readonly int _lease;
     private int _fd;
 
     private DeviceClaim(RuntimeDirectory directory, string name, int fd)
@@ -23,6 +24,7 @@ public sealed class DeviceClaim : IDisposable
         _directory = directory;
         Name = name;
         _fd = fd;
+        _lease = directory.KeepFromAging();
     }
 
     public string Name { get; }
@@ -50,12 +52,22 @@ public sealed class DeviceClaim : IDisposable
     }
 
     /// <summary>Replaces the state file, for instance to add the URI.</summary>
+    /// <exception cref="DeviceException">it cannot be written, or somebody removed it and another server has the name</exception>
     public void Publish(DeviceRecord record)
     {
         ArgumentNullException.ThrowIfNull(record);
-        string draft = WriteDraft(_directory, record, out int fd);
-        if (Unistd.Rename(draft, _directory.StateFileOf(Name)) != 0)
-            throw Failed(_directory.StateFileOf(Name), -Marshal.GetLastPInvokeError());
+        string path = _directory.StateFileOf(Name), draft = WriteDraft(_directory, record, out int fd);
+        // Ours cannot be taken while we live. Removed by hand it is made again, unless somebody was quicker.
+        int error = IsStill(_fd, path) ? Errno.Of(Unistd.Rename(draft, path)) : Errno.Of(Unistd.Link(draft, path));
+        if (error < 0)
+        {
+            _ = Unistd.Unlink(draft);
+            _ = Unistd.Close(fd);
+            throw error == -Errno.EEXIST
+                ? new DeviceException(ExitStatus.Busy, $"cannot write {path}", "it was removed, and another server has that name now")
+                : Failed(path, error);
+        }
+        _ = Unistd.Unlink(draft); // The draft's name is left after a link only.
         _ = Unistd.Close(_fd);
         _fd = fd;
     }
@@ -65,18 +77,24 @@ public sealed class DeviceClaim : IDisposable
     {
         if (_fd < 0)
             return;
-        _ = Unistd.Unlink(_directory.SocketOf(Name));
-        _ = Unistd.Unlink(_directory.LogOf(Name));
-        _ = Unistd.Unlink(_directory.StateFileOf(Name));
-        _ = Unistd.Close(_fd);
-        _fd = -1;
+        // Only while the name is ours: else these are another server's, its log the only copy of what its users wrote.
+        if (IsStill(_fd, _directory.StateFileOf(Name)))
+        {
+            _ = Unistd.Unlink(_directory.SocketOf(Name));
+            _ = Unistd.Unlink(_directory.LogOf(Name));
+            _ = Unistd.Unlink(_directory.StateFileOf(Name));
+        }
+        Leave();
     }
 
     /// <summary>Gives the name back but leaves the state file: whoever takes the device over needs it.</summary>
     public void Leave()
     {
-        if (_fd >= 0)
-            _ = Unistd.Close(_fd);
+        if (_fd < 0)
+            return;
+        _ = Unistd.Close(_fd);
+        if (_lease >= 0)
+            _ = Unistd.Close(_lease);
         _fd = -1;
     }
 
@@ -118,15 +136,9 @@ public sealed class DeviceClaim : IDisposable
     private static void RemoveLeftovers(DeviceRecord record)
     {
         if (record.Options.SocketPath is { } socket)
-        {
-            int connection = UnixSocket.Connect(socket);
-            if (connection == -Errno.ECONNREFUSED && Stat.OfPath(socket, out Stat.Statx stat, follow: false) == 0 && stat.Kind == Stat.S_IFSOCK)
-                _ = Unistd.Unlink(socket);
-            if (connection >= 0)
-                _ = Unistd.Close(connection);
-        }
-        if (record.Options.PidFile is { } pidFile && File.Exists(pidFile) && File.ReadLines(pidFile).FirstOrDefault() == $"{record.Pid}")
-            _ = Unistd.Unlink(pidFile);
+            SocketFile.RemoveDead(socket, record.SocketIdentity);
+        if (record.Options.PidFile is { } pidFile)
+            PidFile.RemoveDead(pidFile, record.Pid);
     }
 
     private static bool TryReplace(string path, string draft, Predicate<DeviceRecord?> replaceDead)
@@ -161,7 +173,7 @@ public sealed class DeviceClaim : IDisposable
         string draft = Path.Combine(directory.Path, $".{record.Name}.{Environment.ProcessId}.{Guid.NewGuid():n}");
         fd = Fcntl.Open(draft, Fcntl.O_RDWR | Fcntl.O_CREAT | Fcntl.O_EXCL | Fcntl.O_CLOEXEC, 0x180);
         if (fd < 0)
-            throw Failed(draft, -Marshal.GetLastPInvokeError());
+            throw Failed(directory.StateFileOf(record.Name), Errno.Of(fd));
         int result = Fcntl.SetLock(fd, Fcntl.F_WRLCK, 0, 1);
         if (result == 0)
             result = Unistd.WriteAll(fd, record.ToJson());
@@ -169,9 +181,9 @@ public sealed class DeviceClaim : IDisposable
             return draft;
         _ = Unistd.Close(fd);
         _ = Unistd.Unlink(draft);
-        throw Failed(draft, result);
+        throw Failed(directory.StateFileOf(record.Name), result);
     }
 
     private static DeviceException Failed(string path, int errno)
-        => new(ExitStatus.Failed, $"cannot write {path}", Errno.Text(errno));
+        => new(ExitStatus.Failed, $"cannot write {path}", Errno.Text(errno)) { IsRuntimeDirectory = RuntimeDirectory.IsLasting(errno) };
 }

@@ -32,6 +32,9 @@ public sealed class DeviceException : Exception
     /// <summary>Whether somebody tries the same again already: another attempt would be in the way.</summary>
     public bool IsTriedAgain { get; init; }
 
+    /// <summary>Whether all that is missing is a place for state file and control socket, and will be: a server may do without.</summary>
+    public bool IsRuntimeDirectory { get; init; }
+
     /// <summary>What was not done: "cannot attach disk.qcow2".</summary>
     public string What { get; }
 

@@ -12,12 +12,17 @@ internal delegate IExport OpenExport(AttachOptions options, IReadOnlyList<EventL
 /// <summary>What a device takes from the machine around it; tests have others.</summary>
 internal sealed record DeviceHost
 {
-    public static DeviceHost This { get; } = new() { OpenExport = ExportChoice.Open, LogOf = name => RuntimeDirectory.Locate().LogOf(name) };
+    /// <param name="recoveryLog">where it is; null if no server can follow this one</param>
+    public static DeviceHost This(string? recoveryLog) => new()
+    {
+        OpenExport = (options, loops, served, catalog, log) => ExportChoice.Open(options, loops, served, catalog, recoveryLog is not null, log),
+        RecoveryLog = recoveryLog,
+    };
 
     public required OpenExport OpenExport { get; init; }
 
-    /// <summary>Where the recovery log of the device with this name is.</summary>
-    public required Func<string, string> LogOf { get; init; }
+    /// <summary>Where the recovery log of the device is; null: it has none.</summary>
+    public required string? RecoveryLog { get; init; }
 
     /// <summary>How long a block device may be suspended before that is worth a warning.</summary>
     public TimeSpan SuspensionLimit { get; init; } = SuspensionWatch.DefaultLimit;

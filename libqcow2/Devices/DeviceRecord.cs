@@ -39,6 +39,9 @@ public sealed record DeviceRecord
     /// <summary><see cref="Recovery.ImageIdentity"/> of the image as it was opened last.</summary>
     public string? ImageIdentity { get; init; }
 
+    /// <summary>The file that <see cref="AttachOptions.SocketPath"/> was bound to, as <see cref="FileIdentity"/>; null where there is none.</summary>
+    public string? SocketIdentity { get; init; }
+
     public required AttachOptions Options { get; init; }
 
     /// <summary>A state file is a few hundred bytes and some paths; more is not ours.</summary>
@@ -71,6 +74,8 @@ public sealed record DeviceRecord
                 writer.WriteBoolean("suspended"u8, true);
             if (ImageIdentity is not null)
                 writer.WriteString("image-identity"u8, ImageIdentity);
+            if (SocketIdentity is not null)
+                writer.WriteString("socket-identity"u8, SocketIdentity);
             writer.WritePropertyName("options"u8);
             AttachOptionsJson.WriteValue(writer, Options);
             writer.WriteEndObject();
@@ -148,6 +153,8 @@ public sealed record DeviceRecord
                 return record with { HandedOver = reader.GetBoolean() };
             case "image-identity":
                 return record with { ImageIdentity = reader.GetString() };
+            case "socket-identity":
+                return record with { SocketIdentity = reader.GetString() };
             case "options":
                 return record with { Options = AttachOptionsJson.ReadValue(ref reader) };
             default:

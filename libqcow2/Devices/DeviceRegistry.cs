@@ -34,10 +34,11 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         return !entry.Alive && KernelNode.TryParse(entry.Record.DevicePath) is { } node && NodeExists(node);
     }
 
-    /// <summary>Every device, dead ones too, by name.</summary>
+    /// <summary>Every device, dead ones too, by name; none where there is no runtime directory.</summary>
+    /// <exception cref="DeviceException">the directory is not ours alone: records in it may name anybody's images and processes</exception>
     public IReadOnlyList<DeviceEntry> List()
     {
-        if (!System.IO.Directory.Exists(Directory.Path))
+        if (!Directory.Exists())
             return [];
         var entries = new List<DeviceEntry>();
         foreach (string file in StateFiles())
@@ -150,6 +151,10 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         try
         {
             return System.IO.Directory.GetFiles(Directory.Path, "*.json");
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return []; // The session that it belonged to has just ended.
         }
         catch (Exception error) when (error is UnauthorizedAccessException or IOException)
         {

@@ -70,7 +70,8 @@ public sealed partial class DeviceServer
 
     /// <summary>
     /// Detaches if no command did: as asked, or by force if that does not work within its time. But a signal takes no disk
-    /// from under a file system: a block device that is in use is left to the next server, and its requests wait.
+    /// from under a file system: a block device that is in use is left to the next server, and its requests wait. If no
+    /// server can find it, they would wait for ever: then it goes.
     /// </summary>
     /// <returns>how it went; anything but done means that data may not have reached the disk, or that the device is still there</returns>
     public DeviceResult Finish()
@@ -81,7 +82,7 @@ public sealed partial class DeviceServer
         if (result.Succeeded)
             return result;
         _log.Error(DeviceException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
-        if (result.Status == ExitStatus.Busy && Record.DevicePath is not null)
+        if (result.Status == ExitStatus.Busy && Record.DevicePath is not null && _claim is not null)
         {
             if (!HandOver(SignalTimeout).Succeeded)
                 LeaveAsKilled();
@@ -158,7 +159,7 @@ public sealed partial class DeviceServer
     {
         try
         {
-            _claim.Publish(Record);
+            _claim?.Publish(Record);
         }
         catch (DeviceException error)
         {

@@ -1,6 +1,4 @@
 using System;
-using System.IO;
-using System.Text;
 using System.Threading;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -17,19 +15,18 @@ public sealed partial class DeviceServer : IDisposable
 
     private static TimeSpan ForcedTimeout { get; } = TimeSpan.FromSeconds(5);
 
-    private readonly DeviceClaim _claim;
+    private readonly DeviceClaim? _claim;
     private readonly IDevice _device;
     private readonly ILog _log;
-    private readonly string? _pidFile;
     private readonly ManualResetEventSlim _ended = new();
     private ControlServer? _control;
+    private PidFile? _pidFile;
 
-    private DeviceServer(DeviceClaim claim, IDevice device, DeviceRecord record, ILog log)
+    private DeviceServer(DeviceClaim? claim, IDevice device, DeviceRecord record, ILog log)
     {
         _claim = claim;
         _device = device;
         _log = log;
-        _pidFile = record.Options.PidFile;
         Record = record;
     }
 
@@ -37,6 +34,10 @@ public sealed partial class DeviceServer : IDisposable
     public DeviceRecord Record { get; private set; }
 
     /// <summary>Claims a name, opens the image and makes it findable. Clients can connect when this returns.</summary>
+    /// <remarks>
+    /// A server in the process of its command can do without a runtime directory: it ends with that process, by a signal.
+    /// Others need their control socket to end.
+    /// </remarks>
     /// <param name="options">what to serve, and how</param>
     /// <param name="factory">opens the image</param>
     /// <param name="registry">where it is found</param>
@@ -54,19 +55,39 @@ public sealed partial class DeviceServer : IDisposable
         AttachRules.Check(options);
         Signals.IgnoreBrokenPipes();
         DeviceRecord? lost = options.RecoverDevice is null ? null : Lost(options, registry);
-        DeviceClaim claim = registry.Claim(options, name => Draft(options, name, supervisor, lost));
+        DeviceClaim? claim = Claim(options, registry, log, name => Draft(options, name, supervisor, lost));
         try
         {
-            return Open(options, factory, registry, claim, log, Draft(options, claim.Name, supervisor, lost));
+            string name = claim?.Name ?? options.Name ?? DeviceName.FromImage(options.Image);
+            return Open(options, factory, registry, claim, log, Draft(options, name, supervisor, lost));
         }
         catch
         {
             // What a server before had answered stays where the next attempt, or a detach, finds it.
-            if (lost is null && !RecoveryLog.HasRecords(registry.Directory.LogOf(claim.Name)))
-                claim.Dispose();
+            if (lost is null && !(claim is not null && RecoveryLog.HasRecords(registry.Directory.LogOf(claim.Name))))
+                claim?.Dispose();
             else
-                claim.Leave();
+                claim?.Leave();
             throw;
+        }
+    }
+
+    /// <returns>null if there is no place for it, and the server can do without</returns>
+    private static DeviceClaim? Claim(AttachOptions options, DeviceRegistry registry, ILog log, Func<string, DeviceRecord> draft)
+    {
+        try
+        {
+            return registry.Claim(options, draft);
+        }
+        catch (DeviceException error) when (error.IsRuntimeDirectory && options.ServesInProcess && options.RecoverDevice is null)
+        {
+            string but = "served all the same, but \"qcow2blk list\" and other commands do not find this device";
+            // Who has a command run, or starts a server for one connection, looks for it in no list.
+            LogLevel level = options.Foreground || options.IsBlockDevice ? LogLevel.Warning : LogLevel.Info;
+            if (options.IsBlockDevice)
+                but += ", and if this server is killed, what was not flushed is lost";
+            log.Write(level, DeviceException.Compose(error.What, error.Why, but));
+            return null;
         }
     }
 
@@ -95,13 +116,15 @@ public sealed partial class DeviceServer : IDisposable
     };
 
     private static DeviceServer Open(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry,
-        DeviceClaim claim, ILog log, DeviceRecord draft)
+        DeviceClaim? claim, ILog log, DeviceRecord draft)
     {
+        string name = draft.Name;
         // A dead server of this name left its socket; the claim is ours, so nobody else's can be there.
-        string socket = registry.Directory.SocketOf(claim.Name);
-        _ = Unistd.Unlink(socket);
+        if (claim is not null)
+            _ = Unistd.Unlink(registry.Directory.SocketOf(name));
         bool recovers = options.RecoverDevice is not null;
-        IDevice device = factory.Open(options, claim.Name, log);
+        IDevice device = factory.Open(options, name, claim is null ? null : registry.Directory.LogOf(name), log);
+        DeviceServer? server = null;
         try
         {
             DeviceRecord record = draft with
@@ -111,19 +134,22 @@ public sealed partial class DeviceServer : IDisposable
                 Recoveries = draft.Recoveries + (recovers && !draft.HandedOver ? 1 : 0),
                 HandedOver = false,
                 ImageIdentity = Recovery.ImageIdentity(options.Image),
+                SocketIdentity = options.SocketPath is { } path ? FileIdentity.Of(path)?.ToString() : null,
             };
             device.History = new DeviceHistory(record.Started, record.Recoveries, record.Supervisor?.Pid, null);
-            var server = new DeviceServer(claim, device, record, log);
-            server._control = new ControlServer(socket, device, server.Execute, server.NotHeard, log);
-            claim.Publish(record);
-            server.WritePidFile();
+            server = new DeviceServer(claim, device, record, log);
+            if (claim is not null)
+                server._control = new ControlServer(registry.Directory.SocketOf(name), device, server.Execute, server.NotHeard, log);
+            claim?.Publish(record);
+            server._pidFile = options.PidFile is { } pidFile ? PidFile.Write(pidFile) : null;
             if (KernelNode.TryParse(record.DevicePath) is { } node)
                 node.Announce();
-            log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {claim.Name}, serving {device.Uri ?? device.DevicePath}");
+            log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}");
             return server;
         }
         catch
         {
+            server?._control?.Dispose();
             if (!recovers || !device.HandOver(SignalTimeout, ending: true).Succeeded)
                 device.Detach(force: true, SignalTimeout);
             device.Dispose();
@@ -144,27 +170,12 @@ public sealed partial class DeviceServer : IDisposable
     public void Dispose()
     {
         _device.Dispose();
-        if (_pidFile is not null)
-            _ = Unistd.Unlink(_pidFile);
+        _pidFile?.Dispose();
         if (HandedOver)
-            _claim.Leave();
+            _claim?.Leave();
         else
-            _claim.Dispose();
+            _claim?.Dispose();
         _control?.Dispose();
         _ended.Dispose();
-    }
-
-    private void WritePidFile()
-    {
-        if (_pidFile is null)
-            return;
-        try
-        {
-            File.WriteAllBytes(_pidFile, Encoding.ASCII.GetBytes($"{Environment.ProcessId}\n"));
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new DeviceException(ExitStatus.Failed, $"cannot write the pid file {_pidFile}", error.Message, null, error);
-        }
     }
 }

@@ -14,7 +14,7 @@ namespace Qcow2Blk.Devices;
 /// <summary>Opens images with the engine of this project.</summary>
 public sealed class EngineDeviceFactory : IDeviceFactory
 {
-    public IDevice Open(AttachOptions options, string name, ILog log) => EngineDevice.Open(options, name, log);
+    public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log) => EngineDevice.Open(options, name, recoveryLog, log);
 }
 
 /// <summary>
@@ -36,7 +36,7 @@ public sealed partial class EngineDevice : IDevice
     private readonly Lock _command = new();
     private readonly AttachOptions _options;
     private readonly ILog _log;
-    private readonly Func<string, string> _logOf;
+    private readonly string? _recoveryLog;
     private readonly OffloadPool _offload;
     private readonly EventLoop[] _loops;
     private readonly ServedDisk _served;
@@ -53,7 +53,7 @@ public sealed partial class EngineDevice : IDevice
     {
         _options = options;
         _log = log;
-        _logOf = host.LogOf;
+        _recoveryLog = host.RecoveryLog;
         Name = name;
         var processors = Math.Max(1, Environment.ProcessorCount);
         _offload = new OffloadPool(Math.Min(DefaultQueues, processors)) { ServesBlockDevice = options.IsBlockDevice };
@@ -94,10 +94,10 @@ public sealed partial class EngineDevice : IDevice
 
     /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
     /// <exception cref="DeviceException">the image or the address cannot be served; nothing is left behind</exception>
-    public static EngineDevice Open(AttachOptions options, string name, ILog log)
+    public static EngineDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var device = Open(options, name, log, DeviceHost.This);
+        var device = Open(options, name, log, DeviceHost.This(recoveryLog));
         if (options.IsBlockDevice)
             device.LockMemory();
         return device;
@@ -186,8 +186,8 @@ public sealed partial class EngineDevice : IDevice
     }
 
     /// <summary>Users of a block device do not notice that its server died: what it answered must not be lost with it.</summary>
-    private RecoveryLogChoice ChooseLog() => _options.KeepsLog
-        ? new RecoveryLogChoice(_logOf(Name), Replay: !_opened && !_options.DiscardLog, Discard: !_opened && _options.DiscardLog)
+    private RecoveryLogChoice ChooseLog() => _options.KeepsLog && _recoveryLog is not null
+        ? new RecoveryLogChoice(_recoveryLog, Replay: !_opened && !_options.DiscardLog, Discard: !_opened && _options.DiscardLog)
         : default;
 
     private void CloseQuietly()

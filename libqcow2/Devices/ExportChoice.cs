@@ -15,9 +15,16 @@ public static class ExportChoice
 {
     private const int ClusterOfRawDisk = 65536;
 
+    /// <param name="options">how it is asked for</param>
+    /// <param name="loops">what serves it</param>
+    /// <param name="served">the disk</param>
+    /// <param name="catalog">what NBD clients may ask for</param>
+    /// <param name="isRecoverable">whether another server can follow a dead one</param>
+    /// <param name="log">for what happens later</param>
     /// <exception cref="DeviceException">the address cannot be had</exception>
     /// <exception cref="ExportRefusedException">the kernel device cannot be made</exception>
-    public static IExport Open(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log)
+    public static IExport Open(
+        AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, bool isRecoverable, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(served);
@@ -26,7 +33,7 @@ public static class ExportChoice
             ? new BlockDeviceChoice
             {
                 UblkRefusal = () => UblkControl.Availability().Refusal,
-                OpenUblk = () => UblkExport.Open(UblkOptions(options, served.Disk), loops, served, log.Warning),
+                OpenUblk = () => UblkExport.Open(UblkOptions(options, served.Disk) with { IsRecoverable = isRecoverable }, loops, served, log.Warning),
                 NbdRefusal = NbdRefusal,
                 OpenNbd = () => KernelNbdExport.Open(options, loops, served, catalog, log),
             }.Open(options, log)

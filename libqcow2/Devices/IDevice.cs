@@ -91,7 +91,10 @@ public interface IDeviceFactory
     /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
     /// <param name="options">validated; paths are absolute</param>
     /// <param name="name">the name that the registry granted</param>
+    /// <param name="recoveryLog">
+    /// where the next server looks for what a block device's users wrote last; null if no server can follow this one
+    /// </param>
     /// <param name="log">for what happens later, when no caller waits</param>
     /// <exception cref="DeviceException">the image or the address cannot be served</exception>
-    IDevice Open(AttachOptions options, string name, ILog log);
+    IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log);
 }

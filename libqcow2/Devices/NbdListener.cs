@@ -1,7 +1,6 @@
 using System;
 using System.Net;
 using System.Net.Sockets;
-using System.Threading;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -10,18 +9,18 @@ namespace Qcow2Blk.Devices;
 internal sealed class NbdListener : IDisposable
 {
     private const int Backlog = 128;
-    private const int DyingAttempts = 25;
-    private const int DyingPauseMilliseconds = 20;
 
     private readonly Socket? _tcp;
     private readonly string? _unixPath;
+    private readonly FileIdentity? _bound;
 
-    private NbdListener(int descriptor, string? uri, Socket? tcp, string? unixPath)
+    private NbdListener(int descriptor, string? uri, Socket? tcp, string? unixPath, FileIdentity? bound)
     {
         Descriptor = descriptor;
         Uri = uri;
         _tcp = tcp;
         _unixPath = unixPath;
+        _bound = bound;
     }
 
     public int Descriptor { get; }
@@ -33,11 +32,11 @@ internal sealed class NbdListener : IDisposable
     public static NbdListener Open(AttachOptions options)
     {
         if (options.ListenFd is { } descriptor)
-            return new NbdListener(descriptor, null, null, null);
+            return new NbdListener(descriptor, null, null, null, null);
         return options.SocketPath is { } path ? OpenUnix(options, path) : OpenTcp(options);
     }
 
-    /// <summary>Clients cannot connect any more; the path is removed.</summary>
+    /// <summary>Clients cannot connect any more; the path is removed, unless another server's socket has it by now.</summary>
     public void Dispose()
     {
         if (_tcp is not null)
@@ -49,8 +48,9 @@ internal sealed class NbdListener : IDisposable
         // A socket that was handed over is the service manager's too: shut down, it would be dead for the next server.
         if (_unixPath is not null)
         {
+            if (_bound is { } bound)
+                SocketFile.Remove(_unixPath, bound);
             UnixSocket.Shutdown(Descriptor, UnixSocket.SHUT_RDWR);
-            _ = Unistd.Unlink(_unixPath);
         }
 
         Files.Close(Descriptor);
@@ -58,42 +58,16 @@ internal sealed class NbdListener : IDisposable
 
     private static NbdListener OpenUnix(AttachOptions options, string path)
     {
-        var descriptor = UnixSocket.Serve(path, Backlog);
-        for (var attempt = 0; descriptor == -Errno.EADDRINUSE && attempt < DyingAttempts; attempt++)
-        {
-            // A killed server's socket lives on for a moment, while the kernel takes its ring apart.
-            if (attempt > 0)
-                Thread.Sleep(DyingPauseMilliseconds);
-            if (!IsDeadSocket(path))
-                continue;
-            _ = Unistd.Unlink(path);
-            descriptor = UnixSocket.Serve(path, Backlog);
-        }
-
+        var descriptor = SocketFile.Serve(path, Backlog, out var bound);
         if (descriptor >= 0)
-            return new NbdListener(descriptor, NbdUri.ForUnixSocket(path), null, path);
+            return new NbdListener(descriptor, NbdUri.ForUnixSocket(path), null, path, bound);
         var what = $"cannot attach {options.Image}";
-        if (descriptor == -Errno.EADDRINUSE && !IsSocket(path))
+        if (descriptor == -Errno.EADDRINUSE && SocketFile.IsOther(path))
             throw new DeviceException(ExitStatus.Failed, what, $"{path} exists and is no socket", "choose another --socket");
         throw descriptor == -Errno.EADDRINUSE
             ? new DeviceException(ExitStatus.Busy, what, $"socket {path} is in use", "choose another --socket, or detach what serves there")
             : new DeviceException(ExitStatus.Failed, what, $"cannot listen on {path}: {Errno.Text(descriptor)}");
     }
-
-    /// <summary>Whether a server that died has left its socket: somebody who listens would let us connect.</summary>
-    private static bool IsDeadSocket(string path)
-    {
-        const int ECONNREFUSED = 111;
-        if (!IsSocket(path))
-            return false; // Connecting to a plain file is refused too; it may be somebody's disk.
-        var connection = UnixSocket.Connect(path);
-        if (connection >= 0)
-            Files.Close(connection);
-        return connection == -ECONNREFUSED;
-    }
-
-    private static bool IsSocket(string path) =>
-        Stat.OfPath(path, out var found, follow: false) == 0 && found.Kind == Stat.S_IFSOCK;
 
     private static NbdListener OpenTcp(AttachOptions options)
     {
@@ -108,7 +82,7 @@ internal sealed class NbdListener : IDisposable
                 socket.Bind(new IPEndPoint(address, options.ListenPort));
                 socket.Listen(Backlog);
                 var port = ((IPEndPoint)socket.LocalEndPoint!).Port;
-                return new NbdListener((int)socket.SafeHandle.DangerousGetHandle(), NbdUri.ForTcp(options.ListenHost!, port), socket, null);
+                return new NbdListener((int)socket.SafeHandle.DangerousGetHandle(), NbdUri.ForTcp(options.ListenHost!, port), socket, null, null);
             }
             catch
             {

@@ -8,14 +8,36 @@ namespace Qcow2Blk.Devices;
 /// The directory where servers are found: a state file <c>NAME.json</c> and a control socket <c>NAME.sock</c> for
 /// each. Only its owner may look into it: the sockets in it command devices.
 /// </summary>
+/// <remarks>
+/// What is in it is used by name, checked before or not: it was looked at through a descriptor, and is ours alone, so
+/// nobody else can put anything there. That it stays the directory of its name is for its parent to hold: /run and
+/// $XDG_RUNTIME_DIR are root's and ours, /tmp is sticky (<see cref="IsShared"/>), any other was chosen by its user.
+/// </remarks>
 public sealed class RuntimeDirectory
 {
     /// <summary>Names the directory outright.</summary>
     public const string Variable = "QCOW2BLK_RUNTIME_DIR";
 
-    private RuntimeDirectory(string path) => Path = path;
+    private const string SessionVariable = "XDG_RUNTIME_DIR";
+    private const uint OwnerOnly = 0x1C0; // 0700
+    private const ushort OthersMayWrite = 0x12; // 0022
+    private const ushort OthersMayAnything = 0x3F; // 0077
+    private const ushort Sticky = 0x200; // 01000
+
+    // Once: a relative path, or a session that begins or ends, must not mean another directory later.
+    private static readonly Lazy<RuntimeDirectory> s_located = new(() =>
+        Choose(Unistd.EffectiveUser(), Environment.GetEnvironmentVariable, IsOursAlone));
+
+    private RuntimeDirectory(string path, bool isShared)
+    {
+        Path = path;
+        IsShared = isShared;
+    }
 
     public string Path { get; }
+
+    /// <summary>Whether it lies in a directory where others can make files: they may have been there first.</summary>
+    internal bool IsShared { get; }
 
     /// <summary>What a block device's image has not committed yet (RecoveryLog).</summary>
     public string LogOf(string name) => System.IO.Path.Combine(Path, name + ".log");
@@ -25,51 +47,168 @@ public sealed class RuntimeDirectory
     public string StateFileOf(string name) => System.IO.Path.Combine(Path, name + ".json");
 
     /// <summary>
-    /// <c>$QCOW2BLK_RUNTIME_DIR</c>, else <c>/run/qcow2blk</c> for root and <c>$XDG_RUNTIME_DIR/qcow2blk</c> for others.
+    /// <c>$QCOW2BLK_RUNTIME_DIR</c>, else <c>/run/qcow2blk</c> for root, and for others the first of <c>$XDG_RUNTIME_DIR/qcow2blk</c>,
+    /// <c>/run/user/UID/qcow2blk</c> and <c>/tmp/qcow2blk-UID</c> whose parent can be used: cron and containers have no session.
+    /// The same for the whole life of the process.
     /// </summary>
-    /// <exception cref="DeviceException">none of them is known</exception>
-    public static RuntimeDirectory Locate()
+    public static RuntimeDirectory Locate() => s_located.Value;
+
+    /// <param name="user">who asks</param>
+    /// <param name="variable">the environment</param>
+    /// <param name="isOursAlone">whether a directory is this user's and nobody else's</param>
+    internal static RuntimeDirectory Choose(uint user, Func<string, string?> variable, Predicate<string> isOursAlone)
     {
-        string? chosen = Environment.GetEnvironmentVariable(Variable);
+        string fallback = $"/tmp/qcow2blk-{user}";
+        string? chosen = variable(Variable);
         if (!string.IsNullOrEmpty(chosen))
-            return new RuntimeDirectory(System.IO.Path.GetFullPath(chosen));
-        if (Unistd.EffectiveUser() == 0)
-            return new RuntimeDirectory("/run/qcow2blk");
-        string? session = Environment.GetEnvironmentVariable("XDG_RUNTIME_DIR");
-        if (!string.IsNullOrEmpty(session))
-            return new RuntimeDirectory(System.IO.Path.Combine(session, "qcow2blk"));
-        throw new DeviceException(ExitStatus.Failed, "no directory for control sockets",
-            "neither XDG_RUNTIME_DIR nor QCOW2BLK_RUNTIME_DIR is set", "set QCOW2BLK_RUNTIME_DIR to a directory of yours");
+        {
+            string path = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(chosen));
+            return new RuntimeDirectory(path, isShared: path == fallback);
+        }
+        if (user == 0)
+            return At("/run/qcow2blk");
+        // Not another user's: su and sudo may leave the variable as it was.
+        foreach (string? session in (ReadOnlySpan<string?>)[variable(SessionVariable), $"/run/user/{user}"])
+        {
+            if (session is ['/', ..] && isOursAlone(session))
+                return At(System.IO.Path.Combine(session, "qcow2blk"));
+        }
+        return InShared(fallback);
     }
 
     /// <summary>Another place, for tests.</summary>
-    public static RuntimeDirectory At(string path) => new(path);
+    public static RuntimeDirectory At(string path) => new(path, isShared: false);
+
+    /// <summary>Another place in a directory where others can make files, for tests.</summary>
+    internal static RuntimeDirectory InShared(string path) => new(path, isShared: true);
 
     /// <summary>Makes the directory if it is missing, and refuses one that others could write to.</summary>
     /// <exception cref="DeviceException">it cannot be made or is not ours alone</exception>
-    public void Ensure()
+    public void Ensure() => _ = Unistd.Close(Open(make: true));
+
+    /// <summary>Whether there is a directory to look into.</summary>
+    /// <exception cref="DeviceException">there is one that is not ours alone: what is in it may be a trap</exception>
+    public bool Exists()
     {
-        const uint OwnerOnly = 0x1C0; // 0700
-        if (Unistd.MakeDirectory(Path, OwnerOnly) != 0)
-        {
-            int errno = System.Runtime.InteropServices.Marshal.GetLastPInvokeError();
-            if (errno != Errno.EEXIST)
-                throw new DeviceException(ExitStatus.Failed, $"cannot create {Path}", Errno.Text(errno),
-                    $"set {Variable} to a directory of yours");
-        }
-        CheckOwner();
+        int directory = Open(make: false);
+        if (directory < 0)
+            return false;
+        _ = Unistd.Close(directory);
+        return true;
     }
 
-    private void CheckOwner()
+    /// <summary>
+    /// Keeps what is in the directory from those who clean /tmp of old files: systemd-tmpfiles passes over a directory that
+    /// somebody has locked (tmpfiles.d(5), "Age"). Elsewhere nobody cleans.
+    /// </summary>
+    /// <returns>a descriptor that holds the lock, or a negative number</returns>
+    internal int KeepFromAging()
     {
-        int result = Stat.OfPath(Path, out Stat.Statx stat);
-        if (result < 0)
-            throw new DeviceException(ExitStatus.Failed, $"cannot use {Path}", Errno.Text(result));
-        if (stat.Kind != Stat.S_IFDIR)
-            throw new DeviceException(ExitStatus.Failed, $"cannot use {Path}", "it is no directory");
-        if (stat.stx_uid != Unistd.EffectiveUser() || (stat.stx_mode & 0x12) != 0)
-            throw new DeviceException(ExitStatus.Failed, $"cannot use {Path} for control sockets",
-                $"it belongs to user {stat.stx_uid} with mode {Convert.ToString(stat.stx_mode & 0xFFF, 8)}, others could take over devices",
-                $"chown and chmod 700 it, or set {Variable}");
+        int directory = IsShared ? Open(make: false) : -1;
+        if (directory < 0)
+            return -1;
+        int held = Fcntl.OpenAt(directory, ".", Fcntl.O_RDONLY | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
+        // Waits for those who clean only: nobody else can open it.
+        if (held >= 0)
+            _ = BsdLock.Share(held);
+        _ = Unistd.Close(directory);
+        return held;
     }
+
+    /// <returns>the directory, to look at; -ENOENT where it is missing and shall not be made</returns>
+    private int Open(bool make)
+    {
+        if (!IsShared)
+            return Open(Stat.AT_FDCWD, Path, make);
+        string folder = System.IO.Path.GetDirectoryName(Path)!;
+        int parent = Fcntl.OpenAt(Stat.AT_FDCWD, folder, Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
+        if (parent < 0)
+            return make || parent != -Errno.ENOENT ? throw Unusable($"cannot use {folder}", parent) : parent;
+        try
+        {
+            CheckShared(parent, folder);
+            return Open(parent, System.IO.Path.GetFileName(Path), make);
+        }
+        finally
+        {
+            _ = Unistd.Close(parent);
+        }
+    }
+
+    private int Open(int parent, string name, bool make)
+    {
+        int flags = Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC | (IsShared ? Fcntl.O_NOFOLLOW : 0);
+        int directory = Fcntl.OpenAt(parent, name, flags);
+        if (directory == -Errno.ENOENT && make)
+        {
+            int made = Stat.MakeDirectoryAt(parent, name, OwnerOnly);
+            if (made < 0 && made != -Errno.EEXIST)
+                throw Unusable($"cannot create {Path}", made);
+            directory = Fcntl.OpenAt(parent, name, flags);
+        }
+        if (directory == -Errno.ENOENT && !make)
+            return directory;
+        if (directory is -Errno.ENOTDIR or -Errno.ELOOP)
+            throw Unusable($"cannot use {Path}", IsShared ? "it is a symbolic link or not a directory" : "it is not a directory");
+        if (directory < 0)
+            throw Unusable($"cannot use {Path}", directory);
+        try
+        {
+            CheckOwn(directory);
+            return directory;
+        }
+        catch
+        {
+            _ = Unistd.Close(directory);
+            throw;
+        }
+    }
+
+    private void CheckOwn(int directory)
+    {
+        int result = Stat.OfFile(directory, out Stat.Statx stat);
+        if (result < 0)
+            throw Unusable($"cannot use {Path}", result);
+        uint user = Unistd.EffectiveUser();
+        string what = $"cannot use {Path} for control sockets";
+        if (stat.stx_uid != user)
+            throw Unusable(what, $"it belongs to user {stat.stx_uid}, and this is user {user}: others could take over devices");
+        if ((stat.stx_mode & (IsShared ? OthersMayAnything : OthersMayWrite)) != 0)
+            throw Unusable(what, $"it has mode {ModeOf(stat)}, others could take over devices", $"chmod 700 it, or set {Variable} to a directory of yours");
+    }
+
+    /// <summary>Where others can make files they must not be able to remove or rename ours.</summary>
+    private void CheckShared(int parent, string folder)
+    {
+        int result = Stat.OfFile(parent, out Stat.Statx stat);
+        if (result < 0)
+            throw Unusable($"cannot use {folder}", result);
+        bool isTrusted = stat.stx_uid == 0 || stat.stx_uid == Unistd.EffectiveUser();
+        if (!isTrusted || ((stat.stx_mode & OthersMayWrite) != 0 && (stat.stx_mode & Sticky) == 0))
+            throw Unusable($"cannot use {Path} for control sockets", $"{folder} belongs to user {stat.stx_uid} with mode {ModeOf(stat)}, others could replace it");
+    }
+
+    /// <summary>Whether a directory belongs to this user and nobody else can write to it.</summary>
+    private static bool IsOursAlone(string path)
+    {
+        int directory = Fcntl.OpenAt(Stat.AT_FDCWD, path, Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
+        if (directory < 0)
+            return false;
+        bool ours = Stat.OfFile(directory, out Stat.Statx stat) == 0
+            && stat.stx_uid == Unistd.EffectiveUser() && (stat.stx_mode & OthersMayWrite) == 0;
+        _ = Unistd.Close(directory);
+        return ours;
+    }
+
+    private static string ModeOf(in Stat.Statx stat) => Convert.ToString(stat.stx_mode & 0xFFF, 8);
+
+    /// <summary>Whether an error says that there is no such place for this process, and not that the machine lacks something now.</summary>
+    /// <param name="error">a negative errno</param>
+    internal static bool IsLasting(int error) => error is -Errno.ENOENT or -Errno.EACCES or -Errno.EPERM or -Errno.EROFS or -Errno.ENOTDIR or -Errno.ELOOP;
+
+    private static DeviceException Unusable(string what, int error)
+        => new(ExitStatus.Failed, what, Errno.Text(error), $"set {Variable} to a directory of yours") { IsRuntimeDirectory = IsLasting(error) };
+
+    private static DeviceException Unusable(string what, string why, string? hint = null)
+        => new(ExitStatus.Failed, what, why, hint ?? $"set {Variable} to a directory of yours") { IsRuntimeDirectory = true };
 }

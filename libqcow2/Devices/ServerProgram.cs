@@ -37,7 +37,7 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
         {
             Path = Path,
             Arguments = ["qcow2blk", .. Arguments, .. verb],
-            Environment = InheritedEnvironment(),
+            Environment = ServerEnvironment(),
             Descriptors = [devNull, devNull, standardError, optionsHigh, readyHigh, .. inheritedHigh],
             NewSession = true,
         });
@@ -63,6 +63,15 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
             if (variable.Key is not ("LISTEN_FDS" or "LISTEN_PID" or "LISTEN_FDNAMES"))
                 environment.Add($"{variable.Key}={variable.Value}");
         }
+        return environment;
+    }
+
+    /// <summary>What names the runtime directory as we see it: a session may begin or end meanwhile, and servers leave the working directory.</summary>
+    internal static List<string> ServerEnvironment()
+    {
+        List<string> environment = InheritedEnvironment();
+        environment.RemoveAll(variable => variable.StartsWith(RuntimeDirectory.Variable + "=", StringComparison.Ordinal));
+        environment.Add($"{RuntimeDirectory.Variable}={RuntimeDirectory.Locate().Path}");
         return environment;
     }
 

@@ -6,10 +6,14 @@ namespace Qcow2Blk.Interop;
 internal static partial class Fcntl
 {
     internal const int O_RDONLY = 0;
+    internal const int O_WRONLY = 1;
     internal const int O_RDWR = 2;
     internal const int O_CREAT = 0x40;
     internal const int O_EXCL = 0x80;
+    internal const int O_NOCTTY = 0x100;
+    internal const int O_NONBLOCK = 0x800;
     internal const int O_CLOEXEC = 0x80000;
+    internal const int O_PATH = 0x200000;
 
     internal const int F_SETFD = 2;
     internal const int FD_CLOEXEC = 1;
@@ -66,4 +70,18 @@ internal static partial class Fcntl
             return -Marshal.GetLastPInvokeError();
         return range.l_type == F_UNLCK ? 0 : 1;
     }
+
+    // Their numbers depend on the processor.
+    internal static int O_DIRECTORY => IsArm ? 0x4000 : 0x10000;
+
+    internal static int O_NOFOLLOW => IsArm ? 0x8000 : 0x20000;
+
+    private static bool IsArm => RuntimeInformation.ProcessArchitecture == Architecture.Arm64;
+
+    [LibraryImport("libc", EntryPoint = "openat", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int OpenAtRaw(int directory, string path, int flags, uint mode);
+
+    /// <summary>Opens a path that begins in an open directory, or in the working directory (<see cref="Stat.AT_FDCWD"/>).</summary>
+    /// <returns>the descriptor, or a negative errno</returns>
+    internal static int OpenAt(int directory, string path, int flags, uint mode = 0) => Errno.Of(OpenAtRaw(directory, path, flags, mode));
 }

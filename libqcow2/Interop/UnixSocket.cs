@@ -106,12 +106,14 @@ internal static unsafe partial class UnixSocket
         return -errno;
     }
 
+    /// <param name="path">where somebody listens</param>
+    /// <param name="wait">for a listener that has too many connections to accept; else the answer is -EAGAIN</param>
     /// <returns>the socket, or a negative errno (-ECONNREFUSED: nobody listens there any more)</returns>
-    internal static int Connect(string path)
+    internal static int Connect(string path, bool wait = true)
     {
         if (!TryAddress(path, out SockaddrUn address, out uint length))
             return -Errno.EINVAL;
-        int fd = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int fd = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : Interop.Poll.SOCK_NONBLOCK), 0);
         if (fd < 0)
             return -Marshal.GetLastPInvokeError();
         if (ConnectRaw(fd, &address, length) == 0)

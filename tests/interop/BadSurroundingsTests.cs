@@ -105,6 +105,42 @@ public sealed class BadSurroundingsTests : IDisposable
         Verdict.Clean(image);
     }
 
+    [Fact]
+    public void Detach_leaves_the_socket_of_another_server_that_took_its_path()
+    {
+        Server first = Server.Attach(_folder, _folder.Image("first.qcow2", "1M"));
+        File.Delete(first.Socket);
+        _folder.Qcow2Blk("attach", _folder.Image("second.qcow2", "2M"), "--socket", first.Socket).Passed();
+
+        _folder.Qcow2Blk("detach", "first").Passed();
+
+        Assert.Equal("2097152\n", Run.Program("nbdinfo", "--size", first.Uri).Passed().Output);
+        _folder.Qcow2Blk("detach", "second").Passed();
+        Assert.False(File.Exists(first.Socket));
+    }
+
+    [Fact]
+    public void Killed_server_that_is_detached_takes_its_own_socket_and_pid_file_with_it_and_no_others()
+    {
+        string pidFile = _folder.File("pid");
+        Server server = Server.Attach(_folder, _folder.Image("disk.qcow2", "1M"), "--pid-file", pidFile);
+        server.Kill();
+        string kept = _folder.File("kept");
+        File.Move(server.Socket, kept);
+        Run.Program("/usr/bin/python3", "-c", $"import socket; socket.socket(socket.AF_UNIX).bind('{server.Socket}')").Passed();
+
+        _folder.Qcow2Blk("detach", "disk").Passed();
+
+        Assert.True(File.Exists(server.Socket), "the socket of another program is gone");
+        Assert.False(File.Exists(pidFile));
+        File.Delete(server.Socket);
+
+        Server again = Server.Attach(_folder, _folder.File("disk.qcow2"));
+        again.Kill();
+        _folder.Qcow2Blk("detach", "disk").Passed();
+        Assert.False(File.Exists(again.Socket));
+    }
+
     private string[] States(bool withNames = false)
     {
         using var list = System.Text.Json.JsonDocument.Parse(_folder.Qcow2Blk("list", "--json").Passed().Output);

@@ -9,6 +9,9 @@ public sealed record UblkExportOptions
     /// <summary>Take over this device, whose server is gone, instead of making one.</summary>
     public bool Recover { get; init; }
 
+    /// <summary>Whether requests wait for another server when this one dies; else they fail.</summary>
+    public bool IsRecoverable { get; init; } = true;
+
     /// <summary>Tags of each queue.</summary>
     public int Depth { get; init; } = 128;
 

@@ -79,7 +79,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
             nr_hw_queues = (ushort)loops.Count,
             queue_depth = (ushort)options.Depth,
             max_io_buf_bytes = (uint)UblkModes.MaximumBytesOf(mode),
-            flags = UblkModes.FlagsOf(mode) | (availability.IsUnprivileged ? Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV : RecoveryFlags),
+            flags = UblkModes.FlagsOf(mode) | (availability.IsUnprivileged ? Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV : options.IsRecoverable ? RecoveryFlags : 0),
             ublksrv_flags = UblkDevice.Mark,
             owner_uid = Unistd.EffectiveUser(),
             owner_gid = Unistd.EffectiveGroup(),
@@ -127,7 +127,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         // Kernels drop flags that they do not know without a word.
         if (UblkModes.Of(info.flags) != mode && options.Mode != UblkMode.Auto)
             throw new ExportRefusedException(ExportRefusal.Unavailable, $"the kernel granted flags 0x{info.flags:x}, which are not those of --ublk-mode {UblkModes.Spell(mode)}", "use --ublk-mode auto");
-        if ((info.flags & RecoveryFlags) != RecoveryFlags)
+        if ((info.flags & RecoveryFlags) != RecoveryFlags && options.IsRecoverable)
             report("this device cannot be recovered when its server dies: it is an unprivileged user's");
     }
 

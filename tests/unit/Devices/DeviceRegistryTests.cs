@@ -4,6 +4,7 @@ using System.IO;
 using System.Linq;
 using System.Threading.Tasks;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Interop;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;
@@ -155,6 +156,51 @@ public sealed class DeviceRegistryTests : IDisposable
         File.WriteAllText(Path.Combine(_registry.Directory.Path, "other.json"), "{\"name\":\"disk\",\"image\":\"/x\"}");
         File.WriteAllText(Path.Combine(_registry.Directory.Path, "wrong.json"), "{\"name\":7}");
         Assert.Equal("disk", Assert.Single(_registry.List()).Record.Name);
+    }
+
+    private static DeviceRecord Record(string name, AttachOptions options, string? uri = null, string? socketIdentity = null)
+        => new() { Name = name, Image = options.Image, Uri = uri, Pid = 1 << 23, Started = default, Options = options, SocketIdentity = socketIdentity };
+
+    [Fact]
+    public void State_file_that_was_removed_by_hand_is_made_again()
+    {
+        using DeviceClaim claim = Claim("/data/disk.qcow2");
+        File.Delete(_registry.Directory.StateFileOf("disk"));
+        claim.Publish(Record("disk", new AttachOptions { Image = "/data/disk.qcow2" }, "nbd://localhost"));
+        DeviceEntry entry = Assert.Single(_registry.List());
+        Assert.Equal((true, "nbd://localhost"), (entry.Alive, entry.Record.Uri));
+        Assert.Single(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void State_file_of_another_server_that_has_the_name_now_is_not_replaced()
+    {
+        using DeviceClaim first = Claim("/data/a.qcow2", "web");
+        File.Delete(_registry.Directory.StateFileOf("web"));
+        using DeviceClaim second = Claim("/data/b.qcow2", "web");
+        DeviceException error = Assert.Throws<DeviceException>(() => first.Publish(Record("web", new AttachOptions { Image = "/data/a.qcow2" })));
+        Assert.Equal(ExitStatus.Busy, error.Status);
+        first.Dispose();
+        DeviceEntry entry = Assert.Single(_registry.List());
+        Assert.Equal((true, "/data/b.qcow2"), (entry.Alive, entry.Record.Image));
+        Assert.Single(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void Dead_device_takes_its_socket_and_pid_file_with_it_but_not_those_of_others()
+    {
+        string socket = Path.Combine(_folder, "s"), pidFile = Path.Combine(_folder, "pid");
+        var options = new AttachOptions { Image = "/data/disk.qcow2", SocketPath = socket, PidFile = pidFile };
+        Unistd.Close(UnixSocket.Serve(socket, 1));
+        File.WriteAllText(pidFile, $"{1 << 23}\n");
+        string identity = FileIdentity.Of(socket).ToString()!;
+        foreach (string recorded in (string[])["1:2:3:4.000000005", identity])
+        {
+            _registry.Directory.Ensure();
+            File.WriteAllBytes(_registry.Directory.StateFileOf("disk"), Record("disk", options, socketIdentity: recorded).ToJson());
+            Assert.True(_registry.RemoveDead("disk"));
+            Assert.Equal((recorded != identity, false), (File.Exists(socket), File.Exists(pidFile)));
+        }
     }
 
     [Theory]

@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Linq;
 using System.Text;
 using System.Threading;
 using System.Threading.Tasks;
@@ -65,6 +66,33 @@ public sealed class DeviceServerTests : IDisposable
         File.SetUnixFileMode(_runtime.Path, (UnixFileMode)0b111_111_111);
         DeviceException error = Assert.Throws<DeviceException>(() => Start(new FakeDevice("disk", "/data/disk.qcow2")));
         Assert.Contains("mode 777", error.Why, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Server_whose_state_file_was_removed_by_hand_takes_nothing_from_the_one_that_has_its_name_now()
+    {
+        AttachOptions options = Options() with { Name = "disk" };
+        DeviceServer first = Start(new FakeDevice("disk", "/data/disk.qcow2"), options);
+        Directory.Delete(_runtime.Path, recursive: true);
+        using DeviceServer second = Start(new FakeDevice("disk", "/data/disk.qcow2"), options);
+        File.WriteAllText(_runtime.LogOf("disk"), "what its users wrote");
+        first.Dispose();
+        Assert.Equal(["disk.json", "disk.log", "disk.sock"], Directory.GetFileSystemEntries(_runtime.Path).Select(Path.GetFileName).Order());
+        Assert.True(Ask("disk", ControlVerb.Hello).Result.Succeeded);
+    }
+
+    [Fact]
+    public void Pid_file_that_cannot_be_written_leaves_nothing_behind()
+    {
+        var device = new FakeDevice("disk", "/data/disk.qcow2");
+        string pidFile = Path.Combine(_folder, "pid");
+        File.CreateSymbolicLink(pidFile, Path.Combine(_folder, "elsewhere"));
+        DeviceException error = Assert.Throws<DeviceException>(() => Start(device, Options() with { PidFile = pidFile }));
+        Assert.Contains("symbolic link", error.Why, StringComparison.Ordinal);
+        Assert.Equal((DeviceState.Detaching, 1), (device.State, device.Disposed));
+        Assert.Empty(Directory.GetFileSystemEntries(_runtime.Path));
+        Assert.False(File.Exists(Path.Combine(_folder, "elsewhere")));
+        Assert.DoesNotContain(File.ReadLines("/proc/net/unix"), line => line.EndsWith(_runtime.SocketOf("disk"), StringComparison.Ordinal));
     }
 
     [Fact]

@@ -51,7 +51,7 @@ internal sealed class EngineScene : IDisposable
                 (_loop, _served) = (loops[0], served);
                 return export;
             },
-            LogOf = _ => RecoveryLog,
+            RecoveryLog = RecoveryLog,
             SuspensionLimit = SuspensionLimit,
         });
 

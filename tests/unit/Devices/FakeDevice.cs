@@ -93,7 +93,7 @@ internal sealed class FakeFactory(Func<AttachOptions, string, IDevice> open) : I
     {
     }
 
-    public IDevice Open(AttachOptions options, string name, ILog log) => open(options, name);
+    public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log) => open(options, name);
 }
 
 internal sealed class NoLog : ILog

@@ -14,6 +14,8 @@ public sealed class HeaderTests
     [Fact]
     public void Fcntl_is_the_systems() => AssertInC("fcntl.h",
         ("O_RDONLY", Fcntl.O_RDONLY), ("O_RDWR", Fcntl.O_RDWR), ("O_CREAT", Fcntl.O_CREAT), ("O_EXCL", Fcntl.O_EXCL),
+        ("O_WRONLY", Fcntl.O_WRONLY), ("O_NOCTTY", Fcntl.O_NOCTTY), ("O_NONBLOCK", Fcntl.O_NONBLOCK), ("O_PATH", Fcntl.O_PATH),
+        ("O_DIRECTORY", Fcntl.O_DIRECTORY), ("O_NOFOLLOW", Fcntl.O_NOFOLLOW),
         ("O_CLOEXEC", Fcntl.O_CLOEXEC), ("F_SETFD", Fcntl.F_SETFD), ("FD_CLOEXEC", Fcntl.FD_CLOEXEC),
         ("F_OFD_GETLK", Fcntl.F_OFD_GETLK), ("F_OFD_SETLK", Fcntl.F_OFD_SETLK), ("F_DUPFD_CLOEXEC", Fcntl.F_DUPFD_CLOEXEC),
         ("F_RDLCK", Fcntl.F_RDLCK), ("F_WRLCK", Fcntl.F_WRLCK), ("F_UNLCK", Fcntl.F_UNLCK), ("SEEK_SET", Fcntl.SEEK_SET),
@@ -41,8 +43,11 @@ public sealed class HeaderTests
     public void Statx_is_the_kernels() => AssertInC("fcntl.h>\n#include <sys/stat.h",
         ("AT_FDCWD", Stat.AT_FDCWD), ("AT_EMPTY_PATH", Stat.AT_EMPTY_PATH), ("AT_SYMLINK_NOFOLLOW", Stat.AT_SYMLINK_NOFOLLOW),
         ("STATX_BASIC_STATS", Stat.STATX_BASIC_STATS), ("S_IFMT", Stat.S_IFMT), ("S_IFDIR", Stat.S_IFDIR), ("S_IFBLK", Stat.S_IFBLK),
-        ("S_IFREG", Stat.S_IFREG), ("S_IFSOCK", Stat.S_IFSOCK),
+        ("S_IFREG", Stat.S_IFREG), ("S_IFSOCK", Stat.S_IFSOCK), ("STATX_BTIME", Stat.STATX_BTIME),
+        ("offsetof(struct statx, stx_btime.tv_sec)", Offset<Stat.Statx>("stx_btime_sec")),
+        ("offsetof(struct statx, stx_btime.tv_nsec)", Offset<Stat.Statx>("stx_btime_nsec")),
         ("sizeof(struct statx)", Unsafe.SizeOf<Stat.Statx>()),
+        ("offsetof(struct statx, stx_nlink)", Offset<Stat.Statx>("stx_nlink")),
         ("offsetof(struct statx, stx_uid)", Offset<Stat.Statx>("stx_uid")),
         ("offsetof(struct statx, stx_mode)", Offset<Stat.Statx>("stx_mode")),
         ("offsetof(struct statx, stx_ino)", Offset<Stat.Statx>("stx_ino")),
@@ -50,6 +55,9 @@ public sealed class HeaderTests
         ("offsetof(struct statx, stx_blocks)", Offset<Stat.Statx>("stx_blocks")),
         ("offsetof(struct statx, stx_dev_major)", Offset<Stat.Statx>("stx_dev_major")),
         ("offsetof(struct statx, stx_dev_minor)", Offset<Stat.Statx>("stx_dev_minor")));
+
+    [Fact]
+    public void Bsd_locks_are_the_systems() => AssertInC("sys/file.h", ("LOCK_SH", BsdLock.LOCK_SH));
 
     [Fact]
     public void Spawn_is_the_systems() => AssertInC("spawn.h>\n#include <signal.h>\n#include <sys/syscall.h",

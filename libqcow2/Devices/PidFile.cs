@@ -1,0 +1,86 @@
+using System;
+using System.Globalization;
+using System.Text;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>The file of <c>--pid-file</c>, which may be in a directory where others can put things in its place.</summary>
+internal sealed class PidFile : IDisposable
+{
+    private const uint Mode = 0x1A4; // 0644
+
+    /// <summary>A process number and a line feed.</summary>
+    private const int MaxBytes = 16;
+
+    private readonly string _path;
+    private readonly FileIdentity _file;
+
+    private PidFile(string path, FileIdentity file)
+    {
+        _path = path;
+        _file = file;
+    }
+
+    /// <summary>Writes this process's number.</summary>
+    /// <exception cref="DeviceException">it cannot be written, or something is there that is no file of ours</exception>
+    /// <remarks>What is checked is what was opened. A file of ours is written in place: the directory may be somebody else's.</remarks>
+    internal static PidFile Write(string path)
+    {
+        // Not waiting for the reader of a pipe, not following a link that somebody put into /tmp.
+        int fd = Fcntl.OpenAt(Stat.AT_FDCWD, path,
+            Fcntl.O_WRONLY | Fcntl.O_CREAT | Fcntl.O_NOFOLLOW | Fcntl.O_NONBLOCK | Fcntl.O_NOCTTY | Fcntl.O_CLOEXEC, Mode);
+        if (fd < 0)
+            throw Failed(path, fd == -Errno.ELOOP ? "it is a symbolic link" : Errno.Text(fd));
+        try
+        {
+            int error = Stat.OfFile(fd, out Stat.Statx stat);
+            if (error == 0 && WhyNotOurs(stat) is { } why)
+                throw Failed(path, why);
+            byte[] text = Encoding.ASCII.GetBytes($"{Environment.ProcessId}\n");
+            // Cut to its length after that: a reader never finds it empty that was not.
+            if (error == 0)
+                error = Unistd.WriteAll(fd, text);
+            if (error == 0)
+                error = Files.Truncate(fd, text.Length);
+            return error == 0 ? new PidFile(path, FileIdentity.Of(stat)) : throw Failed(path, Errno.Text(error));
+        }
+        finally
+        {
+            _ = Unistd.Close(fd);
+        }
+    }
+
+    /// <summary>Removes the file, unless it is another one by now, or another server has written its number there.</summary>
+    public void Dispose() => OwnName.Remove(_path, name => FileIdentity.Of(name) == _file && ReadNumber(name) == Environment.ProcessId);
+
+    /// <summary>Removes what a dead server left.</summary>
+    internal static void RemoveDead(string path, int pid)
+        => OwnName.Remove(path, name => ReadNumber(name) == pid && ProcessIdentity.Of(pid) is null);
+
+    private static string? WhyNotOurs(in Stat.Statx stat)
+    {
+        if (stat.Kind != Stat.S_IFREG)
+            return "it is not a regular file";
+        if (stat.stx_uid != Unistd.EffectiveUser())
+            return $"it belongs to user {stat.stx_uid}";
+        // A second name of a file of ours, made by somebody else, would have us overwrite it.
+        return stat.stx_nlink > 1 ? $"it has {stat.stx_nlink} names (hard links)" : null;
+    }
+
+    private static int? ReadNumber(string path)
+    {
+        int fd = Fcntl.OpenAt(Stat.AT_FDCWD, path, Fcntl.O_RDONLY | Fcntl.O_NOFOLLOW | Fcntl.O_NONBLOCK | Fcntl.O_NOCTTY | Fcntl.O_CLOEXEC);
+        if (fd < 0)
+            return null;
+        Span<byte> text = stackalloc byte[MaxBytes];
+        int count = Stat.OfFile(fd, out Stat.Statx stat) == 0 && stat.Kind == Stat.S_IFREG ? Unistd.Read(fd, text) : 0;
+        _ = Unistd.Close(fd);
+        ReadOnlySpan<byte> line = count > 0 ? text[..count] : [];
+        int end = line.IndexOf((byte)'\n');
+        return int.TryParse(end < 0 ? line : line[..end], NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : null;
+    }
+
+    private static DeviceException Failed(string path, string why)
+        => new(ExitStatus.Failed, $"cannot write the pid file {path}", why);
+}

@@ -11,6 +11,7 @@ public sealed partial class Qcow2Image
 {
     private readonly AsyncLock _prepareLock = new();
     private AutoclearFeatures _autoclear;
+    private bool _marked;
 
     private LoopTask<int> PrepareForWritingAsync() => _writePrepared ? new LoopTask<int>(0) : PrepareOnceAsync();
 
@@ -45,12 +46,13 @@ public sealed partial class Qcow2Image
 
         // With a log, the mark: whoever else opens the image for writing clears it.
         _autoclear = known;
+        _marked = _context.Log is { Mark: not 0 };
         var marked = known.WithRecoveryMark(_context.Log?.Mark ?? 0);
         return marked == header.Autoclear ? 0 : await _context.HeaderBlock.SetAutoclearAsync(marked);
     }
 
     /// <summary>Takes the mark away: everything is in the image, and no log belongs to it.</summary>
-    private LoopTask<int> UnmarkAsync() => _writePrepared && _context.Log is { Mark: not 0 }
+    private LoopTask<int> UnmarkAsync() => _marked
         ? _context.HeaderBlock.SetAutoclearAsync(_autoclear)
         : new LoopTask<int>(0);
 

@@ -15,21 +15,6 @@ public sealed partial class Qcow2Image
     // A hint is not worth more: a suspend waits for it, and on a slow disk each slice is a seek.
     private const int MaximumSlicesPerPrefetch = 512;
 
-    public bool TryMapRead(long offset, int length, out FileExtent extent)
-    {
-        if (TryMapRun(offset, length, ~0UL, out var host))
-        {
-            extent = new FileExtent(_file, host, _holes.AreExpected);
-            return true;
-        }
-
-        // An overlay that holds nothing here passes the question on, if the answer for the whole range is in its base.
-        if (_backing is not null && offset + length <= _backing.Size && IsUnallocated(offset, length))
-            return _backing.TryMapRead(offset, length, out extent);
-        extent = default;
-        return false;
-    }
-
     public bool TryMapWrite(long offset, int length, out FileExtent extent)
     {
         extent = default;
@@ -51,25 +36,28 @@ public sealed partial class Qcow2Image
         if (CheckRange(offset, length) is var refusal && (refusal < 0 || length == 0))
             return new DiskExtent(refusal < 0 ? refusal : -Interop.Errno.EINVAL, 0, false, false, 0);
         var parity = Epochs.Enter(0);
-        var first = await MapOneAsync(offset, length);
+        var walk = ChainWalk.Rent(_layers);
+        var first = await MapOneAsync(offset, length, walk);
         var slices = 1;
         var seeks = first.Seeks;
 
         // What ends within a slice ends because something else follows, and the next call tells what.
         while (first.Error == 0 && first.Length < length && IsSliceEnd(offset + first.Length) && slices++ < MaximumSlicesPerMap && seeks < DataHoles.MaximumSeeks)
         {
-            var next = await MapOneAsync(offset + first.Length, length - first.Length);
+            var next = await MapOneAsync(offset + first.Length, length - first.Length, walk);
             seeks += next.Seeks;
             if (next.Error < 0 || (next.IsHole, next.IsZero, next.Depth) != (first.IsHole, first.IsZero, first.Depth))
                 break;
             first = first with { Length = first.Length + next.Length };
         }
 
+        walk.Return();
         Epochs.Exit(0, parity);
         return seeks == first.Seeks ? first : first with { Seeks = seeks };
     }
 
-    private bool IsSliceEnd(long offset) => (offset & ((1L << (_geometry.SliceBits + _geometry.ClusterBits)) - 1)) == 0;
+    /// <summary>Whether a piece may have ended there only because a slice of one of the images did.</summary>
+    private bool IsSliceEnd(long offset) => (offset & (_smallestSlice - 1)) == 0;
 
     public async LoopTask<int> PrefetchAsync(long offset, long length)
     {
@@ -123,36 +111,46 @@ public sealed partial class Qcow2Image
         return host != 0 && (host & _geometry.ClusterMask) == 0;
     }
 
+    /// <summary>Whether the image is known to hold nothing in the range. Any loop.</summary>
     private bool IsUnallocated(long offset, int length)
     {
         var last = (offset + length - 1) >> _geometry.ClusterBits;
         for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster++)
         {
-            if (!_tables.TryRead(cluster, out var raw) || (raw & (L2Entry.CompressedFlag | L2Entry.ZeroFlag | L2Entry.OffsetMask)) != 0)
+            // The cache first, then the L1 table: as in TryFindOnlyZeroes.
+            var known = _tables.TryRead(cluster, out var raw) || _tables.HasNoTable(cluster);
+            if (!known || (raw & (L2Entry.CompressedFlag | L2Entry.ZeroFlag | L2Entry.OffsetMask)) != 0)
                 return false;
         }
 
         return true;
     }
 
-    /// <summary>The extent at <paramref name="offset"/> within one slice.</summary>
-    private async LoopTask<DiskExtent> MapOneAsync(long offset, long length)
+    /// <summary>The extent at <paramref name="offset"/> within one slice of each image.</summary>
+    private async LoopTask<DiskExtent> MapOneAsync(long offset, long length, ChainWalk walk)
     {
-        var cluster = offset >> _geometry.ClusterBits;
-        var slot = await _tables.LoadToReadAsync(_tables.KeyOf(cluster));
-        if (slot is < 0 and not SlicedTables.Absent)
-            return new DiskExtent(slot, 0, false, false, 0);
-        var run = RunOfKind(slot, cluster, offset, length, out var kind);
-        return kind switch
+        var found = await LocateAsync(offset, length, walk);
+        switch (found.Disk)
         {
-            L2Kind.Unallocated => await MapBackingAsync(offset, run),
-            L2Kind.Zero => new DiskExtent(0, run, IsHole: true, IsZero: true, Depth: 1),
-            L2Kind.ZeroAllocated => new DiskExtent(0, run, IsHole: false, IsZero: true, Depth: 1),
-            L2Kind.Data when _holes.AreExpected => MapData(slot, cluster, offset, run),
-            L2Kind.Data or L2Kind.Compressed => new DiskExtent(0, run, IsHole: false, IsZero: false, Depth: 1),
-            _ => new DiskExtent(-Interop.Errno.EIO, 0, false, false, 0),
-        };
+            case null:
+                return new DiskExtent(found.Error, found.Length, IsHole: true, IsZero: true, found.Depth);
+            case Qcow2Image image:
+                return image.MapOwn(found, offset);
+            default:
+                var below = await found.Disk.MapAsync(offset, found.Length);
+                return below.Depth == 0 ? below : below with { Depth = below.Depth + found.Depth - 1 };
+        }
     }
+
+    /// <summary>What this image's own entries say, all of one kind. Nothing is awaited: the slice stays where it is.</summary>
+    private DiskExtent MapOwn(in Layer found, long offset) => found.Kind switch
+    {
+        L2Kind.Zero => new DiskExtent(0, found.Length, IsHole: true, IsZero: true, found.Depth),
+        L2Kind.ZeroAllocated => new DiskExtent(0, found.Length, IsHole: false, IsZero: true, found.Depth),
+        L2Kind.Data when _holes.AreExpected => MapData(found, offset),
+        L2Kind.Data or L2Kind.Compressed => new DiskExtent(0, found.Length, IsHole: false, IsZero: false, found.Depth),
+        _ => new DiskExtent(-Interop.Errno.EIO, 0, false, false, 0),
+    };
 
     /// <summary>How many bytes from <paramref name="offset"/> on have entries of one kind, within the slice.</summary>
     private long RunOfKind(int slot, long cluster, long offset, long length, out L2Kind kind)
@@ -175,16 +173,16 @@ public sealed partial class Qcow2Image
     }
 
     /// <summary>Data clusters, all or the first of which are alike: stored, or in holes of the file. Nothing is awaited.</summary>
-    private DiskExtent MapData(int slot, long cluster, long offset, long run)
+    private DiskExtent MapData(in Layer found, long offset)
     {
         var answer = _holes.Begin();
         var done = 0L;
-        while (done < run)
+        while (done < found.Length)
         {
             var here = offset + done;
-            cluster = here >> _geometry.ClusterBits;
-            var host = _tables.Entry(slot, cluster).Host.Value + (here & _geometry.ClusterMask);
-            var piece = ContiguousRun(slot, cluster, here, (int)(run - done));
+            var cluster = here >> _geometry.ClusterBits;
+            var host = _tables.Entry(found.Slot, cluster).Host.Value + (here & _geometry.ClusterMask);
+            var piece = ContiguousRun(found.Slot, cluster, here, (int)(found.Length - done));
             var alike = answer.Add(host, piece);
             done += alike;
             if (alike < piece)
@@ -192,18 +190,6 @@ public sealed partial class Qcow2Image
         }
 
         // Its clusters are allocated, so it is not a hole of the disk; qemu says the same.
-        return new DiskExtent(0, done, IsHole: false, answer.IsHole, Depth: 1) { Seeks = answer.Seeks };
-    }
-
-    private async LoopTask<DiskExtent> MapBackingAsync(long offset, long length)
-    {
-        if (_backing is null)
-            return new DiskExtent(0, length, IsHole: true, IsZero: true, Depth: 0);
-
-        // The zeroes past the end of a shorter backing image count as its own, as in qemu.
-        if (offset >= _backing.Size)
-            return new DiskExtent(0, length, IsHole: true, IsZero: true, Depth: 2);
-        var below = await _backing.MapAsync(offset, Math.Min(length, _backing.Size - offset));
-        return below.Depth == 0 ? below : below with { Depth = below.Depth + 1 };
+        return new DiskExtent(0, done, IsHole: false, answer.IsHole, found.Depth) { Seeks = answer.Seeks };
     }
 }

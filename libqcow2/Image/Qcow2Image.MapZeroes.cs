@@ -5,13 +5,18 @@ namespace Qcow2Blk.Image;
 /// <summary>Knowing without a lock that a range reads as zeroes: most of a sparse disk does.</summary>
 public sealed partial class Qcow2Image
 {
-    public bool TryMapZeroes(long offset, int length)
+    /// <summary>Whether this image is known to hold nothing in the range but zeroes.</summary>
+    /// <param name="offset">on the disk</param>
+    /// <param name="length">bytes</param>
+    /// <param name="unallocated">whether it leaves some of it to the image below</param>
+    private bool TryFindOnlyZeroes(long offset, int length, out bool unallocated)
     {
+        unallocated = false;
+
         // The L1 table is asked where the cache knows nothing, which is so once the image is being closed.
         if (_closed)
             return false;
         var last = (offset + length - 1) >> _geometry.ClusterBits;
-        var unallocated = false;
         for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster++)
         {
             // The cache is asked first: a table that is new since the L1 entry was seen empty is none of our concern,
@@ -36,7 +41,6 @@ public sealed partial class Qcow2Image
             unallocated = true;
         }
 
-        return !unallocated || _backing is null || offset >= _backing.Size
-            || (offset + length <= _backing.Size && _backing.TryMapZeroes(offset, length));
+        return true;
     }
 }

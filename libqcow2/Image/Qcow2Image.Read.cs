@@ -15,41 +15,58 @@ public sealed partial class Qcow2Image
             return refusal;
         var parity = Epochs.Enter(0);
         var group = TaskGroup.Rent();
+        var walk = ChainWalk.Rent(_layers);
         var error = 0;
-        while (!buffer.IsEmpty && error == 0)
+        while (!buffer.IsEmpty)
         {
-            var done = await ReadRunAsync(offset, buffer, group);
-            if (done < 0)
+            var found = await LocateAsync(offset, buffer.Length, walk);
+            if (found.Error < 0)
             {
-                error = done;
+                error = found.Error;
                 break;
             }
 
+            var done = StartRead(found, offset, buffer.Slice(0, (int)found.Length), group);
             offset += done;
             buffer = buffer.Slice(done);
         }
 
         // Whatever happened, nothing may write into the caller's buffer any more when this returns.
         var result = await group.WaitAsync();
+        walk.Return();
         Epochs.Exit(0, parity);
         return error < 0 ? error : result;
     }
 
-    /// <summary>Starts reading one run of clusters that are alike.</summary>
-    /// <returns>how many bytes it covers, or a negative errno</returns>
-    private async LoopTask<int> ReadRunAsync(long offset, NativeBuffer buffer, TaskGroup group)
+    /// <summary>Starts reading what one layer holds.</summary>
+    /// <returns>how many bytes that covers</returns>
+    private static int StartRead(in Layer found, long offset, NativeBuffer buffer, TaskGroup group)
+    {
+        switch (found.Disk)
+        {
+            case null:
+                buffer.Clear();
+                return buffer.Length;
+            case Qcow2Image image:
+                return image.StartReadOwn(found, offset, buffer, group);
+            default:
+                group.Add(found.Disk.ReadAsync(offset, buffer));
+                return buffer.Length;
+        }
+    }
+
+    /// <summary>Starts reading one run of clusters of this image that are alike.</summary>
+    /// <returns>how many bytes it covers</returns>
+    private int StartReadOwn(in Layer found, long offset, NativeBuffer buffer, TaskGroup group)
     {
         var cluster = offset >> _geometry.ClusterBits;
-        var slot = await _tables.LoadToReadAsync(_tables.KeyOf(cluster));
-        if (slot is < 0 and not SlicedTables.Absent)
-            return slot;
-        var run = (int)RunOfKind(slot, cluster, offset, buffer.Length, out var kind);
-        if (kind is L2Kind.Data)
-            run = ContiguousRun(slot, cluster, offset, run);
-        else if (kind is L2Kind.Compressed)
-            run = (int)Math.Min(run, _geometry.ClusterSize - (offset & _geometry.ClusterMask));
-        var raw = slot == SlicedTables.Absent ? 0 : _tables.Raw(slot, cluster);
-        group.Add(ReadPartAsync(offset, buffer.Slice(0, run), raw));
+        var run = found.Kind switch
+        {
+            L2Kind.Data => ContiguousRun(found.Slot, cluster, offset, buffer.Length),
+            L2Kind.Compressed => (int)Math.Min(buffer.Length, _geometry.ClusterSize - (offset & _geometry.ClusterMask)),
+            _ => buffer.Length,
+        };
+        group.Add(ReadPartAsync(offset, buffer.Slice(0, run), _tables.Raw(found.Slot, cluster)));
         return run;
     }
 

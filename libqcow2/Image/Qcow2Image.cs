@@ -43,6 +43,8 @@ public sealed partial class Qcow2Image : IDisk
         _geometry = context.Geometry;
         _backing = backing;
         _holes = new DataHoles(_file, _geometry);
+        _layers = 1 + ((backing as Qcow2Image)?._layers ?? 0);
+        _smallestSlice = Math.Min(1L << (_geometry.SliceBits + _geometry.ClusterBits), (backing as Qcow2Image)?._smallestSlice ?? long.MaxValue);
         _turns = new WriteTurns(context.Epochs);
         Size = size;
         ReadOnly = refcountTable is null;
@@ -105,23 +107,6 @@ public sealed partial class Qcow2Image : IDisk
     }
 
     public void NoteDirectWrite() => _context.NoteData();
-
-    public async LoopTask<int> CloseAsync()
-    {
-        if (_closed)
-            return -Errno.ESHUTDOWN;
-        await EndRequestsAsync();
-        var error = _committer is null ? 0 : await SettleAsync();
-        await DrainAsync();
-
-        // Direct transfers that other loops began before the map was closed to them.
-        await Epochs.WaitForQuietAsync();
-        if (_backing is not null)
-            await _backing.CloseAsync();
-        FreeMemory();
-        _file.Dispose();
-        return error;
-    }
 
     /// <summary>
     /// Refuses what comes from now on and waits for what is in progress, on all loops; then nobody finds a mapping any more.

@@ -23,12 +23,14 @@ public static class BackgroundServer
     /// <param name="program">what to start</param>
     /// <param name="timeout">how long that may take; what was started is killed then</param>
     /// <param name="inherited">descriptors that the server before left to it; they stay the caller's</param>
-    /// <exception cref="DeviceException">what the server said, or how it died</exception>
+    /// <param name="registry">where it registers; null for where this user's devices are</param>
+    /// <exception cref="DeviceException">what the server said, or how it died: then it has left nothing</exception>
     /// <remarks>
     /// Only a block device has a supervisor. NBD clients see the end of a server's connection, however soon another one
     /// listens: to start it again is their service manager's decision.
     /// </remarks>
-    public static DeviceRecord Start(AttachOptions options, ServerProgram program, TimeSpan timeout, IReadOnlyList<int>? inherited = null)
+    public static DeviceRecord Start(AttachOptions options, ServerProgram program, TimeSpan timeout, IReadOnlyList<int>? inherited = null,
+        DeviceRegistry? registry = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(program);
@@ -49,8 +51,8 @@ public static class BackgroundServer
         return outcome switch
         {
             LineReader.Outcome.Line => Answer(line, pid),
-            LineReader.Outcome.TimedOut => throw TooSlow(options, pid, timeout),
-            _ => throw Died(options, pid),
+            LineReader.Outcome.TimedOut => throw TooSlow(options, pid, timeout, registry ?? Registry),
+            _ => throw Died(options, pid, registry ?? Registry),
         };
     }
 
@@ -130,7 +132,9 @@ public static class BackgroundServer
         throw ready.Error;
     }
 
-    private static DeviceException Died(AttachOptions options, int pid)
+    private static DeviceRegistry Registry => new(RuntimeDirectory.Locate());
+
+    private static DeviceException Died(AttachOptions options, int pid, DeviceRegistry registry)
     {
         string what = $"cannot attach {options.Image}";
         // A supervisor may go on after its first worker's end: it has a device to recover.
@@ -141,16 +145,16 @@ public static class BackgroundServer
         if (!ended)
             return new DeviceException(ExitStatus.Failed, what, "the server died as it became ready, its supervisor tries again", "\"qcow2blk list\" shows it") { IsTriedAgain = true };
         int status = Spawn.Wait(pid);
-        string how = status > 128 ? $"was killed by signal {status - 128}" : $"ended with status {status}";
-        return new DeviceException(ExitStatus.Failed, what, $"the server {how} before it was ready", "see the system log");
+        registry.RemoveNeverReady();
+        return new DeviceException(ExitStatus.Failed, what, $"the server {ProcessEnd.Describe(status)} before it was ready", ProcessEnd.Hint(status));
     }
 
-    private static DeviceException TooSlow(AttachOptions options, int pid, TimeSpan timeout)
+    private static DeviceException TooSlow(AttachOptions options, int pid, TimeSpan timeout, DeviceRegistry registry)
     {
         ProcessIdentity? started = ProcessIdentity.Of(pid);
         started?.Kill(TimeSpan.FromMilliseconds(EndMilliseconds));
         // A worker that is not in the registry yet ends by itself: it has nobody to tell that it is ready.
-        foreach (DeviceEntry entry in new DeviceRegistry(RuntimeDirectory.Locate()).List())
+        foreach (DeviceEntry entry in registry.List())
         {
             if (entry.Alive && started is not null && entry.Record.Supervisor == started)
                 ProcessIdentity.Of(entry.Record.Pid)?.Kill(TimeSpan.FromMilliseconds(EndMilliseconds));

@@ -116,14 +116,23 @@ public sealed class DeviceClaim : IDisposable
     }
 
     /// <summary>Removes what a dead server left.</summary>
+    /// <param name="directory">where</param>
+    /// <param name="name">of the device</param>
+    /// <param name="onlyNeverReady">only if clients could never connect to it</param>
     /// <returns>false if it is alive, or somebody else was quicker</returns>
-    internal static bool RemoveDead(RuntimeDirectory directory, string name)
+    internal static bool RemoveDead(RuntimeDirectory directory, string name, bool onlyNeverReady = false)
     {
         string path = directory.StateFileOf(name);
         int fd = LockDead(path);
         if (fd < 0)
             return false;
-        if (DeviceRecord.TryRead(path) is { } record)
+        DeviceRecord? record = DeviceRecord.TryRead(path);
+        if (onlyNeverReady && record is not { IsNeverReady: true })
+        {
+            _ = Unistd.Close(fd);
+            return false;
+        }
+        if (record is not null)
             RemoveLeftovers(record);
         _ = Unistd.Unlink(directory.SocketOf(name));
         _ = Unistd.Unlink(directory.LogOf(name));

@@ -36,13 +36,16 @@ public sealed record DeviceRecord
     /// <summary>Others may be editing the image, or copying it: no server may open it before somebody says so.</summary>
     public bool Suspended { get; init; }
 
-    /// <summary><see cref="Recovery.ImageIdentity"/> of the image as it was opened last.</summary>
+    /// <summary>The <see cref="Storage.FileIdentity"/> of the image as it was opened last.</summary>
     public string? ImageIdentity { get; init; }
 
     /// <summary>The file that <see cref="AttachOptions.SocketPath"/> was bound to, as <see cref="FileIdentity"/>; null where there is none.</summary>
     public string? SocketIdentity { get; init; }
 
     public required AttachOptions Options { get; init; }
+
+    /// <summary>Whether clients could not connect yet: nobody has learnt of the device, and nobody misses it if its server dies.</summary>
+    internal bool IsNeverReady => Uri is null && DevicePath is null;
 
     /// <summary>A state file is a few hundred bytes and some paths; more is not ours.</summary>
     public const int MaxBytes = 256 << 10;

@@ -34,7 +34,10 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         return !entry.Alive && KernelNode.TryParse(entry.Record.DevicePath) is { } node && NodeExists(node);
     }
 
-    /// <summary>Every device, dead ones too, by name; none where there is no runtime directory.</summary>
+    /// <summary>
+    /// Every device, dead ones too, by name; none where there is no runtime directory. But not what a server left that died
+    /// before it was ready, by whatever means: there is nothing to recover, and it is removed.
+    /// </summary>
     /// <exception cref="DeviceException">the directory is not ours alone: records in it may name anybody's images and processes</exception>
     public IReadOnlyList<DeviceEntry> List()
     {
@@ -48,11 +51,24 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
                 continue;
             bool alive = DeviceClaim.IsHeld(file);
             // A record is whole from its first moment; one that is not was damaged by somebody else.
-            if (DeviceRecord.TryRead(file) is { } record && record.Name == name)
+            if (DeviceRecord.TryRead(file) is { } record && record.Name == name && !Vanishes(record, file, ref alive))
                 entries.Add(new DeviceEntry(record, alive));
         }
         entries.Sort((left, right) => string.CompareOrdinal(left.Record.Name, right.Record.Name));
         return entries;
+    }
+
+    /// <summary>Removes what servers left that died before they were ready.</summary>
+    public void RemoveNeverReady() => _ = List();
+
+    private bool Vanishes(DeviceRecord record, string stateFile, ref bool alive)
+    {
+        if (alive || !record.IsNeverReady)
+            return false;
+
+        // If that fails another server has taken the name since, or somebody was quicker.
+        alive = !DeviceClaim.RemoveDead(Directory, record.Name, onlyNeverReady: true) && DeviceClaim.IsHeld(stateFile);
+        return !alive;
     }
 
     /// <summary>Finds a device by name, device path, image path or URI.</summary>

@@ -25,6 +25,8 @@ public static class Refusals
             RecoveryLogException refused => new DeviceException(ExitStatus.Failed, what, refused.Message, RecoveryLogException.Hint, error),
             IOException or UnauthorizedAccessException or TimeoutException
                 => new DeviceException(ExitStatus.Failed, what, InHouseStyle(error.Message), null, error),
+            OutOfMemoryException => new DeviceException(ExitStatus.Failed, what, $"not enough memory: {InHouseStyle(error.Message)}",
+                "a smaller --cache-size needs less", error),
             _ => new DeviceException(ExitStatus.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
                 "please report this", error),
         };

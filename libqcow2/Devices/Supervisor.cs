@@ -117,11 +117,11 @@ public sealed class Supervisor : IDisposable
                 return status;
             if (lost.Suspended)
             {
-                _log.Error($"the server of {name} {Describe(status)} while it was suspended: requests of {lost.DevicePath} wait until \"qcow2blk resume {name}\"");
+                _log.Error($"the server of {name} {ProcessEnd.Describe(status)} while it was suspended: requests of {lost.DevicePath} wait until \"qcow2blk resume {name}\"");
                 return status;
             }
 
-            if (Restart(lost, Describe(status)) is not { } next)
+            if (Restart(lost, ProcessEnd.Describe(status)) is not { } next)
                 return status;
             pid = next;
         }
@@ -166,9 +166,6 @@ public sealed class Supervisor : IDisposable
             return Spawn.Wait(pid);
         }
     }
-
-    private static string Describe(int status)
-        => status > 128 ? $"was killed by signal {status - 128}" : $"ended with status {status}";
 
     private static void LeaveStarter(SwitchableLog log, AttachOptions options)
     {

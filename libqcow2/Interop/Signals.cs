@@ -14,6 +14,13 @@ internal static unsafe partial class Signals
 
     private const nint SIG_IGN = 1;
 
+    // signal(7), the numbers of x86 and ARM.
+    private static readonly string?[] s_names =
+    [
+        null, "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+
     [LibraryImport("libc", EntryPoint = "signal")]
     private static partial nint SetHandler(int signal, nint handler);
 
@@ -27,6 +34,9 @@ internal static unsafe partial class Signals
 
     [LibraryImport("libc", EntryPoint = "pthread_sigmask")]
     private static partial int ChangeMask(int how, void* signals, void* old);
+
+    /// <summary>The name of a signal as kill(1) takes it; null if the number has none.</summary>
+    internal static string? NameOf(int signal) => signal >= 0 && signal < s_names.Length ? s_names[signal] : null;
 
     /// <summary>Lets the calling thread take no signal that other threads can take: for one that stays in a system call.</summary>
     internal static void BlockAll()

@@ -18,7 +18,7 @@ public sealed class DeviceRegistryTests : IDisposable
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
-    private DeviceClaim Claim(string image, string? name = null, string? uri = null)
+    private DeviceClaim Claim(string image, string? name = null, string? uri = "nbd+unix:///?socket=/s")
     {
         var options = new AttachOptions { Image = image, Name = name, SocketPath = "/s" };
         return _registry.Claim(options, granted => new DeviceRecord
@@ -72,6 +72,24 @@ public sealed class DeviceRegistryTests : IDisposable
         Assert.Equal("/data/disk.qcow2", entry.Record.Image);
         Assert.True(_registry.RemoveDead("disk"));
         Assert.Empty(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void What_a_server_leaves_that_died_before_it_was_ready_is_not_listed_and_removed()
+    {
+        using (Claim("/data/disk.qcow2", uri: null))
+            Assert.True(Assert.Single(_registry.List()).Alive);
+        Kill(Claim("/data/disk.qcow2", uri: null));
+        Assert.Empty(_registry.List());
+        Assert.Empty(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void Never_ready_is_judged_of_the_file_that_is_removed()
+    {
+        Kill(Claim("/data/disk.qcow2"));
+        Assert.False(DeviceClaim.RemoveDead(_registry.Directory, "disk", onlyNeverReady: true));
+        Assert.Single(_registry.List());
     }
 
     [Fact]

@@ -91,7 +91,7 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void One_that_was_no_block_device_is_refused()
     {
-        _files.Dead(_files.Device("web") with { DevicePath = null });
+        _files.Dead(_files.Device("web") with { DevicePath = null, Uri = "nbd+unix:///?socket=/s" });
         Assert.Equal((ExitStatus.Failed, "it was no block device"), (Refused("web").Status, Refused("web").Why));
     }
 

@@ -72,7 +72,7 @@ public sealed class SupervisorTests : IDisposable
     {
         AssertStarts(2, 0, "register; kill -9 $$", "forget; exit 0");
         Assert.Equal(("disk", "/dev/ublkb5", 7), (_started[1].Name, _started[1].RecoverDevice, _started[1].Depth));
-        Assert.Contains(_log.Lines, line => line.Contains("killed by signal 9: recovering /dev/ublkb5", StringComparison.Ordinal));
+        Assert.Contains(_log.Lines, line => line.Contains("killed by signal 9 (KILL): recovering /dev/ublkb5", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -49,6 +49,7 @@ internal sealed class AttachVerb : Verb
     };
     private readonly Option<string> _lockTimeout = LockTimeout.Option(
         $"{AttachOptions.DefaultLockTimeout}, or {AttachOptions.DefaultRecoveryLockTimeout} with --recover");
+    private readonly BackingOptions _backing = new();
     private readonly Option<string> _onEnospc = Choice("--on-enospc", Spelling.EnospcPolicies,
         "what happens to a write that the host has no space for: report it as an error, or stop it and try again");
     private readonly Option<string> _pidFile = Text("--pid-file", "PATH", "written when clients can connect, removed at the end");
@@ -76,8 +77,8 @@ internal sealed class AttachVerb : Verb
         Option[] options =
         [
             _socket, _listen, .. _block.All, _recover, _recoverOrAttach, _discardLog, _name, _readOnly, _foreground, _run, _format,
-            _cache, _cacheSize, _queues, _discard, _detectZeroes, _snapshot, _noBacking, _backingDirs, _lockTimeout, _onEnospc,
-            _pidFile, _logLevel, _json,
+            _cache, _cacheSize, _queues, _discard, _detectZeroes, _snapshot, _noBacking, _backingDirs, .. _backing.All, _lockTimeout,
+            _onEnospc, _pidFile, _logLevel, _json,
         ];
         foreach (Option option in options)
             Options.Add(option);
@@ -141,6 +142,8 @@ internal sealed class AttachVerb : Verb
             NoBacking = parsed.GetValue(_noBacking),
             BackingDirectories = [.. (parsed.GetValue(_backingDirs) ?? []).Select(BackingDirectory)],
             LockTimeout = LockTimeout.Read(parsed, _lockTimeout),
+            Backing = _backing.File(parsed),
+            BackingFormat = _backing.Format(parsed),
             OnEnospc = Spelling.Enospc(Word(parsed, _onEnospc, Spelling.EnospcPolicies)),
             PidFile = parsed.GetValue(_pidFile) is { } pidFile ? Absolute(pidFile) : null,
             LogLevel = Spelling.Level(Word(parsed, _logLevel, Spelling.LogLevels)),
@@ -149,8 +152,9 @@ internal sealed class AttachVerb : Verb
         return options;
     }
 
+    /// <summary>Resolved here, once: what the name leads to later does not count.</summary>
     private static string BackingDirectory(string path)
-        => Directory.Exists(path) ? RealPath.Of(path)
+        => Path.GetFullPath(RealPath.Of(path)) is var real && Directory.Exists(real) ? real
             : throw new DeviceException(ExitStatus.Usage, $"--backing-dir {path} is no directory", "backing files could never be opened");
 
     private void Announce(ParseResult parsed, DeviceRecord record)

@@ -13,6 +13,7 @@ internal sealed class InfoVerb : Verb
 {
     private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
     private readonly Option<string> _format = Choice("--format", Spelling.Formats, "the image's format; never probed");
+    private readonly BackingOptions _backing = new();
     private readonly Option<bool> _json = JsonFlag();
 
     public InfoVerb()
@@ -20,24 +21,26 @@ internal sealed class InfoVerb : Verb
             "qcow2blk info disk.qcow2", "qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'")
     {
         Arguments.Add(_image);
-        Options.Add(_format);
-        Options.Add(_json);
-        Does(parsed => Print(parsed.GetValue(_image)!, FormatOf(parsed, _format), parsed.GetValue(_json)));
+        foreach (Option option in (Option[])[_format, .. _backing.All, _json])
+            Options.Add(option);
+        Does(parsed => Print(parsed, FormatOf(parsed, _format)));
     }
 
     /// <summary>The image format that an option says.</summary>
     internal static ImageFormat FormatOf(ParseResult parsed, Option<string> option)
         => Spelling.Format(Word(parsed, option, Spelling.Formats)) == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
 
-    private static ExitStatus Print(string path, ImageFormat format, bool json)
+    private ExitStatus Print(ParseResult parsed, ImageFormat format)
     {
+        string path = parsed.GetValue(_image)!;
+        BackingChoice backing = _backing.Choice(parsed, format);
         try
         {
-            using InspectedChain chain = InspectedChain.Open(path, format);
+            using InspectedChain chain = InspectedChain.Open(path, format, backing);
             IReadOnlyList<SnapshotEntry> snapshots = chain.Images[0].ReadSnapshots();
             IReadOnlyList<BitmapEntry> bitmaps = chain.Images[0].ReadBitmaps();
             var report = new InfoReport(chain, snapshots, bitmaps, ImageUse.WriterOf(chain.Images[0].File));
-            if (json)
+            if (parsed.GetValue(_json))
                 Output.Json(report.WriteJson);
             else
                 Output.Write(report.ToText());

@@ -14,6 +14,7 @@ internal sealed class MapVerb : Verb
 {
     private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
     private readonly Option<string> _format = Choice("--format", Spelling.Formats, "the image's format; never probed");
+    private readonly BackingOptions _backing = new();
     private readonly Option<bool> _json = JsonFlag();
 
     public MapVerb()
@@ -21,21 +22,23 @@ internal sealed class MapVerb : Verb
             "qcow2blk map disk.qcow2", "qcow2blk map disk.qcow2 --json | jq 'map(select(.data).length) | add'")
     {
         Arguments.Add(_image);
-        Options.Add(_format);
-        Options.Add(_json);
-        Does(parsed => Print(parsed.GetValue(_image)!, InfoVerb.FormatOf(parsed, _format), parsed.GetValue(_json)));
+        foreach (Option option in (Option[])[_format, .. _backing.All, _json])
+            Options.Add(option);
+        Does(parsed => Print(parsed, InfoVerb.FormatOf(parsed, _format)));
     }
 
-    private static ExitStatus Print(string path, ImageFormat format, bool json)
+    private ExitStatus Print(ParseResult parsed, ImageFormat format)
     {
+        string path = parsed.GetValue(_image)!;
+        BackingChoice backing = _backing.Choice(parsed, format);
         try
         {
-            using InspectedChain chain = InspectedChain.Open(path, format);
+            using InspectedChain chain = InspectedChain.Open(path, format, backing);
             ImageUse.KeepWritersOut(chain);
             // A map can be long: it is written as it is found, not collected.
             using Stream output = Console.OpenStandardOutput();
             using var writer = new StreamWriter(output, new UTF8Encoding(false), 1 << 16);
-            if (json)
+            if (parsed.GetValue(_json))
                 WriteJson(writer, chain);
             else
                 WriteTable(writer, chain);

@@ -73,6 +73,6 @@ internal abstract class Verb(string name, string description, params string[] ex
     protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");
 
     /// <summary>An existing file, made absolute without following links: backing names are relative to what the user wrote.</summary>
-    protected static string Absolute(string path)
+    protected internal static string Absolute(string path)
         => System.IO.Path.IsPathRooted(path) ? path : System.IO.Path.Combine(Environment.CurrentDirectory, path);
 }

@@ -127,6 +127,12 @@ public sealed record AttachOptions
     /// </summary>
     public int InheritedConnections { get; init; }
 
+    /// <summary>
+    /// The file that the server before had open (<see cref="DeviceRecord.ImageIdentity"/>): no other one is opened as its next.
+    /// True of one process only, never kept in a state file.
+    /// </summary>
+    public string? OnlyImage { get; init; }
+
     public bool ReadOnly { get; init; }
 
     /// <summary>Serve in the process of the command instead of a server of its own.</summary>
@@ -158,6 +164,12 @@ public sealed record AttachOptions
 
     /// <summary>Seconds to wait for image locks that nobody alive holds; null for the default.</summary>
     public int? LockTimeout { get; init; }
+
+    /// <summary>The backing file of the image, in place of the one that it names (absolute path); null for that one.</summary>
+    public string? Backing { get; init; }
+
+    /// <summary>The format of every backing file of the chain whose overlay states none; null refuses such chains.</summary>
+    public AttachFormat? BackingFormat { get; init; }
 
     public EnospcPolicy OnEnospc { get; init; } = EnospcPolicy.Report;
 

@@ -51,6 +51,9 @@ public static class AttachOptionsJson
         WriteDirectories(writer, options.BackingDirectories);
         if (options.LockTimeout is { } lockTimeout)
             writer.WriteNumber("lock-timeout"u8, lockTimeout);
+        WriteText(writer, "backing", options.Backing);
+        if (options.BackingFormat is { } backingFormat)
+            writer.WriteString("backing-format"u8, Spelling.Of(backingFormat));
         writer.WriteString("on-enospc"u8, Spelling.Of(options.OnEnospc));
         WriteText(writer, "pid-file", options.PidFile);
         writer.WriteString("log-level"u8, Spelling.Of(options.LogLevel));
@@ -71,6 +74,7 @@ public static class AttachOptionsJson
         WriteFlag(writer, "null-io", options.NullIo);
         WriteText(writer, "recover-device", options.RecoverDevice);
         WriteFlag(writer, "discard-log", options.DiscardLog);
+        WriteText(writer, "only-image", options.OnlyImage);
         if (options.InheritedConnections > 0)
             writer.WriteNumber("inherited-connections"u8, options.InheritedConnections);
     }
@@ -120,6 +124,7 @@ public static class AttachOptionsJson
         "recover-device" => options with { RecoverDevice = Text(ref reader) },
         "discard-log" => options with { DiscardLog = reader.GetBoolean() },
         "inherited-connections" => options with { InheritedConnections = reader.GetInt32() },
+        "only-image" => options with { OnlyImage = Text(ref reader) },
         "read-only" => options with { ReadOnly = reader.GetBoolean() },
         "foreground" => options with { Foreground = reader.GetBoolean() },
         "run" => options with { RunCommand = Text(ref reader) },
@@ -132,6 +137,8 @@ public static class AttachOptionsJson
         "no-backing" => options with { NoBacking = reader.GetBoolean() },
         "backing-dirs" => options with { BackingDirectories = Directories(ref reader) },
         "lock-timeout" => options with { LockTimeout = reader.GetInt32() },
+        "backing" => options with { Backing = Text(ref reader) },
+        "backing-format" => options with { BackingFormat = Spelling.Format(Text(ref reader)) },
         "on-enospc" => options with { OnEnospc = Spelling.Enospc(Text(ref reader)) },
         "pid-file" => options with { PidFile = Text(ref reader) },
         "log-level" => options with { LogLevel = Spelling.Level(Text(ref reader)) },

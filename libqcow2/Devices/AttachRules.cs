@@ -120,13 +120,21 @@ public static class AttachRules
         if (options.DiscardLog && !options.KeepsLog)
             throw Usage("--discard-log needs a block device that can be written, of a qcow2 image", "only such a device has a recovery log",
                 "leave it out");
+        if (options.NoBacking && (options.Backing is not null || options.BackingFormat is not null))
+            throw Usage($"--no-backing and {Given(options)} exclude each other", "the first allows no backing file at all", null);
+        if (options.Backing is { Length: 0 } || options.Backing?.Contains('\0', StringComparison.Ordinal) == true)
+            throw Usage("--backing is not a file name", "it is empty or holds a NUL", null);
         if (options.Format != AttachFormat.Raw)
             return;
         if (options.Snapshot is not null)
             throw Usage("--snapshot needs --format qcow2", "a raw image has no internal snapshots", null);
         if (options.NoBacking || options.BackingDirectories.Count > 0)
             throw Usage("--no-backing and --backing-dir need --format qcow2", "a raw image names no backing file", null);
+        if (options.Backing is not null || options.BackingFormat is not null)
+            throw Usage($"{Given(options)} needs --format qcow2", "a raw image has no backing file", null);
     }
+
+    private static string Given(AttachOptions options) => options.Backing is null ? "--backing-format" : "--backing";
 
     private static void CheckNumbers(AttachOptions options)
     {

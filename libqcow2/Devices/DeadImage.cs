@@ -35,7 +35,8 @@ internal static class DeadImage
         {
             try
             {
-                var (disk, _) = await ImageChain.OpenAsync(record.Options, new StderrLog(LogLevel.Error), new RecoveryLogChoice(log, Replay: true), LockTimeout(record.Options, timeout));
+                var (disk, _) = await ImageChain.OpenAsync(record.Options, new StderrLog(LogLevel.Error),
+                    new RecoveryLogChoice(log, Replay: true, OnlyImage: record.ImageIdentity), LockTimeout(record.Options, timeout));
                 var error = await disk.CloseAsync();
                 failure = error < 0 ? Errno.Text(error) : null;
             }

@@ -39,7 +39,7 @@ public sealed record DeviceRecord
     /// <summary>The <see cref="Storage.FileIdentity"/> of the image as it was opened last.</summary>
     public string? ImageIdentity { get; init; }
 
-    /// <summary>The file that <see cref="AttachOptions.SocketPath"/> was bound to, as <see cref="FileIdentity"/>; null where there is none.</summary>
+    /// <summary>The file that <see cref="AttachOptions.SocketPath"/> was bound to, as <see cref="EntryIdentity"/>; null where there is none.</summary>
     public string? SocketIdentity { get; init; }
 
     public required AttachOptions Options { get; init; }

@@ -148,7 +148,7 @@ public sealed partial class DeviceServer
             Record = Record with
             {
                 Suspended = suspended,
-                ImageIdentity = suspended ? Record.ImageIdentity : Recovery.ImageIdentity(Record.Image),
+                ImageIdentity = suspended ? Record.ImageIdentity : _device.ImageIdentity,
             };
             Publish();
         }

@@ -59,7 +59,7 @@ public sealed partial class DeviceServer : IDisposable
         try
         {
             string name = claim?.Name ?? options.Name ?? DeviceName.FromImage(options.Image);
-            return Open(options, factory, registry, claim, log, Draft(options, name, supervisor, lost));
+            return Open(options with { OnlyImage = lost?.ImageIdentity }, factory, registry, claim, log, Draft(options, name, supervisor, lost));
         }
         catch
         {
@@ -112,7 +112,7 @@ public sealed partial class DeviceServer : IDisposable
         Recoveries = lost?.Recoveries ?? 0,
         HandedOver = lost?.HandedOver ?? false,
         ImageIdentity = lost?.ImageIdentity,
-        Options = options with { RecoverDevice = null, DiscardLog = false, InheritedConnections = 0 },
+        Options = options with { RecoverDevice = null, DiscardLog = false, InheritedConnections = 0, OnlyImage = null },
     };
 
     private static DeviceServer Open(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry,
@@ -133,8 +133,8 @@ public sealed partial class DeviceServer : IDisposable
                 DevicePath = device.DevicePath,
                 Recoveries = draft.Recoveries + (recovers && !draft.HandedOver ? 1 : 0),
                 HandedOver = false,
-                ImageIdentity = Recovery.ImageIdentity(options.Image),
-                SocketIdentity = options.SocketPath is { } path ? FileIdentity.Of(path)?.ToString() : null,
+                ImageIdentity = device.ImageIdentity,
+                SocketIdentity = options.SocketPath is { } path ? EntryIdentity.Of(path)?.ToString() : null,
             };
             device.History = new DeviceHistory(record.Started, record.Recoveries, record.Supervisor?.Pid, null);
             server = new DeviceServer(claim, device, record, log);

@@ -13,6 +13,8 @@ public sealed partial class EngineDevice
         writer.WriteString("name", Name);
         writer.WriteString("state", State.ToString().ToLowerInvariant());
         writer.WriteString("image", ImagePath);
+        writer.WriteString("backing", _options.Backing);
+        writer.WriteString("backing-format", _options.BackingFormat is { } format ? Spelling.Of(format) : null);
         writer.WriteString("uri", Uri);
         writer.WriteString("device", DevicePath);
         writer.WriteNumber("pid", System.Environment.ProcessId);

@@ -7,6 +7,7 @@ using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Devices;
@@ -74,6 +75,8 @@ public sealed partial class EngineDevice : IDevice
     public string Name { get; }
 
     public string ImagePath => _options.Image;
+
+    public string? ImageIdentity { get; private set; }
 
     public string? Uri => Export.Uri;
 
@@ -177,17 +180,19 @@ public sealed partial class EngineDevice : IDevice
         }
 
         (_disk, _chain) = (disk, chain);
+        ImageIdentity = (disk!.File as FileStorage)?.Identity.ToString();
         var takesOver = _options.RecoverDevice is not null && !_opened;
         _opened = true;
 
         // What the server before wrote may be in a volatile cache yet, whatever this one knows: the next flush must flush.
         if (takesOver)
-            disk!.NoteDirectWrite();
+            disk.NoteDirectWrite();
     }
 
     /// <summary>Users of a block device do not notice that its server died: what it answered must not be lost with it.</summary>
     private RecoveryLogChoice ChooseLog() => _options.KeepsLog && _recoveryLog is not null
-        ? new RecoveryLogChoice(_recoveryLog, Replay: !_opened && !_options.DiscardLog, Discard: !_opened && _options.DiscardLog)
+        ? new RecoveryLogChoice(_recoveryLog, Replay: !_opened && !_options.DiscardLog, Discard: !_opened && _options.DiscardLog,
+            OnlyImage: _options.RecoverDevice is not null && !_opened ? _options.OnlyImage : null)
         : default;
 
     private void CloseQuietly()

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.Linq;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -12,13 +13,21 @@ namespace Qcow2Blk.Devices;
 /// <summary>One image of an opened chain, for the status report.</summary>
 public sealed record ChainLink(string Path, string Format, long Size, bool Direct);
 
-/// <summary>Where an image logs what it has not committed, and what becomes of a log that a dead server left there.</summary>
-internal readonly record struct RecoveryLogChoice(string? Path, bool Replay, bool Discard = false);
+/// <summary>Where an image logs what it has not committed, and what to do with the log of a dead server.</summary>
+/// <param name="Path">of the log; null for none</param>
+/// <param name="Replay">whether it is a dead server's, to be replayed first</param>
+/// <param name="Discard">whether it is given up</param>
+/// <param name="OnlyImage">the file that this server had open, by its <see cref="FileIdentity"/>; null if that is not known</param>
+internal readonly record struct RecoveryLogChoice(string? Path, bool Replay, bool Discard = false, string? OnlyImage = null);
 
 /// <summary>
 /// Opens an image with everything below it: files, locks, backing files. Backing files are a trust decision: their
 /// formats are never probed, and the options may forbid them or say where they may be.
 /// </summary>
+/// <remarks>
+/// In two loops: files are opened, locked and checked from the top down to the base, then images are made of them from
+/// the base up. How many there are an image says, so nothing calls itself.
+/// </remarks>
 internal sealed class ImageChain
 {
     private readonly AttachOptions _options;
@@ -26,7 +35,11 @@ internal sealed class ImageChain
     private readonly RecoveryLogChoice _recovery;
     private readonly ImageLockPatience _locks;
     private readonly List<ChainLink> _links = [];
-    private readonly List<(uint, uint, ulong)> _seen = [];
+    private readonly HashSet<FileIdentity> _seen = [];
+
+    // What is open: files of which no image was made yet, the top first, and the image made last, which has those below it.
+    private readonly List<LockedFile> _files = [];
+    private IDisk? _disk;
 
     private ImageChain(AttachOptions options, RecoveryLogChoice recovery, TimeSpan lockTimeout, ILog log)
     {
@@ -35,6 +48,13 @@ internal sealed class ImageChain
         _options = options;
         _log = log;
     }
+
+    /// <summary>A file that is locked, with its header if it is a qcow2 image.</summary>
+    private readonly record struct LockedFile(FileStorage File, Header? Header);
+
+    private bool ReadOnlyTop => _options.EffectiveReadOnly;
+
+    private BackingChoice Choice => new(_options.Backing, _options.BackingFormat is { } format ? FormatOf(format) : null);
 
     /// <summary>Opens the chain. On the home loop.</summary>
     /// <param name="options">what to open, and how</param>
@@ -48,147 +68,183 @@ internal sealed class ImageChain
         AttachOptions options, ILog log, RecoveryLogChoice recovery = default, TimeSpan? lockTimeout = null)
     {
         var chain = new ImageChain(options, recovery, lockTimeout ?? options.EffectiveLockTimeout, log);
-        var format = options.Format == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
-        var disk = await chain.OpenLinkAsync(options.Image, format, options.EffectiveReadOnly, isTop: true);
-        chain._links.Reverse();
-        return (disk, chain._links);
+        try
+        {
+            await chain.OpenFilesAsync();
+            await chain.OpenImagesAsync();
+            return (chain._disk!, chain._links);
+        }
+        catch
+        {
+            await chain.CloseAsync();
+            throw;
+        }
     }
 
-    private LoopTask<IDisk> OpenLinkAsync(string path, ImageFormat format, bool readOnly, bool isTop) =>
-        OpenFileAsync(OpenFile(path, readOnly, _options.Cache == CacheMode.None), path, format, readOnly, isTop);
+    /// <summary>Goes down the chain until an image has no backing file.</summary>
+    private async LoopTask<int> OpenFilesAsync()
+    {
+        using (var top = Find(_options.Image))
+        {
+            RefuseOtherImage(top);
+            await OpenFileAsync(top, FormatOf(_options.Format), ReadOnlyTop);
+        }
 
-    private async LoopTask<IDisk> OpenFileAsync(FileStorage file, string path, ImageFormat format, bool readOnly, bool isTop)
+        while (_files[^1].Header is { } overlay && Below(overlay) is { } below)
+        {
+            using var found = FindBelow(overlay, below);
+            RefuseForeignDirectory(overlay, found);
+            if (_seen.Contains(found.Identity))
+                throw new ImageFormatException(found.Path, "backing_file", "the backing chain leads back to this image");
+            if (_files.Count >= Limits.MaxBackingDepth)
+                throw new ImageFormatException(overlay.Path, "backing_file", $"the chain has more than {Limits.MaxBackingDepth} images");
+            await OpenFileAsync(found, below.Format, readOnly: true);
+        }
+
+        return 0;
+    }
+
+    private BackingReference? Below(Header overlay)
+    {
+        if (_options.NoBacking && overlay.BackingFile is { } name)
+            throw new ImageFormatException(overlay.Path, "backing_file", $"the image has backing file \"{name}\", and --no-backing allows none");
+        return Choice.Below(overlay, isFirst: _files.Count == 1);
+    }
+
+    /// <summary>Opens and locks a file, and looks at its header.</summary>
+    private async LoopTask<int> OpenFileAsync(FoundFile found, ImageFormat format, bool readOnly)
+    {
+        var (file, header) = await LockAsync(OpenFile(found, readOnly, _options.Cache == CacheMode.None), format, readOnly);
+        if (IsTooFine(file, header, readOnly))
+        {
+            // From the start again: nothing that was read under the former lock counts any more.
+            _log.Warning($"{found.Path} cannot be written past the page cache in whole sectors of {file.OffsetAlignment} bytes: using the page cache");
+            file.Dispose();
+            (file, header) = await LockAsync(OpenFile(found, readOnly, direct: false), format, readOnly);
+        }
+
+        _files.Add(new LockedFile(file, header));
+        _seen.Add(found.Identity);
+        return 0;
+    }
+
+    private async LoopTask<LockedFile> LockAsync(FileStorage file, ImageFormat format, bool readOnly)
     {
         try
         {
-            RefuseCycle(file);
-            file.Lock = await _locks.AcquireAsync(file.Descriptor, path, write: !readOnly);
-            if (format == ImageFormat.Raw && (readOnly || file.Length % file.OffsetAlignment == 0))
-                return Raw(file, readOnly);
+            file.Lock = await _locks.AcquireAsync(file.Descriptor, file.Path, write: !readOnly);
+            if (format == ImageFormat.Raw)
+                return new LockedFile(file, null);
 
-            if (format == ImageFormat.Qcow2)
-            {
-                // Nothing of the file is believed before the locks are held: a writer could be changing it.
-                var header = await Qcow2Image.ReadHeaderAsync(file);
-                header.RefuseUnsupported(forWriting: !readOnly);
-                if (!IsTooFine(file, header, readOnly))
-                    return await OpenQcow2Async(file, header, readOnly, isTop);
-            }
+            // Nothing of the file is believed before the locks are held: a writer could be changing it.
+            var header = await Qcow2Image.ReadHeaderAsync(file);
+            header.RefuseUnsupported(forWriting: !readOnly);
+            return new LockedFile(file, header);
         }
         catch
         {
             file.Dispose();
             throw;
         }
-
-        // From the start again: nothing that was read under the former lock counts any more.
-        _log.Warning($"{path} cannot be written past the page cache in whole sectors of {file.OffsetAlignment} bytes: using the page cache");
-        _seen.Remove(file.Identity);
-        file.Dispose();
-        return await OpenFileAsync(OpenFile(path, readOnly, direct: false), path, format, readOnly, isTop);
     }
 
-    private RawDisk Raw(FileStorage file, bool readOnly)
+    /// <summary>Makes images of the files, from the base up.</summary>
+    private async LoopTask<int> OpenImagesAsync()
     {
-        var disk = new RawDisk(file, readOnly, _options.Discard == DiscardMode.Unmap);
-        _links.Add(new ChainLink(file.Path, "raw", disk.Size, file.Direct));
-        return disk;
+        while (_files.Count > 0)
+        {
+            var (file, header) = _files[^1];
+            var isTop = _files.Count == 1;
+            var disk = header is null
+                ? new RawDisk(file, readOnly: !isTop || ReadOnlyTop, _options.Discard == DiscardMode.Unmap)
+                : (IDisk)await Qcow2Image.OpenAsync(file, OptionsOf(isTop), _disk);
+            _files.RemoveAt(_files.Count - 1);
+            _disk = disk;
+            _links.Add(new ChainLink(file.Path, header is null ? "raw" : "qcow2", disk.Size, file.Direct));
+        }
+
+        _links.Reverse();
+        return 0;
     }
 
-    private async LoopTask<IDisk> OpenQcow2Async(FileStorage file, Header header, bool readOnly, bool isTop)
+    private ImageOptions OptionsOf(bool isTop) => new()
     {
-        var backing = await OpenBackingAsync(file.Path, header);
+        ReadOnly = !isTop || ReadOnlyTop,
+        ResidentCache = _options.IsBlockDevice,
+        RecoveryLog = isTop ? _recovery.Path : null,
+        Replay = isTop && _recovery.Replay,
+        DiscardLog = isTop && _recovery.Discard,
+        CacheBytes = _options.CacheSize ?? ImageOptions.DefaultCacheBytes,
+        Unmap = _options.Discard == DiscardMode.Unmap,
+        DetectZeroes = isTop ? (DetectZeroes)_options.DetectZeroes : DetectZeroes.Off,
+        Snapshot = isTop ? _options.Snapshot : null,
+        Report = _log.Error,
+    };
+
+    /// <summary>Lets go of everything after a refusal.</summary>
+    private async LoopTask<int> CloseAsync()
+    {
+        foreach (var (file, _) in _files)
+            file.Dispose();
+        return _disk is null ? 0 : await _disk.CloseAsync();
+    }
+
+    private static ImageFormat FormatOf(AttachFormat format) => format == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
+
+    private static FoundFile Find(string path)
+    {
+        var error = FoundFile.Find(path, out var found);
+        return error == 0 ? found! : throw Refused(path, error);
+    }
+
+    private static FoundFile FindBelow(Header overlay, in BackingReference below)
+    {
         try
         {
-            var options = new ImageOptions
-            {
-                ReadOnly = readOnly,
-                ResidentCache = _options.IsBlockDevice,
-                RecoveryLog = isTop ? _recovery.Path : null,
-                Replay = isTop && _recovery.Replay,
-                DiscardLog = isTop && _recovery.Discard,
-                CacheBytes = _options.CacheSize ?? ImageOptions.DefaultCacheBytes,
-                Unmap = _options.Discard == DiscardMode.Unmap,
-                DetectZeroes = isTop ? (DetectZeroes)_options.DetectZeroes : DetectZeroes.Off,
-                Snapshot = isTop ? _options.Snapshot : null,
-                Report = _log.Error,
-            };
-            var image = await Qcow2Image.OpenAsync(file, options, backing);
-            _links.Add(new ChainLink(file.Path, "qcow2", image.Size, file.Direct));
-            return image;
-        }
-        catch
-        {
-            if (backing is not null)
-                await backing.CloseAsync();
-            throw;
-        }
-    }
-
-    private async LoopTask<IDisk?> OpenBackingAsync(string overlay, Header header)
-    {
-        if (header.BackingFile is null)
-            return null;
-        if (_options.NoBacking)
-            throw new ImageFormatException(overlay, "backing_file", $"the image has backing file \"{header.BackingFile}\", and --no-backing allows none");
-        var format = BackingFormatRule.Require(header);
-        var path = BackingPath.Resolve(overlay, header.BackingFile);
-        RefuseForeignDirectory(overlay, path);
-        if (_seen.Count >= Limits.MaxBackingDepth)
-            throw new ImageFormatException(overlay, "backing_file", $"the chain has more than {Limits.MaxBackingDepth} images");
-        try
-        {
-            return await OpenLinkAsync(path, format, readOnly: true, isTop: false);
+            return Find(below.Path);
         }
         catch (FileNotFoundException)
         {
-            throw new ImageFormatException(overlay, "backing_file", $"backing file \"{header.BackingFile}\" does not exist ({path})");
+            throw new ImageFormatException(overlay.Path, "backing_file", $"{below.What} does not exist ({below.Path})");
         }
     }
 
-    private void RefuseForeignDirectory(string overlay, string path)
+    /// <summary>Another file of that name would be another disk under a mounted file system.</summary>
+    private void RefuseOtherImage(FoundFile top)
     {
-        if (_options.BackingDirectories.Count == 0)
-            return;
-        var real = RealPath.Of(path) ?? path;
-        foreach (var directory in _options.BackingDirectories)
-        {
-            var allowed = (RealPath.Of(directory) ?? directory).TrimEnd('/') + "/";
-            if (real.StartsWith(allowed, StringComparison.Ordinal))
-                return;
-        }
-
-        throw new ImageFormatException(overlay, "backing_file", $"backing file {real} is in none of the directories given with --backing-dir");
+        if (_recovery.OnlyImage is { } then && top.Identity.ToString() != then)
+            throw new IOException($"{top.Path} is another file now than the one that was attached");
     }
 
-    private void RefuseCycle(FileStorage file)
+    /// <summary>Of the file that was found, not of its name: that may lead elsewhere by now.</summary>
+    private void RefuseForeignDirectory(Header overlay, FoundFile found)
     {
-        if (_seen.Contains(file.Identity))
-            throw new ImageFormatException(file.Path, "backing_file", "the backing chain leads back to this image");
-        _seen.Add(file.Identity);
+        if (_options.BackingDirectories.Count > 0 && !_options.BackingDirectories.Any(found.LiesIn))
+            throw new ImageFormatException(overlay.Path, "backing_file", $"backing file {found.RealName} is in none of the directories given with --backing-dir");
     }
 
-    private FileStorage OpenFile(string path, bool readOnly, bool direct)
+    private FileStorage OpenFile(FoundFile found, bool readOnly, bool direct)
     {
-        var error = FileStorage.Open(path, readOnly, direct, out var file);
+        var error = FileStorage.Open(found, readOnly, direct, out var file);
         if (error == -Errno.EINVAL && direct)
         {
-            error = FileStorage.Open(path, readOnly, direct: false, out file);
+            error = FileStorage.Open(found, readOnly, direct: false, out file);
             if (error == 0)
-                _log.Warning($"the file system of {path} does not support O_DIRECT: using the page cache");
+                _log.Warning($"the file system of {found.Path} does not support O_DIRECT: using the page cache");
         }
 
-        return error switch
-        {
-            0 => file!,
-            -Errno.ENOENT => throw new FileNotFoundException($"cannot open {path}: {Errno.Text(error)}"),
-            -Errno.EACCES or -Errno.EPERM => throw new UnauthorizedAccessException($"cannot open {path}: {Errno.Text(error)}"),
-            -Errno.EROFS => throw new IOException($"cannot open {path} for writing: {Errno.Text(error)}"),
-            _ => throw new IOException($"cannot open {path}: {Errno.Text(error)}"),
-        };
+        return error == 0 ? file! : throw Refused(found.Path, error);
     }
 
-    /// <summary>Clusters smaller than the device's sectors cannot be written one by one past the page cache.</summary>
-    private static bool IsTooFine(FileStorage file, Header header, bool readOnly) =>
-        !readOnly && header.ClusterSize < file.OffsetAlignment;
+    private static Exception Refused(string path, int error) => error switch
+    {
+        -Errno.ENOENT => new FileNotFoundException($"cannot open {path}: {Errno.Text(error)}"),
+        -Errno.EACCES or -Errno.EPERM => new UnauthorizedAccessException($"cannot open {path}: {Errno.Text(error)}"),
+        -Errno.EROFS => new IOException($"cannot open {path} for writing: {Errno.Text(error)}"),
+        _ => new IOException($"cannot open {path}: {Errno.Text(error)}"),
+    };
+
+    /// <summary>Clusters smaller than the device's sectors, or a file that ends inside one, cannot be written past the page cache.</summary>
+    private static bool IsTooFine(FileStorage file, Header? header, bool readOnly) =>
+        !readOnly && (header is null ? file.Length % file.OffsetAlignment != 0 : header.ClusterSize < file.OffsetAlignment);
 }

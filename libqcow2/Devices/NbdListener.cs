@@ -12,9 +12,9 @@ internal sealed class NbdListener : IDisposable
 
     private readonly Socket? _tcp;
     private readonly string? _unixPath;
-    private readonly FileIdentity? _bound;
+    private readonly EntryIdentity? _bound;
 
-    private NbdListener(int descriptor, string? uri, Socket? tcp, string? unixPath, FileIdentity? bound)
+    private NbdListener(int descriptor, string? uri, Socket? tcp, string? unixPath, EntryIdentity? bound)
     {
         Descriptor = descriptor;
         Uri = uri;

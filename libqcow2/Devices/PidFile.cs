@@ -14,9 +14,9 @@ internal sealed class PidFile : IDisposable
     private const int MaxBytes = 16;
 
     private readonly string _path;
-    private readonly FileIdentity _file;
+    private readonly EntryIdentity _file;
 
-    private PidFile(string path, FileIdentity file)
+    private PidFile(string path, EntryIdentity file)
     {
         _path = path;
         _file = file;
@@ -43,7 +43,7 @@ internal sealed class PidFile : IDisposable
                 error = Unistd.WriteAll(fd, text);
             if (error == 0)
                 error = Files.Truncate(fd, text.Length);
-            return error == 0 ? new PidFile(path, FileIdentity.Of(stat)) : throw Failed(path, Errno.Text(error));
+            return error == 0 ? new PidFile(path, EntryIdentity.Of(stat)) : throw Failed(path, Errno.Text(error));
         }
         finally
         {
@@ -52,7 +52,7 @@ internal sealed class PidFile : IDisposable
     }
 
     /// <summary>Removes the file, unless it is another one by now, or another server has written its number there.</summary>
-    public void Dispose() => OwnName.Remove(_path, name => FileIdentity.Of(name) == _file && ReadNumber(name) == Environment.ProcessId);
+    public void Dispose() => OwnName.Remove(_path, name => EntryIdentity.Of(name) == _file && ReadNumber(name) == Environment.ProcessId);
 
     /// <summary>Removes what a dead server left.</summary>
     internal static void RemoveDead(string path, int pid)

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Devices;
 
@@ -78,8 +79,8 @@ public static class Recovery
                 $"put the image back, or \"qcow2blk detach --force {record.Name}\"");
     }
 
-    /// <summary>What tells a file from others, whatever their names: file system and inode number.</summary>
+    /// <summary>The <see cref="FileIdentity"/> of the file that a name leads to now.</summary>
     /// <returns>null if it does not exist</returns>
     public static string? ImageIdentity(string path)
-        => Stat.OfPath(path, out Stat.Statx stat) == 0 ? $"{stat.stx_dev_major}:{stat.stx_dev_minor}:{stat.stx_ino}" : null;
+        => Stat.OfPath(path, out Stat.Statx stat) == 0 ? new FileIdentity(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino).ToString() : null;
 }

@@ -21,10 +21,10 @@ internal static class SocketFile
     /// Bound to the very name, not to another one that is renamed: /proc/net/unix shows the name that was bound, and
     /// systemd-tmpfiles takes away sockets in /tmp whose names it does not find there.
     /// </remarks>
-    internal static int Serve(string path, int backlog, out FileIdentity? bound, Action? pause = null)
+    internal static int Serve(string path, int backlog, out EntryIdentity? bound, Action? pause = null)
     {
         pause ??= Pause;
-        FileIdentity? dead = null;
+        EntryIdentity? dead = null;
         int listener = UnixSocket.Serve(path, backlog);
         for (int attempt = 0; listener == -Errno.EADDRINUSE && attempt < DyingAttempts && !IsOther(path); attempt++)
         {
@@ -32,7 +32,7 @@ internal static class SocketFile
                 pause();
             // Twice the same: a server that starts has bound its socket and listens a moment later. The window that remains is
             // one that stops for that long in between, and finds itself without a name.
-            FileIdentity? found = IdentifyDead(path);
+            EntryIdentity? found = IdentifyDead(path);
             if (found is { } file && found == dead)
                 Remove(path, file);
             dead = found;
@@ -40,12 +40,12 @@ internal static class SocketFile
         }
         // The socket itself cannot be asked for its file. Somebody who removed the name since, and took it, would be taken
         // for us: nobody takes that of a socket where somebody listens.
-        bound = listener < 0 ? null : FileIdentity.Of(path);
+        bound = listener < 0 ? null : EntryIdentity.Of(path);
         return listener;
     }
 
     /// <summary>Removes the name of a socket if it still is that socket's. To be called while it listens: then nobody takes the name for free.</summary>
-    internal static bool Remove(string path, FileIdentity bound) => OwnName.Remove(path, name => FileIdentity.Of(name) == bound);
+    internal static bool Remove(string path, EntryIdentity bound) => OwnName.Remove(path, name => EntryIdentity.Of(name) == bound);
 
     /// <summary>Removes what a dead server left, unless the name is somebody else's by now.</summary>
     /// <param name="path">where it listened</param>
@@ -54,7 +54,7 @@ internal static class SocketFile
     {
         for (int attempt = 0; attempt < DyingAttempts && IsSocket(path); attempt++)
         {
-            if (identity is not null && FileIdentity.Of(path)?.ToString() != identity)
+            if (identity is not null && EntryIdentity.Of(path)?.ToString() != identity)
                 return;
             // Not by its identity alone: the socket of a server that has just been killed takes connections for a moment.
             if (IdentifyDead(path) is { } dead)
@@ -70,7 +70,7 @@ internal static class SocketFile
 
     /// <summary>The socket of this name, if nobody listens to it: one who does would let us connect, or would be too busy to.</summary>
     /// <returns>null if it is something else, or cannot be told</returns>
-    internal static FileIdentity? IdentifyDead(string path)
+    internal static EntryIdentity? IdentifyDead(string path)
     {
         // Connecting to a plain file is refused too; it may be somebody's disk.
         if (Stat.OfPath(path, out Stat.Statx before, follow: false) != 0 || before.Kind != Stat.S_IFSOCK)
@@ -78,8 +78,8 @@ internal static class SocketFile
         int connection = UnixSocket.Connect(path, wait: false);
         if (connection >= 0)
             _ = Unistd.Close(connection);
-        FileIdentity found = FileIdentity.Of(before);
-        return connection == -Errno.ECONNREFUSED && FileIdentity.Of(path) == found ? found : null;
+        EntryIdentity found = EntryIdentity.Of(before);
+        return connection == -Errno.ECONNREFUSED && EntryIdentity.Of(path) == found ? found : null;
     }
 
     /// <summary>Whether something is there that is no socket: it is never removed.</summary>

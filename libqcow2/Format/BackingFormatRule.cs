@@ -14,14 +14,16 @@ public enum ImageFormat
 public static class BackingFormatRule
 {
     /// <summary>The format stated by an image that has a backing file.</summary>
+    /// <param name="header">that image</param>
+    /// <param name="unstated">what the user says of backing files whose overlays state no format; null if nothing</param>
     /// <exception cref="ImageFormatException">none is stated, or one that this program does not read</exception>
-    public static ImageFormat Require(Header header) => header.BackingFormat switch
+    public static ImageFormat Require(Header header, ImageFormat? unstated = null) => header.BackingFormat switch
     {
         "qcow2" => ImageFormat.Qcow2,
         "raw" => ImageFormat.Raw,
-        null => throw new ImageFormatException(header.Path, "backing_format",
-            $"backing file \"{header.BackingFile}\" has no stated format, and formats are never guessed"
-            + $" (state it: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\" \"{header.Path}\")"),
+        null => unstated ?? throw new ImageFormatException(header.Path, "backing_format",
+            $"backing file \"{header.BackingFile}\" has no stated format, and formats are never guessed (state it: --backing-format qcow2|raw,"
+            + $" or in the image: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\" \"{header.Path}\")"),
         string other => throw new ImageFormatException(header.Path, "backing_format",
             $"backing file format \"{other}\" is not supported, only qcow2 and raw are"),
     };

@@ -14,6 +14,9 @@ public sealed class ChainMap
     private readonly InspectedChain _chain;
     private readonly MappedImage?[] _maps;
 
+    // How far each image is known to hold nothing: it is asked once, however many pieces the images below break a range into.
+    private readonly long[] _emptyTo;
+
     /// <exception cref="ImageFormatException">an image cannot be mapped</exception>
     public ChainMap(InspectedChain chain)
     {
@@ -22,6 +25,7 @@ public sealed class ChainMap
             throw chain.Broken;
         _chain = chain;
         _maps = new MappedImage?[chain.Images.Count];
+        _emptyTo = new long[_maps.Length];
         for (int depth = 0; depth < _maps.Length; depth++)
         {
             InspectedImage image = chain.Images[depth];
@@ -34,6 +38,7 @@ public sealed class ChainMap
     {
         long size = _chain.Images[0].DiskSize;
         MapExtent? pending = null;
+        Array.Clear(_emptyTo);
         for (long offset = 0; offset < size;)
         {
             MapExtent next = At(offset, size - offset);
@@ -59,9 +64,14 @@ public sealed class ChainMap
             limit = Math.Min(limit, image.DiskSize - offset);
             if (_maps[depth] is not { } map)
                 return Raw(image, depth, offset, limit);
-            L2Entry entry = map.Lookup(offset, limit, out limit);
-            if (entry.Kind != L2Kind.Unallocated)
-                return Present(entry, depth, offset, limit, image);
+            if (offset >= _emptyTo[depth])
+            {
+                L2Entry entry = map.Lookup(offset, limit, out long length);
+                if (entry.Kind != L2Kind.Unallocated)
+                    return Present(entry, depth, offset, length, image);
+                _emptyTo[depth] = offset + length;
+            }
+            limit = Math.Min(limit, _emptyTo[depth] - offset);
             // Nothing below: not here, or only before this offset.
             if (depth + 1 == _maps.Length || offset >= _chain.Images[depth + 1].DiskSize)
                 return new MapExtent(offset, limit, depth, Present: false, Zero: true, Data: false, Compressed: false, Offset: null);

@@ -1,8 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
-using System.Linq;
 using Qcow2Blk.Format;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Inspect;
 
@@ -10,6 +10,7 @@ namespace Qcow2Blk.Inspect;
 public sealed class InspectedChain : IDisposable
 {
     private readonly List<InspectedImage> _images = [];
+    private readonly HashSet<FileIdentity> _files = [];
 
     private InspectedChain()
     {
@@ -21,16 +22,19 @@ public sealed class InspectedChain : IDisposable
     public Exception? Broken { get; private set; }
 
     /// <summary>Opens an image, and of its backing files as many as can be opened.</summary>
+    /// <param name="path">the image</param>
+    /// <param name="format">its format</param>
+    /// <param name="choice">what the user says of backing files</param>
     /// <exception cref="IOException">the image itself cannot be read</exception>
     /// <exception cref="ImageFormatException">the image itself is not what it should be</exception>
-    public static InspectedChain Open(string path, ImageFormat format)
+    public static InspectedChain Open(string path, ImageFormat format, BackingChoice choice = default)
     {
         var chain = new InspectedChain();
-        chain._images.Add(InspectedImage.Open(path, format));
+        chain.Add(InspectedImage.Open(path, format));
         try
         {
-            while (chain._images[^1].Header is { BackingFile: { } backing } header)
-                chain.Append(header, BackingPath.Resolve(header.Path, backing));
+            while (chain._images[^1].Header is { } header && choice.Below(header, chain._images.Count == 1) is { } below)
+                chain.Append(header, below);
         }
         catch (Exception error) when (error is IOException or ImageFormatException)
         {
@@ -41,16 +45,24 @@ public sealed class InspectedChain : IDisposable
 
     public void Dispose() => _images.ForEach(image => image.Dispose());
 
-    private void Append(Header overlay, string path)
+    private void Add(InspectedImage image)
     {
-        if (_images.Count == Limits.MaxBackingDepth)
-            throw new ImageFormatException(overlay.Path, "backing_file_name", $"more than {Limits.MaxBackingDepth} files in the backing chain");
-        InspectedImage backing = InspectedImage.Open(path, BackingFormatRule.Require(overlay));
-        if (_images.Any(image => image.File.Identity == backing.File.Identity))
+        _images.Add(image);
+        _files.Add(image.File.Identity);
+    }
+
+    private void Append(Header overlay, in BackingReference below)
+    {
+        InspectedImage backing = InspectedImage.Open(below.Path, below.Format);
+        string? refusal = _files.Contains(backing.File.Identity) ? $"{below.What} is already in the chain: it has a cycle"
+            : _images.Count == Limits.MaxBackingDepth ? $"more than {Limits.MaxBackingDepth} files in the backing chain"
+            : null;
+        if (refusal is null)
         {
-            backing.Dispose();
-            throw new ImageFormatException(overlay.Path, "backing_file_name", $"backing file \"{overlay.BackingFile}\" is already in the chain: it has a cycle");
+            Add(backing);
+            return;
         }
-        _images.Add(backing);
+        backing.Dispose();
+        throw new ImageFormatException(overlay.Path, "backing_file_name", refusal);
     }
 }

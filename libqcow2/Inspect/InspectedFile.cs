@@ -10,12 +10,11 @@ namespace Qcow2Blk.Inspect;
 /// <summary>A file read synchronously, for looking at images that are not attached.</summary>
 public sealed unsafe partial class InspectedFile : IDisposable
 {
-    private const int O_NONBLOCK = 0x800;
     private const int SEEK_END = 2;
 
     private readonly FileHoles _holes = new();
 
-    private InspectedFile(string path, int fd, long length, long allocated, (ulong, uint, uint) identity)
+    private InspectedFile(string path, int fd, long length, long allocated, FileIdentity identity)
     {
         Path = path;
         Descriptor = fd;
@@ -35,28 +34,37 @@ public sealed unsafe partial class InspectedFile : IDisposable
     public long Allocated { get; }
 
     /// <summary>Tells whether two paths are one file.</summary>
-    internal (ulong Inode, uint Major, uint Minor) Identity { get; }
+    internal FileIdentity Identity { get; }
 
-    /// <exception cref="IOException">it cannot be opened, or is no file or block device</exception>
+    /// <exception cref="IOException">it cannot be opened, or is neither a regular file nor a block device</exception>
     public static InspectedFile Open(string path)
     {
-        // O_NONBLOCK: opening a pipe must not wait for its other end.
-        int fd = Fcntl.Open(path, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC | O_NONBLOCK, 0);
+        int error = FoundFile.Find(path, out FoundFile? found);
+        if (error < 0)
+            throw Failed(path, "cannot open", error);
+        using (found)
+            return Open(found!);
+    }
+
+    private static InspectedFile Open(FoundFile found)
+    {
+        found.RequireImageFile();
+        string path = found.Path;
+        int fd = found.Open(Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
         if (fd < 0)
-            throw Failed(path, "cannot open", -Marshal.GetLastPInvokeError());
+            throw Failed(path, "cannot open", fd);
         try
         {
             int result = Stat.OfFile(fd, out Stat.Statx stat);
             if (result < 0)
                 throw Failed(path, "cannot stat", result);
-            if (stat.Kind is not (Stat.S_IFREG or Stat.S_IFBLK))
-                throw new IOException($"{path} is no file and no block device");
             long length = stat.Kind == Stat.S_IFREG ? (long)Math.Min(stat.stx_size, long.MaxValue) : Seek(fd, 0, SEEK_END);
             if (length < 0)
                 throw Failed(path, "cannot find the size of", -Marshal.GetLastPInvokeError());
             if (length > Limits.MaxFileBytes)
                 throw new IOException($"cannot open {path}: its size of {length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
-            return new InspectedFile(path, fd, length, (long)Math.Min(stat.stx_blocks, (ulong)Limits.MaxFileBytes / 512) * 512, (stat.stx_ino, stat.stx_dev_major, stat.stx_dev_minor));
+            long allocated = (long)Math.Min(stat.stx_blocks, (ulong)Limits.MaxFileBytes / 512) * 512;
+            return new InspectedFile(path, fd, length, allocated, found.Identity);
         }
         catch
         {

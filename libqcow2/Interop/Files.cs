@@ -11,6 +11,7 @@ internal static unsafe partial class Files
     public const int O_EXCL = 0x80;
     public const int O_NONBLOCK = 0x800;
     public const int O_CLOEXEC = 0x80000;
+    public const int O_PATH = 0x200000;
 
     // The open flags whose numbers depend on the processor.
     public static readonly int O_DIRECT =

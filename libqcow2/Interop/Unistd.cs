@@ -58,6 +58,18 @@ internal static unsafe partial class Unistd
     [LibraryImport("libc", EntryPoint = "free")]
     private static partial void Free(nint memory);
 
+    [LibraryImport("libc", EntryPoint = "readlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint ReadLinkRaw(string path, byte* buffer, nuint size);
+
+    /// <summary>What a symbolic link says, as bytes; null where it cannot be read or is longer than any path (PATH_MAX).</summary>
+    internal static byte[]? ReadLink(string path)
+    {
+        const int PathMax = 4096;
+        byte* buffer = stackalloc byte[PathMax];
+        nint length = ReadLinkRaw(path, buffer, PathMax);
+        return length is > 0 and < PathMax ? new ReadOnlySpan<byte>(buffer, (int)length).ToArray() : null;
+    }
+
     /// <returns>bytes read, 0 at the end, or a negative errno</returns>
     internal static int Read(int fd, Span<byte> buffer)
     {

@@ -27,23 +27,18 @@ public sealed class FileStorage : IBlockStorage
         if (result < 0)
             throw new IOException($"cannot stat {path}: {Errno.Text(result)}");
         _isBlockDevice = (status.stx_mode & Files.S_IFMT) == Files.S_IFBLK;
-        if (!_isBlockDevice && (status.stx_mode & Files.S_IFMT) != Files.S_IFREG)
-            throw NoImageFile(path, (ushort)(status.stx_mode & Files.S_IFMT));
         _length = _isBlockDevice ? Files.Seek(descriptor, 0, Files.SEEK_END) : (long)Math.Min(status.stx_size, long.MaxValue);
         if (_length < 0)
             throw new IOException($"cannot find the size of {path}: {Errno.Text((int)_length)}");
         if (_length > Limits.MaxFileBytes)
             throw new IOException($"cannot open {path}: its size of {_length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
         AllocatedBytes = _isBlockDevice ? _length : (long)Math.Min(status.stx_blocks, (ulong)(Limits.MaxFileBytes / 512)) * 512;
-        Identity = (status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
+        Identity = new FileIdentity(status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
 
         // Only a regular file: a device's node lies on devtmpfs, which is a tmpfs too, but its bytes do not.
         IsMemory = !_isBlockDevice && FileSystemType() == Files.TMPFS_MAGIC;
         (OffsetAlignment, MemoryAlignment) = direct ? FindAlignment(status) : (1, 1);
     }
-
-    private static IOException NoImageFile(string path, ushort kind) =>
-        new($"cannot open {path}: it is {(kind == Stat.S_IFDIR ? "a directory" : "neither a regular file nor a block device")}");
 
     public string Path { get; }
 
@@ -52,8 +47,7 @@ public sealed class FileStorage : IBlockStorage
     /// <summary>Whether the page cache is passed by (O_DIRECT).</summary>
     public bool Direct { get; }
 
-    /// <summary>Device and inode: the same for all names of one file.</summary>
-    public (uint Major, uint Minor, ulong Inode) Identity { get; }
+    public FileIdentity Identity { get; }
 
     public long Length => Volatile.Read(ref _length);
 
@@ -74,22 +68,32 @@ public sealed class FileStorage : IBlockStorage
     /// <summary>The image lock held through this descriptor; let go when the file is closed.</summary>
     public ImageLock? Lock { get; set; }
 
-    /// <summary>Opens a file. With <paramref name="direct"/> but no support for it, returns -EINVAL and no storage.</summary>
-    /// <returns>0, or a negative errno of open(2)</returns>
+    /// <summary>As the other, for a file of whose name nobody has checked anything.</summary>
     public static int Open(string path, bool readOnly, bool direct, out FileStorage? storage)
     {
         storage = null;
+        var error = FoundFile.Find(path, out var found);
+        if (error < 0)
+            return error;
+        using (found)
+            return Open(found!, readOnly, direct, out storage);
+    }
 
-        // Before it is opened: opening a pipe would wait for its other end, for ever.
-        if (Stat.OfPath(path, out var found) == 0 && found.Kind is not (Stat.S_IFREG or Stat.S_IFBLK))
-            throw NoImageFile(path, found.Kind);
+    /// <summary>Opens a file. With <paramref name="direct"/> but no support for it, returns -EINVAL and no storage.</summary>
+    /// <returns>0, or a negative errno of open(2)</returns>
+    /// <exception cref="IOException">it is neither a regular file nor a block device</exception>
+    public static int Open(FoundFile found, bool readOnly, bool direct, out FileStorage? storage)
+    {
+        ArgumentNullException.ThrowIfNull(found);
+        storage = null;
+        found.RequireImageFile();
         var flags = (readOnly ? Files.O_RDONLY : Files.O_RDWR) | Files.O_CLOEXEC | (direct ? Files.O_DIRECT : 0);
-        var descriptor = Files.Open(path, flags);
+        var descriptor = found.Open(flags);
         if (descriptor < 0)
             return descriptor;
         try
         {
-            storage = new FileStorage(path, descriptor, readOnly, direct);
+            storage = new FileStorage(found.Path, descriptor, readOnly, direct);
             return 0;
         }
         catch

@@ -154,10 +154,10 @@ public sealed class InspectTests : IDisposable
         string text = Path.Combine(_folder, "text");
         File.WriteAllText(text, new string('x', 4096));
         Assert.Equal(1, Command.Run("info", text).Status);
-        Assert.Contains("no file and no block device", Command.Run("info", _folder).Errors, StringComparison.Ordinal);
+        Assert.Contains("it is a directory", Command.Run("info", _folder).Errors, StringComparison.Ordinal);
         string pipe = Path.Combine(_folder, "pipe");
         Command.Start("mkfifo", "/", pipe);
-        Assert.Contains("no file and no block device", Command.Run("info", pipe).Errors, StringComparison.Ordinal);
+        Assert.Contains("neither a regular file nor a block device", Command.Run("info", pipe).Errors, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -211,7 +211,7 @@ public sealed class DeviceRegistryTests : IDisposable
         var options = new AttachOptions { Image = "/data/disk.qcow2", SocketPath = socket, PidFile = pidFile };
         Unistd.Close(UnixSocket.Serve(socket, 1));
         File.WriteAllText(pidFile, $"{1 << 23}\n");
-        string identity = FileIdentity.Of(socket).ToString()!;
+        string identity = EntryIdentity.Of(socket).ToString()!;
         foreach (string recorded in (string[])["1:2:3:4.000000005", identity])
         {
             _registry.Directory.Ensure();

@@ -12,6 +12,8 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     public string ImagePath { get; } = image;
 
+    public string? ImageIdentity => Recovery.ImageIdentity(ImagePath);
+
     public string? Uri => $"nbd+unix:///?socket=/run/{Name}.nbd";
 
     public string? DevicePath { get; init; }

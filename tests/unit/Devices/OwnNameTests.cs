@@ -40,27 +40,27 @@ public sealed class OwnNameTests : IDisposable
     public void Other_file_is_not_touched()
     {
         File.WriteAllText(_path, "theirs");
-        FileIdentity? before = FileIdentity.Of(_path);
+        EntryIdentity? before = EntryIdentity.Of(_path);
         Assert.False(OwnName.Remove(_path, name => name == _path ? IsOurs(name) : throw new InvalidOperationException("it was moved")));
         AssertOnlyNameHolds("theirs");
-        Assert.Equal(before, FileIdentity.Of(_path));
+        Assert.Equal(before, EntryIdentity.Of(_path));
     }
 
     [Fact]
     public void File_that_took_the_name_after_our_look_gets_it_back()
     {
-        FileIdentity? theirs = null;
+        EntryIdentity? theirs = null;
         Assert.False(OwnName.Remove(_path, name =>
         {
             if (name != _path)
                 return IsOurs(name);
             File.Delete(name);
             File.WriteAllText(name, "theirs");
-            theirs = FileIdentity.Of(name);
+            theirs = EntryIdentity.Of(name);
             return true;
         }));
         AssertOnlyNameHolds("theirs");
-        Assert.Equal(theirs, FileIdentity.Of(_path));
+        Assert.Equal(theirs, EntryIdentity.Of(_path));
     }
 
     [Fact]

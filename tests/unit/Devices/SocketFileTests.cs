@@ -50,10 +50,10 @@ public sealed class SocketFileTests : IDisposable
     }
 
     /// <summary>The file that a killed server leaves.</summary>
-    private FileIdentity Dead()
+    private EntryIdentity Dead()
     {
         Assert.Equal(0, Close(UnixSocket.Serve(_path, 1)));
-        return FileIdentity.Of(_path)!.Value;
+        return EntryIdentity.Of(_path)!.Value;
     }
 
     private static int Close(int fd) => fd < 0 ? fd : Unistd.Close(fd);
@@ -63,9 +63,9 @@ public sealed class SocketFileTests : IDisposable
     [Fact]
     public void Free_name_is_taken_and_its_file_known()
     {
-        int listener = SocketFile.Serve(_path, 8, out FileIdentity? bound, NoPause);
+        int listener = SocketFile.Serve(_path, 8, out EntryIdentity? bound, NoPause);
         Assert.True(listener >= 0);
-        Assert.Equal(FileIdentity.Of(_path), bound);
+        Assert.Equal(EntryIdentity.Of(_path), bound);
         AssertReachable();
         Assert.True(SocketFile.Remove(_path, bound!.Value));
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
@@ -75,8 +75,8 @@ public sealed class SocketFileTests : IDisposable
     [Fact]
     public void Dead_socket_gives_way()
     {
-        FileIdentity dead = Dead();
-        int listener = SocketFile.Serve(_path, 8, out FileIdentity? bound, NoPause);
+        EntryIdentity dead = Dead();
+        int listener = SocketFile.Serve(_path, 8, out EntryIdentity? bound, NoPause);
         Assert.True(listener >= 0);
         Assert.NotEqual(dead, bound);
         AssertReachable();
@@ -88,7 +88,7 @@ public sealed class SocketFileTests : IDisposable
     public void Living_socket_is_in_use()
     {
         Listening();
-        Assert.Equal(-Errno.EADDRINUSE, SocketFile.Serve(_path, 8, out FileIdentity? bound, NoPause));
+        Assert.Equal(-Errno.EADDRINUSE, SocketFile.Serve(_path, 8, out EntryIdentity? bound, NoPause));
         Assert.Null(bound);
         AssertReachable();
     }
@@ -106,9 +106,9 @@ public sealed class SocketFileTests : IDisposable
     public void Server_that_has_bound_its_socket_and_not_listened_yet_keeps_its_name()
     {
         Socket starting = Bound();
-        FileIdentity? its = FileIdentity.Of(_path);
+        EntryIdentity? its = EntryIdentity.Of(_path);
         Assert.Equal(-Errno.EADDRINUSE, SocketFile.Serve(_path, 8, out _, () => starting.Listen(64)));
-        Assert.Equal(its, FileIdentity.Of(_path));
+        Assert.Equal(its, EntryIdentity.Of(_path));
         AssertReachable();
     }
 
@@ -148,7 +148,7 @@ public sealed class SocketFileTests : IDisposable
     [Fact]
     public void Name_that_another_server_has_by_now_is_left_to_it()
     {
-        int first = SocketFile.Serve(_path, 8, out FileIdentity? bound, NoPause);
+        int first = SocketFile.Serve(_path, 8, out EntryIdentity? bound, NoPause);
         File.Delete(_path);
         Listening();
         Assert.False(SocketFile.Remove(_path, bound!.Value));
@@ -161,7 +161,7 @@ public sealed class SocketFileTests : IDisposable
     [InlineData(false)]
     public void Socket_of_a_dead_server_is_removed(bool identityIsKnown)
     {
-        FileIdentity dead = Dead();
+        EntryIdentity dead = Dead();
         SocketFile.RemoveDead(_path, identityIsKnown ? dead.ToString() : null);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
@@ -170,7 +170,7 @@ public sealed class SocketFileTests : IDisposable
     public void Dead_socket_that_is_not_that_servers_is_left()
     {
         Dead();
-        SocketFile.RemoveDead(_path, FileIdentity.Of(_folder.Path).ToString());
+        SocketFile.RemoveDead(_path, EntryIdentity.Of(_folder.Path).ToString());
         Assert.True(SocketFile.IsSocket(_path));
     }
 
@@ -180,7 +180,7 @@ public sealed class SocketFileTests : IDisposable
     public void Living_socket_is_not_removed_as_a_dead_servers(bool hasItsInode)
     {
         Listening();
-        SocketFile.RemoveDead(_path, hasItsInode ? FileIdentity.Of(_path).ToString() : null);
+        SocketFile.RemoveDead(_path, hasItsInode ? EntryIdentity.Of(_path).ToString() : null);
         AssertReachable();
     }
 }

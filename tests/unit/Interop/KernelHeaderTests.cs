@@ -66,7 +66,7 @@ public sealed class KernelHeaderTests
     [Fact]
     public void File_numbers_are_the_systems() => AssertInC(["fcntl.h", "unistd.h", "sys/mman.h", "linux/magic.h", "linux/fs.h"],
         ("O_RDONLY", Files.O_RDONLY), ("O_RDWR", Files.O_RDWR), ("O_CREAT", Files.O_CREAT), ("O_EXCL", Files.O_EXCL),
-        ("O_CLOEXEC", Files.O_CLOEXEC), ("O_DIRECT", Files.O_DIRECT),
+        ("O_CLOEXEC", Files.O_CLOEXEC), ("O_DIRECT", Files.O_DIRECT), ("O_PATH", Files.O_PATH),
         ("FALLOC_FL_KEEP_SIZE", Files.FALLOC_FL_KEEP_SIZE), ("FALLOC_FL_PUNCH_HOLE", Files.FALLOC_FL_PUNCH_HOLE),
         ("FALLOC_FL_ZERO_RANGE", Files.FALLOC_FL_ZERO_RANGE),
         ("SEEK_DATA", Files.SEEK_DATA), ("SEEK_HOLE", Files.SEEK_HOLE), ("SEEK_END", Files.SEEK_END),

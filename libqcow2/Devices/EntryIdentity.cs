@@ -2,19 +2,19 @@ using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
 
-/// <summary>What tells a file from others, whatever their names: file system, inode number, and when it was made.</summary>
+/// <summary>What tells an entry of a directory (a socket, a pid file) from others of its name: file system, inode number, and when it was made.</summary>
 /// <remarks>
 /// The number alone does only while something keeps the inode: a name, an open descriptor, or the socket that was bound
 /// to it. ext4 gives that of a removed file to the next one. The time is 0 where the file system does not keep it.
 /// </remarks>
-internal readonly record struct FileIdentity(uint Major, uint Minor, ulong Inode, long Seconds, uint Nanoseconds)
+internal readonly record struct EntryIdentity(uint Major, uint Minor, ulong Inode, long Seconds, uint Nanoseconds)
 {
     /// <summary>The file of this name, be it a symbolic link.</summary>
     /// <returns>null if there is none</returns>
-    public static FileIdentity? Of(string path)
+    public static EntryIdentity? Of(string path)
         => Stat.OfPath(path, out Stat.Statx stat, follow: false) == 0 ? Of(stat) : null;
 
-    public static FileIdentity Of(in Stat.Statx stat) => new(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, stat.stx_btime_sec, stat.stx_btime_nsec);
+    public static EntryIdentity Of(in Stat.Statx stat) => new(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, stat.stx_btime_sec, stat.stx_btime_nsec);
 
     /// <summary>As state files keep it.</summary>
     public override string ToString() => $"{Major}:{Minor}:{Inode}:{Seconds}.{Nanoseconds:d9}";

@@ -1,0 +1,44 @@
+namespace Qcow2Blk.Format;
+
+/// <summary>What the user says of backing files: where images do not say it, or not any more.</summary>
+/// <param name="File">the backing file of the first image, in place of the one that it names; null for that one</param>
+/// <param name="Format">the format of every backing file of the chain whose overlay states none; null if that is an error</param>
+public readonly record struct BackingChoice(string? File, ImageFormat? Format)
+{
+    /// <summary>The file below an image of the chain.</summary>
+    /// <param name="overlay">the image</param>
+    /// <param name="isFirst">whether it is the first of the chain, the one that was asked for</param>
+    /// <returns>null if it has none</returns>
+    /// <exception cref="ImageFormatException">it cannot be told what that is, or the user contradicts the image</exception>
+    public BackingReference? Below(Header overlay, bool isFirst)
+    {
+        string? given = isFirst ? File : null;
+        if (overlay.BackingFile is null)
+        {
+            return given is null ? null : throw new ImageFormatException(overlay.Path, "backing_file_offset",
+                $"the image has no backing file, and with one (--backing {given}) its disk would hold something else");
+        }
+        if (isFirst)
+            RefuseContradiction(overlay);
+        ImageFormat format = BackingFormatRule.Require(overlay, Format);
+        return given is null
+            ? new BackingReference(BackingPath.Resolve(overlay.Path, overlay.BackingFile), format, $"backing file \"{overlay.BackingFile}\"")
+            : new BackingReference(given, format, "the backing file given with --backing");
+    }
+
+    /// <summary>The first image is the one that the user speaks of; those below may well be of both formats.</summary>
+    private void RefuseContradiction(Header overlay)
+    {
+        if (Format is { } format && overlay.BackingFormat is { } stated && stated != NameOf(format))
+            throw new ImageFormatException(overlay.Path, "backing_format",
+                $"the image states that its backing file is {stated}, and --backing-format says {NameOf(format)} (leave it out)");
+    }
+
+    private static string NameOf(ImageFormat format) => format == ImageFormat.Raw ? "raw" : "qcow2";
+}
+
+/// <summary>A backing file, and as what it is opened.</summary>
+/// <param name="Path">where it is</param>
+/// <param name="Format">never probed</param>
+/// <param name="What">for messages: <c>backing file "base.qcow2"</c></param>
+public readonly record struct BackingReference(string Path, ImageFormat Format, string What);

@@ -1,0 +1,81 @@
+using System;
+using System.Globalization;
+using System.IO;
+using System.Text;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Storage;
+
+/// <summary>
+/// The file that a name led to at one moment. What is asked of it and every opening is about that file, whatever the name
+/// leads to by then: a link may be swapped between a check and an open. Looking does nothing to the file, also if
+/// it is a pipe or a device (O_PATH).
+/// </summary>
+public sealed class FoundFile : IDisposable
+{
+    private readonly int _fd;
+    private readonly Stat.Statx _status;
+
+    private FoundFile(string path, int fd, in Stat.Statx status)
+    {
+        Path = path;
+        _fd = fd;
+        _status = status;
+    }
+
+    /// <summary>The name that led to it.</summary>
+    public string Path { get; }
+
+    public FileIdentity Identity => new(_status.stx_dev_major, _status.stx_dev_minor, _status.stx_ino);
+
+    /// <summary>Follows a name, symbolic links too.</summary>
+    /// <returns>0, or a negative errno of open(2)</returns>
+    public static int Find(string path, out FoundFile? found)
+    {
+        found = null;
+        int fd = Files.Open(path, Files.O_PATH | Files.O_CLOEXEC);
+        if (fd < 0)
+            return fd;
+        int result = Stat.OfFile(fd, out Stat.Statx status);
+        if (result == 0)
+            found = new FoundFile(path, fd, status);
+        else
+            _ = Unistd.Close(fd);
+        return result;
+    }
+
+    /// <exception cref="IOException">it is something that holds no disk: a directory, a pipe, a character device</exception>
+    public void RequireImageFile()
+    {
+        if (_status.Kind is not (Stat.S_IFREG or Stat.S_IFBLK))
+            throw new IOException($"cannot open {Path}: it is {(_status.Kind == Stat.S_IFDIR ? "a directory" : "neither a regular file nor a block device")}");
+    }
+
+    /// <summary>Opens the file itself.</summary>
+    /// <param name="flags">of open(2)</param>
+    /// <returns>a descriptor, or a negative errno</returns>
+    /// <exception cref="IOException">there is no /proc, without which an open file cannot be opened again</exception>
+    internal int Open(int flags)
+    {
+        int fd = Files.Open(Link, flags);
+        return fd != -Errno.ENOENT ? fd : throw new IOException($"cannot open {Path}: /proc is not mounted");
+    }
+
+    /// <summary>Whether the file lies in a directory or below it.</summary>
+    /// <param name="directory">an absolute path without symbolic links</param>
+    public bool LiesIn(string directory)
+    {
+        ArgumentNullException.ThrowIfNull(directory);
+        // Bytes: what is not UTF-8 must not become like anything else.
+        return RealPath() is { } real && real.AsSpan().StartsWith(Encoding.UTF8.GetBytes(directory.TrimEnd('/') + "/"));
+    }
+
+    /// <summary>The path without symbolic links, for messages; the name that led here where it cannot be told.</summary>
+    public string RealName => RealPath() is { } real ? Encoding.UTF8.GetString(real) : Path;
+
+    public void Dispose() => _ = Unistd.Close(_fd);
+
+    private string Link => $"/proc/self/fd/{_fd.ToString(CultureInfo.InvariantCulture)}";
+
+    private byte[]? RealPath() => Unistd.ReadLink(Link);
+}

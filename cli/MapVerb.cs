@@ -35,13 +35,15 @@ internal sealed class MapVerb : Verb
         {
             using InspectedChain chain = InspectedChain.Open(path, format, backing);
             ImageUse.KeepWritersOut(chain);
+            // What is refused is refused before anything is written.
+            var map = new ChainMap(chain);
             // A map can be long: it is written as it is found, not collected.
             using Stream output = Console.OpenStandardOutput();
             using var writer = new StreamWriter(output, new UTF8Encoding(false), 1 << 16);
             if (parsed.GetValue(_json))
-                WriteJson(writer, chain);
+                WriteJson(writer, chain, map);
             else
-                WriteTable(writer, chain);
+                WriteTable(writer, chain, map);
             return ExitStatus.Done;
         }
         catch (Exception error) when (error is not DeviceException)
@@ -50,10 +52,10 @@ internal sealed class MapVerb : Verb
         }
     }
 
-    private static void WriteJson(StreamWriter writer, InspectedChain chain)
+    private static void WriteJson(StreamWriter writer, InspectedChain chain, ChainMap map)
     {
         string separator = "[";
-        foreach (MapExtent extent in new ChainMap(chain).Extents())
+        foreach (MapExtent extent in map.Extents())
         {
             writer.Write(separator);
             writer.Write($"{{ \"start\": {extent.Start}, \"length\": {extent.Length}, \"depth\": {extent.Depth}, ");
@@ -67,7 +69,7 @@ internal sealed class MapVerb : Verb
         writer.Write(separator == "[" ? "[]\n" : "]\n");
     }
 
-    private static void WriteTable(StreamWriter writer, InspectedChain chain)
+    private static void WriteTable(StreamWriter writer, InspectedChain chain, ChainMap map)
     {
         // Refused before anything is printed.
         var map = new ChainMap(chain);

@@ -71,6 +71,28 @@ public sealed class BackingTests
     }
 
     [Fact]
+    public void Unstated_format_is_the_one_given_and_a_stated_one_is_the_images()
+    {
+        using var directory = new TempDirectory();
+        string top = directory.File("top.qcow2");
+        QemuImg.Run("create", "-q", "-u", "-f", "qcow2", "-b", "base.raw", "-F", "raw", top, "1M");
+        Assert.Equal(ImageFormat.Raw, BackingFormatRule.Require(new ImageBytes(top).Header, ImageFormat.Qcow2));
+        var image = new ImageBytes(top);
+        image.Put64(image.Header.HeaderLength, 0); // The end marker where the format's extension was.
+        image.Save();
+        Header silent = new ImageBytes(top).Header;
+        Assert.Equal(ImageFormat.Qcow2, BackingFormatRule.Require(silent, ImageFormat.Qcow2));
+
+        Assert.Equal(ImageFormat.Raw, new BackingChoice(null, ImageFormat.Raw).Below(silent, isFirst: true)!.Value.Format);
+        Assert.Equal(("/other", ImageFormat.Raw), Of(new BackingChoice("/other", ImageFormat.Raw).Below(silent, isFirst: true)));
+        Assert.Equal((directory.File("base.raw"), ImageFormat.Raw), Of(new BackingChoice("/other", ImageFormat.Raw).Below(silent, isFirst: false)));
+        QemuImg.Create(top, "1M");
+        Assert.Null(new BackingChoice(null, ImageFormat.Raw).Below(new ImageBytes(top).Header, isFirst: true));
+    }
+
+    private static (string, ImageFormat) Of(BackingReference? reference) => (reference!.Value.Path, reference.Value.Format);
+
+    [Fact]
     public void Other_formats_are_refused_by_name()
     {
         using var directory = new TempDirectory();

@@ -1,0 +1,31 @@
+using System;
+using System.IO;
+using System.Linq;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Interop;
+
+/// <summary>A server that dies while it opens its image: its starter says by what, and the next one finds nothing in its way.</summary>
+public sealed class DyingServerTests : IDisposable
+{
+    private readonly Folder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Server_that_a_signal_kills_as_it_repairs_the_image_leaves_no_device_and_its_signal_is_told()
+    {
+        string image = _folder.Image("disk.qcow2", "64M", "lazy_refcounts=on");
+        Bytes.Overwrite(image, 79, [1]); // The dirty bit: refcounts are rebuilt, and written past the limit of file sizes.
+
+        Outcome outcome = Run.Start(Command.Environment(_folder), "prlimit", "--fsize=70000", Command.Path, "attach", image, "--socket", _folder.File("s")).Wait();
+
+        Assert.Equal(1, outcome.Status);
+        Assert.Equal($"qcow2blk: cannot attach {image}: the server was killed by signal 25 (XFSZ) before it was ready (see the system log)",
+            outcome.Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries).Last());
+        Assert.Equal("[]\n", _folder.Qcow2Blk("list", "--json").Passed().Output);
+        Assert.Empty(Directory.GetFileSystemEntries(_folder.RuntimeDirectory));
+        Server.Attach(_folder, image, "--name", "disk").Detach();
+        Verdict.Clean(image);
+    }
+}

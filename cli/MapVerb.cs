@@ -35,15 +35,13 @@ internal sealed class MapVerb : Verb
         {
             using InspectedChain chain = InspectedChain.Open(path, format, backing);
             ImageUse.KeepWritersOut(chain);
-            // What is refused is refused before anything is written.
-            var map = new ChainMap(chain);
             // A map can be long: it is written as it is found, not collected.
             using Stream output = Console.OpenStandardOutput();
             using var writer = new StreamWriter(output, new UTF8Encoding(false), 1 << 16);
             if (parsed.GetValue(_json))
-                WriteJson(writer, chain, map);
+                WriteJson(writer, chain);
             else
-                WriteTable(writer, chain, map);
+                WriteTable(writer, chain);
             return ExitStatus.Done;
         }
         catch (Exception error) when (error is not DeviceException)
@@ -52,10 +50,10 @@ internal sealed class MapVerb : Verb
         }
     }
 
-    private static void WriteJson(StreamWriter writer, InspectedChain chain, ChainMap map)
+    private static void WriteJson(StreamWriter writer, InspectedChain chain)
     {
         string separator = "[";
-        foreach (MapExtent extent in map.Extents())
+        foreach (MapExtent extent in new ChainMap(chain).Extents())
         {
             writer.Write(separator);
             writer.Write($"{{ \"start\": {extent.Start}, \"length\": {extent.Length}, \"depth\": {extent.Depth}, ");
@@ -69,7 +67,7 @@ internal sealed class MapVerb : Verb
         writer.Write(separator == "[" ? "[]\n" : "]\n");
     }
 
-    private static void WriteTable(StreamWriter writer, InspectedChain chain, ChainMap map)
+    private static void WriteTable(StreamWriter writer, InspectedChain chain)
     {
         // Refused before anything is printed.
         var map = new ChainMap(chain);

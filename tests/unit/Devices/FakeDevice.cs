@@ -12,7 +12,9 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     public string ImagePath { get; } = image;
 
-    public string? ImageIdentity => Recovery.ImageIdentity(ImagePath);
+    public string? ImageIdentity => OpenedAs ?? Recovery.ImageIdentity(ImagePath);
+
+    internal string? OpenedAs { get; init; }
 
     public string? Uri => $"nbd+unix:///?socket=/run/{Name}.nbd";
 

@@ -11,7 +11,7 @@ namespace Qcow2Blk.Cli;
 
 /// <summary>What <c>info</c> says of an image, as text and as JSON (docs/json.md).</summary>
 internal sealed class InfoReport(
-    InspectedChain chain, IReadOnlyList<SnapshotEntry> snapshots, IReadOnlyList<BitmapEntry> bitmaps, string? writer)
+    InspectedChain chain, IReadOnlyList<SnapshotEntry> snapshots, IReadOnlyList<BitmapEntry> bitmaps, string? bitmapDamage, string? writer)
 {
     private static readonly string[] s_encryption = ["none", "aes", "luks"];
 
@@ -69,6 +69,7 @@ internal sealed class InfoReport(
         yield return ("data file", header.DataFileName);
         yield return ("backing file", header.BackingFile);
         yield return ("backing format", header.BackingFormat);
+        yield return ("bitmaps", BitmapLine());
     }
 
     private static void WriteHeader(Utf8JsonWriter json, Header header)
@@ -119,10 +120,13 @@ internal sealed class InfoReport(
             json.WriteStartObject();
             json.WriteString("name"u8, bitmap.Name);
             json.WriteNumber("granularity"u8, 1L << bitmap.GranularityBits);
-            WriteNames(json, "flags", Flags(bitmap));
+            json.WriteString("state"u8, bitmap.State);
+            WriteNames(json, "flags", bitmap.FlagNames);
             json.WriteEndObject();
         }
         json.WriteEndArray();
+        if (bitmapDamage is not null)
+            json.WriteString("bitmaps-error"u8, bitmapDamage);
     }
 
     private void WriteChain(Utf8JsonWriter json)
@@ -158,10 +162,18 @@ internal sealed class InfoReport(
     {
         if (bitmaps.Count == 0)
             return null;
-        var table = new Table("NAME", "GRANULARITY", "FLAGS");
+        var table = new Table("NAME", "GRANULARITY", "STATE");
         foreach (BitmapEntry bitmap in bitmaps)
-            table.Add(bitmap.Name, Quantity.Bytes(1L << bitmap.GranularityBits), string.Join(", ", Flags(bitmap)));
+            table.Add(bitmap.Name, Quantity.Bytes(1L << bitmap.GranularityBits), bitmap.State);
         return table;
+    }
+
+    private string? BitmapLine()
+    {
+        if (bitmapDamage is not null)
+            return $"cannot be read: {bitmapDamage}";
+        int recording = bitmaps.Count(bitmap => bitmap.IsRecording);
+        return recording == 0 ? null : $"{recording} recording: the first write while attached makes {(recording == 1 ? "it" : "them")} inconsistent";
     }
 
     private Table? ChainTable()
@@ -201,12 +213,6 @@ internal sealed class InfoReport(
         });
         return kind == FeatureKind.Autoclear && header.Autoclear.RecoveryMark() != 0 ? [.. names, "qcow2blk recovery mark"] : names;
     }
-
-    private static string[] Flags(BitmapEntry bitmap) =>
-    [
-        .. bitmap.Flags.HasFlag(BitmapFlags.InUse) ? (string[])["in-use"] : [],
-        .. bitmap.Flags.HasFlag(BitmapFlags.Auto) ? (string[])["auto"] : [],
-    ];
 
     private static string Compression(Header header) => header.CompressionType == CompressionType.Zstd ? "zstd" : "zlib";
 

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.CommandLine;
+using System.IO;
 using System.Linq;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Format;
@@ -30,6 +31,25 @@ internal sealed class InfoVerb : Verb
     internal static ImageFormat FormatOf(ParseResult parsed, Option<string> option)
         => Spelling.Format(Word(parsed, option, Spelling.Formats)) == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
 
+    /// <summary>That they cannot be read is worth a line; the image is as good as before.</summary>
+    private static IReadOnlyList<BitmapEntry> ReadBitmaps(InspectedImage image, out string? damage)
+    {
+        damage = null;
+        try
+        {
+            return image.ReadBitmaps();
+        }
+        catch (ImageFormatException error)
+        {
+            damage = error.Why;
+        }
+        catch (IOException error)
+        {
+            damage = Refusals.InHouseStyle(error.Message);
+        }
+        return [];
+    }
+
     private ExitStatus Print(ParseResult parsed, ImageFormat format)
     {
         string path = parsed.GetValue(_image)!;
@@ -38,8 +58,8 @@ internal sealed class InfoVerb : Verb
         {
             using InspectedChain chain = InspectedChain.Open(path, format, backing);
             IReadOnlyList<SnapshotEntry> snapshots = chain.Images[0].ReadSnapshots();
-            IReadOnlyList<BitmapEntry> bitmaps = chain.Images[0].ReadBitmaps();
-            var report = new InfoReport(chain, snapshots, bitmaps, ImageUse.WriterOf(chain.Images[0].File));
+            IReadOnlyList<BitmapEntry> bitmaps = ReadBitmaps(chain.Images[0], out string? damage);
+            var report = new InfoReport(chain, snapshots, bitmaps, damage, ImageUse.WriterOf(chain.Images[0].File));
             if (parsed.GetValue(_json))
                 Output.Json(report.WriteJson);
             else

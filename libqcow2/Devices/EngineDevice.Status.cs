@@ -32,6 +32,8 @@ public sealed partial class EngineDevice
             writer.WriteString("error", reason);
         WriteGeometry(writer);
         WriteChain(writer);
+        if (_disk is Qcow2Image { Bitmaps: { } bitmaps })
+            WriteBitmaps(writer, bitmaps);
         WriteCache(writer);
         WriteTraffic(writer);
         WriteMemory(writer);
@@ -67,6 +69,30 @@ public sealed partial class EngineDevice
             writer.WriteString("format", link.Format);
             writer.WriteNumber("size", link.Size);
             writer.WriteBoolean("direct", link.Direct);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private static void WriteBitmaps(Utf8JsonWriter writer, ImageBitmaps bitmaps)
+    {
+        if (bitmaps.Damage is { } damage)
+            writer.WriteString("bitmaps-error", damage);
+        if (bitmaps.Count == 0)
+            return;
+        writer.WriteNumber("bitmap-count", bitmaps.Count);
+        writer.WriteStartArray("bitmaps");
+        foreach (var bitmap in bitmaps.Listed)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("name", bitmap.Name);
+            writer.WriteNumber("granularity", 1L << bitmap.GranularityBits);
+            writer.WriteString("state", bitmap.State);
+            writer.WriteStartArray("flags");
+            foreach (var flag in bitmap.FlagNames)
+                writer.WriteStringValue(flag);
+            writer.WriteEndArray();
             writer.WriteEndObject();
         }
 

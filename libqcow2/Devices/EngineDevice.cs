@@ -48,6 +48,7 @@ public sealed partial class EngineDevice : IDevice
     private readonly SuspensionWatch? _suspension;
     private bool _abandoned;
     private bool _opened;
+    private string? _bitmapWarning;
     private bool _disposed;
 
     private EngineDevice(AttachOptions options, string name, ILog log, DeviceHost host)
@@ -170,6 +171,8 @@ public sealed partial class EngineDevice : IDevice
         var opened = Await(async () =>
         {
             (disk, chain) = await ImageChain.OpenAsync(_options, _log, log, lockTimeout);
+            if (disk is Qcow2Image image)
+                await image.LoadBitmapsAsync();
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
         }, CloseTimeout + lockTimeout, out _);
         if (!opened)
@@ -181,12 +184,22 @@ public sealed partial class EngineDevice : IDevice
 
         (_disk, _chain) = (disk, chain);
         ImageIdentity = (disk!.File as FileStorage)?.Identity.ToString();
+        WarnOfBitmaps();
         var takesOver = _options.RecoverDevice is not null && !_opened;
         _opened = true;
 
         // What the server before wrote may be in a volatile cache yet, whatever this one knows: the next flush must flush.
         if (takesOver)
             disk.NoteDirectWrite();
+    }
+
+    /// <summary>Once at attach, and again where somebody made others while the image was suspended.</summary>
+    private void WarnOfBitmaps()
+    {
+        var warning = _disk is Qcow2Image image ? BitmapWarning.Of(ImagePath, image.Bitmaps, image.ReadOnly) : null;
+        if (warning is not null && warning != _bitmapWarning)
+            _log.Warning(warning);
+        _bitmapWarning = warning ?? _bitmapWarning;
     }
 
     /// <summary>Users of a block device do not notice that its server died: what it answered must not be lost with it.</summary>

@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.Text;
+using System.Text.Unicode;
 
 namespace Qcow2Blk.Format;
 
@@ -26,20 +27,13 @@ public static class BitmapDirectory
     public static IReadOnlyList<BitmapEntry> Parse(ReadOnlySpan<byte> directory, int count, int clusterSize, string path)
     {
         var entries = new List<BitmapEntry>();
-        int offset = 0;
-        while (offset < directory.Length)
-        {
-            if (entries.Count == count)
-                throw Bad(path, $"more than nb_bitmaps {count} bitmaps in a bitmap directory of {directory.Length} bytes");
-            entries.Add(ParseEntry(directory, offset, entries.Count, clusterSize, path, out int length));
-            offset += (length + 7) & ~7;
-        }
-        if (entries.Count < count)
-            throw Bad(path, $"only {entries.Count} bitmaps in the bitmap directory, nb_bitmaps is {count}");
+        var reader = new BitmapDirectoryReader(directory, count, clusterSize, path);
+        while (reader.TryRead() is { } entry)
+            entries.Add(entry);
         return entries.AsReadOnly();
     }
 
-    private static BitmapEntry ParseEntry(
+    internal static BitmapEntry ParseEntry(
         ReadOnlySpan<byte> directory, int offset, int number, int clusterSize, string path, out int length)
     {
         ReadOnlySpan<byte> entry = directory[offset..];
@@ -69,7 +63,7 @@ public static class BitmapDirectory
         length = name + nameLength;
         return new BitmapEntry
         {
-            Name = Encoding.UTF8.GetString(entry.Slice(name, nameLength)),
+            Name = NameOf(entry.Slice(name, nameLength)),
             Flags = (BitmapFlags)flags,
             Type = entry[16],
             GranularityBits = granularityBits,
@@ -80,5 +74,8 @@ public static class BitmapDirectory
         };
     }
 
-    private static ImageFormatException Bad(string path, string message) => new(path, "bitmap_directory", message);
+    /// <summary>Names are bytes that nothing promises to be UTF-8 (specification: "not terminated"; qemu writes what it was given).</summary>
+    private static string NameOf(ReadOnlySpan<byte> bytes) => Utf8.IsValid(bytes) ? Encoding.UTF8.GetString(bytes) : Printable.Escape(bytes);
+
+    internal static ImageFormatException Bad(string path, string message) => new(path, "bitmap_directory", message);
 }

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 
 namespace Qcow2Blk.Format;
 
@@ -46,6 +47,19 @@ public sealed record BitmapEntry
 
     /// <summary>Bytes 20 to 23: bytes of extra data, which we keep and do not know.</summary>
     public required int ExtraDataSize { get; init; }
+
+    /// <summary>Whether it must follow every write from now on, and has followed all until now.</summary>
+    public bool IsRecording => (Flags & (BitmapFlags.Auto | BitmapFlags.InUse)) == BitmapFlags.Auto;
+
+    /// <summary>recording, disabled (it stands still, and is right about the time it was made for), or inconsistent (of no use any more).</summary>
+    public string State => Flags.HasFlag(BitmapFlags.InUse) ? "inconsistent" : IsRecording ? "recording" : "disabled";
+
+    /// <summary>The flags in the words of <c>qemu-img info</c>.</summary>
+    public IReadOnlyList<string> FlagNames =>
+    [
+        .. Flags.HasFlag(BitmapFlags.InUse) ? (string[])["in-use"] : [],
+        .. Flags.HasFlag(BitmapFlags.Auto) ? (string[])["auto"] : [],
+    ];
 
     /// <summary>Where this entry starts in the directory.</summary>
     public required int EntryOffset { get; init; }

@@ -13,6 +13,9 @@ namespace Qcow2Blk.Format;
 public sealed class ImageFormatException(string path, string field, string message, string? hint = null)
     : Exception($"{Printable.Escape(path)}: {Printable.Escape(message)}")
 {
+    /// <summary>The message without the path.</summary>
+    public string Why { get; } = Printable.Escape(message);
+
     /// <summary>The image file, as the user named it or the chain resolved it.</summary>
     public string Path { get; } = path;
 

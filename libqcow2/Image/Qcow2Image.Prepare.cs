@@ -26,22 +26,21 @@ public sealed partial class Qcow2Image
 
     /// <summary>
     /// Clears autoclear bits we do not know: they vouch for data that we will not keep up to date. Bitmaps that
-    /// record changes are marked in use, as we do not record them: whoever reads them later knows.
+    /// record changes are marked in use, as we do not record them: whoever reads them later knows. If their directory is
+    /// damaged, the bit that vouches for all of them is cleared.
     /// </summary>
     private async LoopTask<int> PrepareAsync()
     {
         var header = _context.Header;
-        var known = header.Autoclear & AutoclearFeatures.Bitmaps;
-        if ((known & AutoclearFeatures.Bitmaps) != 0 && header.Bitmaps is { } bitmaps)
+
+        // The bit without the extension is an error of whoever set it.
+        var known = AutoclearFeatures.None;
+        if (header.Bitmaps is { } bitmaps)
         {
             var error = await MarkBitmapsInUseAsync(bitmaps);
             if (error < 0)
                 return error;
-        }
-        else
-        {
-            // The bit without the extension is an error of whoever set it.
-            known = 0;
+            known = _bitmaps.Damage is null ? header.Autoclear & AutoclearFeatures.Bitmaps : 0;
         }
 
         // With a log, the mark: whoever else opens the image for writing clears it.
@@ -58,16 +57,12 @@ public sealed partial class Qcow2Image
 
     private async LoopTask<int> MarkBitmapsInUseAsync(BitmapsExtension bitmaps)
     {
-        var unit = _context.WriteUnit;
         var start = bitmaps.DirectoryOffset.Value;
         var pool = LoopScheduler.Current.Buffers;
-        var length = (bitmaps.DirectorySize + unit - 1) / unit * unit;
-        var directory = pool.Rent(length);
+        var directory = pool.Rent(DirectoryLength(bitmaps));
         var error = await _file.ReadAsync(start, directory);
-        var changed = false;
-        if (error == 0)
-            error = MarkInUse(directory.Span, bitmaps, out changed);
-        if (error == 0 && changed)
+        var changed = error == 0 && MarkInUse(directory.Span[..bitmaps.DirectorySize], bitmaps);
+        if (changed)
             error = await _file.WriteAsync(start, directory);
         if (error == 0 && changed)
         {
@@ -76,30 +71,24 @@ public sealed partial class Qcow2Image
                 _context.SyncFailed(error);
         }
 
-
+        if (error == 0)
+            _bitmaps = Read(directory.Span[..bitmaps.DirectorySize], bitmaps);
         pool.Return(directory);
         return error;
     }
 
-    private int MarkInUse(Span<byte> directory, BitmapsExtension bitmaps, out bool changed)
+    /// <returns>whether there was anything to mark; never in a directory that is damaged</returns>
+    private bool MarkInUse(Span<byte> directory, BitmapsExtension bitmaps)
     {
-        changed = false;
-        try
+        if (Read(directory, bitmaps) is not { Recording: > 0 })
+            return false;
+        var reader = new BitmapDirectoryReader(directory, bitmaps.NumberOfBitmaps, _geometry.ClusterSize, _file.Path);
+        while (reader.TryRead() is { } entry)
         {
-            foreach (var entry in BitmapDirectory.Parse(directory[..bitmaps.DirectorySize], bitmaps, _context.Header))
-            {
-                if ((entry.Flags & (BitmapFlags.Auto | BitmapFlags.InUse)) != BitmapFlags.Auto)
-                    continue;
-                var flags = directory[(entry.EntryOffset + BitmapEntry.FlagsField)..];
-                BinaryPrimitives.WriteUInt32BigEndian(flags, (uint)(entry.Flags | BitmapFlags.InUse));
-                changed = true;
-            }
+            if (entry.IsRecording)
+                BinaryPrimitives.WriteUInt32BigEndian(directory[(entry.EntryOffset + BitmapEntry.FlagsField)..], (uint)(entry.Flags | BitmapFlags.InUse));
+        }
 
-            return 0;
-        }
-        catch (ImageFormatException damage)
-        {
-            return _context.Corrupt(damage.Message);
-        }
+        return true;
     }
 }

@@ -111,6 +111,40 @@ public sealed class InspectTests : IDisposable
     }
 
     [Fact]
+    public void Info_says_in_words_what_is_to_be_lost_and_shows_no_name_raw()
+    {
+        string image = Image("disk.qcow2", "1M", "compat=1.1");
+        Qemu("bitmap", "--add", image, "\x1b[31mred");
+        Qemu("bitmap", "--add", "--disable", image, "still");
+
+        string text = Command.Run("info", image).Output;
+
+        Assert.DoesNotContain('\x1b', text);
+        Assert.Matches(@"(?m)^  \\x1b\[31mred +64 KiB +recording$", text);
+        Assert.Matches(@"(?m)^  still +64 KiB +disabled$", text);
+        Assert.Matches(@"(?m)^bitmaps +1 recording: the first write while attached makes it inconsistent$", text);
+        Assert.Equal("\x1b[31mred", Command.Json("info", "--json", image).GetProperty("bitmaps")[0].GetProperty("name").GetString());
+    }
+
+    [Fact]
+    public void Info_shows_an_image_whose_bitmaps_cannot_be_read()
+    {
+        string image = Image("disk.qcow2", "1M", "compat=1.1");
+        Qemu("bitmap", "--add", image, "chk");
+        byte[] bytes = File.ReadAllBytes(image);
+        int entry = bytes.AsSpan().LastIndexOf("chk"u8) - 24;
+        bytes[entry + 17] = 99; // granularity_bits
+        File.WriteAllBytes(image, bytes);
+
+        JsonElement ours = Command.Json("info", "--json", image);
+
+        Assert.Equal(1 << 20, ours.GetProperty("virtual-size").GetInt64());
+        Assert.Empty(ours.GetProperty("bitmaps").EnumerateArray());
+        Assert.Contains("granularity_bits 99", ours.GetProperty("bitmaps-error").GetString());
+        Assert.Contains("cannot be read: bitmap directory entry 0", Command.Run("info", image).Output);
+    }
+
+    [Fact]
     public void Info_names_who_writes_the_image_and_map_is_refused_with_status_4()
     {
         string image = Image("disk.qcow2", "4M", "cluster_size=64k");

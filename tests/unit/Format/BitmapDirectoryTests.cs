@@ -118,6 +118,17 @@ public sealed class BitmapDirectoryTests
     }
 
     [Fact]
+    public void Name_that_is_not_utf8_is_shown_by_its_bytes()
+    {
+        using var directory = new TempDirectory();
+        byte[] bytes = Directory(WithBitmaps(directory, ""));
+        int name = bytes.AsSpan().IndexOf("one"u8);
+        bytes[name] = 0xe9;
+
+        Assert.Contains(BitmapDirectory.Parse(bytes, 3, 65536, "x"), bitmap => bitmap.Name == "\\xe9ne");
+    }
+
+    [Fact]
     public void Every_cut_of_the_directory_is_refused()
     {
         using var directory = new TempDirectory();

@@ -22,6 +22,9 @@ internal sealed class WorkBudget(long bytes)
     private long _used;
     private bool _beginning;
 
+    /// <summary>What requests may need at a time.</summary>
+    public long Bytes => bytes;
+
     /// <summary>Requests in line.</summary>
     public int Waiting => _waiting.Count;
 

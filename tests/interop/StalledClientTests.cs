@@ -71,6 +71,50 @@ public sealed class StalledClientTests
     }
 
     [Fact]
+    public void Half_sent_payloads_of_many_clients_are_bounded_by_what_all_of_them_may_hold()
+    {
+        const int clients = 24, budgetKiB = 128 << 10, ownKiB = 1280;
+        using var folder = new Folder();
+        string image = folder.Image("disk.qcow2", "64M");
+        Server server = Server.Attach(folder, image);
+        Run.QemuIoAs("raw", server.Uri, "write -P 3 0 32M", "read -P 3 0 32M");
+        long before = server.ResidentKiB;
+        using Running client = Client.Start("stalled.py", "payloads_that_lack_a_byte", server.Socket, $"{clients}");
+        client.WaitForLine("stalled");
+
+        // 24 payloads of 32 MiB are 768.
+        long grown = server.ResidentKiB - before;
+        Run.QemuIoAs("raw", server.Uri, "write -P 4 0 1M", "read -P 4 0 1M");
+
+        Assert.InRange(grown, 0, budgetKiB + (clients * ownKiB));
+        client.Tell("end");
+        client.Wait().Passed();
+        server.Detach();
+        Verdict.Clean(image);
+    }
+
+    [Fact]
+    public void Trim_of_an_exbibyte_keeps_neither_suspend_nor_detach_waiting()
+    {
+        using var folder = new Folder();
+        string image = folder.Image("disk.qcow2", "1E", "cluster_size=2M");
+        Run.QemuIo(image, "write -P 1 900P 2M");
+        Server server = Server.Attach(folder, image);
+        using Running client = Client.Start("stalled.py", "trim_of_an_exbibyte", server.Socket);
+        client.WaitForLine("trimming");
+
+        server.Suspend("--timeout", "20").Passed();
+        server.Resume().Passed();
+        client.Tell("resumed");
+        client.WaitForLine("again");
+        server.Detach();
+
+        client.Wait().Passed();
+        Verdict.Clean(image);
+        Run.QemuIo(image, "read -P 0 900P 2M");
+    }
+
+    [Fact]
     public void Clients_that_close_with_unread_replies_in_the_middle_of_a_payload_leave_nothing_behind()
     {
         using var folder = new Folder();

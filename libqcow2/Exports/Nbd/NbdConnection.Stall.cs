@@ -4,8 +4,8 @@ namespace Qcow2Blk.Exports.Nbd;
 
 /// <summary>
 /// Ends clients that stop in the middle: of the handshake, of a request, of reading replies. One that is idle between requests
-/// is left alone, and so is the kernel, whose requests are our own host's. While requests are held, or wait for memory or for
-/// replies to go out, it is not the client that keeps the connection waiting.
+/// is left alone, and so is the kernel, whose requests are our own host's. While requests are held it is not the client that
+/// keeps the connection waiting; nor is it where nothing is received, as requests wait for memory or for replies to go out.
 /// </summary>
 internal sealed partial class NbdConnection
 {
@@ -37,7 +37,7 @@ internal sealed partial class NbdConnection
 
     /// <summary>Whether the rest of a request is waited for, and nothing else.</summary>
     private bool IsInTheMiddle =>
-        _receive.IsBusy && !_starved && !_share.IsWaiting && !_loop.Gate.Held && (_payloadOf is not null || _drain > 0 || _isCutOff);
+        _receive.IsBusy && !_loop.Gate.Held && (_payloadOf is not null || _drain > 0 || _isCutOff);
 
     private bool EndStalled(string which)
     {

@@ -6,7 +6,7 @@ import threading
 import time
 
 from cases import expect, run
-from wire import READ, WRITE, Wire
+from wire import OPT_EXTENDED_HEADERS, READ, TRIM, WRITE, Wire
 
 MIB = 1 << 20
 
@@ -72,6 +72,40 @@ def payload_that_never_ends(path):
     wait_for_word("end")
 
 
+def payloads_that_lack_a_byte(path, count):
+    """Many clients, each with as large a write as there is but for its last byte: the server need not take all of it."""
+    clients = [connect(path) for _ in range(int(count))]
+
+    def stall(client):
+        try:
+            client.request(WRITE, 1, 0, 32 * MIB, payload=bytes(32 * MIB - 1))
+        except OSError:
+            pass  # It was sent away.
+
+    for client in clients:
+        threading.Thread(target=stall, args=[client], daemon=True).start()
+    time.sleep(2)
+    print("stalled", flush=True)
+    wait_for_word("end")
+
+
+def trim_of_an_exbibyte(path):
+    client = Wire(path)
+    client.go(OPT_EXTENDED_HEADERS)
+    client.extended_request(TRIM, 1, 0, 1 << 60)
+    print("trimming", flush=True)
+    wait_for_word("resumed")
+    expect("trim", client.extended_chunks(1), [(0, b"")])
+    client.extended_request(TRIM, 2, 0, 1 << 60)
+    print("again", flush=True)
+    try:
+        kind, payload = client.extended_chunks(2)[0]
+    except (OSError, EOFError):
+        return  # In the middle of an operation that detach did not wait for.
+    if kind != 0:
+        expect("error", int.from_bytes(payload[:4], "big"), 108)
+
+
 def closes_with_unread_replies_in_the_middle_of_a_payload(path):
     def one():
         client = connect(path)
@@ -99,4 +133,5 @@ def closes_with_unread_replies_in_the_middle_of_a_payload(path):
         thread.join()
 
 
-run([payload_after_the_memory_was_full, payload_in_two_parts, payload_that_never_ends, closes_with_unread_replies_in_the_middle_of_a_payload])
+run([payload_after_the_memory_was_full, payload_in_two_parts, payload_that_never_ends, payloads_that_lack_a_byte, trim_of_an_exbibyte,
+     closes_with_unread_replies_in_the_middle_of_a_payload])

@@ -40,6 +40,9 @@ internal sealed class EngineScene : IDisposable
     /// <summary>The next flush of the device fails with this, or 0.</summary>
     public int LostFlush => _served!.BlockDevice.TakeLoss();
 
+    /// <summary>What the export was given.</summary>
+    public ServedDisk Served => _served!;
+
     /// <summary>Another client of the same disk, from now on.</summary>
     public FlushClient NewClient() => _served!.NewClient();
 

@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Threading;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Nbd;
@@ -158,7 +159,9 @@ public sealed class StalledClientTests : IDisposable
     public void Held_requests_are_not_their_clients_fault(int length)
     {
         using var scene = new ServedScene(OpenAsync, limits: s_limits);
-        var (half, whole) = (scene.Connect(), scene.Connect());
+        var (begun, half, whole) = (scene.Connect(), scene.Connect(), scene.Connect());
+        begun.Begin(NbdClient.Write, 0, (ulong)length, payload: new byte[length / 2]);
+        scene.Receive(begun);
         using var drained = new ManualResetEventSlim();
         scene.Server.Hold(drained.Set);
         Assert.True(drained.Wait(ServedScene.Patience));
@@ -169,9 +172,29 @@ public sealed class StalledClientTests : IDisposable
         scene.Server.Release();
         sending.Join();
         half.Send([0]);
+        begun.Send(new byte[length - (length / 2)]);
 
-        Assert.Equal((0u, 0u), (half.Reply(), whole.Reply()));
+        Assert.Equal((0u, 0u, 0u), (begun.Reply(), half.Reply(), whole.Reply()));
         Assert.Empty(scene.Reports);
+    }
+
+    [Fact]
+    public void Small_writes_that_wait_for_space_keep_nothing_of_what_came_with_them()
+    {
+        const int writes = 64, refusedBytes = 200 << 10;
+        var disk = new ScriptedDisk(DiskBytes) { Result = _ => -Errno.ENOSPC };
+        using var scene = new ServedScene(() => new LoopTask<IDisk>(disk), limits: s_limits, parkOnNoSpace: true);
+        var client = scene.Connect();
+
+        // Past the end of the disk: answered at once, when all of it was received and thrown away.
+        for (var i = 0; i < writes; i++)
+        {
+            client.Begin(NbdClient.Write, 0, 512, payload: new byte[512]);
+            Assert.Equal(28u, client.Do(NbdClient.Write, DiskBytes, refusedBytes, payload: new byte[refusedBytes]));
+        }
+
+        ServedScene.Until(() => scene.Server.InFlight.Parked == writes, "the small ones wait for space");
+        Assert.InRange(scene.MappedBytes, 1, 4 * MiB);
     }
 
     [Fact]

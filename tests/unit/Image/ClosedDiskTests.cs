@@ -154,6 +154,35 @@ public sealed class ClosedDiskTests
         }
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1UL << 40)]
+    public void What_was_acknowledged_is_in_the_image_that_was_closed_under_a_write(ulong autoclear)
+    {
+        // An unknown autoclear bit makes the first write wait for the header.
+        var image = s_image.Value.Copy();
+        image.Put64(Qcow2Blk.Format.HeaderField.AutoclearFeatures, autoclear);
+        for (var seed = 1; seed <= 200; seed++)
+        {
+            using var run = new OneImage(image.Copy(), seed: seed);
+            if (autoclear == 0)
+                Assert.Equal(0, run.Write(512 << 10, 65536, 2));
+            var writing = run.WriteAsync(640 << 10, 65536, 3);
+            for (var step = 0; step < seed % 12; step++)
+                run.Loop.Step();
+
+            Assert.Equal(0, run.Loop.Run(run.Image.CloseAsync));
+
+            Assert.True(writing.IsCompleted, $"seed {seed}: closed under a write");
+            var written = run.Loop.RunUntilComplete(writing);
+            Assert.Contains(written, (int[])[0, Shutdown]);
+            using var again = new OneImage(run.Storage.Content, seed: seed);
+            Assert.Equal(0, again.Expect(512 << 10, 65536, (byte)(autoclear == 0 ? 2 : 0)));
+            Assert.Equal(0, written < 0 ? 0 : again.Expect(640 << 10, 65536, 3));
+            Assert.Equal(0, again.Close().Leaks);
+        }
+    }
+
     [Fact]
     public void Other_loops_may_ask_for_the_map_while_the_disk_is_closed()
     {

@@ -32,6 +32,8 @@ public abstract class KernelConnectionsFixture : IDisposable
 
     private protected NbdServer Server { get; }
 
+    private protected ServedDisk Served => _served;
+
     private protected KernelConnections Connections { get; }
 
     private protected NegotiatedSession Session { get; }

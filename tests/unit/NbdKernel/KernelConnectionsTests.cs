@@ -2,6 +2,8 @@ using System;
 using System.Buffers.Binary;
 using System.Net.Sockets;
 using System.Threading;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
 using Xunit;
 
 namespace Qcow2Blk.Tests.NbdKernel;
@@ -36,6 +38,51 @@ public sealed class KernelConnectionsTests : KernelConnectionsFixture
         Assert.True(Replaceable.WaitOne(Plenty));
         Assert.Equal(0xc0, Read(second, handle: 2));
         AssertWrites(1);
+    }
+
+    [Fact]
+    public void Kernel_that_stops_in_the_middle_of_a_request_is_never_sent_away()
+    {
+        var ends = Open(2);
+        using var first = ends[0];
+        using var second = ends[1];
+        var message = new byte[28 + Block];
+        Header(message, type: 1, handle: 1);
+        first.Send(message.AsSpan(0, 100));
+        second.Send(message.AsSpan(0, 10));
+        SpinWait.SpinUntil(() => Sockets.Unreceived((int)first.SafeHandle.DangerousGetHandle()) == 0, Plenty);
+        OnHome(() => new LoopTask<int>(0));
+
+        for (var i = 0; i < 1000; i++)
+            Server.LookAtClients();
+
+        OnHome(() => new LoopTask<int>(0));
+        first.Send(message.AsSpan(100));
+        second.Send(message.AsSpan(10));
+        Assert.Equal((1ul, 1ul, 2), (Reply(first), Reply(second), Connections.Live));
+    }
+
+    [Fact]
+    public void Loss_is_told_to_the_kernel_once_on_whichever_connection_it_flushes()
+    {
+        var ends = Open(2);
+        using var first = ends[0];
+        using var second = ends[1];
+        Write(first, handle: 1, value: 1);
+        Assert.Equal(1ul, Reply(first));
+        Served.NoteLoss();
+
+        Assert.Equal(5u, Flush(second));
+        Assert.Equal((0u, 0u), (Flush(first), Flush(second)));
+    }
+
+    private static uint Flush(Socket socket)
+    {
+        var message = new byte[28];
+        Header(message, type: 3, handle: 9);
+        message.AsSpan(24).Clear();
+        socket.Send(message);
+        return BinaryPrimitives.ReadUInt32BigEndian(Take(socket, 16).AsSpan(4));
     }
 
     [Fact]

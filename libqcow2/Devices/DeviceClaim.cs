@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Runtime.InteropServices;
+using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -127,7 +128,7 @@ public sealed class DeviceClaim : IDisposable
         if (fd < 0)
             return false;
         DeviceRecord? record = DeviceRecord.TryRead(path);
-        if (onlyNeverReady && record is not { IsNeverReady: true })
+        if (onlyNeverReady && (record is not { IsNeverReady: true } || RecoveryLog.HasRecords(directory.LogOf(name))))
         {
             _ = Unistd.Close(fd);
             return false;

@@ -63,7 +63,8 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
 
     private bool Vanishes(DeviceRecord record, string stateFile, ref bool alive)
     {
-        if (alive || !record.IsNeverReady)
+        // What the server before it had answered is in the log: the next attach, or a detach, needs it.
+        if (alive || !record.IsNeverReady || RecoveryLog.HasRecords(Directory.LogOf(record.Name)))
             return false;
 
         // If that fails another server has taken the name since, or somebody was quicker.

@@ -114,6 +114,8 @@ public sealed partial class Qcow2Image
     /// <summary>Whether the image is known to hold nothing in the range. Any loop.</summary>
     private bool IsUnallocated(long offset, int length)
     {
+        if (_closed)
+            return false;
         var last = (offset + length - 1) >> _geometry.ClusterBits;
         for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster++)
         {

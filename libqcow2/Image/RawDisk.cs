@@ -15,11 +15,11 @@ public sealed class RawDisk : IDisk
     private readonly bool _sparse;
     private readonly WriteTurns _turns;
     private readonly RequestCount _requests = new();
+    private readonly AsyncLock _flush = new();
     private int _syncError;
     private string _syncErrorText = "";
     private volatile int _unsynced;
     private volatile bool _closed;
-    private int _flushing;
 
     public RawDisk(IBlockStorage file, bool readOnly, bool unmap = true)
     {
@@ -140,21 +140,22 @@ public sealed class RawDisk : IDisk
 
     private async LoopTask<int> SyncAsync()
     {
-        // After a failed sync nothing can be promised: the kernel may have dropped what it could not write.
-        if (_syncError != 0)
-            return _syncError;
-
-        // What another flush has taken on is only safe when that one has ended.
-        if (_unsynced == 0 && _flushing == 0)
-            return 0;
-        _unsynced = 0;
-        _flushing++;
+        // One at a time: the kernel tells a failed writeback to one sync only. Of two that run together the other would be told
+        // that all is well, and what a flush under way has taken on is only safe when that one has ended.
         _requests.Begin();
-        var error = await _file.FlushAsync();
+        await _flush.EnterAsync();
+
+        // After a failed sync nothing can be promised: the kernel may have dropped what it could not write. As
+        // ImageContext.SyncFailed: for ever, whatever the disk said.
+        if (_syncError == 0 && _unsynced != 0)
+        {
+            _unsynced = 0;
+            if (await _file.FlushAsync() is var error and < 0)
+                (_syncErrorText, _syncError) = (Errno.Text(error), -Errno.EIO);
+        }
+
+        _flush.Exit();
         _requests.End();
-        _flushing--;
-        if (error < 0 && _syncError == 0)
-            (_syncErrorText, _syncError) = (Errno.Text(error), -Errno.EIO); // As ImageContext.SyncFailed: for ever, whatever the disk said.
         return _syncError;
     }
 

@@ -1,5 +1,4 @@
 using System;
-using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
@@ -25,9 +24,9 @@ internal sealed partial class UblkTag
     }
 
     /// <summary>What the request may need of the home loop's memory, but for its buffer.</summary>
-    public long WorkBytes => IsRead || IsWrite ? _queue.Served.WorkBytesOf(Length) : _queue.Served.WorkBytesOf(0);
+    public long WorkBytes => _request.IsRead || _request.IsWrite ? _queue.Served.WorkBytesOf(_request.Length) : _queue.Served.WorkBytesOf(0);
 
-    public void BeginWork() => ExecuteAsync(_queue.Served.Disk).CompleteInto(this);
+    public void BeginWork() => ExecuteAsync().CompleteInto(this);
 
     /// <summary>The home loop is done with the request (and this runs there).</summary>
     void ICompletionSink<int>.Completed(int result)
@@ -40,11 +39,11 @@ internal sealed partial class UblkTag
             _queue.Loop.PostFromAnyThread(_completeOnLoop);
     }
 
-    private async LoopTask<int> ExecuteAsync(IDisk disk)
+    private async LoopTask<int> ExecuteAsync()
     {
         try
         {
-            return await ExecuteOperationAsync(disk);
+            return await _request.ExecuteAsync(_queue.Served, _buffer, _long);
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {
@@ -52,27 +51,5 @@ internal sealed partial class UblkTag
             _queue.Report($"request failed: {error.GetType().Name}: {error.Message}");
             return -Errno.EIO;
         }
-    }
-
-    private LoopTask<int> ExecuteOperationAsync(IDisk disk)
-    {
-        var flushes = ForceUnitAccess || Operation == Interop.Ublk.UBLK_IO_OP_FLUSH;
-        if (flushes && _queue.Served.BlockDevice.TakeLoss() is var lost and < 0)
-            return new LoopTask<int>(lost);
-        return Operation switch
-        {
-            Interop.Ublk.UBLK_IO_OP_READ => disk.ReadAsync(Offset, _buffer),
-            Interop.Ublk.UBLK_IO_OP_WRITE => disk.WriteAsync(Offset, _buffer, ForceUnitAccess),
-            Interop.Ublk.UBLK_IO_OP_FLUSH => disk.FlushAsync(),
-            Interop.Ublk.UBLK_IO_OP_DISCARD => _long.DiscardAsync(disk, Offset, Length, ForceUnitAccess),
-            Interop.Ublk.UBLK_IO_OP_WRITE_ZEROES => _long.WriteZeroesAsync(disk, Offset, Length, ZeroFlagsOf()),
-            _ => new LoopTask<int>(-Errno.EOPNOTSUPP),
-        };
-    }
-
-    private ZeroFlags ZeroFlagsOf()
-    {
-        var flags = (_flags & Interop.Ublk.UBLK_IO_F_NOUNMAP) != 0 ? ZeroFlags.None : ZeroFlags.MayUnmap;
-        return ForceUnitAccess ? flags | ZeroFlags.ForceUnitAccess : flags;
     }
 }

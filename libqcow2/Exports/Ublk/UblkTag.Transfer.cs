@@ -27,7 +27,7 @@ internal sealed unsafe partial class UblkTag
     }
 
     private bool MayPassByReference =>
-        _queue.Shape.Mode == UblkMode.ZeroCopy && (_flags & Interop.Ublk.UBLK_IO_F_NEED_REG_BUF) == 0 && !(IsWrite && ForceUnitAccess);
+        _queue.Shape.Mode == UblkMode.ZeroCopy && !_request.MustCopy && _request.MayTransferDirectly;
 
     private bool TryPassByReference()
     {
@@ -41,23 +41,23 @@ internal sealed unsafe partial class UblkTag
         }
 
         _queue.ZeroCopied++;
-        _transfer.SubmitFixed(file, offset, (int)Length);
+        _transfer.SubmitFixed(file, offset, (int)_request.Length);
         return true;
     }
 
     /// <summary>There is a buffer, or memory for one: one submission on this loop's ring, or the long way.</summary>
     private void CopyAdmitted()
     {
-        if ((IsWrite && ForceUnitAccess) || !TryMap(out var file, out var offset))
+        if (!_request.MayTransferDirectly || !TryMap(out var file, out var offset))
         {
-            if (IsRead && ReadsZeroes())
+            if (_request.IsRead && ReadsZeroes())
                 EndWithZeroes();
             else
                 StartCopying();
             return;
         }
 
-        var length = (int)Length;
+        var length = (int)_request.Length;
         var error = TakeBytes();
         if (error < 0)
         {
@@ -65,7 +65,7 @@ internal sealed unsafe partial class UblkTag
             End(error);
         }
         else if (file.IsMemory)
-            TransferEnded(MemoryFile.Run(file, IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ, offset, length, _buffer.Address, 0) is var result and < 0 ? result : length);
+            TransferEnded(MemoryFile.Run(file, _request.IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ, offset, length, _buffer.Address, 0) is var result and < 0 ? result : length);
         else
             _transfer.Submit(file, offset);
     }
@@ -74,9 +74,9 @@ internal sealed unsafe partial class UblkTag
     private bool TryMap(out FileStorage file, out long offset)
     {
         var disk = _queue.Served.Disk;
-        var length = (int)Length;
+        var length = (int)_request.Length;
         _parity = disk.Epochs.Enter(_queue.Loop.Index);
-        var mapped = IsWrite ? disk.TryMapWrite(Offset, length, out var extent) : disk.TryMapRead(Offset, length, out extent);
+        var mapped = _request.IsWrite ? disk.TryMapWrite(_request.Offset, length, out var extent) : disk.TryMapRead(_request.Offset, length, out extent);
         (file, offset) = ((extent.File as FileStorage)!, extent.Offset);
         if (mapped && file is not null && ((offset | (uint)length) & (file.OffsetAlignment - 1)) == 0)
         {
@@ -92,14 +92,14 @@ internal sealed unsafe partial class UblkTag
     {
         var disk = _queue.Served.Disk;
         var parity = disk.Epochs.Enter(_queue.Loop.Index);
-        var zeroes = disk.TryMapZeroes(Offset, (int)Length);
+        var zeroes = disk.TryMapZeroes(_request.Offset, (int)_request.Length);
         disk.Epochs.Exit(_queue.Loop.Index, parity);
         return zeroes;
     }
 
     private void EndWithZeroes()
     {
-        var length = (int)Length;
+        var length = (int)_request.Length;
         if (!_mapped.IsEmpty)
             _mapped.Slice(0, length).Clear();
         End(_mapped.IsEmpty ? Give(_queue.Zeroes, length) : 0);
@@ -107,12 +107,12 @@ internal sealed unsafe partial class UblkTag
 
     private void TransferEnded(int result)
     {
-        if (IsWrite && result > 0)
+        if (_request.IsWrite && result > 0)
             _disk.NoteDirectWrite();
         _disk.Epochs.Exit(_queue.Loop.Index, _parity);
-        if (result != Length)
+        if (result != _request.Length)
             TryCarefully();
-        else if (IsRead && !_buffer.IsEmpty)
+        else if (_request.IsRead && !_buffer.IsEmpty)
             Ended(0);
         else
             End(0);
@@ -140,7 +140,7 @@ internal sealed unsafe partial class UblkTag
     /// <summary>Gives the request a buffer, and a WRITE its bytes.</summary>
     private int TakeBytes()
     {
-        var length = (int)Length;
+        var length = (int)_request.Length;
         if (!_mapped.IsEmpty)
         {
             _buffer = _mapped.Slice(0, length);
@@ -150,14 +150,14 @@ internal sealed unsafe partial class UblkTag
         if (!_buffer.IsEmpty)
             return 0; // A second try: the first has fetched them.
         _buffer = _queue.Loop.Buffers.Rent(length);
-        if (!IsWrite)
+        if (!_request.IsWrite)
             return 0;
         var copied = Files.Read(_queue.Shape.Descriptor, (void*)_buffer.Address, (nuint)length, Interop.Ublk.IoBufferOffset(_queue.Index, _tag, 0));
         return copied == length ? 0 : copied < 0 ? (int)copied : -Errno.EIO;
     }
 
     /// <summary>Hands the bytes of a READ to the kernel where it does not take them itself.</summary>
-    private int GiveBytes() => _mapped.IsEmpty ? Give(_buffer.Address, (int)Length) : 0;
+    private int GiveBytes() => _mapped.IsEmpty ? Give(_buffer.Address, (int)_request.Length) : 0;
 
     private int Give(nint address, int length)
     {
@@ -188,7 +188,7 @@ internal sealed unsafe partial class UblkTag
             _userData = (ulong)owner._queue.Loop.Register(this);
         }
 
-        public long WorkBytes => (long)BitOperations.RoundUpToPowerOf2((ulong)_owner.Length);
+        public long WorkBytes => (long)BitOperations.RoundUpToPowerOf2((ulong)_owner._request.Length);
 
         public void BeginWork()
         {
@@ -202,7 +202,7 @@ internal sealed unsafe partial class UblkTag
         public void Submit(FileStorage file, long offset)
         {
             var entry = _owner._queue.Loop.Ring.Next();
-            entry->opcode = _owner.IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
+            entry->opcode = _owner._request.IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
             entry->fd = file.Descriptor;
             entry->off = (ulong)offset;
             entry->addr = (ulong)_owner._buffer.Address;
@@ -214,7 +214,7 @@ internal sealed unsafe partial class UblkTag
         public void SubmitFixed(FileStorage file, long offset, int length)
         {
             var entry = _owner._queue.Loop.Ring.Next();
-            entry->opcode = _owner.IsWrite ? IoUring.IORING_OP_WRITE_FIXED : IoUring.IORING_OP_READ_FIXED;
+            entry->opcode = _owner._request.IsWrite ? IoUring.IORING_OP_WRITE_FIXED : IoUring.IORING_OP_READ_FIXED;
             entry->fd = file.Descriptor;
             entry->off = (ulong)offset;
             entry->addr = 0; // The offset inside the request.

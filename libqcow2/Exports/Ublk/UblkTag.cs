@@ -26,9 +26,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
     private readonly NativeBuffer _mapped;
     private readonly Transfer _transfer;
     private readonly LongRequest _long;
-    private uint _flags;
-    private uint _sectors;
-    private ulong _startSector;
+    private UblkRequest _request;
     private long _started;
     private int _result;
 
@@ -47,18 +45,6 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
         _completeOnLoop = () => Ended(_result);
     }
 
-    private uint Operation => _flags & Interop.Ublk.OperationMask;
-
-    private bool IsRead => Operation == Interop.Ublk.UBLK_IO_OP_READ;
-
-    private bool IsWrite => Operation == Interop.Ublk.UBLK_IO_OP_WRITE;
-
-    private bool ForceUnitAccess => (_flags & Interop.Ublk.UBLK_IO_F_FUA) != 0;
-
-    private long Offset => (long)(_startSector << 9);
-
-    private long Length => (long)_sectors << 9;
-
     /// <summary>Offers the tag to the kernel for the first time.</summary>
     public void Fetch() => Command(Interop.Ublk.UBLK_U_IO_FETCH_REQ, 0);
 
@@ -73,7 +59,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
         }
 
         ref readonly var descriptor = ref _queue.DescriptorOf(_tag);
-        (_flags, _sectors, _startSector) = (descriptor.op_flags, descriptor.nr_sectors, descriptor.start_sector);
+        _request = new UblkRequest(descriptor.op_flags, descriptor.nr_sectors, descriptor.start_sector);
         _started = _queue.Loop.TurnTime;
         _long.Reset();
         if (_queue.Gate.Held)
@@ -101,7 +87,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
         var error = CheckRange();
         if (error < 0)
             End(error);
-        else if (IsRead || IsWrite)
+        else if (_request.IsRead || _request.IsWrite)
             BeginTransfer();
         else
             StartAtHome();
@@ -110,16 +96,16 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
     /// <summary>The kernel knows the size of the disk; a request past its end comes from a shrunken image.</summary>
     private int CheckRange()
     {
-        var operation = Operation;
+        var operation = _request.Operation;
         if (operation == Interop.Ublk.UBLK_IO_OP_FLUSH)
             return 0;
         if (operation is not (Interop.Ublk.UBLK_IO_OP_READ or Interop.Ublk.UBLK_IO_OP_WRITE
             or Interop.Ublk.UBLK_IO_OP_DISCARD or Interop.Ublk.UBLK_IO_OP_WRITE_ZEROES))
             return -Errno.EOPNOTSUPP;
         var size = (ulong)_queue.Served.Size >> 9;
-        if (_startSector > size || _sectors > size - _startSector)
+        if (_request.StartSector > size || _request.Sectors > size - _request.StartSector)
             return -Errno.EIO;
-        return (IsRead || IsWrite) && (Length > _queue.Shape.MaximumBytes || Length == 0) ? -Errno.EINVAL : 0;
+        return (_request.IsRead || _request.IsWrite) && (_request.Length > _queue.Shape.MaximumBytes || _request.Length == 0) ? -Errno.EINVAL : 0;
     }
 
     /// <summary>What the request asked for is done, or failed: on the loop of the queue.</summary>
@@ -139,7 +125,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
             return;
         }
 
-        if (result >= 0 && IsRead)
+        if (result >= 0 && _request.IsRead)
             result = GiveBytes();
         End(result);
     }
@@ -148,10 +134,10 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
     private void End(int error)
     {
         ReleaseBuffer();
-        var transfers = IsRead || IsWrite;
-        _queue.Statistics.Count(IsRead, IsWrite, Length, error < 0, Stopwatch.GetTimestamp() - _started);
+        var transfers = _request.IsRead || _request.IsWrite;
+        _queue.Statistics.Count(_request.IsRead, _request.IsWrite, _request.Length, error < 0, Stopwatch.GetTimestamp() - _started);
         _queue.Gate.Ended();
-        Command(Interop.Ublk.UBLK_U_IO_COMMIT_AND_FETCH_REQ, error < 0 ? error : transfers ? (int)Length : 0);
+        Command(Interop.Ublk.UBLK_U_IO_COMMIT_AND_FETCH_REQ, error < 0 ? error : transfers ? (int)_request.Length : 0);
     }
 
     private void Command(uint command, int result)

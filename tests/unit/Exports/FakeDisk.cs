@@ -1,0 +1,71 @@
+using System;
+using System.Collections.Generic;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Image;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Tests.Exports;
+
+/// <summary>A disk that holds nothing: what is asked of it is noted, and answered as a test says.</summary>
+internal sealed class FakeDisk : IDisk
+{
+    public long Size { get; init; } = 16 << 20;
+
+    public bool ReadOnly => false;
+
+    /// <summary>There is none: nothing of this disk can be mapped.</summary>
+    public IBlockStorage File => null!;
+
+    public string? WriteErrorReason { get; set; }
+
+    public RequestEpochs Epochs { get; } = new();
+
+    /// <summary>What was asked, in order.</summary>
+    public List<string> Calls { get; } = [];
+
+    /// <summary>The result of a call, by its first word.</summary>
+    public Func<string, int> Answer { get; set; } = _ => 0;
+
+    public bool TryMapRead(long offset, int length, out FileExtent extent) => TryMap("map-read", offset, length, out extent);
+
+    public bool TryMapZeroes(long offset, int length) => false;
+
+    public bool TryMapWrite(long offset, int length, out FileExtent extent) => TryMap("map-write", offset, length, out extent);
+
+    public void NoteDirectWrite() => Calls.Add("note");
+
+    public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
+    {
+        buffer.Clear();
+        return Call("read", $" {offset}+{buffer.Length}");
+    }
+
+    public LoopTask<int> WriteAsync(long offset, NativeBuffer buffer, bool forceUnitAccess) =>
+        Call("write", $" {offset}+{buffer.Length}{(forceUnitAccess ? " forced" : "")}");
+
+    public LoopTask<int> WriteZeroesAsync(long offset, long length, ZeroFlags flags) => Call("zero", $" {offset}+{length} {flags}");
+
+    public LoopTask<int> DiscardAsync(long offset, long length) => Call("discard", $" {offset}+{length}");
+
+    public LoopTask<int> FlushAsync() => Call("flush");
+
+    public LoopTask<DiskExtent> MapAsync(long offset, long length) => new(new DiskExtent(0, length, IsHole: false, IsZero: false, Depth: 1));
+
+    public LoopTask<int> PrefetchAsync(long offset, long length) => Call("prefetch", $" {offset}+{length}");
+
+    public LoopTask<int> CloseAsync() => Call("close");
+
+    private bool TryMap(string what, long offset, int length, out FileExtent extent)
+    {
+        Calls.Add($"{what}{(Epochs.InProgress == 0 ? " outside an epoch" : "")} {offset}+{length}");
+        extent = default;
+        return false;
+    }
+
+    private LoopTask<int> Call(string what, string details = "")
+    {
+        Calls.Add(what + details);
+        return new LoopTask<int>(Answer(what));
+    }
+}

@@ -2,12 +2,18 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Image;
+using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Devices;
 
 /// <summary>Makes the export of a device whose disk is open.</summary>
 internal delegate IExport OpenExport(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log);
+
+/// <summary>Opens the image of a device with everything below it. On the home loop.</summary>
+internal delegate LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenDisk(
+    AttachOptions options, ILog log, RecoveryLogChoice recovery, TimeSpan? lockTimeout);
 
 /// <summary>What a device takes from the machine around it; tests have others.</summary>
 internal sealed record DeviceHost
@@ -20,6 +26,8 @@ internal sealed record DeviceHost
     };
 
     public required OpenExport OpenExport { get; init; }
+
+    public OpenDisk OpenDisk { get; init; } = ImageChain.OpenAsync;
 
     /// <summary>Where the recovery log of the device is; null: it has none.</summary>
     public required string? RecoveryLog { get; init; }

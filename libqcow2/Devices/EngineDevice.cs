@@ -38,6 +38,7 @@ public sealed partial class EngineDevice : IDevice
     private readonly AttachOptions _options;
     private readonly ILog _log;
     private readonly string? _recoveryLog;
+    private readonly OpenDisk _openDisk;
     private readonly OffloadPool _offload;
     private readonly EventLoop[] _loops;
     private readonly ServedDisk _served;
@@ -56,6 +57,7 @@ public sealed partial class EngineDevice : IDevice
         _options = options;
         _log = log;
         _recoveryLog = host.RecoveryLog;
+        _openDisk = host.OpenDisk;
         Name = name;
         var processors = Math.Max(1, Environment.ProcessorCount);
         _offload = new OffloadPool(Math.Min(DefaultQueues, processors)) { ServesBlockDevice = options.IsBlockDevice };
@@ -170,7 +172,7 @@ public sealed partial class EngineDevice : IDevice
         var log = ChooseLog();
         var opened = Await(async () =>
         {
-            (disk, chain) = await ImageChain.OpenAsync(_options, _log, log, lockTimeout);
+            (disk, chain) = await _openDisk(_options, _log, log, lockTimeout);
             if (disk is Qcow2Image image)
                 await image.LoadBitmapsAsync();
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;

@@ -29,16 +29,27 @@ public sealed class RequestEpochs
     {
         while (true)
         {
-            var parity = Volatile.Read(ref _epoch) & 1;
-            ref var counter = ref Counter(loop, parity);
-            Volatile.Write(ref counter, counter + 1);
-            if (loop == 0)
-                return parity; // The home loop is the one that advances: it cannot race with itself.
-            Interlocked.MemoryBarrier();
-            if ((Volatile.Read(ref _epoch) & 1) == parity)
+            var parity = Parity;
+            if (TryEnter(loop, parity))
                 return parity;
-            Volatile.Write(ref counter, counter - 1);
         }
+    }
+
+    /// <summary>The parity of the epoch at this moment.</summary>
+    internal int Parity => Volatile.Read(ref _epoch) & 1;
+
+    /// <summary>Begins a request under a parity that was seen before; false if the epoch was advanced since: it would not be waited for.</summary>
+    internal bool TryEnter(int loop, int parity)
+    {
+        ref var counter = ref Counter(loop, parity);
+        Volatile.Write(ref counter, counter + 1);
+        if (loop == 0)
+            return true; // The home loop is the one that advances: it cannot race with itself.
+        Interlocked.MemoryBarrier();
+        if (Parity == parity)
+            return true;
+        Volatile.Write(ref counter, counter - 1);
+        return false;
     }
 
     public void Exit(int loop, int parity)

@@ -1,5 +1,6 @@
 using System;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
@@ -113,15 +114,28 @@ internal sealed unsafe class SliceCache : IDisposable
         var first = (int)(key & _setMask) * Ways;
         for (var slot = first; slot < first + Ways; slot++)
         {
-            var generation = Volatile.Read(ref _generations[slot]);
+            var generation = GenerationOf(slot);
             if (Volatile.Read(ref _keys[slot]) != key)
                 continue;
-            raw = Volatile.Read(ref ((ulong*)(_data + ((long)slot * SliceBytes)))[index]);
-            return Volatile.Read(ref _keys[slot]) == key && Volatile.Read(ref _generations[slot]) == generation;
+            return TryReadHeld(slot, key, generation, index, out raw);
         }
 
         raw = 0;
         return false;
+    }
+
+    /// <summary>How often the slot was given to another slice. Any thread.</summary>
+    internal uint GenerationOf(int slot) => Volatile.Read(ref _generations[slot]);
+
+    /// <summary>
+    /// Reads an entry of a slot that held slice <paramref name="key"/> in <paramref name="generation"/>; false if the slot was given
+    /// away since, be it to the same slice again: the entry was read while others were brought in. Any thread.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal bool TryReadHeld(int slot, long key, uint generation, int index, out ulong raw)
+    {
+        raw = Volatile.Read(ref ((ulong*)(_data + ((long)slot * SliceBytes)))[index]);
+        return Volatile.Read(ref _keys[slot]) == key && Volatile.Read(ref _generations[slot]) == generation;
     }
 
     /// <summary>Whether somebody is reading that slice right now.</summary>

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Scheduling;
 
@@ -15,6 +16,7 @@ public sealed class MemoryStorage : IBlockStorage
     private const int EROFS = 30;
 
     private readonly SimulatedLoop _loop;
+    private readonly List<Action> _held = [];
     private bool _disposed;
 
     public MemoryStorage(SimulatedLoop loop, SparseBytes content, int alignment = 1, bool readOnly = false)
@@ -45,6 +47,9 @@ public sealed class MemoryStorage : IBlockStorage
 
     /// <summary>Asked before each operation: 0, or the errno (positive) that the operation fails with.</summary>
     public Func<StorageOperation, int>? Fault { get; set; }
+
+    /// <summary>Operations that this says yes to take effect and end only after <see cref="Release"/>.</summary>
+    public Predicate<StorageOperation>? Hold { get; set; }
 
     /// <summary>The file cannot grow past this many bytes: writes and set-lengths end with ENOSPC.</summary>
     public long SpaceLimit { get; set; } = long.MaxValue;
@@ -98,6 +103,15 @@ public sealed class MemoryStorage : IBlockStorage
         return Start(new StorageOperation(StorageOperationKind.SetLength, 0, length, null), default);
     }
 
+    /// <summary>Lets go what was held; nothing is held from now on.</summary>
+    public void Release()
+    {
+        Hold = null;
+        foreach (var end in _held)
+            _loop.Complete(end);
+        _held.Clear();
+    }
+
     public void Dispose()
     {
         Require(InFlight == 0, $"disposed with {InFlight} operations in flight");
@@ -121,7 +135,8 @@ public sealed class MemoryStorage : IBlockStorage
         var error = Refusal(operation);
 
         // The kernel may touch the memory at any time while the operation runs: first or last moment, by chance.
-        var early = error == 0 && _loop.Random.Next(2) == 0;
+        var held = Hold?.Invoke(operation) ?? false;
+        var early = error == 0 && !held && _loop.Random.Next(2) == 0;
         if (early)
             Apply(operation, buffer, operation.Length);
         else if (operation.Kind == StorageOperationKind.Write && Log is not null)
@@ -129,7 +144,10 @@ public sealed class MemoryStorage : IBlockStorage
 
         var source = ManualSource<int>.Rent();
         var task = source.Task;
-        _loop.Complete(() => End(operation, buffer, early, error, source));
+        if (held)
+            _held.Add(() => End(operation, buffer, early, error, source));
+        else
+            _loop.Complete(() => End(operation, buffer, early, error, source));
         return task;
     }
 

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Concurrent;
+using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
@@ -24,6 +25,9 @@ public sealed class PowerCutTests(ITestOutputHelper output)
     // 200 of 10,000 go to qemu-img, 400 are opened by the engine again.
     private const int QemuEvery = 50;
     private const int ReopenEvery = 25;
+
+    // Reading whole snapshots takes long, and what was done to one stays: it shows at a later cut, and after the close.
+    private const int SnapshotsEvery = 10;
 
     [Fact]
     public void Acknowledged_data_and_a_sound_image_survive_any_power_cut()
@@ -58,7 +62,9 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         var workload = new Workload(subject, seed);
         workload.Run(requests: 120);
         var original = subject.Content();
+        var snapshots = subject.Snapshots();
         AssertHolds(subject, workload, workload.After, original, long.MaxValue - 1, "after close");
+        AssertSnapshotsHold(subject, workload.After, snapshots, "after close");
         Assert.True(ImageChecker.Check(workload.After).IsClean, "after close: " + Findings(ImageChecker.Check(workload.After)));
 
         var random = new Random(seed);
@@ -69,6 +75,8 @@ public sealed class PowerCutTests(ITestOutputHelper output)
             crash.AdvanceTo(ticks[cut]);
             crash.Cut(random);
             Judge(subject, workload, crash, original, ticks[cut], seed, cut);
+            if (cut % SnapshotsEvery == 0)
+                AssertSnapshotsHold(subject, crash, snapshots, $"cut {cut} at tick {ticks[cut]}");
             crash.Restore();
         }
 
@@ -110,6 +118,14 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         }
     }
 
+    private static void AssertSnapshotsHold(Subject subject, IImageBytes image, IReadOnlyList<byte[]> expected, string moment)
+    {
+        var found = subject.Reader(image).Snapshots();
+        Assert.Equal(expected.Count, found.Count);
+        for (var index = 0; index < found.Count; index++)
+            Assert.True(found[index].ReadAll().AsSpan().SequenceEqual(expected[index]), $"{moment}: snapshot {index} reads other bytes than before");
+    }
+
     private static void AssertQemuAgrees(Subject subject, CrashImage crash, string moment)
     {
         using var directory = new TempDirectory();
@@ -128,7 +144,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         loop.Run(async () =>
         {
             IDisk? backing = subject.Backing is null ? null
-                : await Qcow2Image.OpenAsync(new MemoryStorage(loop, subject.Backing, readOnly: true), new ImageOptions { ReadOnly = true }, null);
+                : await Qcow2Image.OpenAsync(BackingFile.Open(loop, subject.Backing), new ImageOptions { ReadOnly = true }, null);
             var image = await Qcow2Image.OpenAsync(storage, new ImageOptions(), backing);
             using var buffer = new TableBuffer((int)image.Size);
             Assert.Equal(0, await image.ReadAsync(0, buffer.Take((int)image.Size)));

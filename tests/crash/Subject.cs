@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.Linq;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
 
@@ -25,6 +26,9 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
 
     /// <summary>Reads the disk in a later state of the image.</summary>
     public GuestReader Reader(IImageBytes image) => new(image, Backing is null ? null : new GuestReader(Backing));
+
+    /// <summary>The disks of the internal snapshots before the workload: they stay so.</summary>
+    public IReadOnlyList<byte[]> Snapshots() => [.. Reader(Image).Snapshots().Select(static snapshot => snapshot.ReadAll())];
 
     private static List<Subject> MakeAll()
     {

@@ -3,6 +3,7 @@ using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared;
 
 namespace Qcow2Blk.Tests.Crash;
 
@@ -69,7 +70,7 @@ internal sealed class Workload
     {
         if (_subject.Backing is null)
             return null;
-        var storage = new MemoryStorage(loop, _subject.Backing, readOnly: true);
+        var storage = BackingFile.Open(loop, _subject.Backing);
         return await Qcow2Image.OpenAsync(storage, new ImageOptions { ReadOnly = true }, null);
     }
 
@@ -97,7 +98,7 @@ internal sealed class Workload
                 History.End(number, durable: false);
                 return 0;
             case < 90:
-                Require(await _image.ReadAsync(offset, buffer.Take(length)), "read");
+                Require(await DirectTransfer.ReadAsync(_image, offset, buffer.Take(length)), "read");
                 return 0;
             default:
                 var began = History.BeginFlush();
@@ -111,7 +112,8 @@ internal sealed class Workload
     {
         var number = History.Begin(Change.Write, offset, length);
         GuestHistory.Fill(buffer.Span[..length], number, offset);
-        Require(await _image.WriteAsync(offset, buffer.Take(length), forceUnitAccess), "write");
+        var direct = !forceUnitAccess && _random.Next(2) == 0;
+        Require(direct ? await DirectTransfer.WriteAsync(_image, offset, buffer.Take(length)) : await _image.WriteAsync(offset, buffer.Take(length), forceUnitAccess), "write");
         History.End(number, forceUnitAccess);
         return 0;
     }

@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using System.Collections.Generic;
 using System.IO;
 using System.IO.Compression;
 using Qcow2Blk.Storage;
@@ -31,7 +32,27 @@ internal sealed class GuestReader
         _inflated = new byte[1 << _clusterBits];
     }
 
+    private GuestReader(GuestReader active, long l1, long size)
+        : this(active._image, active._backing) => (_l1, Size) = (l1, size);
+
     public long Size { get; }
+
+    /// <summary>The disks of the internal snapshots, in the order of the snapshot table.</summary>
+    public IReadOnlyList<GuestReader> Snapshots()
+    {
+        var snapshots = new List<GuestReader>();
+        var at = (long)U64(64);
+        for (var left = U64(60) >> 32; left > 0; left--)
+        {
+            // l1_table_offset, l1_size, id_str_size and name_size; extra_data_size in bytes 36 to 39; the disk size is its second word.
+            var extra = (long)(U64(at + 32) & uint.MaxValue);
+            snapshots.Add(new GuestReader(this, (long)U64(at), extra >= 16 ? (long)U64(at + 48) : Size));
+            var names = (long)((U64(at + 8) >> 16 & ushort.MaxValue) + (U64(at + 8) & ushort.MaxValue));
+            at = (at + 40 + extra + names + 7) & ~7L;
+        }
+
+        return snapshots;
+    }
 
     public void Read(long offset, Span<byte> into)
     {

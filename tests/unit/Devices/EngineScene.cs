@@ -35,6 +35,9 @@ internal sealed class EngineScene : IDisposable
 
     public ListLog Log { get; } = new();
 
+    /// <summary>What opens the disk; null for the engine.</summary>
+    public OpenDisk? OpenDisk { get; init; }
+
     public TimeSpan SuspensionLimit { get; init; } = SuspensionWatch.DefaultLimit;
 
     /// <summary>The next flush of the device fails with this, or 0.</summary>
@@ -54,6 +57,7 @@ internal sealed class EngineScene : IDisposable
                 (_loop, _served) = (loops[0], served);
                 return export;
             },
+            OpenDisk = OpenDisk ?? ImageChain.OpenAsync,
             RecoveryLog = RecoveryLog,
             SuspensionLimit = SuspensionLimit,
         });

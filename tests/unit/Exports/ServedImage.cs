@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Devices;
 using Qcow2Blk.Uring;
@@ -14,8 +15,14 @@ internal sealed class ServedImage : IDisposable
     private readonly NbdClient _client;
 
     public ServedImage(string image)
+        : this(async () => (await ImageChain.OpenAsync(new AttachOptions { Image = image, SocketPath = image + ".s" }, new NoLog())).Disk)
     {
-        _scene = new ServedScene(async () => (await ImageChain.OpenAsync(new AttachOptions { Image = image, SocketPath = image + ".s" }, new NoLog())).Disk);
+    }
+
+    /// <summary>Serves any disk; it is opened on the loop.</summary>
+    public ServedImage(Func<LoopTask<IDisk>> open)
+    {
+        _scene = new ServedScene(open);
         _client = _scene.Connect();
     }
 
@@ -32,6 +39,9 @@ internal sealed class ServedImage : IDisposable
         Loop.Ring.RefuseSubmission = refuse;
         return new LoopTask<int>(0);
     });
+
+    /// <summary>As when an image could not be closed cleanly: the next flush is told.</summary>
+    public void NoteLoss() => _scene.Served.NoteLoss();
 
     /// <summary>Sends a round of requests at once and takes all their replies.</summary>
     public void Round(byte[] requests, byte[] replies)

@@ -20,7 +20,7 @@ internal sealed class OneImage : IDisposable
         Loop = new SimulatedLoop(seed);
         Storage = new MemoryStorage(Loop, content, alignment) { Modified = modified };
         if (backing is not null)
-            _backing = Loop.RunUntilComplete(Qcow2Image.OpenAsync(new MemoryStorage(Loop, backing, readOnly: true), new ImageOptions { ReadOnly = true }, null));
+            _backing = Loop.RunUntilComplete(Qcow2Image.OpenAsync(BackingFile.Open(Loop, backing), new ImageOptions { ReadOnly = true }, null));
         Image = Loop.RunUntilComplete(Qcow2Image.OpenAsync(Storage, (options ?? new ImageOptions()) with { Report = report }, _backing));
     }
 

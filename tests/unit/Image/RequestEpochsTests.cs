@@ -34,6 +34,42 @@ public sealed class RequestEpochsTests
         epochs.Exit(0, late);
     }
 
+    [Fact]
+    public void Of_several_who_wait_each_waits_for_what_began_before_it()
+    {
+        using var loop = new SimulatedLoop(1);
+        var epochs = new RequestEpochs();
+        var first = epochs.Enter(1);
+        var quiet = epochs.WaitForQuietAsync();
+        var second = epochs.Enter(2);
+        var two = epochs.WaitForQuietAsync();
+        var three = epochs.WaitForQuietAsync();
+
+        epochs.Exit(1, first);
+        Assert.Equal(0, loop.RunUntilComplete(quiet));
+        Steps(loop);
+        Assert.Equal((false, false), (two.IsCompleted, three.IsCompleted));
+
+        epochs.Exit(2, second);
+        Assert.Equal((0, 0), (loop.RunUntilComplete(two), loop.RunUntilComplete(three)));
+        Assert.Equal(0, epochs.InProgress);
+    }
+
+    [Fact]
+    public void Request_does_not_begin_under_a_parity_that_was_seen_before_an_advance()
+    {
+        using var loop = new SimulatedLoop(1);
+        var epochs = new RequestEpochs();
+        var seen = epochs.Parity;
+        Assert.Equal(0, loop.RunUntilComplete(epochs.WaitForQuietAsync()));
+
+        Assert.False(epochs.TryEnter(1, seen));
+        Assert.Equal(0, epochs.InProgress);
+        Assert.True(epochs.TryEnter(1, epochs.Parity));
+        Assert.Equal(1, epochs.InProgress);
+        epochs.Exit(1, epochs.Parity);
+    }
+
     private static void Steps(SimulatedLoop loop)
     {
         for (var step = 0; step < 50; step++)

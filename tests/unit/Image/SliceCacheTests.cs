@@ -86,6 +86,33 @@ public sealed class SliceCacheTests
     }
 
     [Fact]
+    public void Entry_that_was_read_while_its_slot_was_given_away_is_not_believed()
+    {
+        using var cache = new SliceCache(SliceBytes, Ways * SliceBytes, 1000);
+        var slot = Load(cache, 3);
+        cache.Write(slot, 5, 55);
+        using var image = new SliceImage();
+        cache.CaptureInto(image);
+        cache.Written(image, succeeded: true);
+        var generation = cache.GenerationOf(slot);
+        Assert.Equal((true, 55UL), (cache.TryReadHeld(slot, 3, generation, 5, out var raw), raw));
+        Assert.Equal((true, 55UL), (cache.TryRead(3, 5, out raw), raw));
+
+        // Other slices take every slot, this one among them, then slice 3 comes back to where it was.
+        var key = 100;
+        while (Load(cache, key) != slot)
+            key++;
+        Assert.False(cache.TryReadHeld(slot, 3, generation, 5, out _));
+        for (var way = 1; way < Ways; way++)
+            Load(cache, key + way);
+        Assert.Equal(slot, Load(cache, 3));
+
+        Assert.False(cache.TryReadHeld(slot, 3, generation, 5, out _));
+        Assert.Equal((true, 0UL), (cache.TryRead(3, 5, out raw), raw));
+        Assert.False(cache.TryReadHeld(slot, 3, generation - 1, 5, out _));
+    }
+
+    [Fact]
     public void Reader_on_another_thread_sees_only_whole_slices_of_the_key_it_asked_for()
     {
         using var cache = new SliceCache(64, Ways * 64, 1000);

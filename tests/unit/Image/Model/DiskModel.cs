@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Tests.Shared;
 
 namespace Qcow2Blk.Tests.Image.Model;
 
@@ -83,6 +84,8 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
             data.Span.Fill(operation.Value);
         var result = operation.Kind switch
         {
+            OperationKind.Write when operation.Direct => await DirectTransfer.WriteAsync(image, offset, data),
+            OperationKind.Read when operation.Direct => await DirectTransfer.ReadAsync(image, offset, data),
             OperationKind.Write => await image.WriteAsync(offset, data, operation.Force),
             OperationKind.Read => await image.ReadAsync(offset, data),
             OperationKind.Zero => await image.WriteZeroesAsync(offset, length, operation.Flags),

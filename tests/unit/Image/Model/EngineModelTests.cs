@@ -29,6 +29,7 @@ public sealed class EngineModelTests
             var model = Run(subject, content, operations, seed);
 
             Assert.True(ImageChecker.Check(content).IsClean, Describe(content));
+            subject.AssertSnapshotHolds(content);
             subject.AssertQemuAgrees(content, model, leaksAllowed: false);
         });
     }
@@ -44,6 +45,7 @@ public sealed class EngineModelTests
             var model = RunWithFaults(subject, content, operations, seed);
 
             Assert.True(ImageChecker.Check(content).Errors == 0, Describe(content));
+            subject.AssertSnapshotHolds(content);
             subject.AssertQemuAgrees(content, model, leaksAllowed: true);
         });
     }
@@ -52,6 +54,7 @@ public sealed class EngineModelTests
     [InlineData("clusters of 65536")]
     [InlineData("clusters of 512, refcounts of 64 bits")]
     [InlineData("zlib with snapshot")]
+    [InlineData("clusters of 1024, refcounts of 2 bits")]
     public void Sync_that_failed_stops_writing_and_leaves_a_sound_image(string name)
     {
         var subject = ModelImage.Get(name);
@@ -78,6 +81,7 @@ public sealed class EngineModelTests
             });
 
             Assert.True(ImageChecker.Check(content).Errors == 0, Describe(content));
+            subject.AssertSnapshotHolds(content);
         });
     }
 

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
@@ -13,8 +14,9 @@ namespace Qcow2Blk.Tests.Image.Model;
 /// <param name="Files">the image first, then what is below it</param>
 /// <param name="Content">the disk, read by qemu-img convert</param>
 /// <param name="ClusterSize">of the image</param>
+/// <param name="Snapshot">the disk in the image's internal snapshot "first", read by qemu-img convert; null if there is none</param>
 /// <param name="Discards">whether a discard makes whole clusters read as zeroes (version 2 over a backing file cannot)</param>
-internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBytes Bytes)> Files, byte[] Content, int ClusterSize, bool Discards)
+internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBytes Bytes)> Files, byte[] Content, byte[]? Snapshot, int ClusterSize, bool Discards)
 {
     private static readonly Dictionary<string, ModelImage> Made = [];
 
@@ -61,7 +63,7 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
         IDisk? below = null;
         for (var index = Files.Count - 1; index > 0; index--)
         {
-            var file = new MemoryStorage(loop, Files[index].Bytes, readOnly: true) { Path = Files[index].Name };
+            var file = BackingFile.Open(loop, Files[index].Bytes, Files[index].Name);
             below = Files[index].Raw ? new RawDisk(file, readOnly: true) : await Qcow2Image.OpenAsync(file, new ImageOptions { ReadOnly = true }, below);
         }
 
@@ -82,6 +84,24 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
         if (verdict == Verdict.Errors || (verdict == Verdict.Leaks && !leaksAllowed))
             throw new InvalidOperationException($"qemu-img check: {report}");
         Qemu.Img("compare", "-f", "qcow2", "-F", "raw", file, raw);
+    }
+
+    /// <summary>The internal snapshot is what it was before the test, as the engine reads it.</summary>
+    public void AssertSnapshotHolds(SparseBytes image)
+    {
+        if (Snapshot is null)
+            return;
+        using var loop = new SimulatedLoop(1);
+        using var buffer = new TableBuffer(Snapshot.Length);
+        loop.Run(async () =>
+        {
+            var reader = await OpenAsync(loop, new MemoryStorage(loop, image, readOnly: true), new ImageOptions { Snapshot = "first" });
+            var error = await reader.ReadAsync(0, buffer.Take(Snapshot.Length));
+            return error < 0 ? error : await reader.CloseAsync();
+        });
+        var at = buffer.Span[..Snapshot.Length].CommonPrefixLength(Snapshot);
+        if (at != Snapshot.Length)
+            throw new InvalidOperationException($"byte {at} of the snapshot reads {buffer.Span[at]:x2}, not {Snapshot[at]:x2}");
     }
 
     private static ModelImage Make(string name)
@@ -105,10 +125,14 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
 
         var raw = directory.File("content.raw");
         Qemu.Img("convert", "-f", "qcow2", "-O", "raw", image, raw);
+        var first = directory.File("first.raw");
+        if (snapshot)
+            Qemu.Img("convert", "-f", "qcow2", "-l", "first", "-O", "raw", image, first);
         List<(string, bool)> chain = [("image.qcow2", false), .. files];
         return new ModelImage(
             [.. chain.Select(file => (file.Item1, file.Item2, SparseBytes.FromFile(directory.File(file.Item1))))],
             File.ReadAllBytes(raw),
+            snapshot ? File.ReadAllBytes(first) : null,
             1 << File.ReadAllBytes(image)[23],
             Discards: !options.StartsWith("compat=0.10", StringComparison.Ordinal) || files.Count == 0);
     }

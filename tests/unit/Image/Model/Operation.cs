@@ -20,6 +20,9 @@ internal sealed record Operation(OperationKind Kind, int Start, int Length, byte
 {
     public ZeroFlags Flags => (Value % 2 == 0 ? ZeroFlags.MayUnmap : 0) | (Force ? ZeroFlags.ForceUnitAccess : 0);
 
+    /// <summary>Whether a read or write goes straight to the file where the disk allows it, as on the loops of exports.</summary>
+    public bool Direct => !Force && Value / 2 % 2 == 0;
+
     public static Arbitrary<Operation[]> Lists { get; } = Arb.From(Gen.ArrayOf(Single()), Shrink);
 
     /// <summary>Where the request goes on a disk of <paramref name="size"/> bytes.</summary>

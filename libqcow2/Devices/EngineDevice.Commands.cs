@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using Qcow2Blk.Exports;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
@@ -56,11 +57,11 @@ public sealed partial class EngineDevice
         }
 
         var size = _disk!.Size;
-        if (size < before && !allowShrink)
+        if (RefuseSize(what, before, size, allowShrink) is { } refused)
         {
             OnHome(_disk.CloseAsync, CloseTimeout);
             _disk = null;
-            return DeviceResult.Refused(ExitStatus.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
+            return refused;
         }
 
         _served.Set(_disk);
@@ -69,12 +70,23 @@ public sealed partial class EngineDevice
         return DeviceResult.Done(note);
     }
 
+    private DeviceResult? RefuseSize(string what, long before, long size, bool allowShrink)
+    {
+        if (_options.IsBlockDevice && new BlockDeviceSize(size, _options.BlockSize).Refusal is { } refusal)
+            return DeviceResult.Refused(ExitStatus.Failed, what, refusal, "resize the image and resume again");
+        return size >= before || allowShrink
+            ? null
+            : DeviceResult.Refused(ExitStatus.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
+    }
+
     /// <summary>What a command that says nothing of locks gives them: as attach did, within its own time.</summary>
     private TimeSpan LockTimeoutWithin(TimeSpan timeout) => _options.EffectiveLockTimeout < timeout ? _options.EffectiveLockTimeout : timeout;
 
     private string SizeNote(long before, long size)
     {
         var note = $"the disk has {size} bytes now (was {before})";
+        if (_options.IsBlockDevice && new BlockDeviceSize(size, _options.BlockSize).Warning is { } tail)
+            note = $"{note}; {tail}";
         return Export.Resize(size) is { } more ? $"{note}; {more}" : note;
     }
 

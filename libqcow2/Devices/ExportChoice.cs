@@ -29,15 +29,22 @@ public static class ExportChoice
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(served);
         ArgumentNullException.ThrowIfNull(log);
-        return options.IsBlockDevice
-            ? new BlockDeviceChoice
-            {
-                UblkRefusal = () => UblkControl.Availability().Refusal,
-                OpenUblk = () => UblkExport.Open(UblkOptions(options, served.Disk) with { IsRecoverable = isRecoverable }, loops, served, log.Warning),
-                NbdRefusal = NbdRefusal,
-                OpenNbd = () => KernelNbdExport.Open(options, loops, served, catalog, log),
-            }.Open(options, log)
-            : new NbdSocketExport(options, loops, served, catalog, log);
+        if (!options.IsBlockDevice)
+            return new NbdSocketExport(options, loops, served, catalog, log);
+
+        // Before one is chosen: what no block device can show is not said once for each kind.
+        var size = BlockDeviceSize.Require(served.Size, options.BlockSize);
+        if (size.Warning is { } warning)
+            log.Warning(warning);
+        if (!options.EffectiveReadOnly && size.Advice(served.Disk.File.OffsetAlignment) is { } advice)
+            log.Info(advice);
+        return new BlockDeviceChoice
+        {
+            UblkRefusal = () => UblkControl.Availability().Refusal,
+            OpenUblk = () => UblkExport.Open(UblkOptions(options, served.Disk) with { IsRecoverable = isRecoverable }, loops, served, log.Warning),
+            NbdRefusal = NbdRefusal,
+            OpenNbd = () => KernelNbdExport.Open(options, loops, served, catalog, log),
+        }.Open(options, log);
     }
 
     private static ExportRefusedException? NbdRefusal()

@@ -15,6 +15,8 @@ internal sealed class IoctlAttachment : INbdAttachment
     private readonly int _node;
     private readonly int _blockSize;
     private readonly ManualResetEventSlim _ended = new();
+    private readonly Lock _using = new();
+    private int _users = 1; // The thread that carries the device.
 
     private IoctlAttachment(KernelNbdDevice device, int node, int blockSize)
     {
@@ -47,7 +49,7 @@ internal sealed class IoctlAttachment : INbdAttachment
     public int Reconnect(ReadOnlySpan<int> sockets) => -Errno.EOPNOTSUPP;
 
     public int Resize(long size) =>
-        _ended.IsSet ? -Errno.ENODEV : NbdDevice.Control(_node, NbdDevice.NBD_SET_SIZE_BLOCKS, (nint)(size / _blockSize));
+        Control(NbdDevice.NBD_SET_SIZE_BLOCKS, (nint)(size / _blockSize));
 
     public int Disconnect(bool force, TimeSpan timeout)
     {
@@ -57,8 +59,9 @@ internal sealed class IoctlAttachment : INbdAttachment
         {
             // A dead server is not told goodbye: that could wait for it.
             if (!force)
-                _ = NbdDevice.Control(_node, NbdDevice.NBD_DISCONNECT, 0);
-            return NbdDevice.Control(_node, NbdDevice.NBD_CLEAR_SOCK, 0);
+                _ = Control(NbdDevice.NBD_DISCONNECT, 0);
+            // The goodbye may have ended it already.
+            return Control(NbdDevice.NBD_CLEAR_SOCK, 0) is var error and not -Errno.ENODEV ? error : 0;
         }, timeout);
         return error < 0 ? error : _ended.Wait(timeout) ? 0 : -Errno.ETIMEDOUT;
     }
@@ -106,6 +109,32 @@ internal sealed class IoctlAttachment : INbdAttachment
         return 0;
     }
 
+    /// <summary>A command to the device, while its node stays open: by its number another file could be meant.</summary>
+    /// <returns>what the kernel answers, or -ENODEV if the device has ended</returns>
+    private int Control(uint request, nint argument)
+    {
+        lock (_using)
+        {
+            if (_users == 0)
+                return -Errno.ENODEV;
+            _users++;
+        }
+
+        var result = NbdDevice.Control(_node, request, argument);
+        Leave();
+        return result;
+    }
+
+    /// <summary>The last one closes the node: the device is gone only when nobody has it open.</summary>
+    private void Leave()
+    {
+        lock (_using)
+        {
+            if (--_users == 0)
+                Files.Close(_node);
+        }
+    }
+
     /// <summary>Lets a thread carry the device, and waits until it is there.</summary>
     private int Run()
     {
@@ -119,7 +148,7 @@ internal sealed class IoctlAttachment : INbdAttachment
                 result = NbdDevice.Control(_node, NbdDevice.NBD_DO_IT, 0);
             while (result == -Errno.EINTR && Device.IsConfigured);
             _ = NbdDevice.Control(_node, NbdDevice.NBD_CLEAR_SOCK, 0);
-            Files.Close(_node); // The device is gone only when nobody has it open.
+            Leave();
             _ended.Set();
         })
         { IsBackground = true };

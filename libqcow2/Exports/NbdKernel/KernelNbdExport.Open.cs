@@ -47,7 +47,6 @@ public sealed partial class KernelNbdExport
         var connections = kept.Count > 0 ? Math.Max(kept.Count, recovered?.Connections ?? 0)
             : recovered?.Connections is > 0 and var count ? count : available.HasNetlink ? Math.Min(loops.Count, MostConnections) : 1;
         var config = ConfigFor(options, info, recovered ?? ToMake(options), connections, available.HasNetlink);
-        WarnOfTail(info.Size, config, log);
         var session = SessionFor(info, connections);
         var server = new NbdServer(loops, served, catalog, log.Info);
         return Attach(new KernelConnections(server, loops.Count, connections), server, session, config, recovered is not null, available.HasNetlink, kept, log);
@@ -139,19 +138,23 @@ public sealed partial class KernelNbdExport
             : throw new ExportRefusedException(ExportRefusal.Failed, $"{options.Device} is no kernel NBD device", "name one such as /dev/nbd0, or another --transport");
     }
 
-    private static NbdDeviceConfig ConfigFor(AttachOptions options, ExportInfo info, KernelNbdDevice? device, int connections, bool netlink)
+    /// <summary>What the kernel is told of the disk.</summary>
+    /// <param name="options">what the user asked for</param>
+    /// <param name="info">what NBD clients would be told of it</param>
+    /// <param name="device">which device; null lets the kernel choose</param>
+    /// <param name="connections">how many it gets</param>
+    /// <param name="netlink">whether it is made by netlink, else by ioctl</param>
+    /// <exception cref="ExportRefusedException">there can be no block device of that size</exception>
+    internal static NbdDeviceConfig ConfigFor(AttachOptions options, ExportInfo info, KernelNbdDevice? device, int connections, bool netlink)
     {
         var flags = TransmissionFlags.HasFlags | TransmissionFlags.SendFlush | TransmissionFlags.SendFua;
         flags |= info.ReadOnly ? TransmissionFlags.ReadOnly : TransmissionFlags.SendTrim | TransmissionFlags.SendWriteZeroes;
         if (connections > 1)
             flags |= TransmissionFlags.CanMultiConnection;
-        var size = Usable(info.Size, options.BlockSize);
-        if (size == 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"the disk of {info.Size} bytes is smaller than one block of {options.BlockSize}");
         return new NbdDeviceConfig
         {
             Index = device?.Index,
-            Size = size,
+            Size = BlockDeviceSize.Require(info.Size, options.BlockSize).Bytes,
             BlockSize = options.BlockSize,
             Flags = (ulong)flags,
             Identifier = KernelNbdDevice.IdentifierOf(info.Name, options.Image),
@@ -165,12 +168,6 @@ public sealed partial class KernelNbdExport
     /// <summary>What a handshake would have settled: simple replies, and nothing that the kernel does not ask for.</summary>
     private static NegotiatedSession SessionFor(ExportInfo info, int connections) =>
         new(info with { MultiConnection = connections > 1, CanFastZero = false, CanCache = false }, ReplyMode.Simple, [], blockSizesRequested: false);
-
-    private static void WarnOfTail(long size, NbdDeviceConfig config, ILog log)
-    {
-        if (size > config.Size)
-            log.Warning($"the last {size - config.Size} bytes of the disk are no whole block of {config.BlockSize}: the block device ends before them");
-    }
 
     private static ExportRefusedException Refusal(int error, string? text, NbdDeviceConfig config, bool recover)
     {

@@ -62,7 +62,7 @@ public sealed partial class KernelNbdExport : IExport
     /// </summary>
     public string? Resize(long size)
     {
-        Interlocked.Exchange(ref _pendingSize, Usable(size, _config.BlockSize));
+        Interlocked.Exchange(ref _pendingSize, new BlockDeviceSize(size, _config.BlockSize).Bytes);
         if (!_held)
             TellSize();
         return null;
@@ -81,9 +81,6 @@ public sealed partial class KernelNbdExport : IExport
         writer.WriteNumber("dead-timeout", _config.DeadTimeout);
         writer.WriteString("identifier", _config.Identifier);
     }
-
-    /// <summary>The part of a size that a device of whole blocks can show.</summary>
-    internal static long Usable(long size, int blockSize) => size / blockSize * blockSize;
 
     /// <summary>
     /// Tells the kernel the size of the moment, and waits a while for it to show it: who resumes wants to use it. In a thread of

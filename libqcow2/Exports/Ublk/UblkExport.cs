@@ -20,12 +20,13 @@ public sealed class UblkExport : IExport
     private readonly int _id;
     private readonly ulong _flags;
     private readonly bool _readOnly;
+    private readonly int _blockSize;
     private volatile bool _held;
     private bool _stopped;
     private bool _forced;
     private bool _disposed;
 
-    private UblkExport(UblkControl control, UblkQueue[] queues, UblkShape shape, in ublksrv_ctrl_dev_info info, bool readOnly, Action<string> report)
+    private UblkExport(UblkControl control, UblkQueue[] queues, UblkShape shape, in ublksrv_ctrl_dev_info info, UblkExportOptions options, Action<string> report)
     {
         _control = control;
         _queues = queues;
@@ -33,7 +34,8 @@ public sealed class UblkExport : IExport
         _report = report;
         _id = (int)info.dev_id;
         _flags = info.flags;
-        _readOnly = readOnly;
+        _readOnly = options.ReadOnly;
+        _blockSize = options.BlockSize;
     }
 
     public string Transport => "ublk";
@@ -63,7 +65,7 @@ public sealed class UblkExport : IExport
         ArgumentNullException.ThrowIfNull(loops);
         return new UblkOpening(options, loops, served, report).Run(
             (UblkControl control, UblkQueue[] queues, UblkShape shape, in ublksrv_ctrl_dev_info info) =>
-                new UblkExport(control, queues, shape, info, options.ReadOnly, report));
+                new UblkExport(control, queues, shape, info, options, report));
     }
 
     /// <summary>Reads the number of a device from its node, /dev/ublkbN.</summary>
@@ -123,7 +125,7 @@ public sealed class UblkExport : IExport
 
     public string? Resize(long size)
     {
-        var error = _control.UpdateSize(_id, size >> 9);
+        var error = _control.UpdateSize(_id, new BlockDeviceSize(size, _blockSize).Sectors);
         return error switch
         {
             0 => null,

@@ -15,6 +15,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
     private static readonly TimeSpan s_removeTimeout = TimeSpan.FromSeconds(10);
 
     private readonly List<UblkQueue> _queues = [];
+    private readonly BlockDeviceSize _size = BlockDeviceSize.Require(served.Size, options.BlockSize);
 
     public delegate UblkExport Make(UblkControl control, UblkQueue[] queues, UblkShape shape, in ublksrv_ctrl_dev_info info);
 
@@ -113,7 +114,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
 
     private UblkDisk DiskFor(in ublksrv_ctrl_dev_info info) => new()
     {
-        Size = served.Size,
+        Size = _size.Disk,
         IsReadOnly = options.ReadOnly,
         LogicalBlockSize = options.BlockSize,
         ClusterSize = options.ClusterSize,
@@ -202,8 +203,8 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
     /// <summary>The image may have another size than when the device was made: it was edited while suspended, and then the server died.</summary>
     private void ApplySize(UblkControl control, int id)
     {
-        if (control.GetParameters(id, out var parameters) == 0 && parameters.basic.dev_sectors != (ulong)served.Size >> 9
-            && control.UpdateSize(id, served.Size >> 9) is var error and < 0)
+        if (control.GetParameters(id, out var parameters) == 0 && parameters.basic.dev_sectors != (ulong)_size.Sectors
+            && control.UpdateSize(id, _size.Sectors) is var error and < 0)
             report($"ublk device {id} keeps its old size: {Errno.Text(error)}");
     }
 

@@ -72,9 +72,6 @@ internal static class UblkParameters
         return parameters;
     }
 
-    /// <summary>Sectors of 512 bytes that a disk of this size shows: whole logical blocks.</summary>
-    public static long Sectors(long size, int logicalBlockSize) => size / logicalBlockSize * (logicalBlockSize >> SectorShift);
-
     private static ublk_param_basic Basic(in UblkDisk disk)
     {
         // Host file systems have blocks of 4 KiB: less than that costs a read before the write.
@@ -88,7 +85,7 @@ internal static class UblkParameters
             io_min_shift = Shift(best),
             io_opt_shift = Shift(Math.Max(disk.ClusterSize, best)),
             max_sectors = disk.MaxIoBytes >> SectorShift,
-            dev_sectors = (ulong)Sectors(disk.Size, disk.LogicalBlockSize),
+            dev_sectors = (ulong)new BlockDeviceSize(disk.Size, disk.LogicalBlockSize).Sectors,
         };
     }
 
@@ -108,7 +105,7 @@ internal static class UblkParameters
             throw Bad(nameof(disk.LogicalBlockSize), disk.LogicalBlockSize);
         if (disk.ClusterSize is < 512 or > 1 << 28 || !BitOperations.IsPow2(disk.ClusterSize))
             throw Bad(nameof(disk.ClusterSize), disk.ClusterSize);
-        if (disk.Size < disk.LogicalBlockSize)
+        if (disk.Size < 0 || new BlockDeviceSize(disk.Size, disk.LogicalBlockSize).Refusal is not null)
             throw Bad(nameof(disk.Size), disk.Size);
         if (disk.MaxIoBytes < PageBytes || disk.MaxIoBytes % PageBytes != 0)
             throw Bad(nameof(disk.MaxIoBytes), disk.MaxIoBytes);

@@ -35,11 +35,4 @@ public sealed class KernelNbdDeviceTests
         Assert.NotEqual(KernelNbdDevice.IdentifierOf("a", "/" + new string('x', 2000)), KernelNbdDevice.IdentifierOf("a", "/" + new string('x', 2001)));
         Assert.True(KernelNbdDevice.IdentifierOf("a", "/" + new string('x', 4000)).Length < 256);
     }
-
-    [Theory]
-    [InlineData(1 << 20, 512, 1 << 20)]
-    [InlineData((1 << 20) + 511, 512, 1 << 20)]
-    [InlineData((1 << 20) + 512, 4096, 1 << 20)]
-    public void Device_ends_with_its_last_whole_block(long size, int block, long expected) =>
-        Assert.Equal(expected, KernelNbdExport.Usable(size, block));
 }

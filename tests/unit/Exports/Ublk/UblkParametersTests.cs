@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Interop;
 using Xunit;
@@ -78,7 +79,7 @@ public sealed class UblkParametersTests
     [InlineData(1048576 + 4096, 4096, 2056)]
     public void Size_is_whole_blocks(long size, int block, long sectors)
     {
-        Assert.Equal(sectors, UblkParameters.Sectors(size, block));
+        Assert.Equal(sectors, new BlockDeviceSize(size, block).Sectors);
         Assert.Equal((ulong)sectors, UblkParameters.Of(Usual with { Size = size, LogicalBlockSize = block }).basic.dev_sectors);
     }
 

@@ -3,6 +3,7 @@
 # also: nbd
 # short: ublk
 # processors: 1
+# seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 refused() { # IMAGE BYTES BLOCK
@@ -67,7 +68,7 @@ expect_text "the disk has 512 bytes: a block device needs at least one block of 
 expect_equal "state" suspended "$(state_of "$DEV")"
 qemu-img resize -q odd.qcow2 1024001024
 qcow2blk resume "$DEV" --allow-shrink >output 2>&1
-is_running
+is_running "$DEV"
 detach
 
 # An NBD socket serves a disk of any size, none too.

@@ -8,7 +8,8 @@ namespace Qcow2Blk.Cli;
 /// <summary>What can be said of backing files where an image does not say it, or not any more.</summary>
 internal sealed class BackingOptions
 {
-    private readonly Option<string> _file = Verb.Text("--backing", "FILE", "the image's backing file, in place of the one that it names; the image is not changed");
+    private readonly Option<string> _file = Verb.Text("--backing", "FILE",
+        "the image's backing file, in place of the one that it names; the image is not changed");
     private readonly Option<string> _format = new("--backing-format")
     {
         Description = "the format of backing files whose format no image states; never probed",

@@ -146,7 +146,8 @@ public static class BackgroundServer
             return new DeviceException(ExitStatus.Failed, what, "the server died as it became ready, its supervisor tries again", "\"qcow2blk list\" shows it") { IsTriedAgain = true };
         int status = Spawn.Wait(pid);
         registry.RemoveNeverReady();
-        return new DeviceException(ExitStatus.Failed, what, $"the server {ProcessEnd.Describe(status)} before it was ready", ProcessEnd.Hint(status));
+        return new DeviceException(ExitStatus.Failed, what, $"the server {ProcessEnd.Describe(status)} before it was ready",
+            ProcessEnd.Hint(status));
     }
 
     private static DeviceException TooSlow(AttachOptions options, int pid, TimeSpan timeout, DeviceRegistry registry)

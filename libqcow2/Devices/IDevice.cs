@@ -19,7 +19,7 @@ public interface IDevice : IDisposable
     /// <summary>The absolute path of the image as it was opened.</summary>
     string ImagePath { get; }
 
-    /// <summary>The file that is open, or was open last, as <see cref="DeviceRecord.ImageIdentity"/>: never looked up by its name.</summary>
+    /// <summary>The file that is open or was open last, as <see cref="DeviceRecord.ImageIdentity"/>; not looked up by its name.</summary>
     string? ImageIdentity { get; }
 
     /// <summary>The NBD URI for clients; null where there is none (a kernel device).</summary>

@@ -97,7 +97,7 @@ internal sealed class ImageChain
             if (_seen.Contains(found.Identity))
                 throw new ImageFormatException(found.Path, "backing_file", "the backing chain leads back to this image");
             if (_files.Count >= Limits.MaxBackingDepth)
-                throw new ImageFormatException(overlay.Path, "backing_file", $"the chain has more than {Limits.MaxBackingDepth} images");
+                throw Bad(overlay, $"the chain has more than {Limits.MaxBackingDepth} images");
             await OpenFileAsync(found, below.Format, readOnly: true);
         }
 
@@ -107,7 +107,7 @@ internal sealed class ImageChain
     private BackingReference? Below(Header overlay)
     {
         if (_options.NoBacking && overlay.BackingFile is { } name)
-            throw new ImageFormatException(overlay.Path, "backing_file", $"the image has backing file \"{name}\", and --no-backing allows none");
+            throw Bad(overlay, $"the image has backing file \"{name}\", and --no-backing allows none");
         return Choice.Below(overlay, isFirst: _files.Count == 1);
     }
 
@@ -118,7 +118,8 @@ internal sealed class ImageChain
         if (IsTooFine(file, header, readOnly))
         {
             // From the start again: nothing that was read under the former lock counts any more.
-            _log.Warning($"{found.Path} cannot be written past the page cache in whole sectors of {file.OffsetAlignment} bytes: using the page cache");
+            _log.Warning($"{found.Path} cannot be written past the page cache in whole sectors of {file.OffsetAlignment} bytes:"
+                + " using the page cache");
             file.Dispose();
             (file, header) = await LockAsync(OpenFile(found, readOnly, direct: false), format, readOnly);
         }
@@ -205,7 +206,7 @@ internal sealed class ImageChain
         }
         catch (FileNotFoundException)
         {
-            throw new ImageFormatException(overlay.Path, "backing_file", $"{below.What} does not exist ({below.Path})");
+            throw Bad(overlay, $"{below.What} does not exist ({below.Path})");
         }
     }
 
@@ -220,8 +221,10 @@ internal sealed class ImageChain
     private void RefuseForeignDirectory(Header overlay, FoundFile found)
     {
         if (_options.BackingDirectories.Count > 0 && !_options.BackingDirectories.Any(found.LiesIn))
-            throw new ImageFormatException(overlay.Path, "backing_file", $"backing file {found.RealName} is in none of the directories given with --backing-dir");
+            throw Bad(overlay, $"backing file {found.RealName} is in none of the directories given with --backing-dir");
     }
+
+    private static ImageFormatException Bad(Header overlay, string why) => new(overlay.Path, "backing_file", why);
 
     private FileStorage OpenFile(FoundFile found, bool readOnly, bool direct)
     {
@@ -244,7 +247,7 @@ internal sealed class ImageChain
         _ => new IOException($"cannot open {path}: {Errno.Text(error)}"),
     };
 
-    /// <summary>Clusters smaller than the device's sectors, or a file that ends inside one, cannot be written past the page cache.</summary>
+    /// <summary>What has clusters smaller than the device's sectors, or ends inside one, cannot be written past the page cache.</summary>
     private static bool IsTooFine(FileStorage file, Header? header, bool readOnly) =>
         !readOnly && (header is null ? file.Length % file.OffsetAlignment != 0 : header.ClusterSize < file.OffsetAlignment);
 }

@@ -82,5 +82,6 @@ public static class Recovery
     /// <summary>The <see cref="FileIdentity"/> of the file that a name leads to now.</summary>
     /// <returns>null if it does not exist</returns>
     public static string? ImageIdentity(string path)
-        => Stat.OfPath(path, out Stat.Statx stat) == 0 ? new FileIdentity(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino).ToString() : null;
+        => Stat.OfPath(path, out Stat.Statx stat) != 0 ? null
+            : new FileIdentity(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino).ToString();
 }

@@ -117,7 +117,8 @@ public sealed class Supervisor : IDisposable
                 return status;
             if (lost.Suspended)
             {
-                _log.Error($"the server of {name} {ProcessEnd.Describe(status)} while it was suspended: requests of {lost.DevicePath} wait until \"qcow2blk resume {name}\"");
+                _log.Error($"the server of {name} {ProcessEnd.Describe(status)} while it was suspended:"
+                    + $" requests of {lost.DevicePath} wait until \"qcow2blk resume {name}\"");
                 return status;
             }
 

@@ -21,9 +21,10 @@ public readonly record struct BackingChoice(string? File, ImageFormat? Format)
         if (isFirst)
             RefuseContradiction(overlay);
         ImageFormat format = BackingFormatRule.Require(overlay, Format);
-        return given is null
-            ? new BackingReference(BackingPath.Resolve(overlay.Path, overlay.BackingFile), format, $"backing file \"{overlay.BackingFile}\"")
-            : new BackingReference(given, format, "the backing file given with --backing");
+        if (given is not null)
+            return new BackingReference(given, format, "the backing file given with --backing");
+        string path = BackingPath.Resolve(overlay.Path, overlay.BackingFile);
+        return new BackingReference(path, format, $"backing file \"{overlay.BackingFile}\"");
     }
 
     /// <summary>The first image is the one that the user speaks of; those below may well be of both formats.</summary>

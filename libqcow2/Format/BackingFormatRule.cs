@@ -22,8 +22,8 @@ public static class BackingFormatRule
         "qcow2" => ImageFormat.Qcow2,
         "raw" => ImageFormat.Raw,
         null => unstated ?? throw new ImageFormatException(header.Path, "backing_format",
-            $"backing file \"{header.BackingFile}\" has no stated format, and formats are never guessed (state it: --backing-format qcow2|raw,"
-            + $" or in the image: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\" \"{header.Path}\")"),
+            $"backing file \"{header.BackingFile}\" has no stated format, and formats are never guessed"
+            + $" (state it: --backing-format qcow2|raw, or in the image: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\" \"{header.Path}\")"),
         string other => throw new ImageFormatException(header.Path, "backing_format",
             $"backing file format \"{other}\" is not supported, only qcow2 and raw are"),
     };

@@ -39,7 +39,7 @@ internal sealed class ChainWalk
         s_free = this;
     }
 
-    /// <summary>Bytes from <paramref name="offset"/> on of which the layer is known to hold nothing; 0 or less if that is not known.</summary>
+    /// <summary>Bytes from <paramref name="offset"/> on of which the layer is known to hold nothing; 0 or less: not known.</summary>
     public long KnownEmpty(int layer, long offset) => _emptyTo[layer] - offset;
 
     /// <summary>The layer holds nothing up to there.</summary>

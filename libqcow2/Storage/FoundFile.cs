@@ -47,8 +47,10 @@ public sealed class FoundFile : IDisposable
     /// <exception cref="IOException">it is something that holds no disk: a directory, a pipe, a character device</exception>
     public void RequireImageFile()
     {
-        if (_status.Kind is not (Stat.S_IFREG or Stat.S_IFBLK))
-            throw new IOException($"cannot open {Path}: it is {(_status.Kind == Stat.S_IFDIR ? "a directory" : "neither a regular file nor a block device")}");
+        if (_status.Kind is Stat.S_IFREG or Stat.S_IFBLK)
+            return;
+        string kind = _status.Kind == Stat.S_IFDIR ? "a directory" : "neither a regular file nor a block device";
+        throw new IOException($"cannot open {Path}: it is {kind}");
     }
 
     /// <summary>Opens the file itself.</summary>

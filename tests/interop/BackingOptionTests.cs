@@ -27,7 +27,8 @@ public sealed class BackingOptionTests : IDisposable
     public void Format_is_stated_for_an_image_that_cannot_be_changed()
     {
         string before = Folder.Hash(_top);
-        _folder.Qcow2Blk("attach", _top, "--read-only", "--socket", _folder.File("s")).Refused(1, "disk.qcow2", "--backing-format qcow2|raw");
+        _folder.Qcow2Blk("attach", _top, "--read-only", "--socket", _folder.File("s"))
+            .Refused(1, "disk.qcow2", "--backing-format qcow2|raw");
         _folder.Qcow2Blk("map", _top).Refused(1, "disk.qcow2", "--backing-format qcow2|raw");
 
         Server server = Server.Attach(_folder, _top, "--read-only", "--backing-format", "qcow2");
@@ -40,7 +41,8 @@ public sealed class BackingOptionTests : IDisposable
         Run.QemuIoAs("raw", server.Uri, "read -P 5 0 64k");
         server.Detach();
 
-        Assert.Contains("\"depth\": 1", _folder.Qcow2Blk("map", _top, "--json", "--backing-format", "qcow2").Passed().Output, StringComparison.Ordinal);
+        Outcome map = _folder.Qcow2Blk("map", _top, "--json", "--backing-format", "qcow2").Passed();
+        Assert.Contains("\"depth\": 1", map.Output, StringComparison.Ordinal);
         Assert.Equal(before, Folder.Hash(_top));
     }
 
@@ -61,10 +63,11 @@ public sealed class BackingOptionTests : IDisposable
 
         Outcome info = _folder.Qcow2Blk(["info", _top, "--json", .. options]).Passed();
         Assert.Equal(2, JsonDocument.Parse(info.Output).RootElement.GetProperty("chain").GetArrayLength());
-        _folder.Qcow2Blk(["attach", _top, "--read-only", "--socket", _folder.File("s"), "--backing-dir", _folder.RuntimeDirectory, .. options])
+        string[] attach = ["attach", _top, "--read-only", "--socket", _folder.File("s"), .. options];
+        _folder.Qcow2Blk([.. attach, "--backing-dir", _folder.RuntimeDirectory])
             .Refused(1, "disk.qcow2", "in none of the directories");
         _folder.Qcow2Blk(["attach", moved, "--socket", _folder.File("s"), .. options]).Refused(1, "moved.qcow2", "has no backing file");
-        _folder.Qcow2Blk(["attach", _top, "--socket", _folder.File("s"), "--no-backing", .. options]).Refused(2, "--no-backing and --backing exclude each other");
+        _folder.Qcow2Blk([.. attach, "--no-backing"]).Refused(2, "--no-backing and --backing exclude each other");
         _folder.Qcow2Blk(["map", _top, "--format", "raw", .. options]).Refused(2, "--backing needs --format qcow2");
     }
 }

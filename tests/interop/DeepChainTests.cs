@@ -34,7 +34,8 @@ public sealed class DeepChainTests : IDisposable
         Assert.Contains("256", depth.Output, StringComparison.Ordinal);
         server.Detach();
         Verdict.Clean(top);
-        Run.QemuIo(top, "read -P 9 0 4k", "read -P 7 4k 4k", "read -P 8 10000 100", "read -P 9 10100 2188", "read -P 0 32k 4k", "read -P 9 48k 16k");
+        Run.QemuIo(top, "read -P 9 0 4k", "read -P 7 4k 4k", "read -P 8 10000 100", "read -P 9 10100 2188",
+            "read -P 0 32k 4k", "read -P 9 48k 16k");
 
         Assert.Equal(Largest, Json("info", top).GetProperty("chain").GetArrayLength());
         JsonElement[] map = [.. Json("map", top).EnumerateArray()];

@@ -18,7 +18,8 @@ public sealed class DyingServerTests : IDisposable
         string image = _folder.Image("disk.qcow2", "64M", "lazy_refcounts=on");
         Bytes.Overwrite(image, 79, [1]); // The dirty bit: refcounts are rebuilt, and written past the limit of file sizes.
 
-        Outcome outcome = Run.Start(Command.Environment(_folder), "prlimit", "--fsize=70000", Command.Path, "attach", image, "--socket", _folder.File("s")).Wait();
+        string[] limited = ["--fsize=70000", Command.Path, "attach", image, "--socket", _folder.File("s")];
+        Outcome outcome = Run.Start(Command.Environment(_folder), "prlimit", limited).Wait();
 
         Assert.Equal(1, outcome.Status);
         Assert.Equal($"qcow2blk: cannot attach {image}: the server was killed by signal 25 (XFSZ) before it was ready (see the system log)",

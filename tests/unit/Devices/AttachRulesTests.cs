@@ -35,7 +35,7 @@ public sealed class AttachRulesTests
         { "port", s_good with { SocketPath = null, ListenHost = "localhost", ListenPort = 65536 } },
         { "--discard unmap", s_good with { Discard = DiscardMode.Ignore, DetectZeroes = DetectZeroesMode.Unmap } },
         { "--no-backing", s_good with { NoBacking = true, BackingDirectories = ["/a"] } },
-        { "--no-backing and --backing exclude each other", s_good with { NoBacking = true, Backing = "/b", BackingFormat = AttachFormat.Raw } },
+        { "--no-backing and --backing exclude each other", s_good with { NoBacking = true, Backing = "/b" } },
         { "--no-backing and --backing-format exclude each other", s_good with { NoBacking = true, BackingFormat = AttachFormat.Raw } },
         { "--backing needs --format qcow2", s_good with { Format = AttachFormat.Raw, Backing = "/b" } },
         { "--backing-format needs --format qcow2", s_good with { Format = AttachFormat.Raw, BackingFormat = AttachFormat.Qcow2 } },

@@ -128,7 +128,8 @@ public sealed class BackingTrustTests : IDisposable
         Directory.CreateSymbolicLink(_scene.File("link"), "ok");
         Directory.CreateSymbolicLink(_scene.File("other"), "secret");
         _log.OnWarning = () => Swap(_scene.File("link"), _scene.File("other"));
-        IReadOnlyList<ChainLink> links = _scene.Open(ChainScene.Options(_scene.File("link/odd.raw")) with { Format = AttachFormat.Raw, Cache = CacheMode.None });
+        AttachOptions options = ChainScene.Options(_scene.File("link/odd.raw")) with { Format = AttachFormat.Raw, Cache = CacheMode.None };
+        IReadOnlyList<ChainLink> links = _scene.Open(options);
         Assert.SkipWhen(_log.Warnings == 0, "files here take direct transfers of any length");
         Assert.Equal(1024, links[0].Size);
     }
@@ -202,10 +203,13 @@ public sealed class BackingTrustTests : IDisposable
     {
         Overlay("gone.raw", "raw");
         string secret = _scene.File("secret/base.raw");
-        Assert.Contains("is in none of the directories", Refusal(Options with { Backing = secret, BackingDirectories = [_scene.File("ok")] }), StringComparison.Ordinal);
-        Assert.Equal((byte)'S', Read(Options with { Backing = secret, BackingDirectories = [_scene.File("secret")] }));
+        AttachOptions options = Options with { Backing = secret };
+        string foreign = Refusal(options with { BackingDirectories = [_scene.File("ok")] });
+        Assert.Contains("is in none of the directories", foreign, StringComparison.Ordinal);
+        Assert.Equal((byte)'S', Read(options with { BackingDirectories = [_scene.File("secret")] }));
         string none = _scene.File("none.raw");
-        Assert.EndsWith($"the backing file given with --backing does not exist ({none})", Refusal(Options with { Backing = none }), StringComparison.Ordinal);
+        string missing = Refusal(Options with { Backing = none });
+        Assert.EndsWith($"the backing file given with --backing does not exist ({none})", missing, StringComparison.Ordinal);
         Assert.Contains("leads back", Refusal(Options with { Backing = _top }), StringComparison.Ordinal);
     }
 

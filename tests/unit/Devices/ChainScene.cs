@@ -32,11 +32,13 @@ internal sealed class ChainScene : IDisposable
     public string File(string name) => _directory.File(name);
 
     /// <summary>The image, written through the page cache.</summary>
-    public static AttachOptions Options(string image) => new() { Image = image, SocketPath = "/s", Cache = CacheMode.Writeback, CacheSize = 1 << 20 };
+    public static AttachOptions Options(string image)
+        => new() { Image = image, SocketPath = "/s", Cache = CacheMode.Writeback, CacheSize = 1 << 20 };
 
     /// <summary>Opens a chain, does something with it on the loop, and closes it.</summary>
     /// <returns>what was opened, the top first</returns>
-    public IReadOnlyList<ChainLink> Open(AttachOptions options, Func<IDisk, LoopTask<int>>? use = null, RecoveryLogChoice recovery = default)
+    public IReadOnlyList<ChainLink> Open(
+        AttachOptions options, Func<IDisk, LoopTask<int>>? use = null, RecoveryLogChoice recovery = default)
     {
         using var done = new ManualResetEventSlim();
         IReadOnlyList<ChainLink> links = [];

@@ -16,7 +16,8 @@ public sealed class DyingServerTests : IDisposable
     [Theory]
     [InlineData("kill -SEGV $$", "the server was killed by signal 11 (SEGV) before it was ready", "see the system log")]
     [InlineData("kill -ABRT $$", "the server was killed by signal 6 (ABRT) before it was ready", "see the system log")]
-    [InlineData("kill -KILL $$", "the server was killed by signal 9 (KILL) before it was ready", "the kernel does that when memory runs out: see \"dmesg\"")]
+    [InlineData("kill -KILL $$", "the server was killed by signal 9 (KILL) before it was ready",
+        "the kernel does that when memory runs out: see \"dmesg\"")]
     [InlineData("exit 3", "the server ended with status 3 before it was ready", "see the system log")]
     public void Name_that_it_had_claimed_is_not_listed_and_its_end_is_told(string end, string why, string hint)
     {

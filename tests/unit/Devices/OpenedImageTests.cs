@@ -24,7 +24,8 @@ public sealed class OpenedImageTests : IDisposable
     {
         DeviceRecord lost = _files.Device("web");
         _files.Dead(lost);
-        DeviceRecord record = Serve(Recovery.OptionsFor(lost), new FakeDevice("web", lost.Image) { DevicePath = lost.DevicePath }, out AttachOptions opened);
+        var device = new FakeDevice("web", lost.Image) { DevicePath = lost.DevicePath };
+        DeviceRecord record = Serve(Recovery.OptionsFor(lost), device, out AttachOptions opened);
         Assert.Equal((lost.ImageIdentity, lost.DevicePath), (opened.OnlyImage, opened.RecoverDevice));
         Assert.Equal((null, null), (record.Options.OnlyImage, record.Options.RecoverDevice));
     }

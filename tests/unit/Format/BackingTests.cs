@@ -85,7 +85,8 @@ public sealed class BackingTests
 
         Assert.Equal(ImageFormat.Raw, new BackingChoice(null, ImageFormat.Raw).Below(silent, isFirst: true)!.Value.Format);
         Assert.Equal(("/other", ImageFormat.Raw), Of(new BackingChoice("/other", ImageFormat.Raw).Below(silent, isFirst: true)));
-        Assert.Equal((directory.File("base.raw"), ImageFormat.Raw), Of(new BackingChoice("/other", ImageFormat.Raw).Below(silent, isFirst: false)));
+        BackingReference? deeper = new BackingChoice("/other", ImageFormat.Raw).Below(silent, isFirst: false);
+        Assert.Equal((directory.File("base.raw"), ImageFormat.Raw), Of(deeper));
         QemuImg.Create(top, "1M");
         Assert.Null(new BackingChoice(null, ImageFormat.Raw).Below(new ImageBytes(top).Header, isFirst: true));
     }

@@ -75,7 +75,7 @@ public sealed class DeepChainTests
         return chain.Loop.Run(chain.Top.CloseAsync);
     }
 
-    /// <summary>The most stack frames under any file operation of a chain that is read, mapped and written while nothing is cached.</summary>
+    /// <summary>The most stack frames under a file operation of a chain that is read, mapped and written with nothing cached.</summary>
     private static int DeepestStack(int depth)
     {
         var deepest = 0;
@@ -132,7 +132,8 @@ public sealed class DeepChainTests
                 var content = index == depth - 1 ? s_base : index == 0 ? overlay.Copy() : overlay;
                 var file = new MemoryStorage(Loop, content, readOnly: index > 0);
                 Files.Insert(0, file);
-                below = Loop.RunUntilComplete(Qcow2Image.OpenAsync(file, new ImageOptions { ReadOnly = index > 0, CacheBytes = 64 << 10 }, below));
+                var options = new ImageOptions { ReadOnly = index > 0, CacheBytes = 64 << 10 };
+                below = Loop.RunUntilComplete(Qcow2Image.OpenAsync(file, options, below));
             }
 
             Top = (Qcow2Image)below!;

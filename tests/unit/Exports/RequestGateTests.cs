@@ -74,6 +74,49 @@ public sealed class RequestGateTests : IDisposable
     }
 
     [Fact]
+    public void A_request_that_found_no_space_before_the_gate_was_held_waits_for_the_release()
+    {
+        var log = new List<string>();
+        _gate.Began();
+        _gate.Park(new Request(log, "full"));
+        var drained = false;
+        _gate.Hold(() => drained = true);
+        Assert.True(drained, "what waits for space is not in progress");
+        _loop.RunUntilComplete(_loop.DelayAsync(5000));
+        Assert.Empty(log);
+        _gate.Release();
+        Assert.Equal(["full restarted"], log);
+    }
+
+    [Fact]
+    public void Requests_without_space_can_be_refused_one_by_one_or_all()
+    {
+        var log = new List<string>();
+        foreach (var name in new[] { "first", "second", "third" })
+        {
+            _gate.Began();
+            _gate.Park(new Request(log, name));
+        }
+
+        _gate.RefuseParked(request => ((Request)request).Name == "second");
+        Assert.Equal(["second refused with -5"], log);
+        Assert.Equal((2, 1), (_gate.Parked, _gate.Active));
+        _gate.RefuseParked();
+        Assert.Equal(["first refused with -28", "third refused with -28"], log[1..]);
+        Assert.Equal((0, 3), (_gate.Parked, _gate.Active));
+    }
+
+    [Fact]
+    public void Refusing_ends_what_waits_for_space_too()
+    {
+        var log = new List<string>();
+        _gate.Began();
+        _gate.Park(new Request(log, "full"));
+        _gate.RefuseWaiting(-Errno.EIO);
+        Assert.Equal(["full refused with -5"], log);
+    }
+
+    [Fact]
     public void Refusing_ends_what_waits_and_what_comes_but_not_what_comes_after_a_release()
     {
         var log = new List<string>();
@@ -140,6 +183,8 @@ public sealed class RequestGateTests : IDisposable
 
     private sealed class Request(List<string> log, string name) : IGatedRequest
     {
+        public string Name => name;
+
         public void Restart() => log.Add($"{name} restarted");
 
         public void Refuse(int error) => log.Add($"{name} refused with {error}");

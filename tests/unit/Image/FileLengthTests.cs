@@ -35,6 +35,25 @@ public sealed class FileLengthTests
     }
 
     [Fact]
+    public void Growth_over_clusters_that_are_in_use_past_the_end_of_a_truncated_image_is_not_cut_off_again()
+    {
+        const int cluster = 65536;
+        var image = OneImage.Make("cluster_size=65536", "8M", "write -P 1 0 1M");
+        image.SetLength(image.DataCluster(12));
+        using var run = new OneImage(image.Copy());
+        Assert.Equal((0, 0), (run.Discard(12 * cluster, cluster), run.Flush()));
+        run.Loop.RunUntilComplete(run.Loop.DelayAsync(20));
+        Assert.Equal(0, run.Write(6 * Megabyte, cluster, 2)); // takes the place of cluster 12: the file grows, by more than that
+        Assert.InRange(run.Storage.Length, image.DataCluster(15) + cluster, long.MaxValue);
+        Assert.Equal(0, run.Write(13 * cluster, 3 * cluster, 3)); // within the file now
+
+        Assert.Equal(0, run.Loop.Run(run.Image.CloseAsync));
+
+        using var again = new OneImage(run.Storage.Content);
+        Assert.Equal((0, 0), (again.Expect(6 * Megabyte, cluster, 2), again.Expect(13 * cluster, 3 * cluster, 3)));
+    }
+
+    [Fact]
     public void Write_through_a_far_pointer_of_a_damaged_image_survives_the_close_and_does_not_delay_it()
     {
         const ulong copied = 1UL << 63;

@@ -69,8 +69,24 @@ public sealed class RecycledClusterTests
             Assert.Equal(0, run.Write((4 * Cluster) + 4096, 512, 2));
 
             AssertOnly(run, 4 * Cluster, Cluster, 4096, 512, 2);
-            run.Close();
+            Assert.Equal(0, run.Close().Leaks);
         }
+    }
+
+    [Fact]
+    public void Zero_cluster_whose_write_failed_keeps_its_place()
+    {
+        using var run = Open(OneImage.Make("cluster_size=65536", "4M", "write -P 9 0 256k"));
+        Assert.Equal(0, run.Zero(0, 4 * Cluster, ZeroFlags.None));
+        run.Storage.Fault = operation => operation.Kind == StorageOperationKind.Write ? EIO : 0;
+        Assert.Equal(-EIO, run.Write(Cluster, 4096, 2));
+        run.Storage.Fault = null;
+        Assert.Equal(0, run.Expect(0, 4 * Cluster, 0));
+
+        Assert.Equal(0, run.Write(2 << 20, Cluster, 3)); // is not given that place
+
+        Assert.Equal((0, 0), (run.Expect(0, 4 * Cluster, 0), run.Expect(2 << 20, Cluster, 3)));
+        Assert.Equal(0, run.Close().Leaks);
     }
 
     [Theory]

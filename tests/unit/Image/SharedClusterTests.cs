@@ -53,6 +53,18 @@ public sealed class SharedClusterTests
         Assert.True(new GuestReader(run.Storage.Content).Snapshots()[0].ReadAll().AsSpan().SequenceEqual(snapshot));
     }
 
+    [Fact]
+    public void Copy_of_a_shared_table_holds_all_of_its_entries()
+    {
+        // One table, but 32 MiB in each of its cached slices: only the first is loaded and changed.
+        using var run = new OneImage(OneImage.Make("cluster_size=65536", "64M", image => Qemu.Img("snapshot", "-c", "first", image), "write -P 1 0 1M", "write -P 2 40M 1M"));
+        Assert.Equal(0, run.Write(0, Cluster, 3));
+        Assert.Equal(0, run.Close().Leaks);
+
+        using var again = new OneImage(run.Storage.Content);
+        Assert.Equal((0, 0, 0), (again.Expect(0, Cluster, 3), again.Expect(Cluster, 15 * Cluster, 1), again.Expect(40 << 20, 1 << 20, 2)));
+    }
+
     [Theory]
     [InlineData(0, 3 * Cluster)]
     [InlineData(1000, 3 * Cluster)]

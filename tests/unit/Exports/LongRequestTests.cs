@@ -34,7 +34,7 @@ public sealed class LongRequestTests
         scene.Settle();
         Assert.False(drained.IsSet, "held with a piece in progress");
         scene.OnHome(() => Released(disk));
-        Assert.True(drained.Wait(ServedScene.Patience), "the request keeps the gate open");
+        Assert.True(drained.Wait(ServedScene.Patience, TestContext.Current.CancellationToken), "the request keeps the gate open");
         Assert.Equal((3, 0), (disk.Came, scene.Server.InFlight.Active));
         scene.Server.Release();
 
@@ -54,7 +54,7 @@ public sealed class LongRequestTests
         scene.Server.Hold(drained.Set);
         scene.Settle();
         scene.OnHome(() => Released(disk));
-        Assert.True(drained.Wait(ServedScene.Patience), "the request keeps the gate open");
+        Assert.True(drained.Wait(ServedScene.Patience, TestContext.Current.CancellationToken), "the request keeps the gate open");
 
         scene.Close();
 
@@ -75,7 +75,7 @@ public sealed class LongRequestTests
         scene.Server.Hold(drained.Set);
         scene.Settle();
         scene.OnHome(() => Released(disk));
-        Assert.True(drained.Wait(ServedScene.Patience), "the request keeps the gate open");
+        Assert.True(drained.Wait(ServedScene.Patience, TestContext.Current.CancellationToken), "the request keeps the gate open");
 
         client.Dispose();
         ServedScene.Until(() => scene.Server.Connections == 0, "the connection ends");
@@ -161,7 +161,7 @@ public sealed class LongRequestTests
         scene.Settle();
         scene.OnHome(() => Released(disk));
 
-        Assert.True(drained.Wait(ServedScene.Patience), "the request keeps the gate open");
+        Assert.True(drained.Wait(ServedScene.Patience, TestContext.Current.CancellationToken), "the request keeps the gate open");
         Assert.Equal((3, 3), (client.Extents(), disk.Came));
         scene.Server.Release();
     }

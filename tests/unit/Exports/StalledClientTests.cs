@@ -164,7 +164,7 @@ public sealed class StalledClientTests : IDisposable
         scene.Receive(begun);
         using var drained = new ManualResetEventSlim();
         scene.Server.Hold(drained.Set);
-        Assert.True(drained.Wait(ServedScene.Patience));
+        Assert.True(drained.Wait(ServedScene.Patience, TestContext.Current.CancellationToken));
         var sending = StartSending(half, length, length - 1);
         StartSending(whole, length, length);
 

@@ -226,7 +226,7 @@ public sealed class ClosedDiskTests
                 threads[i].Start();
             }
 
-            running.Wait();
+            running.Wait(TestContext.Current.CancellationToken);
             Assert.Equal(0, ServedScene.On(home, image.CloseAsync));
             var before = Volatile.Read(ref misses);
             ServedScene.Until(() => Volatile.Read(ref misses) >= before + 1000, "those that ask miss");
@@ -251,7 +251,7 @@ public sealed class ClosedDiskTests
             return new RawDisk(storage, readOnly: false);
         }
 
-        IDisk? backing = null;
+        Qcow2Image? backing = null;
         if (kind == "overlay")
             backing = loop.RunUntilComplete(Qcow2Image.OpenAsync(new MemoryStorage(loop, s_image.Value.Copy(), readOnly: true), new ImageOptions { ReadOnly = true }, null));
         storage = new MemoryStorage(loop, (kind == "overlay" ? s_empty : s_image).Value.Copy());

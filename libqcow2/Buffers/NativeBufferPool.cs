@@ -16,7 +16,8 @@ public sealed class NativeBufferPool
     private const int MaximumShift = 26;
     private const int SlabShift = 18;
 
-    // What a loop keeps of free large buffers while it is busy: as much as some clients have in progress. What came with a crowd goes with it.
+    // What a loop keeps of free large buffers while it is busy: as much as some clients have in progress. What came with a
+    // crowd goes with it.
     private const long LargestKept = 64 << 20;
 
     private readonly Stack<nint>[] _free = new Stack<nint>[MaximumShift - MinimumShift + 1];

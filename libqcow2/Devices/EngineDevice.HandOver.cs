@@ -29,7 +29,11 @@ public sealed partial class EngineDevice
 
         // The next server would not know of it.
         if (_served.BlockDevice.HasUntold)
-            return DeviceResult.Refused(ExitStatus.Failed, what, "writes were lost, and no flush has been told so yet", "\"sync\" makes one, which fails; then try again");
+        {
+            const string why = "writes were lost, and no flush has been told so yet";
+            return DeviceResult.Refused(ExitStatus.Failed, what, why, "\"sync\" makes one, which fails; then try again");
+        }
+
         if (!HoldRequests(timeout))
         {
             GoOn();

@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics;
 using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
 
@@ -14,7 +15,11 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
     /// <summary>The result of a request that stopped because the gate is held: not an errno, its request is not done.</summary>
     public const int Interrupted = int.MinValue;
 
+    // Pieces that find nothing to do take less than a microsecond, and a turn of the loop more.
+    private const long TurnMilliseconds = 1;
+
     private long _done;
+    private long _turnBegan;
 
     /// <summary>Another request from its beginning.</summary>
     public void Reset() => _done = 0;
@@ -56,7 +61,9 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
         }
     }
 
-    /// <summary>Zeroes what lies before the first and behind the last whole cluster; fast, so that only what is zero already passes.</summary>
+    /// <summary>
+    /// Zeroes what lies before the first and behind the last whole cluster; fast, so that only what is zero already passes.
+    /// </summary>
     private async LoopTask<int> ZeroEdgesAsync(IDisk disk, long offset, long length, ZeroFlags flags)
     {
         var mask = served.ClusterBytes - 1;
@@ -73,11 +80,16 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
         return Math.Min(length - _done, piece - ((offset + _done) & (piece - 1)));
     }
 
-    /// <summary>Lets others have their turn.</summary>
+    /// <summary>Lets others have their turn, if they have not had one for a while.</summary>
     /// <returns>whether the gate is shut now</returns>
     private async LoopTask<bool> PauseAsync()
     {
-        await LoopScheduler.Current.DelayAsync(0);
+        if (!gate.Held && Stopwatch.GetElapsedTime(_turnBegan).TotalMilliseconds >= TurnMilliseconds)
+        {
+            await LoopScheduler.Current.DelayAsync(0);
+            _turnBegan = Stopwatch.GetTimestamp();
+        }
+
         return gate.Held;
     }
 }

@@ -51,7 +51,7 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     /// <summary>Bytes of a cluster; 4096 for a raw disk.</summary>
     internal long ClusterBytes { get; private set; } = 4096;
 
-    /// <summary>What a long request does before others have their turn and a suspend may interrupt it: a power of two, whole clusters.</summary>
+    /// <summary>Bytes that a long request does before a suspend may interrupt it: a power of two, whole clusters.</summary>
     internal long PieceBytes { get; private set; } = PieceBytesOfFile;
 
     /// <summary>The kernel with its block device: one client, however many queues or connections it has.</summary>
@@ -79,7 +79,8 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
         {
             Volatile.Write(ref _size, disk.Size);
             (ClusterBytes, PieceBytes) = disk is Qcow2Image image ? (image.Header.ClusterSize, image.TurnBytes) : (4096, PieceBytesOfFile);
-            PipelineBytes = IsBlockDevice ? PipelineBytesOfReserve : disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
+            var pipeline = disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
+            PipelineBytes = IsBlockDevice ? PipelineBytesOfReserve : pipeline;
         }
 
         Volatile.Write(ref _disk, disk);

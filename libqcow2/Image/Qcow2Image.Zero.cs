@@ -13,7 +13,9 @@ public sealed partial class Qcow2Image
 
     private const int ZeroPieceBytes = 256 * 1024;
 
-    /// <summary>Bytes of the disk that a change of a long range covers before others have their turn: a power of two, whole slices.</summary>
+    /// <summary>
+    /// Bytes of the disk that a change of a long range covers before others have their turn: a power of two, whole slices.
+    /// </summary>
     internal long TurnBytes => (long)SlicesPerTurn << (_geometry.SliceBits + _geometry.ClusterBits);
 
     /// <summary>

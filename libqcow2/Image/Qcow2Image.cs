@@ -166,7 +166,10 @@ public sealed partial class Qcow2Image : IDisk
         return trimmed < 0 ? trimmed : await UnmarkAsync();
     }
 
-    /// <summary>Refuses everything once the image is being closed, and a range that is not on the disk; exports check first, so this is for callers of the library.</summary>
+    /// <summary>
+    /// Refuses everything once the image is being closed, and a range that is not on the disk; exports check first, so this is
+    /// for callers of the library.
+    /// </summary>
     private int CheckRange(long offset, long length)
     {
         if (_closed)

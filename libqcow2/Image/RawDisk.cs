@@ -55,7 +55,7 @@ public sealed class RawDisk : IDisk
     public bool TryMapWrite(long offset, int length, out FileExtent extent)
     {
         extent = new FileExtent(_file, offset);
-        return !ReadOnly && !_closed && _syncError == 0 && !_turns.IsExclusive && ((offset | (uint)length) & (_file.OffsetAlignment - 1)) == 0;
+        return !ReadOnly && !_closed && _syncError == 0 && !_turns.IsExclusive && IsAligned(offset, length);
     }
 
     public void NoteDirectWrite() => _unsynced = 1;

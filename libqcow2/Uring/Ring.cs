@@ -205,7 +205,9 @@ internal sealed unsafe class Ring : IDisposable
         {
             TakeSpilled();
             Volatile.Write(ref *_kernelTail, _tail);
-            var result = RefuseSubmission?.Invoke() is { } refused and < 0 ? refused : EnterKernel(_tail - _submitted, wait, timeoutNanoseconds);
+            var result = RefuseSubmission?.Invoke() ?? 0;
+            if (result == 0)
+                result = EnterKernel(_tail - _submitted, wait, timeoutNanoseconds);
             if (result >= 0)
                 _submitted += (uint)result;
             else

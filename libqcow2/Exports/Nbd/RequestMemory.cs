@@ -20,7 +20,8 @@ internal sealed class RequestMemory(long bytes)
     /// <summary>Whether somebody waits.</summary>
     public bool IsWanted => Volatile.Read(ref _first) is not null;
 
-    /// <summary>Takes bytes now, or puts the connection in line: it is told when they are its own (<see cref="MemoryShare.Granted"/>).</summary>
+    /// <summary>Takes bytes now, or puts the connection in line.</summary>
+    /// <returns>whether it has them; if not, it is told when it does (<see cref="MemoryShare.Granted"/>)</returns>
     public bool TryTake(MemoryShare share, long wanted)
     {
         lock (_lock)

@@ -39,7 +39,8 @@ public sealed class LongRequestTests
         scene.Server.Release();
 
         Assert.Equal(0u, client.Reply());
-        Assert.Equal(Enumerable.Range(0, 8).Select(i => (what, i * GiB, GiB)), disk.Done.Select(piece => (piece.What, piece.Offset, piece.Length)));
+        var pieces = disk.Done.Select(piece => (piece.What, piece.Offset, piece.Length));
+        Assert.Equal(Enumerable.Range(0, 8).Select(i => (what, i * GiB, GiB)), pieces);
     }
 
     [Fact]

@@ -100,7 +100,9 @@ public sealed class LostWriteTests
         {
             Assert.Equal(0, FileStorage.Open(_path, readOnly: false, direct: false, out var file));
             _storage = new FailingStorage(file!);
-            return _format == "raw" ? new RawDisk(_storage, readOnly: false) : await Qcow2Image.OpenAsync(_storage, new ImageOptions(), null);
+            return _format == "raw"
+                ? new RawDisk(_storage, readOnly: false)
+                : await Qcow2Image.OpenAsync(_storage, new ImageOptions(), null);
         }
 
         public void FailSyncs(ServedScene scene, int count, int error) => scene.OnHome(() =>

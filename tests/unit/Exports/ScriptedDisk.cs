@@ -61,7 +61,8 @@ internal sealed class ScriptedDisk(long size) : IDisk
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer) => new(0);
 
-    public LoopTask<int> WriteAsync(long offset, NativeBuffer buffer, bool forceUnitAccess) => NoteAsync("write", offset, buffer.Length, ZeroFlags.None);
+    public LoopTask<int> WriteAsync(long offset, NativeBuffer buffer, bool forceUnitAccess) =>
+        NoteAsync("write", offset, buffer.Length, ZeroFlags.None);
 
     public LoopTask<int> WriteZeroesAsync(long offset, long length, ZeroFlags flags) => NoteAsync("zero", offset, length, flags);
 

@@ -217,7 +217,8 @@ public sealed class ClosedDiskTests
                         for (long offset = 0; offset < 64 << 20; offset += 65536)
                         {
                             var parity = image.Epochs.Enter(loop);
-                            if (!image.TryMapRead(offset, 4096, out _) & !image.TryMapZeroes(offset, 4096) & !image.TryMapWrite(offset, 4096, out _))
+                            var found = image.TryMapRead(offset, 4096, out _) | image.TryMapWrite(offset, 4096, out _);
+                            if (!found & !image.TryMapZeroes(offset, 4096))
                                 Interlocked.Increment(ref misses);
                             image.Epochs.Exit(loop, parity);
                         }
@@ -253,7 +254,11 @@ public sealed class ClosedDiskTests
 
         Qcow2Image? backing = null;
         if (kind == "overlay")
-            backing = loop.RunUntilComplete(Qcow2Image.OpenAsync(new MemoryStorage(loop, s_image.Value.Copy(), readOnly: true), new ImageOptions { ReadOnly = true }, null));
+        {
+            var below = new MemoryStorage(loop, s_image.Value.Copy(), readOnly: true);
+            backing = loop.RunUntilComplete(Qcow2Image.OpenAsync(below, new ImageOptions { ReadOnly = true }, null));
+        }
+
         storage = new MemoryStorage(loop, (kind == "overlay" ? s_empty : s_image).Value.Copy());
         var image = loop.RunUntilComplete(Qcow2Image.OpenAsync(storage, new ImageOptions { ReadOnly = kind == "read-only qcow2" }, backing));
         Assert.Equal(0, loop.RunUntilComplete(image.PrefetchAsync(0, Bytes)));

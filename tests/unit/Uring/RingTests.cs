@@ -7,7 +7,9 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Uring;
 
-/// <summary>A kernel that takes no submission for a while: 5.11 to 5.18 with too many completions outstanding, or any without memory.</summary>
+/// <summary>
+/// A kernel that takes no submission for a while: 5.11 to 5.18 with too many completions outstanding, or any without memory.
+/// </summary>
 public sealed unsafe class RingTests : IDisposable
 {
     private const int Entries = 8;

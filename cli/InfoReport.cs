@@ -173,7 +173,8 @@ internal sealed class InfoReport(
         if (bitmapDamage is not null)
             return $"cannot be read: {bitmapDamage}";
         int recording = bitmaps.Count(bitmap => bitmap.IsRecording);
-        return recording == 0 ? null : $"{recording} recording: the first write while attached makes {(recording == 1 ? "it" : "them")} inconsistent";
+        string pronoun = recording == 1 ? "it" : "them";
+        return recording == 0 ? null : $"{recording} recording: the first write while attached makes {pronoun} inconsistent";
     }
 
     private Table? ChainTable()

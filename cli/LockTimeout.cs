@@ -13,5 +13,6 @@ internal static class LockTimeout
     /// <exception cref="DeviceException">usage</exception>
     internal static int? Read(ParseResult parsed, Option<string> option) => Verb.Whole(parsed, option) is not { } seconds ? null
         : seconds is >= 0 and <= AttachRules.MaxLockTimeout ? seconds
-        : throw new DeviceException(ExitStatus.Usage, $"--lock-timeout {seconds} is out of range", $"0 to {AttachRules.MaxLockTimeout} seconds");
+        : throw new DeviceException(
+            ExitStatus.Usage, $"--lock-timeout {seconds} is out of range", $"0 to {AttachRules.MaxLockTimeout} seconds");
 }

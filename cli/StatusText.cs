@@ -90,7 +90,8 @@ internal static class StatusText
     }
 
     private static bool IsBytes(string name)
-        => name is "bytes" or "size" or "granularity" || name.EndsWith("-bytes", StringComparison.Ordinal) || name.EndsWith("-size", StringComparison.Ordinal);
+        => name is "bytes" or "size" or "granularity"
+            || name.EndsWith("-bytes", StringComparison.Ordinal) || name.EndsWith("-size", StringComparison.Ordinal);
 
     /// <summary>A unit is told by the value's own unit then.</summary>
     private static string Words(string name)

@@ -49,7 +49,8 @@ public sealed class ControlClient : IDisposable
     {
         int written = Unistd.WriteAll(_fd, request.ToLine());
         // A server that refuses us answers before it closes: read that even if the request could not be written.
-        int wait = (int)Math.Min(request.Timeout.TotalMilliseconds + (request.LockTimeout ?? TimeSpan.Zero).TotalMilliseconds + GraceMilliseconds, int.MaxValue);
+        TimeSpan patience = request.Timeout + (request.LockTimeout ?? TimeSpan.Zero);
+        int wait = (int)Math.Min(patience.TotalMilliseconds + GraceMilliseconds, int.MaxValue);
         LineReader.Outcome outcome = _reader.Next(wait, out byte[] line);
         if (outcome != LineReader.Outcome.Line)
             throw Broken(outcome == LineReader.Outcome.TimedOut ? "it did not answer in time"

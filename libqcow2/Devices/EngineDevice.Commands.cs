@@ -76,11 +76,13 @@ public sealed partial class EngineDevice
             return DeviceResult.Refused(ExitStatus.Failed, what, refusal, "resize the image and resume again");
         return size >= before || allowShrink
             ? null
-            : DeviceResult.Refused(ExitStatus.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
+            : DeviceResult.Refused(
+                ExitStatus.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
     }
 
     /// <summary>What a command that says nothing of locks gives them: as attach did, within its own time.</summary>
-    private TimeSpan LockTimeoutWithin(TimeSpan timeout) => _options.EffectiveLockTimeout < timeout ? _options.EffectiveLockTimeout : timeout;
+    private TimeSpan LockTimeoutWithin(TimeSpan timeout) =>
+        _options.EffectiveLockTimeout < timeout ? _options.EffectiveLockTimeout : timeout;
 
     private string SizeNote(long before, long size)
     {

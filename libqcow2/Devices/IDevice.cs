@@ -40,7 +40,9 @@ public interface IDevice : IDisposable
     /// <summary>Locks and re-reads the image and goes on with the held requests. On failure it stays suspended.</summary>
     /// <param name="allowShrink">accept a disk that is now smaller than clients were told</param>
     /// <param name="timeout">how long another command on it may take to end</param>
-    /// <param name="lockTimeout">how long to wait for image locks that nobody alive holds; null for what attach was told, within the timeout</param>
+    /// <param name="lockTimeout">
+    /// how long to wait for image locks that nobody alive holds; null for what attach was told, within the timeout
+    /// </param>
     DeviceResult Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null);
 
     /// <summary>

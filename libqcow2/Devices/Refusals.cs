@@ -49,8 +49,8 @@ public static class Refusals
 
     private static string LockHint(ImageLockedException locked) => locked.Waited == TimeSpan.Zero
         ? "detach or stop that, or wait for it"
-        : $"waited {locked.Waited.TotalSeconds:0.#} s, as no process is seen that lives and holds the lock: a server that died may still be writing,"
-            + " --lock-timeout waits longer; or it is in use by another user, or in another container";
+        : $"waited {locked.Waited.TotalSeconds:0.#} s, as no process is seen that lives and holds the lock: a server that died may still"
+            + " be writing, --lock-timeout waits longer; or it is in use by another user, or in another container";
 
     /// <summary>Lower case, no full stop: messages that the runtime wrote.</summary>
     public static string InHouseStyle(string message)

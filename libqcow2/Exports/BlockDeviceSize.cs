@@ -43,7 +43,9 @@ internal readonly record struct BlockDeviceSize
     public long Sectors => Bytes >> SectorShift;
 
     /// <summary>Why there can be no such device; null if there can.</summary>
-    public string? Refusal => Blocks > 0 ? null : $"the disk has {Disk} bytes: a block device needs at least one block of {BlockSize} bytes";
+    public string? Refusal => Blocks > 0
+        ? null
+        : $"the disk has {Disk} bytes: a block device needs at least one block of {BlockSize} bytes";
 
     /// <summary>What helps against the refusal.</summary>
     public string Hint => Disk >= 1 << SectorShift && BlockSize > 1 << SectorShift
@@ -53,7 +55,8 @@ internal readonly record struct BlockDeviceSize
     /// <summary>What users of the device must know; null if it shows all of the disk.</summary>
     public string? Warning => Disk == Bytes || Refusal is not null
         ? null
-        : $"the last {Disk - Bytes} bytes of the disk are not a whole block of {BlockSize}: the block device ends before them, at {Bytes} bytes";
+        : $"the last {Disk - Bytes} bytes of the disk are not a whole block of {BlockSize}: the block device ends before them,"
+            + $" at {Bytes} bytes";
 
     /// <summary>What makes small writes slow; null if nothing does.</summary>
     /// <param name="alignment">bytes that the image's storage writes at least</param>

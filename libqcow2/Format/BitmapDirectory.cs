@@ -74,8 +74,9 @@ public static class BitmapDirectory
         };
     }
 
-    /// <summary>Names are bytes that nothing promises to be UTF-8 (specification: "not terminated"; qemu writes what it was given).</summary>
-    private static string NameOf(ReadOnlySpan<byte> bytes) => Utf8.IsValid(bytes) ? Encoding.UTF8.GetString(bytes) : Printable.Escape(bytes);
+    /// <summary>Names are bytes that nothing promises to be UTF-8: qemu writes what it was given.</summary>
+    private static string NameOf(ReadOnlySpan<byte> bytes) =>
+        Utf8.IsValid(bytes) ? Encoding.UTF8.GetString(bytes) : Printable.Escape(bytes);
 
     internal static ImageFormatException Bad(string path, string message) => new(path, "bitmap_directory", message);
 }

@@ -14,7 +14,7 @@ public ref struct BitmapDirectoryReader(ReadOnlySpan<byte> directory, int count,
     private int _read;
 
     /// <returns>the next entry; null after the last</returns>
-    /// <exception cref="ImageFormatException">an entry is cut off, breaks a limit, or there are more or fewer than there must be</exception>
+    /// <exception cref="ImageFormatException">an entry is cut off or breaks a limit, or there are too many or too few</exception>
     public BitmapEntry? TryRead()
     {
         if (_offset >= _directory.Length)

@@ -51,7 +51,9 @@ public sealed record BitmapEntry
     /// <summary>Whether it must follow every write from now on, and has followed all until now.</summary>
     public bool IsRecording => (Flags & (BitmapFlags.Auto | BitmapFlags.InUse)) == BitmapFlags.Auto;
 
-    /// <summary>recording, disabled (it stands still, and is right about the time it was made for), or inconsistent (of no use any more).</summary>
+    /// <summary>
+    /// recording, disabled (it stands still, and is right about the time it was made for), or inconsistent (of no use any more).
+    /// </summary>
     public string State => Flags.HasFlag(BitmapFlags.InUse) ? "inconsistent" : IsRecording ? "recording" : "disabled";
 
     /// <summary>The flags in the words of <c>qemu-img info</c>.</summary>

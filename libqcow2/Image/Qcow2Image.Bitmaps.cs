@@ -42,5 +42,6 @@ public sealed partial class Qcow2Image
     }
 
     /// <summary>Whole units of what the file takes.</summary>
-    private int DirectoryLength(BitmapsExtension bitmaps) => (bitmaps.DirectorySize + _context.WriteUnit - 1) / _context.WriteUnit * _context.WriteUnit;
+    private int DirectoryLength(BitmapsExtension bitmaps) =>
+        (bitmaps.DirectorySize + _context.WriteUnit - 1) / _context.WriteUnit * _context.WriteUnit;
 }

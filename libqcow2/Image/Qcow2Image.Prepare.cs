@@ -85,8 +85,10 @@ public sealed partial class Qcow2Image
         var reader = new BitmapDirectoryReader(directory, bitmaps.NumberOfBitmaps, _geometry.ClusterSize, _file.Path);
         while (reader.TryRead() is { } entry)
         {
-            if (entry.IsRecording)
-                BinaryPrimitives.WriteUInt32BigEndian(directory[(entry.EntryOffset + BitmapEntry.FlagsField)..], (uint)(entry.Flags | BitmapFlags.InUse));
+            if (!entry.IsRecording)
+                continue;
+            var flags = directory[(entry.EntryOffset + BitmapEntry.FlagsField)..];
+            BinaryPrimitives.WriteUInt32BigEndian(flags, (uint)(entry.Flags | BitmapFlags.InUse));
         }
 
         return true;

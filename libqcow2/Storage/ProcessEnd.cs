@@ -60,7 +60,8 @@ internal static class ProcessEnd
             return false;
         ReadOnlySpan<char> value = status.AsSpan(start + 1 + set.Length);
         int end = value.IndexOf('\n');
-        return ulong.TryParse(value[..(end < 0 ? value.Length : end)].Trim(), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong signals)
+        ReadOnlySpan<char> digits = value[..(end < 0 ? value.Length : end)].Trim();
+        return ulong.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong signals)
             && (signals & (1UL << (SIGKILL - 1))) != 0;
     }
 }

@@ -145,7 +145,8 @@ public sealed partial class KernelNbdExport
     /// <param name="connections">how many it gets</param>
     /// <param name="netlink">whether it is made by netlink, else by ioctl</param>
     /// <exception cref="ExportRefusedException">there can be no block device of that size</exception>
-    internal static NbdDeviceConfig ConfigFor(AttachOptions options, ExportInfo info, KernelNbdDevice? device, int connections, bool netlink)
+    internal static NbdDeviceConfig ConfigFor(
+        AttachOptions options, ExportInfo info, KernelNbdDevice? device, int connections, bool netlink)
     {
         var flags = TransmissionFlags.HasFlags | TransmissionFlags.SendFlush | TransmissionFlags.SendFua;
         flags |= info.ReadOnly ? TransmissionFlags.ReadOnly : TransmissionFlags.SendTrim | TransmissionFlags.SendWriteZeroes;

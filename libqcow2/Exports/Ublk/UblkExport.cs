@@ -26,7 +26,9 @@ public sealed class UblkExport : IExport
     private bool _forced;
     private bool _disposed;
 
-    private UblkExport(UblkControl control, UblkQueue[] queues, UblkShape shape, in ublksrv_ctrl_dev_info info, UblkExportOptions options, Action<string> report)
+    private UblkExport(
+        UblkControl control, UblkQueue[] queues, UblkShape shape, in ublksrv_ctrl_dev_info info, UblkExportOptions options,
+        Action<string> report)
     {
         _control = control;
         _queues = queues;

@@ -39,7 +39,9 @@ public sealed class BitmapTests : IDisposable
         Add("chk1");
         Open();
 
-        Assert.Equal($"bitmaps chk0, chk1 of {_scene.Image} will become invalid with the first write (use --read-only to keep them)", Assert.Single(Warnings));
+        Assert.Equal(
+            $"bitmaps chk0, chk1 of {_scene.Image} will become invalid with the first write (use --read-only to keep them)",
+            Assert.Single(Warnings));
         Assert.Equal("chk0 recording auto, still disabled , chk1 recording auto", Listed());
         Assert.Equal(0, _scene.Write(0, 65536, 1));
         Assert.Equal("chk0 inconsistent in-use,auto, still disabled , chk1 inconsistent in-use,auto", Listed());
@@ -133,8 +135,8 @@ public sealed class BitmapTests : IDisposable
         Assert.NotEqual(0, QemuImg.Try("info", "-f", "qcow2", _scene.Image).ExitCode);
         Open();
         Assert.Equal(
-            $"bitmaps of {_scene.Image} cannot be read and are given up with the first write: bitmap directory entry 0: name_size 0 is not in 1..1023"
-            + " (use --read-only to keep them)", Assert.Single(Warnings));
+            $"bitmaps of {_scene.Image} cannot be read and are given up with the first write: bitmap directory entry 0:"
+            + " name_size 0 is not in 1..1023 (use --read-only to keep them)", Assert.Single(Warnings));
         Assert.Contains("name_size 0", Status().GetProperty("bitmaps-error").GetString());
 
         Assert.Equal(0, _scene.Write(0, 65536, 1));
@@ -161,7 +163,8 @@ public sealed class BitmapTests : IDisposable
     [Fact]
     public void Many_bitmaps_with_long_names_make_one_line_and_a_status_that_fits()
     {
-        var bitmaps = ImageBitmaps.Of(Many(20_000), new BitmapsExtension(20_000, 20_000 * 1048, new HostOffset(1 << 20)), new ImageBytes(_scene.Image).Header);
+        var extension = new BitmapsExtension(20_000, 20_000 * 1048, new HostOffset(1 << 20));
+        var bitmaps = ImageBitmaps.Of(Many(20_000), extension, new ImageBytes(_scene.Image).Header);
 
         Assert.Equal((20_000, 20_000, ImageBitmaps.MaxListed), (bitmaps.Count, bitmaps.Recording, bitmaps.Listed.Count));
         string warning = BitmapWarning.Of("disk.qcow2", bitmaps, readOnly: false)!;
@@ -213,7 +216,8 @@ public sealed class BitmapTests : IDisposable
     {
         var image = new ImageBytes(_scene.Image);
         BitmapsExtension extension = image.Header.Bitmaps!;
-        return BitmapDirectory.Parse(image.Bytes.AsSpan((int)extension.DirectoryOffset.Value, extension.DirectorySize), extension, image.Header)
+        ReadOnlySpan<byte> directory = image.Bytes.AsSpan((int)extension.DirectoryOffset.Value, extension.DirectorySize);
+        return BitmapDirectory.Parse(directory, extension, image.Header)
             .Single(entry => entry.Name == name).EntryOffset;
     }
 
@@ -228,10 +232,16 @@ public sealed class BitmapTests : IDisposable
     }
 
     private string Listed() => !Status().TryGetProperty("bitmaps", out JsonElement bitmaps) ? ""
-        : string.Join(", ", bitmaps.EnumerateArray().Select(bitmap => $"{bitmap.GetProperty("name")} {bitmap.GetProperty("state")} {Flags(bitmap)}"));
+        : string.Join(", ", bitmaps.EnumerateArray()
+            .Select(bitmap => $"{bitmap.GetProperty("name")} {bitmap.GetProperty("state")} {Flags(bitmap)}"));
 
-    private string QemuLists() => !QemuImg.Info(_scene.Image).GetProperty("format-specific").GetProperty("data").TryGetProperty("bitmaps", out JsonElement bitmaps) ? ""
-        : string.Join("; ", bitmaps.EnumerateArray().Select(bitmap => $"{bitmap.GetProperty("name")} {Flags(bitmap)}"));
+    private string QemuLists()
+    {
+        JsonElement data = QemuImg.Info(_scene.Image).GetProperty("format-specific").GetProperty("data");
+        return !data.TryGetProperty("bitmaps", out JsonElement bitmaps) ? ""
+            : string.Join("; ", bitmaps.EnumerateArray().Select(bitmap => $"{bitmap.GetProperty("name")} {Flags(bitmap)}"));
+    }
 
-    private static string Flags(JsonElement bitmap) => string.Join(',', bitmap.GetProperty("flags").EnumerateArray().Select(flag => flag.GetString()));
+    private static string Flags(JsonElement bitmap)
+        => string.Join(',', bitmap.GetProperty("flags").EnumerateArray().Select(flag => flag.GetString()));
 }

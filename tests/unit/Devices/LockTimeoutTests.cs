@@ -84,7 +84,8 @@ public sealed class LockTimeoutTests : IDisposable
     [InlineData(0, null, 0)]
     [InlineData(7, "/dev/nbd0", 7)]
     public void Time_is_what_was_asked_for_and_more_where_users_of_a_device_wait(int? asked, string? recover, int seconds) =>
-        Assert.Equal(TimeSpan.FromSeconds(seconds), (_scene.Options with { LockTimeout = asked, RecoverDevice = recover }).EffectiveLockTimeout);
+        Assert.Equal(
+            TimeSpan.FromSeconds(seconds), (_scene.Options with { LockTimeout = asked, RecoverDevice = recover }).EffectiveLockTimeout);
 
     private void LetGoOnceWaitedFor(DeadHolder dead) => Task.Run(() =>
     {

@@ -13,6 +13,9 @@ public sealed class BlockDeviceSizeTests
 {
     private const long Largest = long.MaxValue - 511; // what a qcow2 header or a raw file can say, in sectors
 
+    private static readonly long[] s_sizes =
+        [0, 511, 512, 4095, 4096, 4608, 1 << 20, (1 << 20) + 512, 1024001024, (1L << 41) + 1024, Largest];
+
     public static TheoryData<string, long, int> Sizes
     {
         get
@@ -22,7 +25,7 @@ public sealed class BlockDeviceSizeTests
             {
                 foreach (int block in (int[])[512, 4096])
                 {
-                    foreach (long size in (long[])[0, 511, 512, 4095, 4096, 4608, 1 << 20, (1 << 20) + 512, 1024001024, (1L << 41) + 1024, Largest])
+                    foreach (long size in s_sizes)
                         data.Add(way, size, block);
                 }
             }
@@ -84,12 +87,21 @@ public sealed class BlockDeviceSizeTests
     {
         if (way == "ublk")
         {
-            var disk = new UblkDisk { Size = BlockDeviceSize.Require(size, block).Disk, IsReadOnly = false, LogicalBlockSize = block, ClusterSize = 65536, MaxIoBytes = 1 << 19, CanDiscard = true };
+            var disk = new UblkDisk
+            {
+                Size = BlockDeviceSize.Require(size, block).Disk,
+                IsReadOnly = false,
+                LogicalBlockSize = block,
+                ClusterSize = 65536,
+                MaxIoBytes = 1 << 19,
+                CanDiscard = true,
+            };
             return checked((long)UblkParameters.Of(disk).basic.dev_sectors * 512);
         }
 
         var info = new ExportInfo { Name = "disk", Size = size };
-        NbdDeviceConfig config = KernelNbdExport.ConfigFor(new AttachOptions { Image = "/disk", BlockSize = block }, info, null, 1, way == "netlink");
+        var options = new AttachOptions { Image = "/disk", BlockSize = block };
+        NbdDeviceConfig config = KernelNbdExport.ConfigFor(options, info, null, 1, way == "netlink");
         return way == "netlink" ? config.Size : config.Size / config.BlockSize * config.BlockSize;
     }
 }

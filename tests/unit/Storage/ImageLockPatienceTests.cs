@@ -85,7 +85,8 @@ public sealed class ImageLockPatienceTests : IDisposable
     public void Holder_in_another_process_that_lives_is_refused_without_a_wait()
     {
         // Locks bytes 100, 201 and so on, as a writer of qemu's does, and says so.
-        using var holder = Process.Start(new ProcessStartInfo("qemu-io", ["-f", "raw", _image]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        var start = new ProcessStartInfo("qemu-io", ["-f", "raw", _image]) { RedirectStandardInput = true, RedirectStandardOutput = true };
+        using var holder = Process.Start(start)!;
         holder.StandardInput.WriteLine("length");
         holder.StandardOutput.ReadLine();
 

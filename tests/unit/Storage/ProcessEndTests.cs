@@ -9,7 +9,8 @@ namespace Qcow2Blk.Tests.Storage;
 public sealed class ProcessEndTests
 {
     // Of a server of ours in its sleep, shortened; the name is the worst there can be.
-    private const string Status = "Name:\tqcow2blk\nState:\tS (sleeping)\nSigQ:\t0/15000\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\nSigBlk:\t0000000000000000\n";
+    private const string Status = "Name:\tqcow2blk\nState:\tS (sleeping)\nSigQ:\t0/15000\nSigPnd:\t0000000000000000\n"
+        + "ShdPnd:\t0000000000000000\nSigBlk:\t0000000000000000\n";
     private const string Stat = "4711 (a) R 1) S) S 1 4711 4711 0 -1 4194560 911 0 0 0 3 1 0 0 20 0 9 0 151 0 0 18446744073709551615";
 
     [Theory]

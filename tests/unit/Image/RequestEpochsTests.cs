@@ -104,7 +104,7 @@ public sealed class RequestEpochsTests
 
         var started = Stopwatch.GetTimestamp();
         long rounds = 0;
-        for (; Stopwatch.GetElapsedTime(started).TotalSeconds < 1.5; rounds++)
+        for (; Stopwatch.GetElapsedTime(started).TotalSeconds < 1.5 || rounds <= 10 || Volatile.Read(ref used) <= 100; rounds++)
         {
             var old = current;
             var next = (old + 1) % freed.Length;
@@ -118,7 +118,6 @@ public sealed class RequestEpochsTests
         foreach (var thread in threads)
             thread.Join();
         Assert.Equal(0, wrong);
-        Assert.True(rounds > 10 && used > 100, $"{rounds} rounds, {used} requests");
         Assert.Equal(0, epochs.InProgress);
     }
 

@@ -64,7 +64,7 @@ public sealed partial class EngineDevice : IDevice
         _loops = new EventLoop[ExportChoice.Queues(options, Math.Min(DefaultQueues, processors))];
         for (var i = 0; i < _loops.Length; i++)
             _loops[i] = new EventLoop(i, _offload);
-        _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop) 
+        _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop)
         {
             IsBlockDevice = options.IsBlockDevice,
             Budget = new WorkBudget(options.IsBlockDevice ? WorkBytes : WorkBytesOfServer),

@@ -252,7 +252,10 @@ public sealed class StalledClientTests : IDisposable
             {
                 // It was sent away.
             }
-        }) { IsBackground = true };
+        })
+        {
+            IsBackground = true,
+        };
         thread.Start();
         return thread;
     }

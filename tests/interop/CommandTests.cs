@@ -170,37 +170,37 @@ public sealed class CommandTests : IDisposable
     public void Server_is_ready_no_later_than_qemu_nbd_would_be_and_some()
     {
         string image = _folder.Image("disk.qcow2", "1G");
-        long ours = Median(() =>
+        long ours = long.MaxValue, theirs = long.MaxValue;
+        // In turn, and the best of each: what other programs take away is no part of it.
+        for (var round = 0; round < 7; round++)
         {
-            Server server = Server.Attach(_folder, image);
-            Run.Program("nbdinfo", "--size", server.Uri).Passed();
-            return server.Kill;
-        });
-        long theirs = Median(() =>
-        {
-            Running server = QemuNbd.Serve(_folder, image, out string uri);
-            // Its socket can be there a moment before it listens.
-            for (var attempt = 0; Run.Program("nbdinfo", "--size", uri) is { Status: not 0 } refused; attempt++)
-                Assert.True(attempt < 100, refused.Errors);
-            return server.Dispose;
-        });
+            ours = Math.Min(ours, Time(() =>
+            {
+                Server server = Server.Attach(_folder, image);
+                Run.Program("nbdinfo", "--size", server.Uri).Passed();
+                return server.Kill;
+            }));
+            theirs = Math.Min(theirs, Time(() =>
+            {
+                Running server = QemuNbd.Serve(_folder, image, out string uri);
+                // Its socket can be there a moment before it listens.
+                for (var attempt = 0; Run.Program("nbdinfo", "--size", uri) is { Status: not 0 } refused; attempt++)
+                    Assert.True(attempt < 100, refused.Errors);
+                return server.Dispose;
+            }));
+        }
 
         Assert.True(ours < 2 * theirs + 50, $"start to first answer: {ours} ms, qemu-nbd {theirs} ms");
     }
 
-    private static long Median(Func<Action> start)
+    /// <summary>Milliseconds of what is started; it is ended after that.</summary>
+    private static long Time(Func<Action> start)
     {
-        var times = new long[5];
-        for (var i = 0; i < times.Length; i++)
-        {
-            long started = Stopwatch.GetTimestamp();
-            Action end = start();
-            times[i] = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds;
-            end();
-        }
-
-        Array.Sort(times);
-        return times[2];
+        long started = Stopwatch.GetTimestamp();
+        Action end = start();
+        var taken = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds;
+        end();
+        return taken;
     }
 
     private static string? Text(JsonElement element, string name) => element.GetProperty(name).GetString();

@@ -41,6 +41,8 @@ def parse(arguments):
     parser.add_argument("--binary", default=os.path.join(ROOT, "artifacts/qcow2blk"), metavar="PATH")
     parser.add_argument("--server-command", metavar="COMMAND",
                         help="measure this server instead of ours; {image}, {socket} and {export} are put in")
+    parser.add_argument("--before", metavar="PATH",
+                        help="another build of ours, measured in the same rounds: what a change of the I/O path did")
     parser.add_argument("--image-size", type=int, default=1024, metavar="MIB", help="the preallocated image (default 1024)")
     parser.add_argument("--compressed-size", type=int, default=512, metavar="MIB", help="the compressed images (default 512)")
     parser.add_argument("--folder", default="/dev/shm", help="where the images are made (default /dev/shm)")
@@ -76,7 +78,8 @@ def run_cell(cell, kinds, images, folder, options):
     """All rounds of a cell: every server once per round, so that a slow minute of the machine hits them all."""
     samples = {kind.name: [] for kind in kinds}
     for round_number in range(1, options.rounds + 1):
-        for kind in kinds:
+        # A build before is paired with ours: first one, then the other goes first.
+        for kind in kinds if round_number % 2 else [kinds[1], kinds[0], *kinds[2:]]:
             sample = measure.run(cell, kind, images, folder, options.runtime)
             samples[kind.name].append(sample)
             log(f"{cell.name} {round_number}/{options.rounds}  {kind.name}: {sample.iops:.0f} IOPS")
@@ -86,6 +89,7 @@ def run_cell(cell, kinds, images, folder, options):
 def cell_result(cell, our_name, samples):
     medians = {name: measure.median(of_server) for name, of_server in samples.items()}
     mine = medians.pop(our_name)
+    before = medians.pop(servers.BEFORE, None)
     best = max(medians, key=lambda name: medians[name].iops)
     rival = medians[best]
     return {"cell": asdict(cell), "rival": best, "ours": asdict(mine),
@@ -93,7 +97,14 @@ def cell_result(cell, our_name, samples):
             "samples": {name: [asdict(sample) for sample in of_server] for name, of_server in samples.items()},
             "ratios": {"iops": mine.iops / rival.iops, "per_cpu_second": mine.per_cpu_second / rival.per_cpu_second,
                        "p99": mine.p99_seconds / rival.p99_seconds if rival.p99_seconds else None},
+            "before": before and {"iops": mine.iops / before.iops, "per_cpu_second": mine.per_cpu_second / before.per_cpu_second,
+                                  "pairs": pairs(samples[our_name], samples[servers.BEFORE])},
             "resident_over_rival_bytes": mine.resident_bytes - rival.resident_bytes}
+
+
+def pairs(mine, before):
+    """The ratios of I/O per second round by round."""
+    return [ours.iops / theirs.iops for ours, theirs in zip(mine, before)]
 
 
 def measure_start(kinds, first_of_ours, images, folder, options):
@@ -128,7 +139,7 @@ def main(arguments):
         first = in_background = servers.Kind(options.server_command, options.server_command)
     else:
         first, in_background = servers.ours(options.binary), servers.ours_in_background(options.binary)
-    kinds = [first, *(servers.RIVALS[name] for name in options.rivals)]
+    kinds = [first, *([servers.before(options.before)] if options.before else []), *(servers.RIVALS[name] for name in options.rivals)]
     results = {"version": 1, "date": time.strftime("%Y-%m-%d"), "machine": machine(),
                "ours": first.name if options.server_command else output_of(options.binary, "--version"),
                "settings": {"rounds": options.rounds, "runtime_seconds": options.runtime,

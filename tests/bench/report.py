@@ -52,6 +52,16 @@ def _facts(results):
     yield f"targets reached: {reached} of {wanted}"
 
 
+def before_table(results):
+    """How each cell compares with the build before, in markdown; nothing where none was measured."""
+    rows = [(result["cell"]["name"], result["before"]) for result in results["cells"] if result.get("before")]
+    if not rows:
+        return []
+    return ["| cell | IOPS to the build before | round by round | I/O per CPU second |", "|---|---:|---|---:|",
+            *(f"| {name} | {before['iops']:.2f} | {' '.join(f'{pair:.2f}' for pair in before['pairs'])} "
+              f"| {before['per_cpu_second']:.2f} |" for name, before in rows)]
+
+
 def count_targets(results):
     """How many of the targets of the measured cells were reached, and how many there are."""
     pairs = [(result["ratios"][key], result["cell"][target]) for result in results["cells"]
@@ -66,7 +76,7 @@ def text(results):
     widths = [max(len(row[column]) for row in rows) for column in range(len(SHORT))]
     lines = ["  ".join(value.ljust(width) if column in (0, 5) else value.rjust(width)
                        for column, (value, width) in enumerate(zip(row, widths))).rstrip() for row in rows]
-    return "\n".join([*lines, "", *_facts(results)])
+    return "\n".join([*lines, "", *_facts(results), *([""] + table if (table := before_table(results)) else [])])
 
 
 def markdown(results):

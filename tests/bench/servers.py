@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import nbd_client
 
 EXPORT = "bench"
+BEFORE = "before"
 START_LIMIT = 30
 STOP_LIMIT = 20
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -29,8 +30,13 @@ class Kind:
         return Running(self, image, folder)
 
 
-def ours(binary):
-    return Kind("qcow2blk", f"{shlex.quote(binary)} attach {{image}} --socket {{socket}} --name {{export}} --foreground")
+def ours(binary, name="qcow2blk"):
+    return Kind(name, f"{shlex.quote(binary)} attach {{image}} --socket {{socket}} --name {{export}} --foreground")
+
+
+def before(binary):
+    """Another build of ours."""
+    return ours(binary, BEFORE)
 
 
 def ours_in_background(binary):

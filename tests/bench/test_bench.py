@@ -42,6 +42,15 @@ class Conclusions(unittest.TestCase):
         self.assertIn("1.9 NO", report.text(results_of(missed)))
         self.assertIn("2.2 yes", report.text(results_of(missed)))
 
+    def test_the_build_before_is_compared_and_is_no_rival(self):
+        result = bench.cell_result(CELL, "ours", {"ours": [sample(100), sample(300)], "before": [sample(200), sample(200)],
+                                                  "r": [sample(50), sample(50)]})
+        self.assertEqual(result["rival"], "r")
+        self.assertEqual(result["before"]["pairs"], [0.5, 1.5])
+        self.assertAlmostEqual(result["before"]["iops"], 1.0)
+        self.assertIn("| 1.00 | 0.50 1.50 |", report.text(results_of(result)))
+        self.assertNotIn("build before", report.text(results_of(self.result([sample(100)], [sample(50)]))))
+
     def test_limits_that_are_passed_are_told(self):
         heavy = self.result([sample(100, resident=30 * MIB)], [sample(100)])
         text = report.text(results_of(heavy))

@@ -163,7 +163,7 @@ def write(results, folder):
         json.dump(results, file, indent=1)
         file.write("\n")
     with open(os.path.join(folder, "chart.svg"), "w", encoding="utf-8") as file:
-        file.write(chart.draw(results))
+        file.write(chart.of_results(results))
     print(report.text(results))
     print(f"written: {os.path.relpath(folder)}/results.json and chart.svg")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures qcow2blk's kernel block devices against `qemu-nbd -c` inside a virtual machine with a Debian kernel.
 
-Prints tables; writes artifacts/bench/kernel-PLACEMENT.json. What is measured and why: docs/performance.md.
+Prints tables; writes artifacts/bench/kernel-PLACEMENT.json. What is measured and why: docs/benchmarks/kernel.md.
 """
 import argparse
 import json
@@ -49,8 +49,8 @@ def parse(arguments):
     parser.add_argument("--image-size", type=int, default=256, metavar="MIB", help="the allocated images, one per server (default 256)")
     parser.add_argument("--binary", default=str(ROOT / "artifacts/qcow2blk"), metavar="PATH")
     parser.add_argument("--output", default=str(ROOT / "artifacts/bench"), metavar="FOLDER")
-    parser.add_argument("--markdown", metavar="PAGE", nargs="?", const=str(ROOT / "docs/performance.md"),
-                        help="also put the tables between the kernel markers of this page (default docs/performance.md)")
+    parser.add_argument("--markdown", metavar="PAGE", nargs="?", const=str(ROOT / "docs/benchmarks/kernel.md"),
+                        help="also put the tables between the kernel markers of this page (default docs/benchmarks/kernel.md)")
     options = parser.parse_args(arguments)
     for name, allowed in (("modes", kernel_cells.MODES), ("transports", ("ublk", "nbd")), ("placement", PLACEMENTS)):
         setattr(options, name, [word for word in getattr(options, name).split(",") if word])

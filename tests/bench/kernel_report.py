@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Turns the results of kernel.py into tables: plain text for the terminal, markdown for docs/performance.md.
+"""Turns the results of kernel.py into tables: plain text for the terminal, markdown for docs/benchmarks/kernel.md.
 
 kernel_report.py RESULTS.json...   prints the tables again; with --markdown PAGE they go into the page instead
 """
@@ -134,7 +134,7 @@ def _windows(results):
 
 
 def markdown(everything):
-    """The section of docs/performance.md: the machine once, then a table for each run."""
+    """The section of docs/benchmarks/kernel.md: the machine once, then a table for each run."""
     first = everything[0]
     host, machine = first["host"], first["guest"]
     lines = [f"Measured with {first['guest']['ours']} in a virtual machine: {host['emulator']}, software emulation (no KVM), "

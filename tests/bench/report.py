@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Turns results.json into tables: plain text for the terminal, markdown for docs/performance.md.
+"""Turns results.json into tables: plain text for the terminal, markdown for docs/benchmarks/nbd.md.
 
 report.py [RESULTS.json [PERFORMANCE.md]]   replaces what stands between the bench markers of the page
 """
@@ -80,7 +80,7 @@ def text(results):
 
 
 def markdown(results):
-    """The same for docs/performance.md, with the machine and the commands."""
+    """The same for docs/benchmarks/nbd.md, with the machine and the commands."""
     machine, settings = results["machine"], results["settings"]
     lines = [f"Measured {results['date']} with {results['ours']} on {machine['processor']}, {machine['cores']} cores, "
              f"{machine['memory_bytes'] / MIB / 1024:.0f} GiB, Linux {machine['kernel']}, {machine['qemu']}, "
@@ -104,7 +104,7 @@ def fill(page, results):
 def main(arguments):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     results_path = arguments[0] if arguments else os.path.join(root, "artifacts/bench/results.json")
-    page_path = arguments[1] if len(arguments) > 1 else os.path.join(root, "docs/performance.md")
+    page_path = arguments[1] if len(arguments) > 1 else os.path.join(root, "docs/benchmarks/nbd.md")
     with open(results_path, encoding="utf-8") as file:
         results = json.load(file)
     with open(page_path, encoding="utf-8") as file:

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What the benchmark concludes from its figures: medians, rivals, targets, pages."""
 import json
+import os
 import unittest
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
@@ -60,10 +61,24 @@ class Conclusions(unittest.TestCase):
 
     def test_results_survive_json_and_the_chart_is_well_formed(self):
         results = json.loads(json.dumps(results_of(self.result([sample(100)], [sample(100)]))))
-        ElementTree.fromstring(chart.draw(results))
+        ElementTree.fromstring(chart.of_results(results))
         page = report.fill(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", results)
         self.assertTrue(page.startswith("before\n") and page.endswith("\nafter\n"))
         self.assertNotIn("old", page)
+
+
+class Charts(unittest.TestCase):
+    def test_chart_of_the_block_devices_reads_the_page_as_it_is(self):
+        with open(os.path.join(bench.ROOT, "docs/benchmarks/kernel.md"), encoding="utf-8") as file:
+            drawn = ElementTree.fromstring(chart.of_kernel_page(file.read()))
+        texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+        self.assertIn("4k-randread", texts)
+        self.assertIn("/dev/ublkbN", texts)
+
+    def test_chart_says_nothing_of_targets(self):
+        drawn = chart.draw("title", ("a", "b"), [("4k", 2.0, None)])
+        self.assertEqual(drawn.count("<rect"), 1 + 2 + 1)
+        self.assertNotIn("target", drawn)
 
 
 class Cells(unittest.TestCase):

@@ -1,6 +1,7 @@
 using System;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
+using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
@@ -49,6 +50,38 @@ public sealed class ForcedChangeTests
 
         Assert.False(found.AsSpan().ContainsAnyExcept((byte)7));
         run.Close();
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Direct_write_that_ends_while_the_disk_is_closed(bool isQcow2)
+    {
+        var before = OneImage.Make("cluster_size=65536", "16M", "write -P 1 0 512k");
+        using var loop = new SimulatedLoop(1);
+        var storage = new MemoryStorage(loop, before.Copy());
+        IDisk disk = isQcow2 ? loop.RunUntilComplete(Qcow2Image.OpenAsync(storage, new ImageOptions(), null)) : new RawDisk(storage, readOnly: false);
+        using var buffer = new TableBuffer(Cluster);
+        buffer.Span.Fill(7);
+        var offset = isQcow2 ? 0 : before.DataCluster(0);
+        Assert.Equal(0, loop.RunUntilComplete(disk.WriteAsync(offset + Cluster, buffer.Take(512), forceUnitAccess: true))); // loads the tables
+        var settled = storage.Content.Copy();
+        storage.Log = new StorageLog();
+        storage.Hold = operation => operation.Kind == StorageOperationKind.Write;
+
+        var write = DirectTransfer.WriteAsync(disk, offset, buffer.Take(Cluster));
+        var close = disk.CloseAsync();
+        loop.RunUntilComplete(loop.DelayAsync(10));
+        Assert.Equal((false, 1), (close.IsCompleted, storage.InFlight));
+        Assert.False(disk.TryMapWrite(offset, 512, out _)); // nobody would wait for what begins now
+        storage.Release();
+
+        Assert.Equal((0, 0), (loop.RunUntilComplete(write), loop.RunUntilComplete(close)));
+        var crash = new CrashImage(settled, storage.Log);
+        crash.AdvanceTo(storage.Log.Tick);
+        var found = new byte[Cluster];
+        crash.Read(before.DataCluster(0), found);
+        Assert.False(found.AsSpan().ContainsAnyExcept((byte)7), "what was answered is not on disk");
     }
 
     /// <summary>

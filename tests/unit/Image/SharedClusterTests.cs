@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
@@ -63,6 +64,33 @@ public sealed class SharedClusterTests
 
         using var again = new OneImage(run.Storage.Content);
         Assert.Equal((0, 0, 0), (again.Expect(0, Cluster, 3), again.Expect(Cluster, 15 * Cluster, 1), again.Expect(40 << 20, 1 << 20, 2)));
+    }
+
+    /// <summary>A piece of the shared table is being read while the table is copied: what it holds is the copy's from then on.</summary>
+    [Fact]
+    public void Piece_of_a_table_that_moved_while_it_was_read_is_written_to_the_new_place()
+    {
+        const int slice = 4096; // maps 32 MiB
+        var image = OneImage.Make("cluster_size=65536", "64M", path => Qemu.Img("snapshot", "-c", "first", path), "write -P 1 0 1M", "write -P 2 40M 1M");
+        var snapshot = new GuestReader(image).Snapshots()[0].ReadAll();
+        var table = image.L2Table();
+        using var run = new OneImage(image);
+        using var buffer = new TableBuffer(Cluster);
+        run.Storage.Hold = operation => operation.Kind == StorageOperationKind.Read && operation.Offset == table + slice;
+        var read = run.Image.ReadAsync(40 << 20, buffer.Take(Cluster));
+        run.Loop.RunUntilIdle();
+        Assert.Equal(1, run.Storage.InFlight);
+        Assert.Equal(0, run.Write(0, Cluster, 3));
+        run.Storage.Release();
+        Assert.Equal(0, run.Loop.RunUntilComplete(read));
+        Assert.False(buffer.Span[..Cluster].ContainsAnyExcept((byte)2));
+
+        Assert.Equal(0, run.Write(40 << 20, Cluster, 4));
+
+        Assert.Equal(0, run.Close().Leaks);
+        Assert.True(new GuestReader(run.Storage.Content).Snapshots()[0].ReadAll().AsSpan().SequenceEqual(snapshot));
+        using var again = new OneImage(run.Storage.Content);
+        Assert.Equal((0, 0, 0), (again.Expect(0, Cluster, 3), again.Expect(40 << 20, Cluster, 4), again.Expect((40 << 20) + Cluster, 15 * Cluster, 2)));
     }
 
     [Theory]

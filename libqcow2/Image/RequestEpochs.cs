@@ -38,7 +38,9 @@ public sealed class RequestEpochs
     /// <summary>The parity of the epoch at this moment.</summary>
     internal int Parity => Volatile.Read(ref _epoch) & 1;
 
-    /// <summary>Begins a request under a parity that was seen before; false if the epoch was advanced since: it would not be waited for.</summary>
+    /// <summary>
+    /// Begins a request under a parity that was seen before; false if the epoch was advanced since: it would not be waited for.
+    /// </summary>
     internal bool TryEnter(int loop, int parity)
     {
         ref var counter = ref Counter(loop, parity);

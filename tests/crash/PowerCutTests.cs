@@ -123,7 +123,9 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         var found = subject.Reader(image).Snapshots();
         Assert.Equal(expected.Count, found.Count);
         for (var index = 0; index < found.Count; index++)
-            Assert.True(found[index].ReadAll().AsSpan().SequenceEqual(expected[index]), $"{moment}: snapshot {index} reads other bytes than before");
+            Assert.True(
+                found[index].ReadAll().AsSpan().SequenceEqual(expected[index]),
+                $"{moment}: snapshot {index} reads other bytes than before");
     }
 
     private static void AssertQemuAgrees(Subject subject, CrashImage crash, string moment)

@@ -113,7 +113,9 @@ internal sealed class Workload
         var number = History.Begin(Change.Write, offset, length);
         GuestHistory.Fill(buffer.Span[..length], number, offset);
         var direct = !forceUnitAccess && _random.Next(2) == 0;
-        Require(direct ? await DirectTransfer.WriteAsync(_image, offset, buffer.Take(length)) : await _image.WriteAsync(offset, buffer.Take(length), forceUnitAccess), "write");
+        var data = buffer.Take(length);
+        var write = direct ? DirectTransfer.WriteAsync(_image, offset, data) : _image.WriteAsync(offset, data, forceUnitAccess);
+        Require(await write, "write");
         History.End(number, forceUnitAccess);
         return 0;
     }

@@ -76,7 +76,8 @@ public sealed class SuspendErrorTests : IDisposable
 
         var refused = _device.Suspend(EngineScene.Patience);
 
-        Assert.Equal((ExitStatus.Failed, "suspended disk, but its image was not closed cleanly", reason), (refused.Status, refused.What, refused.Why));
+        Assert.Equal((ExitStatus.Failed, "suspended disk, but its image was not closed cleanly", reason),
+            (refused.Status, refused.What, refused.Why));
         Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
         Assert.Equal(["flush", "close"], _disk.Calls);
         _next.Enqueue(new FakeDisk());

@@ -50,7 +50,8 @@ internal sealed class FakeDisk : IDisk
 
     public LoopTask<int> FlushAsync() => Call("flush");
 
-    public LoopTask<DiskExtent> MapAsync(long offset, long length) => new(new DiskExtent(0, length, IsHole: false, IsZero: false, Depth: 1));
+    public LoopTask<DiskExtent> MapAsync(long offset, long length) =>
+        new(new DiskExtent(0, length, IsHole: false, IsZero: false, Depth: 1));
 
     public LoopTask<int> PrefetchAsync(long offset, long length) => Call("prefetch", $" {offset}+{length}");
 

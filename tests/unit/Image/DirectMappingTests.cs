@@ -214,11 +214,11 @@ public sealed class DirectMappingTests
             Assert.Equal(0, loop.RunUntilComplete(disk.WriteAsync(Cluster, sectors.Take(alignment), forceUnitAccess: false)));
 
             // Either may come first: the sector's first half is the small write's or both were done in their order.
-            var first = seed % 2 == 0 ? DirectTransfer.WriteAsync(disk, 0, sectors.Take(alignment)) : disk.WriteAsync(alignment - 300, small.Take(100), forceUnitAccess: false);
+            var first = Write(isDirect: seed % 2 == 0);
             for (var step = 0; step < seed % 7; step++)
                 loop.Step();
             refused += seed % 2 != 0 && !first.IsCompleted && !MapsWrite(disk, 2L * alignment, alignment) ? 1 : 0;
-            var second = seed % 2 != 0 ? DirectTransfer.WriteAsync(disk, 0, sectors.Take(alignment)) : disk.WriteAsync(alignment - 300, small.Take(100), forceUnitAccess: false);
+            var second = Write(isDirect: seed % 2 != 0);
             Assert.Equal((0, 0), (loop.RunUntilComplete(first), loop.RunUntilComplete(second)));
             Assert.True(MapsWrite(disk, 2L * alignment, alignment));
 
@@ -227,6 +227,10 @@ public sealed class DirectMappingTests
             Assert.False(found.Span[..(alignment - 300)].ContainsAnyExcept((byte)0xCD), $"seed {seed}: the direct write was undone");
             Assert.True(found.Span[alignment - 300] is 0xAB or 0xCD, $"seed {seed}");
             Assert.Equal(0, loop.Run(disk.CloseAsync));
+
+            LoopTask<int> Write(bool isDirect) => isDirect
+                ? DirectTransfer.WriteAsync(disk, 0, sectors.Take(alignment))
+                : disk.WriteAsync(alignment - 300, small.Take(100), forceUnitAccess: false);
         }
 
         Assert.NotEqual(0, refused);

@@ -60,11 +60,14 @@ public sealed class ForcedChangeTests
         var before = OneImage.Make("cluster_size=65536", "16M", "write -P 1 0 512k");
         using var loop = new SimulatedLoop(1);
         var storage = new MemoryStorage(loop, before.Copy());
-        IDisk disk = isQcow2 ? loop.RunUntilComplete(Qcow2Image.OpenAsync(storage, new ImageOptions(), null)) : new RawDisk(storage, readOnly: false);
+        IDisk disk = isQcow2
+            ? loop.RunUntilComplete(Qcow2Image.OpenAsync(storage, new ImageOptions(), null))
+            : new RawDisk(storage, readOnly: false);
         using var buffer = new TableBuffer(Cluster);
         buffer.Span.Fill(7);
         var offset = isQcow2 ? 0 : before.DataCluster(0);
-        Assert.Equal(0, loop.RunUntilComplete(disk.WriteAsync(offset + Cluster, buffer.Take(512), forceUnitAccess: true))); // loads the tables
+        var loadsTables = disk.WriteAsync(offset + Cluster, buffer.Take(512), forceUnitAccess: true);
+        Assert.Equal(0, loop.RunUntilComplete(loadsTables));
         var settled = storage.Content.Copy();
         storage.Log = new StorageLog();
         storage.Hold = operation => operation.Kind == StorageOperationKind.Write;

@@ -152,7 +152,8 @@ public sealed class FreedClusterTests
     [Fact]
     public void What_a_snapshot_still_uses_is_neither_punched_nor_used_again()
     {
-        using var run = new OneImage(OneImage.Make("cluster_size=65536", "16M", image => Qemu.Img("snapshot", "-c", "first", image), "write -P 1 0 512k"));
+        using var run = new OneImage(OneImage.Make(
+            "cluster_size=65536", "16M", image => Qemu.Img("snapshot", "-c", "first", image), "write -P 1 0 512k"));
         var place = run.Storage.Content.DataCluster(0);
         Assert.Equal(0, run.Write(Cluster, Cluster, 2));
         Assert.Equal(0, run.Discard(2 * Cluster, Freed - (2 * Cluster)));

@@ -40,7 +40,8 @@ public sealed class RangeEdgeTests
 
         Assert.Equal(0, run.Zero(offset, length, flags));
 
-        Assert.Equal((0, 0, 0), (run.Expect(0, offset, 1), run.Expect(offset, length, 0), run.Expect(offset + length, (1 << 20) - offset - length, 1)));
+        Assert.Equal((0, 0, 0),
+            (run.Expect(0, offset, 1), run.Expect(offset, length, 0), run.Expect(offset + length, (1 << 20) - offset - length, 1)));
         Assert.Equal(0, run.Close().Leaks);
     }
 

@@ -83,7 +83,8 @@ public sealed class RawDiskFlushTests : IDisposable
             Assert.Equal(0, loop.RunUntilComplete(disk.FlushAsync()));
 
             // A sync that began before the write was answered need not cover it.
-            Assert.Contains(log.Operations, operation => operation.Kind == StorageOperationKind.Flush && operation.Submitted > answered && operation.Completed <= log.Tick);
+            Assert.Contains(log.Operations, operation =>
+                operation.Kind == StorageOperationKind.Flush && operation.Submitted > answered && operation.Completed <= log.Tick);
             Assert.Equal(0, loop.RunUntilComplete(flush));
             Assert.Equal(0, loop.Run(disk.CloseAsync));
         }
@@ -102,7 +103,8 @@ public sealed class RawDiskFlushTests : IDisposable
             var first = disk.FlushAsync();
             Assert.Equal(0, loop.RunUntilComplete(disk.FlushAsync()));
 
-            Assert.Contains(storage.Log.Operations, operation => operation.Kind == StorageOperationKind.Flush && operation.Completed != long.MaxValue);
+            Assert.Contains(storage.Log.Operations, operation =>
+                operation.Kind == StorageOperationKind.Flush && operation.Completed != long.MaxValue);
             Assert.Equal(0, loop.RunUntilComplete(first));
             Assert.Equal(0, loop.Run(disk.CloseAsync));
         }
@@ -117,7 +119,10 @@ public sealed class RawDiskFlushTests : IDisposable
             var syncs = 0;
 
             // The kernel tells one of those who ask, and none after that.
-            var storage = new MemoryStorage(loop, _storage.Content.Copy()) { Fault = operation => operation.Kind == StorageOperationKind.Flush && syncs++ == 0 ? EIO : 0 };
+            var storage = new MemoryStorage(loop, _storage.Content.Copy())
+            {
+                Fault = operation => operation.Kind == StorageOperationKind.Flush && syncs++ == 0 ? EIO : 0,
+            };
             var disk = new RawDisk(storage, readOnly: false);
             Assert.Equal(0, loop.RunUntilComplete(disk.WriteAsync(0, _buffer.Take(512), forceUnitAccess: false)));
             var first = disk.FlushAsync();

@@ -64,9 +64,11 @@ public sealed class RawDiskTests
         var disk = new RawDisk(new MemoryStorage(loop, content, 512), readOnly: false);
 
         Assert.Equal((true, new FileExtent(disk.File, 512)), (disk.TryMapWrite(512, 1024, out var extent), extent));
-        Assert.Equal((false, false, false), (disk.TryMapWrite(256, 512, out _), disk.TryMapWrite(512, 256, out _), disk.TryMapWrite(513, 511, out _)));
+        Assert.Equal((false, false, false),
+            (disk.TryMapWrite(256, 512, out _), disk.TryMapWrite(512, 256, out _), disk.TryMapWrite(513, 511, out _)));
         Assert.Equal((true, disk.File, 100L), (disk.TryMapRead(100, 1000, out extent), extent.File, extent.Offset));
-        Assert.Equal((true, false, false), (disk.TryMapRead(9000, 1000, out _), disk.TryMapRead(9000, 1001, out _), disk.TryMapRead(10_000, 240, out _)));
+        Assert.Equal((true, false, false),
+            (disk.TryMapRead(9000, 1000, out _), disk.TryMapRead(9000, 1001, out _), disk.TryMapRead(10_000, 240, out _)));
         Assert.False(disk.TryMapZeroes(0, 512)); // a file may hold anything
         loop.Run(disk.CloseAsync);
     }

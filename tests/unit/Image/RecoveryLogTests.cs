@@ -122,9 +122,11 @@ public sealed class RecoveryLogTests : IDisposable
             for (var step = 0; step < steps; step++)
                 run.Loop.Step();
 
-            using (var next = new OneImage(run.Storage.Content.Copy(), options: new ImageOptions { RecoveryLog = Copy(path), Replay = true }))
+            using (var next = Recover(run, path))
             {
-                Assert.Equal((0, 0, 0), (next.Expect(16 << 20, Cluster, 3), next.Expect(8 << 20, Cluster, 0), next.Expect((8 << 20) + Cluster, 3 * Cluster, 2)));
+                Assert.Equal((0, 0, 0),
+                    (next.Expect(16 << 20, Cluster, 3), next.Expect(8 << 20, Cluster, 0),
+                        next.Expect((8 << 20) + Cluster, 3 * Cluster, 2)));
                 next.Close();
             }
 
@@ -152,7 +154,7 @@ public sealed class RecoveryLogTests : IDisposable
             if (run.Flush() == 0)
                 return;
 
-            using var next = new OneImage(run.Storage.Content.Copy(), options: new ImageOptions { RecoveryLog = Copy(path), Replay = true });
+            using var next = Recover(run, path);
 
             Assert.Equal(0, next.Expect(8 << 20, 4 * Cluster, 2));
             next.Close();
@@ -171,6 +173,10 @@ public sealed class RecoveryLogTests : IDisposable
     }
 
     private RecoveryLog Create() => RecoveryLog.Create(_directory.File("log"), default);
+
+    /// <summary>What the next server makes of image and log as they are now.</summary>
+    private OneImage Recover(OneImage run, string path) =>
+        new(run.Storage.Content.Copy(), options: new ImageOptions { RecoveryLog = Copy(path), Replay = true });
 
     private string Copy(string path)
     {

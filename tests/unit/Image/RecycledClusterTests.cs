@@ -62,7 +62,12 @@ public sealed class RecycledClusterTests
         for (var seed = 1; seed <= 20; seed++)
         {
             using var run = Open(OneImage.Make("cluster_size=65536", "16M", "write -P 1 8M 512"), seed: seed);
-            run.Storage.Fault = operation => operation.Kind == StorageOperationKind.Punch ? EOPNOTSUPP : operation.Kind == StorageOperationKind.Write ? EIO : 0;
+            run.Storage.Fault = operation => operation.Kind switch
+            {
+                StorageOperationKind.Punch => EOPNOTSUPP,
+                StorageOperationKind.Write => EIO,
+                _ => 0,
+            };
             Assert.Equal(-EIO, run.Write(0, 2 * Cluster, 9));
             run.Storage.Fault = operation => operation.Kind == StorageOperationKind.Punch ? EOPNOTSUPP : 0;
 
@@ -178,7 +183,9 @@ public sealed class RecycledClusterTests
         Assert.Equal((0, 0, 0), (run.Expect(0, 4096, 5), run.Expect(4096, 512, 2), run.Expect(4608, Cluster - 4608, 5)));
         AssertOnly(run, 17 * Cluster, Cluster, 4096, 512, 2);
         var half = (31 * Cluster) + (Cluster / 2);
-        Assert.Equal((0, 0, 0), (run.Expect(31 * Cluster, 4096, 6), run.Expect((31 * Cluster) + 4608, (Cluster / 2) - 4608, 6), run.Expect(half, Cluster / 2, 0)));
+        Assert.Equal((0, 0, 0),
+            (run.Expect(31 * Cluster, 4096, 6), run.Expect((31 * Cluster) + 4608, (Cluster / 2) - 4608, 6),
+                run.Expect(half, Cluster / 2, 0)));
         run.Close();
     }
 
@@ -203,7 +210,9 @@ public sealed class RecycledClusterTests
 
     /// <summary>All of a piece of the disk reads as zeroes but for one range.</summary>
     private static void AssertOnly(OneImage run, long start, int length, int from, int count, byte value) =>
-        Assert.Equal((0, 0, 0), (run.Expect(start, from, 0), run.Expect(start + from, count, value), run.Expect(start + from + count, length - from - count, 0)));
+        Assert.Equal((0, 0, 0),
+            (run.Expect(start, from, 0), run.Expect(start + from, count, value),
+                run.Expect(start + from + count, length - from - count, 0)));
 
     /// <summary>The guest cluster is where that other one was before: else the test has shown nothing.</summary>
     private static void AssertPlace(OneImage run, int cluster, long place)

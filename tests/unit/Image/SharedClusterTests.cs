@@ -14,8 +14,13 @@ public sealed class SharedClusterTests
     private const int Shared = 16 * Cluster;
 
     /// <summary>Data, zero clusters that kept their place, zero clusters without one, compressed clusters, nothing.</summary>
-    private static readonly SparseBytes s_image = OneImage.Make("cluster_size=65536", "16M", image => Qemu.Img("snapshot", "-c", "first", image),
+    private static readonly SparseBytes s_image = OneImage.Make(
+        "cluster_size=65536", "16M", image => Qemu.Img("snapshot", "-c", "first", image),
         "write -P 1 0 1M", "write -z 256k 128k", "write -zu 384k 128k", "write -c -P 2 1M 64k", "write -c -P 3 1088k 64k");
+
+    /// <summary>One table, but 32 MiB in each of its cached slices.</summary>
+    private static readonly SparseBytes s_large = OneImage.Make(
+        "cluster_size=65536", "64M", image => Qemu.Img("snapshot", "-c", "first", image), "write -P 1 0 1M", "write -P 2 40M 1M");
 
     [Theory]
     [InlineData("write", 0, Cluster)]
@@ -57,8 +62,8 @@ public sealed class SharedClusterTests
     [Fact]
     public void Copy_of_a_shared_table_holds_all_of_its_entries()
     {
-        // One table, but 32 MiB in each of its cached slices: only the first is loaded and changed.
-        using var run = new OneImage(OneImage.Make("cluster_size=65536", "64M", image => Qemu.Img("snapshot", "-c", "first", image), "write -P 1 0 1M", "write -P 2 40M 1M"));
+        // Only the first slice is loaded and changed.
+        using var run = new OneImage(s_large.Copy());
         Assert.Equal(0, run.Write(0, Cluster, 3));
         Assert.Equal(0, run.Close().Leaks);
 
@@ -71,7 +76,7 @@ public sealed class SharedClusterTests
     public void Piece_of_a_table_that_moved_while_it_was_read_is_written_to_the_new_place()
     {
         const int slice = 4096; // maps 32 MiB
-        var image = OneImage.Make("cluster_size=65536", "64M", path => Qemu.Img("snapshot", "-c", "first", path), "write -P 1 0 1M", "write -P 2 40M 1M");
+        var image = s_large.Copy();
         var snapshot = new GuestReader(image).Snapshots()[0].ReadAll();
         var table = image.L2Table();
         using var run = new OneImage(image);
@@ -90,7 +95,8 @@ public sealed class SharedClusterTests
         Assert.Equal(0, run.Close().Leaks);
         Assert.True(new GuestReader(run.Storage.Content).Snapshots()[0].ReadAll().AsSpan().SequenceEqual(snapshot));
         using var again = new OneImage(run.Storage.Content);
-        Assert.Equal((0, 0, 0), (again.Expect(0, Cluster, 3), again.Expect(40 << 20, Cluster, 4), again.Expect((40 << 20) + Cluster, 15 * Cluster, 2)));
+        Assert.Equal((0, 0, 0),
+            (again.Expect(0, Cluster, 3), again.Expect(40 << 20, Cluster, 4), again.Expect((40 << 20) + Cluster, 15 * Cluster, 2)));
     }
 
     [Theory]

@@ -78,7 +78,8 @@ public sealed class ForceUnitAccessTests : IDisposable
     {
         var range = command == Flush ? (Offset: 0, Length: 0) : (Offset: 8192, Length: 512);
         var reply = new byte[16 + (command == Read ? range.Length : 0)];
-        _served.Round(Wire.Join(Wire.Request(flags, command, 1, (ulong)range.Offset, (uint)range.Length), new byte[command == Write ? range.Length : 0]), reply);
+        var payload = new byte[command == Write ? range.Length : 0];
+        _served.Round(Wire.Join(Wire.Request(flags, command, 1, (ulong)range.Offset, (uint)range.Length), payload), reply);
         return BinaryPrimitives.ReadUInt32BigEndian(reply.AsSpan(4));
     }
 }

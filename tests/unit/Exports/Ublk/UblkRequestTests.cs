@@ -83,6 +83,7 @@ public sealed class UblkRequestTests
         using var loop = new SimulatedLoop(1);
         using var buffer = new TableBuffer(1024);
         var pieces = new LongRequest(_served, new RequestGate(loop));
-        return loop.RunUntilComplete(Request(flags).ExecuteAsync(_served, (flags & 0xff) <= Write ? buffer.Take(1024) : default(NativeBuffer), pieces));
+        var data = (flags & 0xff) <= Write ? buffer.Take(1024) : default(NativeBuffer);
+        return loop.RunUntilComplete(Request(flags).ExecuteAsync(_served, data, pieces));
     }
 }

@@ -5,5 +5,5 @@ namespace Qcow2Blk.Cli;
 /// <summary>Which engine opens images.</summary>
 internal static class Engine
 {
-    internal static IDeviceFactory Factory { get; } = new EngineDeviceFactory();
+    internal static IDeviceFactory Factory { get; } = new EngineDeviceFactory(ServerProgram.Self(JitHost.Arguments));
 }

@@ -12,6 +12,7 @@ internal static class Program
         {
             [BackgroundServer.Verb, ..] => BackgroundServer.Serve(Engine.Factory, EndSignals.WatchInBackground, SupervisorOf(args)),
             [Supervisor.Verb, ..] => Supervisor.Main(JitHost.Arguments, EndSignals.WatchInBackground),
+            [DeviceStopper.Verb, ..] => DeviceStopper.Main(args),
             [UdevName.Verb, ..] => UdevName.Print(args),
             [UdevName.OwnerVerb, ..] => UdevName.PrintOwner(args),
             _ => Run(args),

@@ -19,9 +19,11 @@ internal delegate LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenDis
 internal sealed record DeviceHost
 {
     /// <param name="recoveryLog">where it is; null if no server can follow this one</param>
-    public static DeviceHost This(string? recoveryLog) => new()
+    /// <param name="program">what helpers of a device are started from</param>
+    public static DeviceHost This(string? recoveryLog, ServerProgram program) => new()
     {
-        OpenExport = (options, loops, served, catalog, log) => ExportChoice.Open(options, loops, served, catalog, recoveryLog is not null, log),
+        OpenExport = (options, loops, served, catalog, log) =>
+            ExportChoice.Open(options, loops, served, catalog, recoveryLog is not null, new DeviceStopper(program), log),
         RecoveryLog = recoveryLog,
     };
 

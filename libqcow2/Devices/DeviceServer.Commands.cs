@@ -89,7 +89,8 @@ public sealed partial class DeviceServer
             return DeviceResult.Refused(ExitStatus.Busy, result.What!, result.Why!,
                 $"its requests wait: \"qcow2blk attach --recover {Record.Name}\" goes on, \"qcow2blk detach --force {Record.Name}\" ends it");
         }
-        Detach(force: true, ForcedTimeout);
+        if (Detach(force: true, ForcedTimeout).Note is { } lost)
+            _log.Error($"detached {Record.Name}: {lost}");
         return result;
     }
 

@@ -151,6 +151,8 @@ public sealed partial class EngineDevice
         }
 
         var error = Export.Stop(force, timeout);
+        if (error == -Errno.ETIMEDOUT && force)
+            error = StopByRefusing(timeout);
         if (error == 0)
             return null;
         if (force)
@@ -158,6 +160,18 @@ public sealed partial class EngineDevice
         return error == -Errno.EBUSY
             ? InUse(what, Export.FindUser() ?? "in use")
             : DeviceResult.Refused(ExitStatus.Failed, what, $"the kernel could not write down what it cached: {Errno.Text(error)}", "--force detaches all the same and loses that");
+    }
+
+    /// <summary>
+    /// The kernel still writes down what it had cached, slowly. What it has not sent yet is refused, so that the image can be
+    /// closed.
+    /// </summary>
+    private int StopByRefusing(TimeSpan timeout)
+    {
+        Export.Refuse(-Errno.EIO);
+        var error = Export.Stop(force: true, timeout);
+        _cutOff = error == 0;
+        return error;
     }
 
     /// <summary>One command at a time; one that hangs on dead storage must not take the others with it.</summary>
@@ -216,9 +230,9 @@ public sealed partial class EngineDevice
     {
         _state = (int)DeviceState.Detaching;
         Export.Dispose();
-        return error == 0
-            ? DeviceResult.Done()
-            : DeviceResult.Done($"the last flush failed ({Errno.Text(error)}): what was written since the flush before it may be lost");
+        if (error == 0)
+            return DeviceResult.Done(_cutOff ? "the kernel had not written down in time what it had cached: that is lost" : null);
+        return DeviceResult.Done($"the last flush failed ({Errno.Text(error)}): what was written since the flush before it may be lost");
     }
 
     /// <summary>

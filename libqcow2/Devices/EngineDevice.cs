@@ -13,9 +13,10 @@ using Qcow2Blk.Uring;
 namespace Qcow2Blk.Devices;
 
 /// <summary>Opens images with the engine of this project.</summary>
-public sealed class EngineDeviceFactory : IDeviceFactory
+/// <param name="program">what helpers of a device are started from</param>
+public sealed class EngineDeviceFactory(ServerProgram program) : IDeviceFactory
 {
-    public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log) => EngineDevice.Open(options, name, recoveryLog, log);
+    public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log) => EngineDevice.Open(options, name, recoveryLog, program, log);
 }
 
 /// <summary>
@@ -48,6 +49,7 @@ public sealed partial class EngineDevice : IDevice
     private volatile int _state = (int)DeviceState.Running;
     private readonly SuspensionWatch? _suspension;
     private bool _abandoned;
+    private bool _cutOff;
     private bool _opened;
     private string? _bitmapWarning;
     private bool _disposed;
@@ -100,10 +102,10 @@ public sealed partial class EngineDevice : IDevice
 
     /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
     /// <exception cref="DeviceException">the image or the address cannot be served; nothing is left behind</exception>
-    public static EngineDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log)
+    public static EngineDevice Open(AttachOptions options, string name, string? recoveryLog, ServerProgram program, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var device = Open(options, name, log, DeviceHost.This(recoveryLog));
+        var device = Open(options, name, log, DeviceHost.This(recoveryLog, program));
         if (options.IsBlockDevice)
             device.LockMemory();
         return device;

@@ -20,11 +20,13 @@ public static class ExportChoice
     /// <param name="served">the disk</param>
     /// <param name="catalog">what NBD clients may ask for</param>
     /// <param name="isRecoverable">whether another server can follow a dead one</param>
+    /// <param name="stopper">stops a device for which none can</param>
     /// <param name="log">for what happens later</param>
     /// <exception cref="DeviceException">the address cannot be had</exception>
     /// <exception cref="ExportRefusedException">the kernel device cannot be made</exception>
     public static IExport Open(
-        AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, bool isRecoverable, ILog log)
+        AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, bool isRecoverable,
+        DeviceStopper stopper, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(served);
@@ -41,7 +43,9 @@ public static class ExportChoice
         return new BlockDeviceChoice
         {
             UblkRefusal = () => UblkControl.Availability().Refusal,
-            OpenUblk = () => UblkExport.Open(UblkOptions(options, served.Disk) with { IsRecoverable = isRecoverable }, loops, served, log.Warning),
+            OpenUblk = () => UblkExport.Open(
+                UblkOptions(options, served.Disk) with { IsRecoverable = isRecoverable, StopElsewhere = stopper.Stop },
+                loops, served, log.Warning),
             NbdRefusal = NbdRefusal,
             OpenNbd = () => KernelNbdExport.Open(options, loops, served, catalog, log),
         }.Open(options, log);

@@ -54,6 +54,23 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
         return pid;
     }
 
+    /// <summary>Spawns a process that leaves our session and has nothing of ours but standard error.</summary>
+    /// <returns>the process, or a negative errno</returns>
+    internal int Run(IReadOnlyList<string> arguments)
+    {
+        int devNull = High(Fcntl.Open("/dev/null", Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0));
+        int pid = Spawn.Start(new Spawn.Child
+        {
+            Path = Path,
+            Arguments = ["qcow2blk", .. Arguments, .. arguments],
+            Environment = InheritedEnvironment(),
+            Descriptors = [devNull, devNull, Fcntl.Control(2, Fcntl.F_SETFD, 0) == 0 ? 2 : devNull],
+            NewSession = true,
+        });
+        _ = Unistd.Close(devNull);
+        return pid;
+    }
+
     /// <summary>Our environment as NAME=VALUE, without the variables of socket activation.</summary>
     internal static List<string> InheritedEnvironment()
     {

@@ -21,6 +21,7 @@ public sealed class UblkExport : IExport
     private readonly ulong _flags;
     private readonly bool _readOnly;
     private readonly int _blockSize;
+    private readonly Func<int, TimeSpan, int> _stop;
     private volatile bool _held;
     private bool _stopped;
     private bool _forced;
@@ -38,6 +39,10 @@ public sealed class UblkExport : IExport
         _flags = info.flags;
         _readOnly = options.ReadOnly;
         _blockSize = options.BlockSize;
+        // One that can be recovered gives up what waits for it as soon as it is told to stop.
+        _stop = (_flags & Interop.Ublk.UBLK_F_USER_RECOVERY) == 0 && options.StopElsewhere is { } elsewhere
+            ? elsewhere
+            : (id, timeout) => control.StopDevice(id, timeout);
     }
 
     public string Transport => "ublk";
@@ -145,7 +150,7 @@ public sealed class UblkExport : IExport
         var claim = force ? -1 : BlockDeviceFlush.Claim(DevicePath, _readOnly, timeout);
         if (claim < 0 && !force)
             return claim;
-        var result = _control.StopDevice(_id, timeout);
+        var result = _stop(_id, timeout);
         if (claim >= 0)
             BlockDeviceFlush.Release(claim, timeout); // Nothing of the device can be deleted before.
         if (result < 0)

@@ -1,3 +1,5 @@
+using System;
+
 namespace Qcow2Blk.Exports.Ublk;
 
 /// <summary>What a ublk device shall be.</summary>
@@ -11,6 +13,12 @@ public sealed record UblkExportOptions
 
     /// <summary>Whether requests wait for another server when this one dies; else they fail.</summary>
     public bool IsRecoverable { get; init; } = true;
+
+    /// <summary>
+    /// Stops a device that is not recoverable, by its number, from another process; returns 0 or a negative errno, -ETIMEDOUT
+    /// if it takes longer (it goes on). Null: from this one.
+    /// </summary>
+    public Func<int, TimeSpan, int>? StopElsewhere { get; init; }
 
     /// <summary>Tags of each queue.</summary>
     public int Depth { get; init; } = 128;

@@ -41,6 +41,27 @@ expect_text "mounted on $WORK/mnt" warnings
 timeout 60 umount mnt || fail "umount waits for a server"
 check_image disk.qcow2
 
+# In use, and the kernel has more to write than there is time for: refused, and neither server nor umount waits for the other.
+group=/sys/fs/cgroup
+mountpoint -q $group || mount -t cgroup2 none $group
+if grep -qw io $group/cgroup.controllers; then
+    echo +io >$group/cgroup.subtree_control
+    mkdir -p $group/slow
+    serve
+    mount_fs ext4 "$DEV"
+    echo "$(findmnt -n -o MAJ:MIN -T "$WORK" | tr -d ' ') wbps=1000000" >$group/slow/io.max
+    echo $SERVER >$group/slow/cgroup.procs
+    dd if=/dev/urandom of=mnt/late bs=1M count=20 status=none
+    end_by TERM 4
+    [ "$TRANSPORT" = nbd ] || expect_text "that is lost|may be lost" warnings
+    timeout 60 umount mnt || fail "umount waits for a server"
+    wait_for 30 rmdir $group/slow # The process that stops the device may be there yet.
+    wait_for 60 qemu-img info disk.qcow2 # Its last writes may be on their way yet, and hold the lock.
+    check_image disk.qcow2 3
+else
+    note "the kernel cannot slow a disk down"
+fi
+
 # Killed: requests fail, and do not wait for ever. The kernel's NBD has --dead-timeout for that.
 if [ "$TRANSPORT" = ublk ]; then
     serve

@@ -40,6 +40,9 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     internal DeviceResult? RefuseDetach { get; set; }
 
+    /// <summary>What a forced detach says of its loss.</summary>
+    internal string? ForcedNote { get; init; }
+
     internal ManualResetEventSlim? HoldSuspend { get; init; }
 
     internal int Disposed { get; private set; }
@@ -68,7 +71,7 @@ internal sealed class FakeDevice(string name, string image) : IDevice
         if (RefuseDetach is { } refusal && !force)
             return refusal;
         State = DeviceState.Detaching;
-        return DeviceResult.Done();
+        return DeviceResult.Done(force ? ForcedNote : null);
     }
 
     public void WriteStatus(Utf8JsonWriter writer)

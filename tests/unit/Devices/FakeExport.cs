@@ -43,10 +43,10 @@ internal sealed class FakeExport : IExport
 
     public void Release() => Held = false;
 
-    public void Refuse(int error)
-    {
-        // It has no requests.
-    }
+    /// <summary>What every request gets; 0 if they are served.</summary>
+    internal int Refusal { get; private set; }
+
+    public void Refuse(int error) => Refusal = error;
 
     public string? Resize(long size) => null;
 

@@ -74,12 +74,14 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
             DevicePath = "/dev/ublkb5",
             RefuseDetach = DeviceResult.Refused(ExitStatus.Busy, "cannot detach disk", "/dev/ublkb5 is mounted on /mnt"),
             OnHandOver = () => throw new InvalidOperationException("handed over to nobody"),
+            ForcedNote = "what the kernel had cached is lost",
         };
         using DeviceServer server = Start(Foreground with { SocketPath = null }, device);
         DeviceResult result = server.Finish();
         Assert.Equal(DeviceState.Detaching, device.State);
         Assert.Equal((ExitStatus.Busy, "/dev/ublkb5 is mounted on /mnt"), (result.Status, result.Why));
         Assert.False(server.HandedOver);
+        Assert.Equal("detached disk: what the kernel had cached is lost", _log.Lines[^1]);
     }
 
     [Fact]

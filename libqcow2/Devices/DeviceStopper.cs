@@ -1,0 +1,71 @@
+using System;
+using System.Globalization;
+using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices;
+
+/// <summary>
+/// Stops a ublk device that no other server could take over, from a process of its own. The kernel first writes down what
+/// it has cached, and needs answers of the server for that. Were the command the server's own, a server that ends before
+/// could never end: it would wait for the command, and that for it.
+/// </summary>
+/// <param name="program">what the process is started from</param>
+public sealed class DeviceStopper(ServerProgram program)
+{
+    /// <summary>The hidden verb: stop-device N.</summary>
+    public const string Verb = "stop-device";
+
+    /// <summary>The command ends when the device does, and that when its server does, at the latest.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromDays(1);
+
+    private int _pid;
+
+    /// <summary>Stops the device, or goes on waiting for that.</summary>
+    /// <returns>0 or a negative errno; -ETIMEDOUT if it takes longer (it goes on)</returns>
+    internal int Stop(int id, TimeSpan timeout)
+    {
+        if (_pid == 0)
+            _pid = program.Run([Verb, id.ToString(CultureInfo.InvariantCulture)]);
+        if (_pid < 0)
+        {
+            int error = _pid;
+            _pid = 0;
+            return error;
+        }
+        int process = Spawn.OpenProcess(_pid);
+        if (process < 0)
+            return process;
+        bool ended = UnixSocket.WaitReadable(process, (int)timeout.TotalMilliseconds);
+        _ = Unistd.Close(process);
+        if (!ended)
+            return -Errno.ETIMEDOUT;
+        int status = Spawn.Wait(_pid);
+        _pid = 0;
+        return status == 0 ? 0 : -Errno.EIO;
+    }
+
+    /// <summary>The whole life of that process.</summary>
+    /// <returns>0 if the device has stopped</returns>
+    public static int Main(string[] args)
+    {
+        if (args.Length != 2 || !int.TryParse(args[1], NumberStyles.None, CultureInfo.InvariantCulture, out int id))
+            return (int)ExitStatus.Usage;
+        try
+        {
+            Signals.NameThread("qcow2blk-stop");
+            int server = Unistd.ParentProcess();
+            using var control = UblkControl.Open();
+            int error = control.StopDevice(id, s_patience);
+            // Nobody else removes what is left of it.
+            if (Unistd.ParentProcess() != server)
+                _ = control.DeleteDevice(id, async: true);
+            return error is 0 or -Errno.ENODEV ? 0 : (int)ExitStatus.Failed;
+        }
+        catch (Exception error)
+        {
+            new StderrLog(LogLevel.Error).Error(Refusals.From(error, $"cannot stop /dev/ublkb{id}").Message);
+            return (int)ExitStatus.Failed;
+        }
+    }
+}

@@ -36,11 +36,27 @@ internal sealed class Server : IDisposable
     /// <summary>What attach said on standard error.</summary>
     public string Warnings { get; }
 
-    public bool IsAlive => File.Exists($"/proc/{Pid}/stat") && State != 'Z';
+    public bool IsAlive => File.Exists($"/proc/{Pid}/stat") && (State != 'Z' || HasOtherThreads);
 
     /// <summary>Resident memory in KiB.</summary>
     public long ResidentKiB => long.Parse(File.ReadLines($"/proc/{Pid}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal))
         .Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]);
+
+    /// <summary>The first thread may be a zombie while others end: what they have open, locks too, is still held.</summary>
+    private bool HasOtherThreads
+    {
+        get
+        {
+            try
+            {
+                return Directory.GetDirectories($"/proc/{Pid}/task").Length > 1;
+            }
+            catch (IOException)
+            {
+                return false;
+            }
+        }
+    }
 
     private char State
     {

@@ -18,11 +18,15 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
     // Pieces that find nothing to do take less than a microsecond, and a turn of the loop more.
     private const long TurnMilliseconds = 1;
 
+    // Of 2^63 bytes.
+    private const int LargestGrowth = 32;
+
     private long _done;
     private long _turnBegan;
+    private int _growth;
 
     /// <summary>Another request from its beginning.</summary>
-    public void Reset() => _done = 0;
+    public void Reset() => (_done, _growth) = (0, 0);
 
     /// <returns>0, a negative errno, or <see cref="Interrupted"/></returns>
     public async LoopTask<int> DiscardAsync(IDisk disk, long offset, long length, bool forceUnitAccess)
@@ -76,7 +80,7 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
     /// <summary>Up to the next multiple of a piece on the disk, so that no cluster is split.</summary>
     private long NextPiece(long offset, long length)
     {
-        var piece = served.PieceBytes;
+        var piece = served.PieceBytes << _growth;
         return Math.Min(length - _done, piece - ((offset + _done) & (piece - 1)));
     }
 
@@ -84,12 +88,25 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
     /// <returns>whether the gate is shut now</returns>
     private async LoopTask<bool> PauseAsync()
     {
-        if (!gate.Held && Stopwatch.GetElapsedTime(_turnBegan).TotalMilliseconds >= TurnMilliseconds)
+        var isLong = Stopwatch.GetElapsedTime(_turnBegan).TotalMilliseconds >= TurnMilliseconds;
+        Grow(isLong);
+        if (!gate.Held && isLong)
         {
             await LoopScheduler.Current.DelayAsync(0);
             _turnBegan = Stopwatch.GetTimestamp();
         }
 
         return gate.Held;
+    }
+
+    /// <summary>
+    /// A file system does a range that holds nothing in one call, however long: the next piece is twice as long. But where it
+    /// takes time, as there is much to free or zeroes are written, pieces are short again.
+    /// </summary>
+    private void Grow(bool isLong)
+    {
+        if (!served.PiecesGrow)
+            return;
+        _growth = isLong ? 0 : Math.Min(_growth + 1, LargestGrowth);
     }
 }

@@ -60,6 +60,9 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     /// <summary>A client that comes now.</summary>
     internal FlushClient NewClient() => new(this, Losses);
 
+    /// <summary>Whether pieces may be longer where they take no time: one call of a file system does each.</summary>
+    internal bool PiecesGrow { get; private set; }
+
     /// <summary>How often something was lost that no flush of then was told of. Any thread.</summary>
     internal int Losses => Volatile.Read(ref _losses);
 
@@ -78,6 +81,7 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
         if (disk is not null)
         {
             Volatile.Write(ref _size, disk.Size);
+            PiecesGrow = disk is RawDisk;
             (ClusterBytes, PieceBytes) = disk is Qcow2Image image ? (image.Header.ClusterSize, image.TurnBytes) : (4096, PieceBytesOfFile);
             var pipeline = disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
             PipelineBytes = IsBlockDevice ? PipelineBytesOfReserve : pipeline;

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;
 

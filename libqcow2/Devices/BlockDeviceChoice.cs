@@ -1,6 +1,7 @@
 using System;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;
 

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Image;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
 

@@ -2,6 +2,7 @@ using System;
 using System.Threading;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;
 

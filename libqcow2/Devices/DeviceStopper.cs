@@ -2,6 +2,7 @@ using System;
 using System.Globalization;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;
 

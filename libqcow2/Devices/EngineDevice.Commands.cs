@@ -1,7 +1,6 @@
 using System;
 using System.Threading;
 using Qcow2Blk.Exports;
-using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;

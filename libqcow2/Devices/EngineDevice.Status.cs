@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Qcow2Blk.Exports;
+using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 

@@ -6,6 +6,7 @@ using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Uring;

@@ -5,6 +5,7 @@ using System.Linq;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 

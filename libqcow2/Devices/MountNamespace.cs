@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using System.Text;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;
 

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Devices;

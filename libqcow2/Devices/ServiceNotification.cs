@@ -1,6 +1,7 @@
 using System;
 using System.Text;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;
 

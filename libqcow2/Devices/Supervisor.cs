@@ -4,6 +4,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Threading;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;
 

@@ -1,5 +1,4 @@
 using System.Collections.Generic;
-using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;

@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 

@@ -2,7 +2,6 @@ using System;
 using System.Runtime.CompilerServices;
 using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Image;
 

@@ -1,7 +1,7 @@
 using System;
 using System.Buffers.Binary;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
-using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;

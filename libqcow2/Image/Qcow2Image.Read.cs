@@ -1,7 +1,6 @@
 using System;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
-using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;

@@ -1,6 +1,5 @@
 using System;
 using System.Diagnostics.CodeAnalysis;
-using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;

@@ -1,7 +1,6 @@
 using System;
 using System.IO;
 using System.Threading;
-using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Image;
 

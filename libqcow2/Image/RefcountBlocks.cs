@@ -1,6 +1,5 @@
 using System;
 using Qcow2Blk.Format;
-using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;

@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;

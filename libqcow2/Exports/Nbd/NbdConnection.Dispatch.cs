@@ -1,8 +1,6 @@
 using System;
 using System.Diagnostics;
 using System.Numerics;
-using Qcow2Blk.Buffers;
-using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Exports.Nbd;
 

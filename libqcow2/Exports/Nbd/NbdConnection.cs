@@ -4,7 +4,6 @@ using System.Diagnostics.CodeAnalysis;
 using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
-using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Exports.Nbd;
 

@@ -1,8 +1,8 @@
 using System;
 using System.Threading;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 

@@ -2,8 +2,8 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Threading;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 

@@ -2,10 +2,9 @@ using System;
 using System.Collections.Generic;
 using System.Text.Json;
 using System.Threading;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
-using Qcow2Blk.Uring;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 

@@ -1,5 +1,3 @@
-using Qcow2Blk.Interop;
-
 namespace Qcow2Blk.Exports.Ublk;
 
 /// <summary>Which mode a device gets, by what is asked for and what the kernel offers.</summary>

@@ -1,7 +1,6 @@
 using System;
 using System.Diagnostics;
 using Qcow2Blk.Buffers;
-using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;

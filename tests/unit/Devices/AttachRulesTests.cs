@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Text;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Logging;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;

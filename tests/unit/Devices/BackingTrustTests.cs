@@ -2,11 +2,12 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Threading;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
 

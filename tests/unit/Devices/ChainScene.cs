@@ -5,6 +5,7 @@ using System.Linq;
 using System.Threading;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Image;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Support;

@@ -1,5 +1,5 @@
 using System.Collections.Generic;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Tests.Devices;
 

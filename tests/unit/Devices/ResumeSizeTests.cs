@@ -1,6 +1,5 @@
 using System;
 using Qcow2Blk.Devices;
-using Qcow2Blk.Exports;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
 

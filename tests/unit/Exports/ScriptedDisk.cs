@@ -2,7 +2,6 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
-using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 

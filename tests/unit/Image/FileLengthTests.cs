@@ -1,4 +1,5 @@
 using System.IO;
+using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Support;

@@ -1,4 +1,5 @@
 using Qcow2Blk.Image;
+using Qcow2Blk.Scheduling;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;

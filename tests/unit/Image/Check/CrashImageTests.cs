@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Qcow2Blk.Buffers;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using FsCheck;
 using FsCheck.Fluent;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;

@@ -1,4 +1,4 @@
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Logging;
 
 /// <summary>How much a log line matters. The order is that of syslog(3), most important first.</summary>
 public enum LogLevel

@@ -1,9 +1,10 @@
 using System;
 using System.Text;
+using Qcow2Blk.Devices;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Logging;
 
 /// <summary>Log lines on standard error: servers in the foreground, and until a server is ready.</summary>
 public sealed class StderrLog(LogLevel level) : ILog

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Linq;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Cli;

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.IO;
 using System.Reflection;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Cli;
 

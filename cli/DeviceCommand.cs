@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.CommandLine;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Cli;
 

@@ -5,6 +5,7 @@ using System.Globalization;
 using System.Linq;
 using System.Text.Json;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Cli;
 

@@ -4,6 +4,7 @@ using System.CommandLine;
 using System.IO;
 using System.Text;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 using Qcow2Blk.Inspect;
 

@@ -3,7 +3,7 @@ using System.Buffers;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Cli;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Cli;
 

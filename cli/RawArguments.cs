@@ -2,7 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Text;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Cli;

@@ -3,6 +3,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Cli;
 

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Text;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Ublk;
 
 namespace Qcow2Blk.Devices;

@@ -1,5 +1,6 @@
 using System;
 using System.Globalization;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;

@@ -5,7 +5,7 @@ using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Outcomes;
 
 /// <summary>Turns whatever an attach or a command threw into the one line that its user gets.</summary>
 public static class Refusals

@@ -1,7 +1,7 @@
 using System;
 using Qcow2Blk.Format;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Outcomes;
 
 /// <summary>
 /// A refused command, in the three parts that the user sees as <c>qcow2blk: WHAT: WHY (HINT)</c>. Lower case, no

@@ -1,6 +1,6 @@
 using System.Collections.Generic;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Outcomes;
 
 /// <summary>The outcome of a command on a running device.</summary>
 /// <param name="Status"><see cref="ExitStatus.Done"/> or why not</param>

@@ -1,6 +1,6 @@
 using System.CommandLine;
 using System.Linq;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 

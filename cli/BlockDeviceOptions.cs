@@ -2,7 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.CommandLine;
 using System.Linq;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 
 namespace Qcow2Blk.Cli;
 

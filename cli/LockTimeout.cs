@@ -1,5 +1,5 @@
 using System.CommandLine;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Cli;

@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Logging;

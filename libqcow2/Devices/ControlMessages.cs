@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.Text.Json;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Devices;

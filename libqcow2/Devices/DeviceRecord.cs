@@ -3,6 +3,7 @@ using System.Buffers;
 using System.Globalization;
 using System.IO;
 using System.Text.Json;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Devices;

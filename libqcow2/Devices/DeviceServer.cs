@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;

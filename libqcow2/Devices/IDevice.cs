@@ -1,5 +1,6 @@
 using System;
 using System.Text.Json;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
 

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;

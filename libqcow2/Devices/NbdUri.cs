@@ -1,5 +1,6 @@
 using System;
 using System.Text;
+using Qcow2Blk.Devices.Options;
 
 namespace Qcow2Blk.Devices;
 

@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Text;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
 

@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;

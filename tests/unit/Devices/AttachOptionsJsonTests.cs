@@ -6,6 +6,7 @@ using System.Reflection;
 using System.Text;
 using System.Text.Json;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;

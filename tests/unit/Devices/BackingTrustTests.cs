@@ -4,6 +4,7 @@ using System.IO;
 using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;

@@ -4,6 +4,7 @@ using System.IO;
 using System.Linq;
 using System.Threading;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;

@@ -2,6 +2,7 @@ using System;
 using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared;

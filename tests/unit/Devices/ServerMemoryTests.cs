@@ -1,4 +1,5 @@
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;

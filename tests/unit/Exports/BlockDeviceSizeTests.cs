@@ -1,5 +1,5 @@
 using System;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;

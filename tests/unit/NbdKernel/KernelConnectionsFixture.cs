@@ -4,6 +4,7 @@ using System.IO;
 using System.Net.Sockets;
 using System.Threading;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;

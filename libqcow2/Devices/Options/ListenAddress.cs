@@ -2,7 +2,7 @@ using System;
 using System.Globalization;
 using Qcow2Blk.Devices.Outcomes;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>The HOST:PORT of <c>--listen</c>.</summary>
 /// <param name="Host">a name or address; without one, only this machine can connect</param>

@@ -3,7 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>How option values and states are spelled on the command line and in JSON.</summary>
 /// <remarks>Each table is in the order of its enum.</remarks>

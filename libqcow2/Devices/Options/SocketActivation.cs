@@ -3,7 +3,7 @@ using System.Globalization;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>systemd's socket activation (sd_listen_fds(3)): a listening socket that our starter opened.</summary>
 public static class SocketActivation

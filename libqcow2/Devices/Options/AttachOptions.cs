@@ -3,7 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>The format of the attached image itself; never probed.</summary>
 public enum AttachFormat

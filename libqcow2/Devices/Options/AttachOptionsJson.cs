@@ -3,7 +3,7 @@ using System.Buffers;
 using System.Collections.Generic;
 using System.Text.Json;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>
 /// Attach options as one JSON object: how the command hands them to its server, and what the state file keeps.

@@ -2,7 +2,7 @@ using System;
 using System.Globalization;
 using System.IO;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>The node of a disk that this program can make: /dev/ublkb3 or /dev/nbd0.</summary>
 /// <param name="Transport">what makes it; never <see cref="DeviceTransport.Auto"/></param>

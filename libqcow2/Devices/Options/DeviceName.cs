@@ -3,7 +3,7 @@ using System.IO;
 using System.Text;
 using Qcow2Blk.Devices.Outcomes;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>Device names: part of file names in the runtime directory, so they are kept plain.</summary>
 public static class DeviceName

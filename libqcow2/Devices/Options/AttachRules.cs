@@ -4,7 +4,7 @@ using System.Text;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Ublk;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>Which attach options make sense together: the one place that says so.</summary>
 public static class AttachRules

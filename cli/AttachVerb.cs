@@ -8,6 +8,7 @@ using System.Threading;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 
 namespace Qcow2Blk.Cli;
 

@@ -5,6 +5,7 @@ using System.Linq;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Exports.NbdKernel;
 
 namespace Qcow2Blk.Cli;

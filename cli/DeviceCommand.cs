@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.CommandLine;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 
 namespace Qcow2Blk.Cli;
 

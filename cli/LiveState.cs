@@ -1,6 +1,7 @@
 using System;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 
 namespace Qcow2Blk.Cli;
 

@@ -5,6 +5,7 @@ using System.Linq;
 using System.Text.Json;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 
 namespace Qcow2Blk.Cli;
 

@@ -1,8 +1,8 @@
 using System.Collections.Generic;
 using System.CommandLine;
 using System.Linq;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 
 namespace Qcow2Blk.Cli;
 

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Threading;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;

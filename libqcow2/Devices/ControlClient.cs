@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;

@@ -1,6 +1,7 @@
 using System;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Exports.Ublk;

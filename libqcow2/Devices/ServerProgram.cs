@@ -3,6 +3,7 @@ using System.Collections;
 using System.Collections.Generic;
 using System.Linq;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;

@@ -4,6 +4,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 

@@ -5,8 +5,8 @@ using System.Linq;
 using System.Reflection;
 using System.Text;
 using System.Text.Json;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Registry;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;

@@ -4,6 +4,7 @@ using System.Text;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Logging;
 using Xunit;

@@ -4,6 +4,7 @@ using System.Threading;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;

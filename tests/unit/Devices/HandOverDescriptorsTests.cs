@@ -9,6 +9,7 @@ using Microsoft.Win32.SafeHandles;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Support;
 using Xunit;

@@ -1,5 +1,6 @@
 using System.IO;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
 

@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Registry;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;

@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Registry;
 
 namespace Qcow2Blk.Tests.Devices;
 

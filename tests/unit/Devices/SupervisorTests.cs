@@ -4,6 +4,7 @@ using System.IO;
 using System.Linq;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using Xunit;
 

@@ -6,7 +6,7 @@ using System.Text.Json;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Registry;
 
 /// <summary>The state file of a device: what is known of it without asking its server, and after that died.</summary>
 public sealed record DeviceRecord

@@ -3,7 +3,7 @@ using System.IO;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Registry;
 
 /// <summary>
 /// The directory where servers are found: a state file <c>NAME.json</c> and a control socket <c>NAME.sock</c> for

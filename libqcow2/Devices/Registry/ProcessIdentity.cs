@@ -3,7 +3,7 @@ using System.Globalization;
 using System.IO;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Registry;
 
 /// <summary>A process that cannot be taken for a later one of the same number.</summary>
 /// <param name="Pid">its number</param>

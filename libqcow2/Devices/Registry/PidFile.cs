@@ -4,7 +4,7 @@ using System.Text;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Registry;
 
 /// <summary>The file of <c>--pid-file</c>, which may be in a directory where others can put things in its place.</summary>
 internal sealed class PidFile : IDisposable

@@ -7,7 +7,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Registry;
 
 /// <summary>A device as the runtime directory shows it.</summary>
 /// <param name="Record">its state file</param>

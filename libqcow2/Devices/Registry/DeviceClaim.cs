@@ -5,7 +5,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Registry;
 
 /// <summary>
 /// A name that is ours for as long as this process lives. The claim is a lock on the state file: the kernel drops it

@@ -1,4 +1,5 @@
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Control;
 
 namespace Qcow2Blk.Cli;
 

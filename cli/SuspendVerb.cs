@@ -1,6 +1,6 @@
 using System;
 using System.CommandLine;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Control;
 
 namespace Qcow2Blk.Cli;
 

@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Interop;

@@ -7,6 +7,7 @@ using System.Text;
 using System.Threading;
 using Microsoft.Win32.SafeHandles;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;

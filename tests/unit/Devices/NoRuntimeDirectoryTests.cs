@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using System.Linq;
 using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;

@@ -4,7 +4,7 @@ using System.Text.Json;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Control;
 
 /// <summary>What a control connection may ask (docs/control-protocol.md).</summary>
 public enum ControlVerb

@@ -5,7 +5,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Control;
 
 /// <summary>A connection to the control socket of a device.</summary>
 public sealed class ControlClient : IDisposable

@@ -1,4 +1,4 @@
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Control;
 
 /// <summary>Where in its life an attached device is. The lower-case name is what <c>list</c> and <c>status</c> print.</summary>
 public enum DeviceState

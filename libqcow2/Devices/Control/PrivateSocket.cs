@@ -5,7 +5,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Control;
 
 /// <summary>A unix socket path that nobody else can reach, in a directory of its own; gone at the end.</summary>
 public sealed class PrivateSocket : IDisposable

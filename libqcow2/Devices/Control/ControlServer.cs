@@ -8,7 +8,7 @@ using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Control;
 
 /// <summary>
 /// The control socket of one device: newline-separated JSON requests and replies (docs/control-protocol.md), a

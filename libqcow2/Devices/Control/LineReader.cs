@@ -2,7 +2,7 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Control;
 
 /// <summary>Lines from a descriptor, of bounded length, with a deadline for each.</summary>
 /// <param name="fd">what to read from</param>

@@ -4,7 +4,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Control;
 
 /// <summary>
 /// An attached image as its commands see it. Every method may be called from any thread (control connections have

@@ -4,9 +4,9 @@ using System.CommandLine;
 using System.Globalization;
 using System.Linq;
 using System.Text.Json;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Takeover;
 
 namespace Qcow2Blk.Cli;
 

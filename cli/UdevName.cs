@@ -1,8 +1,8 @@
 using System;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Takeover;
 
 namespace Qcow2Blk.Cli;
 

@@ -6,6 +6,7 @@ using System.Threading;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 

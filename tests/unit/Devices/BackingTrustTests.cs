@@ -5,6 +5,7 @@ using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;

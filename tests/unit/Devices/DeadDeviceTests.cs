@@ -1,8 +1,8 @@
 using System;
 using System.IO;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Shared;

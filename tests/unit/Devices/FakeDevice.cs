@@ -1,10 +1,10 @@
 using System;
 using System.Text.Json;
 using System.Threading;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Tests.Devices;

@@ -1,10 +1,10 @@
 using System;
 using System.IO;
 using System.Linq;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Logging;
 using Xunit;
 

@@ -6,7 +6,7 @@ using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Takeover;
 
 /// <summary>Ending a device whose server cannot do that: it is dead, or hangs.</summary>
 public static class DeadDevice

@@ -8,7 +8,7 @@ using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Takeover;
 
 /// <summary>Taking over the block device of a server that died, with the options that its state file keeps.</summary>
 public static class Recovery

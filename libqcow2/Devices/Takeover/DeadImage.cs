@@ -9,7 +9,7 @@ using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Takeover;
 
 /// <summary>Brings into an image what its dead server had answered, where no other server will: the device is given up.</summary>
 internal static class DeadImage

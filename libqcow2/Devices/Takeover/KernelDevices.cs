@@ -9,7 +9,7 @@ using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Takeover;
 
 /// <summary>A ublk device of this host that no state file names.</summary>
 /// <param name="Node">/dev/ublkbN</param>

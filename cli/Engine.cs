@@ -1,5 +1,6 @@
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Server;
 
 namespace Qcow2Blk.Cli;
 

@@ -1,9 +1,9 @@
 using System;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Cli;

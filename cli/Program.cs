@@ -1,6 +1,6 @@
 using System.Globalization;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Server;
 
 namespace Qcow2Blk.Cli;
 

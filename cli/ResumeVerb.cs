@@ -1,11 +1,11 @@
 using System;
 using System.CommandLine;
 using System.Threading;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Devices.Takeover;
 
 namespace Qcow2Blk.Cli;

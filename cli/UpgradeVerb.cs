@@ -2,9 +2,9 @@ using System;
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Server;
 
 namespace Qcow2Blk.Cli;
 

@@ -1,8 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.Threading;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;

@@ -4,11 +4,11 @@ using System.Linq;
 using System.Text;
 using System.Threading;
 using System.Threading.Tasks;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Interop;
 using Xunit;
 

@@ -1,7 +1,7 @@
 using System;
 using System.IO;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Support;
 using Xunit;

@@ -1,11 +1,11 @@
 using System;
 using System.IO;
 using System.Linq;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Tests.Support;
 using Xunit;

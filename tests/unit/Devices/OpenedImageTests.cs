@@ -3,6 +3,7 @@ using System.IO;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Devices.Takeover;
 using Xunit;
 

@@ -2,7 +2,7 @@ using System;
 using System.IO;
 using System.Net.Sockets;
 using System.Text;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Tests.Support;
 using Xunit;
 

@@ -1,10 +1,10 @@
 using System;
 using System.IO;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Devices.Takeover;
 using Xunit;
 

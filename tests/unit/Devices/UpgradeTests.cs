@@ -1,9 +1,9 @@
 using System;
 using System.IO;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Devices.Server;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;

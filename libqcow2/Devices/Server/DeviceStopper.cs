@@ -5,7 +5,7 @@ using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>
 /// Stops a ublk device that no other server could take over, from a process of its own. The kernel first writes down what

@@ -9,7 +9,7 @@ using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>
 /// A device served by a process of its own. The starter spawns this very program with the verb <see cref="Verb"/>,

@@ -6,7 +6,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>The shell command of <c>attach --run</c>.</summary>
 public static class CaptiveCommand

@@ -5,7 +5,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>A server process's side of its start: options come on descriptor 3, readiness is told on descriptor 4.</summary>
 internal static class StartPipe

@@ -5,7 +5,7 @@ using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>The one line by which a background server tells its starter how it went.</summary>
 /// <param name="Record">the device; null if it could not be attached</param>

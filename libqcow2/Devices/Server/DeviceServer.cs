@@ -9,7 +9,7 @@ using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>
 /// One attached device in this process: its name, its image, its control socket and pid file, from attach to detach.

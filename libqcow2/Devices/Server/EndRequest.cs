@@ -1,7 +1,7 @@
 using System;
 using System.Threading;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>
 /// The wish to end, which may come before there is anything that could end: a signal while the image is being opened

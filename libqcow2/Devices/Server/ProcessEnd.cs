@@ -1,6 +1,6 @@
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>How a process ended, in words.</summary>
 internal static class ProcessEnd

@@ -10,7 +10,7 @@ using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>
 /// The process between a block device's starter and its server, the worker: it opens no image and runs no loop. It holds

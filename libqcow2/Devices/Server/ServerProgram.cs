@@ -6,7 +6,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>A program that server processes are started from: this one, or the one that a running server was started from.</summary>
 /// <param name="Path">its file</param>

@@ -4,7 +4,7 @@ using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>What control connections and signals ask of a device's server.</summary>
 public sealed partial class DeviceServer

@@ -10,7 +10,7 @@ using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>How a server was replaced.</summary>
 /// <param name="Record">the device as the new server registered it</param>

@@ -5,7 +5,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>
 /// The mount namespace of a supervisor and its worker. The last process of a namespace unmounts everything in it as it

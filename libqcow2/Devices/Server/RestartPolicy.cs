@@ -1,7 +1,7 @@
 using System;
 using System.Collections.Generic;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>How often a server that died is started again: at once, then more slowly, and not for ever.</summary>
 public sealed class RestartPolicy

@@ -3,7 +3,7 @@ using System.Text;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>Tells a service manager how far we are (sd_notify(3)): for units of Type=notify.</summary>
 public static class ServiceNotification

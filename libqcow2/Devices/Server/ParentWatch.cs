@@ -2,7 +2,7 @@ using System;
 using System.Threading;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Devices.Server;
 
 /// <summary>Notices the end of the process that started us: an activated server must not outlive its only client.</summary>
 public sealed class ParentWatch : IDisposable

@@ -6,6 +6,7 @@ using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;
+using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
 using Qcow2Blk.Logging;

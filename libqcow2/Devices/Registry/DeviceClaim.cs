@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 

@@ -1,11 +1,11 @@
 using System;
 using System.Collections.Generic;
 using System.Text;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Server;
+using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Logging;
 using Xunit;

@@ -1,8 +1,8 @@
 using System;
 using System.IO;
 using System.Net.Sockets;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Tests.Support;
 using Xunit;
 

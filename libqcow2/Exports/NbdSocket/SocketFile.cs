@@ -1,8 +1,9 @@
 using System;
 using System.Threading;
+using Qcow2Blk.Devices;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Exports.NbdSocket;
 
 /// <summary>The name of a listening unix socket, in a directory where other servers may want the same name.</summary>
 internal static class SocketFile

@@ -3,12 +3,11 @@ using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Uring;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Exports.NbdSocket;
 
 /// <summary>A disk served to NBD clients on a listening socket.</summary>
 internal sealed class NbdSocketExport : IExport

@@ -2,7 +2,7 @@ using System;
 using System.Text;
 using Qcow2Blk.Devices.Options;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Exports.NbdSocket;
 
 /// <summary>NBD URIs (the NBD project's doc/uri.md), for the default export.</summary>
 public static class NbdUri

@@ -1,11 +1,12 @@
 using System;
 using System.Net;
 using System.Net.Sockets;
+using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Exports.NbdSocket;
 
 /// <summary>The listening socket of a device: made here, or handed over by a service manager.</summary>
 internal sealed class NbdListener : IDisposable

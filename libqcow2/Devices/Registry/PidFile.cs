@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Devices.Registry;
 

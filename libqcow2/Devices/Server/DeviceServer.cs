@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Devices.Server;
 

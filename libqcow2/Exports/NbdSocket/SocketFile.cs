@@ -1,7 +1,7 @@
 using System;
 using System.Threading;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Exports.NbdSocket;
 

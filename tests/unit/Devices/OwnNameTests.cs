@@ -1,7 +1,7 @@
 using System;
 using System.IO;
 using System.Linq;
-using Qcow2Blk.Devices;
+using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Support;
 using Xunit;
 

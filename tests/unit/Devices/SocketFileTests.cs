@@ -3,9 +3,9 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using System.Net.Sockets;
-using Qcow2Blk.Devices;
 using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Support;
 using Xunit;
 

@@ -1,6 +1,6 @@
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Storage;
 
 /// <summary>What tells an entry of a directory (a socket, a pid file) from others of its name: file system, inode number, and when it was made.</summary>
 /// <remarks>

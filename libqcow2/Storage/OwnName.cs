@@ -2,7 +2,7 @@ using System;
 using System.IO;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices;
+namespace Qcow2Blk.Storage;
 
 /// <summary>Names of ours in directories where others may put theirs in the same place.</summary>
 internal static class OwnName

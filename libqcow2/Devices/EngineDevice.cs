@@ -123,7 +123,7 @@ public sealed partial class EngineDevice : IDevice
         try
         {
             device = new EngineDevice(options, name, log, host);
-            device.Home.Idle = () => (device._disk as Qcow2Image)?.WriteBehindWhenIdle();
+            device.Home.Idle = () => device._disk?.WriteBehindWhenIdle();
             foreach (var loop in device._loops)
                 loop.Start();
             if (device.Home.IsEmulated)
@@ -192,7 +192,7 @@ public sealed partial class EngineDevice : IDevice
         }
 
         (_disk, _chain) = (disk, chain);
-        ImageIdentity = (disk!.File as FileStorage)?.Identity.ToString();
+        ImageIdentity = disk!.File.Identity?.ToString();
         WarnOfBitmaps();
         var takesOver = _options.RecoverDevice is not null && !_opened;
         _opened = true;

@@ -18,8 +18,6 @@ namespace Qcow2Blk.Devices;
 /// <summary>Which way the disk is offered, by what the options ask for and the kernel has.</summary>
 public static class ExportChoice
 {
-    private const int ClusterOfRawDisk = 65536;
-
     /// <param name="options">how it is asked for</param>
     /// <param name="loops">what serves it</param>
     /// <param name="served">the disk</param>
@@ -73,7 +71,6 @@ public static class ExportChoice
 
     private static UblkExportOptions UblkOptions(AttachOptions options, IDisk disk)
     {
-        var file = disk.File as FileStorage;
         int? id = (options.RecoverDevice ?? options.Device) is { } node
             ? UblkExport.TryParse(node, out var number) ? number : throw new ExportRefusedException(ExportRefusal.Failed, $"{node} is no ublk device", "they are named /dev/ublkbN")
             : null;
@@ -86,9 +83,9 @@ public static class ExportChoice
             Mode = options.UblkMode,
             ReadOnly = options.EffectiveReadOnly,
             Discards = options.Discard == DiscardMode.Unmap,
-            ClusterSize = disk is Qcow2Image image ? (int)image.Header.ClusterSize : ClusterOfRawDisk,
-            MemoryAlignment = file?.MemoryAlignment ?? 1,
-            IsMemory = file is { IsMemory: true },
+            ClusterSize = (int)disk.ClusterBytes,
+            MemoryAlignment = disk.File.MemoryAlignment,
+            IsMemory = disk.File.IsMemory,
             NullIo = options.NullIo,
         };
     }

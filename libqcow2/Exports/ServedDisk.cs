@@ -20,9 +20,6 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     // Of a block device: what memory was set aside for.
     private const int PipelineBytesOfReserve = 2 << 20;
 
-    // Of a raw disk, whose file system does a range of any length in one call that nothing can interrupt.
-    private const long PieceBytesOfFile = 1L << 30;
-
     private IDisk? _disk;
     private FlushClient? _blockDevice;
     private long _size;
@@ -48,11 +45,11 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     /// <summary>Bytes of requests that one client may have in progress; a single larger request may pass.</summary>
     public int PipelineBytes { get; private set; } = PipelineBytesOfDisk;
 
-    /// <summary>Bytes of a cluster; 4096 for a raw disk.</summary>
-    internal long ClusterBytes { get; private set; } = 4096;
+    /// <summary>As <see cref="IDisk.ClusterBytes"/>; of the last disk while suspended.</summary>
+    internal long ClusterBytes { get; private set; }
 
-    /// <summary>Bytes that a long request does before a suspend may interrupt it: a power of two, whole clusters.</summary>
-    internal long PieceBytes { get; private set; } = PieceBytesOfFile;
+    /// <summary>Bytes that a long request does before a suspend may interrupt it: <see cref="IDisk.TurnBytes"/>.</summary>
+    internal long PieceBytes { get; private set; }
 
     /// <summary>The kernel with its block device: one client, however many queues or connections it has.</summary>
     internal FlushClient BlockDevice => LazyInitializer.EnsureInitialized(ref _blockDevice, () => new FlushClient(this, told: 0));
@@ -60,7 +57,7 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     /// <summary>A client that comes now.</summary>
     internal FlushClient NewClient() => new(this, Losses);
 
-    /// <summary>Whether pieces may be longer where they take no time: one call of a file system does each.</summary>
+    /// <summary>As <see cref="IDisk.TurnsMayGrow"/>.</summary>
     internal bool PiecesGrow { get; private set; }
 
     /// <summary>How often something was lost that no flush of then was told of. Any thread.</summary>
@@ -81,9 +78,8 @@ public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
         if (disk is not null)
         {
             Volatile.Write(ref _size, disk.Size);
-            PiecesGrow = disk is RawDisk;
-            (ClusterBytes, PieceBytes) = disk is Qcow2Image image ? (image.Header.ClusterSize, image.TurnBytes) : (4096, PieceBytesOfFile);
-            var pipeline = disk.File is FileStorage { IsMemory: true } ? PipelineBytesOfMemory : PipelineBytesOfDisk;
+            (ClusterBytes, PieceBytes, PiecesGrow) = (disk.ClusterBytes, disk.TurnBytes, disk.TurnsMayGrow);
+            var pipeline = disk.File.IsMemory ? PipelineBytesOfMemory : PipelineBytesOfDisk;
             PipelineBytes = IsBlockDevice ? PipelineBytesOfReserve : pipeline;
         }
 

@@ -18,6 +18,18 @@ public interface IDisk
 
     bool ReadOnly { get; }
 
+    /// <summary>Bytes that are mapped, and freed, as one: a cluster.</summary>
+    long ClusterBytes { get; }
+
+    /// <summary>
+    /// Bytes that one call of <see cref="DiscardAsync"/> or <see cref="WriteZeroesAsync"/> should cover at most, so that nobody
+    /// waits long for its end: a power of two, whole clusters.
+    /// </summary>
+    long TurnBytes { get; }
+
+    /// <summary>Whether such a call may cover more where it takes no time: one call of a file system does all of it.</summary>
+    bool TurnsMayGrow { get; }
+
     /// <summary>The file of the image itself, not of its backing images.</summary>
     IBlockStorage File { get; }
 
@@ -38,6 +50,12 @@ public interface IDisk
 
     /// <summary>A write through <see cref="TryMapWrite"/> has ended: the next flush has something to do. Any loop.</summary>
     void NoteDirectWrite();
+
+    /// <summary>The home loop has nothing else to do: what would be lost if the server is killed may be written down.</summary>
+    void WriteBehindWhenIdle()
+    {
+        // What has no state of its own has nothing to write.
+    }
 
     LoopTask<int> ReadAsync(long offset, NativeBuffer buffer);
 

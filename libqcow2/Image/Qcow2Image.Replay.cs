@@ -67,16 +67,10 @@ public sealed partial class Qcow2Image
 
     private static LoggedImage LoggedImageOf(IBlockStorage file, Header header)
     {
-        var (major, minor, inode) = file is FileStorage known ? known.Identity : default;
-        var modified = file switch
-        {
-            FileStorage real => real.Modified(),
-            MemoryStorage memory => memory.Modified,
-            _ => null,
-        };
+        var (major, minor, inode) = file.Identity.GetValueOrDefault();
         var identity = new LogIdentity(((ulong)major << 32) | minor, inode, BootOfKernel(), header.Size,
             header.L1TableOffset.Value, header.L1Size, header.SnapshotsOffset.Value, header.SnapshotCount, HashOf(header));
-        return new LoggedImage(identity, header.Version < 3 ? null : header.Autoclear.RecoveryMark(), modified);
+        return new LoggedImage(identity, header.Version < 3 ? null : header.Autoclear.RecoveryMark(), file.Modified());
     }
 
     private static ulong BootOfKernel()

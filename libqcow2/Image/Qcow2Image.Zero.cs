@@ -16,7 +16,7 @@ public sealed partial class Qcow2Image
     /// <summary>
     /// Bytes of the disk that a change of a long range covers before others have their turn: a power of two, whole slices.
     /// </summary>
-    internal long TurnBytes => (long)SlicesPerTurn << (_geometry.SliceBits + _geometry.ClusterBits);
+    public long TurnBytes => (long)SlicesPerTurn << (_geometry.SliceBits + _geometry.ClusterBits);
 
     /// <summary>
     /// What version 2 can say of a cluster that reads as zeroes: only that nothing is there, which is true only

@@ -55,7 +55,7 @@ public sealed partial class Qcow2Image : IDisk
             var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024), Math.Max(slices, counted) + 1, options.ResidentCache);
             _refcounts = new RefcountBlocks(context, refcountTable, refcountCache) { EntriesInFile = refcountTable.Entries };
             _frees = new FreeQueue(context, _refcounts, options.Unmap);
-            _allocator = new Allocator(context, _refcounts, _frees, _file is FileStorage { HasFixedLength: true });
+            _allocator = new Allocator(context, _refcounts, _frees, _file.HasFixedLength);
             _frees.Freed = _allocator.NoteFree;
         }
 
@@ -71,6 +71,11 @@ public sealed partial class Qcow2Image : IDisk
     public long Size { get; }
 
     public bool ReadOnly { get; }
+
+    public long ClusterBytes => Header.ClusterSize;
+
+    /// <summary>A long range may need many tables, whatever the file system does with the clusters.</summary>
+    public bool TurnsMayGrow => false;
 
     public RequestEpochs Epochs => _context.Epochs;
 

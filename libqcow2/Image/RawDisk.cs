@@ -33,6 +33,12 @@ public sealed class RawDisk : IDisk
 
     public long Size { get; }
 
+    public long ClusterBytes => 4096;
+
+    public long TurnBytes => 1L << 30;
+
+    public bool TurnsMayGrow => true;
+
     public bool ReadOnly { get; }
 
     public RequestEpochs Epochs { get; } = new();

@@ -47,7 +47,9 @@ public sealed class FileStorage : IBlockStorage
     /// <summary>Whether the page cache is passed by (O_DIRECT).</summary>
     public bool Direct { get; }
 
-    public FileIdentity Identity { get; }
+    public FileIdentity? Identity { get; }
+
+    public FileStorage? DirectFile => this;
 
     public long Length => Volatile.Read(ref _length);
 
@@ -57,10 +59,8 @@ public sealed class FileStorage : IBlockStorage
 
     public int MemoryAlignment { get; }
 
-    /// <summary>Whether the file's storage is memory (tmpfs), so that transfers never wait for a device.</summary>
     public bool IsMemory { get; }
 
-    /// <summary>Whether the length is given, not ours to change.</summary>
     public bool HasFixedLength => _isBlockDevice;
 
     public int Descriptor { get; private set; }
@@ -179,11 +179,7 @@ public sealed class FileStorage : IBlockStorage
         Descriptor = -1;
     }
 
-    /// <summary>
-    /// Milliseconds since 1970 when the file was last written; null where the time is not of this machine's clock (a
-    /// file system of the network) or not the file's own (a device node).
-    /// </summary>
-    internal unsafe long? Modified()
+    public unsafe long? Modified()
     {
         statx_buffer status;
         var isLocal = FileSystemType() is Files.TMPFS_MAGIC or Files.EXT4_SUPER_MAGIC or Files.XFS_SUPER_MAGIC or Files.BTRFS_SUPER_MAGIC

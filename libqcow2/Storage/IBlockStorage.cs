@@ -31,6 +31,27 @@ public interface IBlockStorage : IDisposable
     long AllocatedBytes { get; }
 
     /// <summary>
+    /// The file that holds these bytes as they are, at the same offsets: transfers may go straight to it
+    /// (<see cref="FileStorage.Descriptor"/>). Null if they must pass through this object.
+    /// </summary>
+    FileStorage? DirectFile => null;
+
+    /// <summary>Whether the length is given, not ours to change: a block device.</summary>
+    bool HasFixedLength => false;
+
+    /// <summary>Whether the bytes are in memory (tmpfs), so that transfers never wait for a device.</summary>
+    bool IsMemory => false;
+
+    /// <summary>What tells the file from others; null if it has no such identity.</summary>
+    FileIdentity? Identity => null;
+
+    /// <summary>
+    /// Milliseconds since 1970 when the file was last written; null where the time is not of this machine's clock (a
+    /// file system of the network) or not the file's own (a device node).
+    /// </summary>
+    long? Modified() => null;
+
+    /// <summary>
     /// Tells whether the file has a hole at <paramref name="offset"/>, and how far that goes. What was written by a write that
     /// ended before the call is data, flushed or not; where the file cannot tell, all is data. Home loop. That a range is a
     /// hole is true only until the next write: the answer is for the request that asked, and not to be kept.

@@ -57,6 +57,8 @@ public sealed class MemoryStorage : IBlockStorage
     /// <summary>When the file was last written, for those who ask: milliseconds since 1970, or null.</summary>
     public long? Modified { get; set; }
 
+    long? IBlockStorage.Modified() => Modified;
+
     /// <summary>Operations that have begun and not ended.</summary>
     public int InFlight { get; private set; }
 

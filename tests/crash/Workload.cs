@@ -99,7 +99,7 @@ internal sealed class Workload
                 History.End(number, durable: false);
                 return 0;
             case < 90:
-                Require(await DirectTransfer.ReadAsync(_image, offset, buffer.Take(length)), "read");
+                Require(await LoopTransfer.ReadAsync(_image, offset, buffer.Take(length)), "read");
                 return 0;
             default:
                 var began = History.BeginFlush();
@@ -115,7 +115,7 @@ internal sealed class Workload
         GuestHistory.Fill(buffer.Span[..length], number, offset);
         var direct = !forceUnitAccess && _random.Next(2) == 0;
         var data = buffer.Take(length);
-        var write = direct ? DirectTransfer.WriteAsync(_image, offset, data) : _image.WriteAsync(offset, data, forceUnitAccess);
+        var write = direct ? LoopTransfer.WriteAsync(_image, offset, data) : _image.WriteAsync(offset, data, forceUnitAccess);
         Require(await write, "write");
         History.End(number, forceUnitAccess);
         return 0;

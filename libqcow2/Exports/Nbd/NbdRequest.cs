@@ -18,7 +18,7 @@ namespace Qcow2Blk.Exports.Nbd;
 /// Two ways: directly on the ring of its own loop when the range is mapped, or handed whole to the home loop.
 /// Invariant: the header memory lives as long as the object, which the loop's pool keeps for ever.
 /// </remarks>
-internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSink<int>, IGatedRequest, IBudgetedWork
+internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, ICompletionSink<int>, IGatedRequest, IBudgetedWork
 {
     // Room for the chunk headers of a sparse read; what has more pieces is answered with plain data at the end.
     public const int MaximumPieces = 16;
@@ -27,17 +27,15 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
     private const int LargeRead = 64 * 1024;
 
     private readonly NbdLoop _loop;
-    private readonly ulong _userData;
     private readonly Action _executeAtHome;
     private readonly Action _completeOnLoop;
-    private IDisk _disk = null!;
-    private int _parity;
+    private readonly DirectTransfer _transfer;
     private int _result;
 
     public NbdRequest(NbdLoop loop)
     {
         _loop = loop;
-        _userData = (ulong)loop.Loop.Register(this);
+        _transfer = new DirectTransfer(loop.Loop, this);
         _executeAtHome = ExecuteAtHome;
         _completeOnLoop = () => Connection.Completed(this, _result);
         Long = new LongRequest(loop.Served, loop.Gate);
@@ -88,42 +86,29 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
 
     public long Offset => (long)Header.Offset;
 
-    /// <summary>Tries the short way: one submission on this loop's ring.</summary>
+    /// <summary>Tries the short way: one submission on this loop's ring, or none where the answer is known to be zeroes.</summary>
     public bool TryStartDirect(IDisk disk)
     {
         var isWrite = Header.Command == NbdCommand.Write;
-        _parity = disk.Epochs.Enter(_loop.Loop.Index);
-        var mapped = isWrite
-            ? disk.TryMapWrite(Offset, Buffer.Length, out var extent)
-            : disk.TryMapRead(Offset, Buffer.Length, out extent);
-        if (!mapped || extent.File is not FileStorage file || IsWorthAsking(file, extent, isWrite) || !MakeSuitable(file, extent.Offset, isWrite))
+        if (!_transfer.TryMap(disk, isWrite, Offset, Buffer.Length))
+            return !isWrite && TryAnswerZeroes(disk);
+        if (IsWorthAsking(isWrite) || !MakeSuitable(isWrite))
         {
-            // A client that understands holes is told of them the long way.
-            var zeroes = !mapped && !isWrite && !Connection.SendsHoles && disk.TryMapZeroes(Offset, Buffer.Length);
-            disk.Epochs.Exit(_loop.Loop.Index, _parity);
-            if (!zeroes)
-                return false;
-            Buffer.Clear();
-            Connection.Completed(this, 0);
-            return true;
+            _transfer.Leave();
+            return false;
         }
 
-        _disk = disk;
-        if (file.IsMemory)
-        {
-            var opcode = isWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
-            var result = MemoryFile.Run(file, opcode, extent.Offset, Buffer.Length, Buffer.Address, 0);
-            TransferEnded(result < 0 ? result : Buffer.Length);
-            return true;
-        }
+        _transfer.Start(Buffer.Address);
+        return true;
+    }
 
-        var entry = _loop.Loop.Ring.Next();
-        entry->opcode = isWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
-        entry->fd = file.Descriptor;
-        entry->off = (ulong)extent.Offset;
-        entry->addr = (ulong)Buffer.Address;
-        entry->len = (uint)Buffer.Length;
-        entry->user_data = _userData;
+    /// <summary>A client that understands holes is told of them the long way.</summary>
+    private bool TryAnswerZeroes(IDisk disk)
+    {
+        if (Connection.SendsHoles || !_transfer.ReadsZeroes(disk, Offset, Buffer.Length))
+            return false;
+        Buffer.Clear();
+        Connection.Completed(this, 0);
         return true;
     }
 
@@ -140,20 +125,13 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
 
     void IGatedRequest.Refuse(int error) => Connection.Completed(this, error, final: true);
 
-    /// <summary>The direct transfer has ended.</summary>
-    void IRingOperation.Completed(int result, uint flags) => TransferEnded(result);
-
-    private void TransferEnded(int result)
+    /// <summary>Short or failed: the careful way finds out what it is.</summary>
+    void IDirectTransferOwner.DirectTransferEnded(int result)
     {
-        var disk = _disk;
-        var isWrite = Header.Command == NbdCommand.Write;
-        if (isWrite && result > 0)
-            disk.NoteDirectWrite();
-        disk.Epochs.Exit(_loop.Loop.Index, _parity);
         if (result == Buffer.Length)
             Connection.Completed(this, 0);
         else
-            StartAtHome(); // Short or failed: the careful way finds out what it is.
+            StartAtHome();
     }
 
     /// <summary>The home loop is done with the request (and this runs there).</summary>
@@ -181,16 +159,14 @@ internal sealed unsafe partial class NbdRequest : IRingOperation, ICompletionSin
     public void BeginWork() => ExecuteAsync(_loop.Served.Disk).CompleteInto(this);
 
     /// <summary>Whether a client that understands holes may be spared much data: only the long way finds out.</summary>
-    private bool IsWorthAsking(FileStorage file, in FileExtent extent, bool isWrite) =>
-        extent.MayBeHole && !isWrite && Buffer.Length >= LargeRead && Connection.SendsHoles && !Header.Has(CommandFlags.Df)
-        && !file.IsKnownData(extent.Offset, Buffer.Length);
+    private bool IsWorthAsking(bool isWrite) =>
+        _transfer.MayBeHole && !isWrite && Buffer.Length >= LargeRead && Connection.SendsHoles && !Header.Has(CommandFlags.Df)
+        && !_transfer.File.IsKnownData(_transfer.HostOffset, Buffer.Length);
 
-    /// <summary>Whether the file takes this transfer as it is; a payload that lies badly in memory is moved.</summary>
-    private bool MakeSuitable(FileStorage file, long hostOffset, bool isWrite)
+    /// <summary>Whether the file takes this memory as it is; a payload that lies badly is moved.</summary>
+    private bool MakeSuitable(bool isWrite)
     {
-        if (((hostOffset | (uint)Buffer.Length) & (file.OffsetAlignment - 1)) != 0)
-            return false;
-        if ((Buffer.Address & (file.MemoryAlignment - 1)) == 0)
+        if ((Buffer.Address & (_transfer.File.MemoryAlignment - 1)) == 0)
             return true;
         if (!isWrite)
             return false;

@@ -1,9 +1,6 @@
 using System.Numerics;
 using Qcow2Blk.Buffers;
-using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
-using Qcow2Blk.Storage;
-using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Exports.Ublk;
 
@@ -11,8 +8,6 @@ namespace Qcow2Blk.Exports.Ublk;
 internal sealed unsafe partial class UblkTag
 {
     private NativeBuffer _buffer;
-    private IDisk _disk = null!;
-    private int _parity;
     private bool _admitted;
 
     /// <summary>
@@ -23,7 +18,7 @@ internal sealed unsafe partial class UblkTag
         if (_queue.Shape.Mode == UblkMode.Map)
             CopyAdmitted();
         else if (!MayPassByReference || !TryPassByReference())
-            _queue.Copies.Begin(_transfer);
+            _queue.Copies.Begin(_copy);
     }
 
     private bool MayPassByReference =>
@@ -31,71 +26,42 @@ internal sealed unsafe partial class UblkTag
 
     private bool TryPassByReference()
     {
-        if (!TryMap(out var file, out var offset))
+        if (!TryMap())
             return false;
-        if (file.IsMemory)
+        if (_transfer.File.IsMemory)
         {
-            // Its transfers never wait, and the ring would need a worker thread for each.
-            _disk.Epochs.Exit(_queue.Loop.Index, _parity);
+            _transfer.Leave();
             return false;
         }
 
         _queue.ZeroCopied++;
-        _transfer.SubmitFixed(file, offset, (int)_request.Length);
+        _transfer.StartFixed(_tag); // The driver has put the pages of the request into that slot.
         return true;
     }
 
     /// <summary>There is a buffer, or memory for one: one submission on this loop's ring, or the long way.</summary>
     private void CopyAdmitted()
     {
-        if (!_request.MayTransferDirectly || !TryMap(out var file, out var offset))
+        if (!_request.MayTransferDirectly || !TryMap())
         {
-            if (_request.IsRead && ReadsZeroes())
+            if (_request.IsRead && _transfer.ReadsZeroes(_queue.Served.Disk, _request.Offset, (int)_request.Length))
                 EndWithZeroes();
             else
                 StartCopying();
             return;
         }
 
-        var length = (int)_request.Length;
-        var error = TakeBytes();
-        if (error < 0)
+        if (TakeBytes() is var error and < 0)
         {
-            _disk.Epochs.Exit(_queue.Loop.Index, _parity);
+            _transfer.Leave();
             End(error);
-        }
-        else if (file.IsMemory)
-            TransferEnded(MemoryFile.Run(file, _request.IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ, offset, length, _buffer.Address, 0) is var result and < 0 ? result : length);
-        else
-            _transfer.Submit(file, offset);
-    }
-
-    /// <summary>Finds the one piece of file that holds the whole range. If there is one, an epoch was entered.</summary>
-    private bool TryMap(out FileStorage file, out long offset)
-    {
-        var disk = _queue.Served.Disk;
-        var length = (int)_request.Length;
-        _parity = disk.Epochs.Enter(_queue.Loop.Index);
-        var mapped = _request.IsWrite ? disk.TryMapWrite(_request.Offset, length, out var extent) : disk.TryMapRead(_request.Offset, length, out extent);
-        (file, offset) = ((extent.File as FileStorage)!, extent.Offset);
-        if (mapped && file is not null && ((offset | (uint)length) & (file.OffsetAlignment - 1)) == 0)
-        {
-            _disk = disk;
-            return true;
+            return;
         }
 
-        disk.Epochs.Exit(_queue.Loop.Index, _parity);
-        return false;
+        _transfer.Start(_buffer.Address);
     }
 
-    private bool ReadsZeroes()
-    {
-        var disk = _queue.Served.Disk;
-        var parity = disk.Epochs.Enter(_queue.Loop.Index);
-        var zeroes = disk.TryMapZeroes(_request.Offset, (int)_request.Length);
-        disk.Epochs.Exit(_queue.Loop.Index, parity);
-        return zeroes;
-    }
+    private bool TryMap() => _transfer.TryMap(_queue.Served.Disk, _request.IsWrite, _request.Offset, (int)_request.Length);
 
     private void EndWithZeroes()
     {
@@ -105,11 +71,8 @@ internal sealed unsafe partial class UblkTag
         End(_mapped.IsEmpty ? Give(_queue.Zeroes, length) : 0);
     }
 
-    private void TransferEnded(int result)
+    void IDirectTransferOwner.DirectTransferEnded(int result)
     {
-        if (_request.IsWrite && result > 0)
-            _disk.NoteDirectWrite();
-        _disk.Epochs.Exit(_queue.Loop.Index, _parity);
         if (result != _request.Length)
             TryCarefully();
         else if (_request.IsRead && !_buffer.IsEmpty)
@@ -124,7 +87,7 @@ internal sealed unsafe partial class UblkTag
         if (_admitted || _queue.Shape.Mode == UblkMode.Map)
             StartCopying();
         else
-            _queue.Copies.Begin(_transfer);
+            _queue.Copies.Begin(_copy);
     }
 
     /// <summary>The long way for a READ or WRITE: through a buffer, by the home loop.</summary>
@@ -173,54 +136,18 @@ internal sealed unsafe partial class UblkTag
         if (!_admitted)
             return;
         _admitted = false;
-        _queue.Copies.End(_transfer.WorkBytes);
+        _queue.Copies.End(_copy.WorkBytes);
     }
 
-    /// <summary>The direct transfer's own number on the ring, and its place in the line for buffers.</summary>
-    private sealed class Transfer : IRingOperation, IBudgetedWork
+    /// <summary>The request's place in the line for buffers.</summary>
+    private sealed class Copy(UblkTag owner) : IBudgetedWork
     {
-        private readonly UblkTag _owner;
-        private readonly ulong _userData;
-
-        public Transfer(UblkTag owner)
-        {
-            _owner = owner;
-            _userData = (ulong)owner._queue.Loop.Register(this);
-        }
-
-        public long WorkBytes => (long)BitOperations.RoundUpToPowerOf2((ulong)_owner._request.Length);
+        public long WorkBytes => (long)BitOperations.RoundUpToPowerOf2((ulong)owner._request.Length);
 
         public void BeginWork()
         {
-            _owner._admitted = true;
-            _owner.CopyAdmitted();
-        }
-
-        public void Completed(int result, uint flags) => _owner.TransferEnded(result);
-
-        /// <summary>Through the buffer.</summary>
-        public void Submit(FileStorage file, long offset)
-        {
-            var entry = _owner._queue.Loop.Ring.Next();
-            entry->opcode = _owner._request.IsWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
-            entry->fd = file.Descriptor;
-            entry->off = (ulong)offset;
-            entry->addr = (ulong)_owner._buffer.Address;
-            entry->len = (uint)_owner._buffer.Length;
-            entry->user_data = _userData;
-        }
-
-        /// <summary>With the pages of the request itself, which the driver has put into slot "tag" of the ring's buffers.</summary>
-        public void SubmitFixed(FileStorage file, long offset, int length)
-        {
-            var entry = _owner._queue.Loop.Ring.Next();
-            entry->opcode = _owner._request.IsWrite ? IoUring.IORING_OP_WRITE_FIXED : IoUring.IORING_OP_READ_FIXED;
-            entry->fd = file.Descriptor;
-            entry->off = (ulong)offset;
-            entry->addr = 0; // The offset inside the request.
-            entry->len = (uint)length;
-            entry->buf_index = _owner._tag;
-            entry->user_data = _userData;
+            owner._admitted = true;
+            owner.CopyAdmitted();
         }
     }
 }

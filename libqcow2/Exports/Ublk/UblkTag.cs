@@ -15,7 +15,7 @@ namespace Qcow2Blk.Exports.Ublk;
 /// Every request is committed, whatever happens to it: one that is not would block the removal of the device, and with it
 /// every ublk device of the host. READ and WRITE are answered with all their bytes or with an error, never with less.
 /// </remarks>
-internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<int>, IGatedRequest, IBudgetedWork
+internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOwner, ICompletionSink<int>, IGatedRequest, IBudgetedWork
 {
     private readonly UblkQueue _queue;
     private readonly ushort _tag;
@@ -23,7 +23,8 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
     private readonly Action _executeAtHome;
     private readonly Action _completeOnLoop;
     private readonly NativeBuffer _mapped;
-    private readonly Transfer _transfer;
+    private readonly DirectTransfer _transfer;
+    private readonly Copy _copy;
     private readonly LongRequest _long;
     private UblkRequest _request;
     private long _started;
@@ -38,7 +39,8 @@ internal sealed unsafe partial class UblkTag : IRingOperation, ICompletionSink<i
         _tag = tag;
         _mapped = mapped;
         _userData = (ulong)queue.Loop.Register(this);
-        _transfer = new Transfer(this);
+        _transfer = new DirectTransfer(queue.Loop, this);
+        _copy = new Copy(this);
         _long = new LongRequest(queue.Served, queue.Gate);
         _executeAtHome = ExecuteAtHome;
         _completeOnLoop = () => Ended(_result);

@@ -14,8 +14,16 @@ internal sealed class FakeDisk : IDisk
 
     public bool ReadOnly => false;
 
-    /// <summary>There is none: nothing of this disk can be mapped.</summary>
-    public IBlockStorage File => null!;
+    public long ClusterBytes => 4096;
+
+    public long TurnBytes => 1L << 30;
+
+    public bool TurnsMayGrow => false;
+
+    public IBlockStorage File { get; } = new NoStorage();
+
+    /// <summary>Where all of the disk is, at the same offsets; null if nothing can be mapped.</summary>
+    public IBlockStorage? MapsTo { get; init; }
 
     public string? WriteErrorReason { get; set; }
 
@@ -33,7 +41,7 @@ internal sealed class FakeDisk : IDisk
 
     public bool TryMapWrite(long offset, int length, out FileExtent extent) => TryMap("map-write", offset, length, out extent);
 
-    public void NoteDirectWrite() => Calls.Add("note");
+    public void NoteDirectWrite() => Calls.Add($"note{Outside}");
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
     {
@@ -59,10 +67,12 @@ internal sealed class FakeDisk : IDisk
 
     private bool TryMap(string what, long offset, int length, out FileExtent extent)
     {
-        Calls.Add($"{what}{(Epochs.InProgress == 0 ? " outside an epoch" : "")} {offset}+{length}");
-        extent = default;
-        return false;
+        Calls.Add($"{what}{Outside} {offset}+{length}");
+        extent = MapsTo is { } file ? new FileExtent(file, offset) : default;
+        return MapsTo is not null;
     }
+
+    private string Outside => Epochs.InProgress == 0 ? " outside an epoch" : "";
 
     private LoopTask<int> Call(string what, string details = "")
     {

@@ -16,7 +16,13 @@ internal sealed class ScriptedDisk(long size) : IDisk
 
     public bool ReadOnly => false;
 
-    public IBlockStorage File => null!;
+    public long ClusterBytes => 4096;
+
+    public long TurnBytes => 1L << 30;
+
+    public bool TurnsMayGrow => false;
+
+    public IBlockStorage File { get; } = new NoStorage();
 
     public string? WriteErrorReason => null;
 

@@ -184,7 +184,7 @@ public sealed class DirectMappingTests
         Assert.Equal((false, false), Maps(run, end - 512, 1024));
         Assert.Equal((false, false), Maps(run, end, 512));
         using var buffer = new TableBuffer(1024);
-        Assert.Equal(0, run.Loop.RunUntilComplete(DirectTransfer.ReadAsync(run.Image, end - 512, buffer.Take(1024))));
+        Assert.Equal(0, run.Loop.RunUntilComplete(LoopTransfer.ReadAsync(run.Image, end - 512, buffer.Take(1024))));
         Assert.False(buffer.Span[..512].ContainsAnyExcept((byte)5) || buffer.Span[512..1024].ContainsAnyExcept((byte)0));
     }
 
@@ -229,7 +229,7 @@ public sealed class DirectMappingTests
             Assert.Equal(0, loop.Run(disk.CloseAsync));
 
             LoopTask<int> Write(bool isDirect) => isDirect
-                ? DirectTransfer.WriteAsync(disk, 0, sectors.Take(alignment))
+                ? LoopTransfer.WriteAsync(disk, 0, sectors.Take(alignment))
                 : disk.WriteAsync(alignment - 300, small.Take(100), forceUnitAccess: false);
         }
 
@@ -255,26 +255,26 @@ public sealed class DirectMappingTests
 
     private static (bool Read, bool Write) Maps(OneImage run, long offset, int length)
     {
-        var parity = run.Image.Epochs.Enter(DirectTransfer.Loop);
+        var parity = run.Image.Epochs.Enter(LoopTransfer.Loop);
         var read = run.Image.TryMapRead(offset, length, out _);
-        run.Image.Epochs.Exit(DirectTransfer.Loop, parity);
+        run.Image.Epochs.Exit(LoopTransfer.Loop, parity);
         return (read, MapsWrite(run.Image, offset, length));
     }
 
     private static bool MapsWrite(IDisk disk, long offset, int length)
     {
-        var parity = disk.Epochs.Enter(DirectTransfer.Loop);
+        var parity = disk.Epochs.Enter(LoopTransfer.Loop);
         var write = disk.TryMapWrite(offset, length, out _);
-        disk.Epochs.Exit(DirectTransfer.Loop, parity);
+        disk.Epochs.Exit(LoopTransfer.Loop, parity);
         return write;
     }
 
     private static long Place(OneImage run, long offset, int length)
     {
-        var parity = run.Image.Epochs.Enter(DirectTransfer.Loop);
+        var parity = run.Image.Epochs.Enter(LoopTransfer.Loop);
         Assert.True(run.Image.TryMapRead(offset, length, out var read));
         Assert.True(run.Image.TryMapWrite(offset, length, out var write));
-        run.Image.Epochs.Exit(DirectTransfer.Loop, parity);
+        run.Image.Epochs.Exit(LoopTransfer.Loop, parity);
         Assert.Equal((read.File, read.Offset), (write.File, write.Offset));
         return read.Offset;
     }

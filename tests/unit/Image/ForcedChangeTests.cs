@@ -43,7 +43,7 @@ public sealed class ForcedChangeTests
         var flushed = run.Storage.Content.Copy();
         using var buffer = new TableBuffer(Cluster);
         buffer.Span.Fill(7);
-        Assert.Equal(0, run.Loop.RunUntilComplete(DirectTransfer.WriteAsync(run.Image, 0, buffer.Take(Cluster))));
+        Assert.Equal(0, run.Loop.RunUntilComplete(LoopTransfer.WriteAsync(run.Image, 0, buffer.Take(Cluster))));
         Assert.Equal(0, run.Flush());
 
         var found = Durable(run, flushed, 0, Cluster);
@@ -72,7 +72,7 @@ public sealed class ForcedChangeTests
         storage.Log = new StorageLog();
         storage.Hold = operation => operation.Kind == StorageOperationKind.Write;
 
-        var write = DirectTransfer.WriteAsync(disk, offset, buffer.Take(Cluster));
+        var write = LoopTransfer.WriteAsync(disk, offset, buffer.Take(Cluster));
         var close = disk.CloseAsync();
         loop.RunUntilComplete(loop.DelayAsync(10));
         Assert.Equal((false, 1), (close.IsCompleted, storage.InFlight));

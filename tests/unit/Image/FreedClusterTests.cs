@@ -204,8 +204,8 @@ public sealed class FreedClusterTests
         {
             "read" => run.Image.ReadAsync(0, data),
             "write" => run.Image.WriteAsync(0, data, forceUnitAccess: false),
-            "direct read" => DirectTransfer.ReadAsync(run.Image, 0, data),
-            _ => DirectTransfer.WriteAsync(run.Image, 0, data),
+            "direct read" => LoopTransfer.ReadAsync(run.Image, 0, data),
+            _ => LoopTransfer.WriteAsync(run.Image, 0, data),
         };
         run.Loop.RunUntilIdle();
         run.Storage.Hold = null;

@@ -190,7 +190,7 @@ public sealed class RawDiskFlushTests : IDisposable
         "small zero" => _disk.WriteZeroesAsync(100, 100, ZeroFlags.None),
         "unmap" => _disk.WriteZeroesAsync(0, 4096, ZeroFlags.MayUnmap),
         "discard" => _disk.DiscardAsync(0, 4096),
-        "direct" => DirectTransfer.WriteAsync(_disk, 0, _buffer.Take(4096)),
+        "direct" => LoopTransfer.WriteAsync(_disk, 0, _buffer.Take(4096)),
         "forced write" => _disk.WriteAsync(0, _buffer.Take(4096), forceUnitAccess: true),
         "forced small write" => _disk.WriteAsync(100, _buffer.Take(100), forceUnitAccess: true),
         "forced zero" => _disk.WriteZeroesAsync(0, 4096, ZeroFlags.ForceUnitAccess),

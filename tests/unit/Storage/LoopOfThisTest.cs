@@ -17,6 +17,8 @@ internal sealed class LoopOfThisTest : IDisposable
         _loop.Start();
     }
 
+    public EventLoop Loop => _loop;
+
     public T Run<T>(Func<LoopTask<T>> work)
     {
         using var done = new ManualResetEventSlim();

@@ -85,8 +85,8 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
             data.Span.Fill(operation.Value);
         var result = operation.Kind switch
         {
-            OperationKind.Write when operation.Direct => await DirectTransfer.WriteAsync(image, offset, data),
-            OperationKind.Read when operation.Direct => await DirectTransfer.ReadAsync(image, offset, data),
+            OperationKind.Write when operation.Direct => await LoopTransfer.WriteAsync(image, offset, data),
+            OperationKind.Read when operation.Direct => await LoopTransfer.ReadAsync(image, offset, data),
             OperationKind.Write => await image.WriteAsync(offset, data, operation.Force),
             OperationKind.Read => await image.ReadAsync(offset, data),
             OperationKind.Zero => await image.WriteZeroesAsync(offset, length, operation.Flags),

@@ -8,7 +8,7 @@ namespace Qcow2Blk.Tests.Shared;
 /// Transfers as the loops of an export make them: straight to the piece of file that the disk names, inside an epoch; what has
 /// no such piece, and what fails, goes the long way.
 /// </summary>
-internal static class DirectTransfer
+internal static class LoopTransfer
 {
     /// <summary>The loop that makes them: not the home loop.</summary>
     public const int Loop = 1;

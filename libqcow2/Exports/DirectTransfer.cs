@@ -1,0 +1,135 @@
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Storage;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Exports;
+
+/// <summary>Whose request it is.</summary>
+internal interface IDirectTransferOwner
+{
+    /// <summary>The transfer has ended; the disk may be anything by now. On the loop of the transfer.</summary>
+    /// <param name="result">bytes that were moved, perhaps fewer than asked for; or a negative errno</param>
+    void DirectTransferEnded(int result);
+}
+
+/// <summary>
+/// The fast path of every export: a range of the disk that lies in one piece of a file is read or written there by one
+/// submission on the loop that the request came to; the home loop has no part in it. A request slot owns one for good.
+/// </summary>
+/// <remarks>
+/// From <see cref="TryMap"/> to the end of the transfer, or to <see cref="Leave"/>, an epoch of the disk is held: what the range
+/// was mapped to is not used for anything else. What cannot go this way, and what ends short or fails, goes to the home loop.
+/// </remarks>
+internal sealed unsafe class DirectTransfer : IRingOperation
+{
+    private readonly EventLoop _loop;
+    private readonly IDirectTransferOwner _owner;
+    private readonly ulong _userData;
+    private IDisk? _disk;
+    private FileStorage _file = null!;
+    private FileExtent _extent;
+    private int _length;
+    private int _parity;
+    private bool _isWrite;
+
+    /// <param name="loop">where the requests of the owner come in; the calling thread is its</param>
+    /// <param name="owner">told of the end of each transfer</param>
+    public DirectTransfer(EventLoop loop, IDirectTransferOwner owner)
+    {
+        _loop = loop;
+        _owner = owner;
+        _userData = (ulong)loop.Register(this);
+    }
+
+    /// <summary>Where the range is, after <see cref="TryMap"/>.</summary>
+    public FileStorage File => _file;
+
+    /// <summary>Where in the file the range begins.</summary>
+    public long HostOffset => _extent.Offset;
+
+    /// <summary>Whether the file may have a hole there, which nothing is known of yet.</summary>
+    public bool MayBeHole => _extent.MayBeHole;
+
+    /// <summary>Finds the one piece of a file that holds the whole range. If there is one, an epoch is entered.</summary>
+    /// <returns>whether a transfer may start; it may not where tables are not cached, or file and range are not aligned</returns>
+    public bool TryMap(IDisk disk, bool isWrite, long offset, int length)
+    {
+        _parity = disk.Epochs.Enter(_loop.Index);
+        var mapped = isWrite ? disk.TryMapWrite(offset, length, out _extent) : disk.TryMapRead(offset, length, out _extent);
+        if (mapped && _extent.File.DirectFile is { } file && ((_extent.Offset | (uint)length) & (file.OffsetAlignment - 1)) == 0)
+        {
+            (_disk, _file, _length, _isWrite) = (disk, file, length, isWrite);
+            return true;
+        }
+
+        disk.Epochs.Exit(_loop.Index, _parity);
+        return false;
+    }
+
+    /// <summary>Whether the whole range is known to read as zeroes: then nothing has to be read.</summary>
+    public bool ReadsZeroes(IDisk disk, long offset, int length)
+    {
+        var parity = disk.Epochs.Enter(_loop.Index);
+        var zeroes = disk.TryMapZeroes(offset, length);
+        disk.Epochs.Exit(_loop.Index, parity);
+        return zeroes;
+    }
+
+    /// <summary>No transfer after all.</summary>
+    public void Leave()
+    {
+        var disk = _disk!;
+        _disk = null;
+        disk.Epochs.Exit(_loop.Index, _parity);
+    }
+
+    /// <summary>
+    /// Moves the bytes between the file and memory, which is aligned as <see cref="FileStorage.MemoryAlignment"/> says and stays
+    /// until the end. With a file in memory that is before this returns: its transfers never wait, and the ring would need a
+    /// worker thread for each.
+    /// </summary>
+    public void Start(nint address)
+    {
+        if (_file.IsMemory)
+        {
+            var opcode = _isWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
+            var result = MemoryFile.Run(_file, opcode, _extent.Offset, _length, address, 0);
+            End(result < 0 ? result : _length);
+            return;
+        }
+
+        var entry = Prepare(_isWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ);
+        entry->addr = (ulong)address;
+    }
+
+    /// <summary>As the other, with memory that the kernel has put into a slot of the ring's buffers. Not for files in memory.</summary>
+    public void StartFixed(ushort slot)
+    {
+        var entry = Prepare(_isWrite ? IoUring.IORING_OP_WRITE_FIXED : IoUring.IORING_OP_READ_FIXED);
+        entry->addr = 0; // The offset inside the slot.
+        entry->buf_index = slot;
+    }
+
+    void IRingOperation.Completed(int result, uint flags) => End(result);
+
+    private io_uring_sqe* Prepare(byte opcode)
+    {
+        var entry = _loop.Ring.Next();
+        entry->opcode = opcode;
+        entry->fd = _file.Descriptor;
+        entry->off = (ulong)_extent.Offset;
+        entry->len = (uint)_length;
+        entry->user_data = _userData;
+        return entry;
+    }
+
+    private void End(int result)
+    {
+        // Before the epoch ends: a suspend that waits for it must see that there is something to flush.
+        if (_isWrite && result > 0)
+            _disk!.NoteDirectWrite();
+        Leave();
+        _owner.DirectTransferEnded(result);
+    }
+}

@@ -12,7 +12,6 @@ using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Devices;

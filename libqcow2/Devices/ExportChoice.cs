@@ -10,7 +10,6 @@ using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Devices;

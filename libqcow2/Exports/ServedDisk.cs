@@ -1,7 +1,6 @@
 using System.Numerics;
 using System.Threading;
 using Qcow2Blk.Image;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Exports;

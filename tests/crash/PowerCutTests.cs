@@ -6,9 +6,8 @@ using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
-using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Crash;
@@ -65,7 +64,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         var snapshots = subject.Snapshots();
         AssertHolds(subject, workload, workload.After, original, long.MaxValue - 1, "after close");
         AssertSnapshotsHold(subject, workload.After, snapshots, "after close");
-        Assert.True(ImageChecker.Check(workload.After).IsClean, "after close: " + Findings(ImageChecker.Check(workload.After)));
+        Assert.True(BytesChecker.Check(workload.After).IsClean, "after close: " + Findings(BytesChecker.Check(workload.After)));
 
         var random = new Random(seed);
         var crash = new CrashImage(subject.Image, workload.Log);
@@ -94,7 +93,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
 
     private static void Judge(Subject subject, Workload workload, CrashImage crash, byte[] original, long tick, int seed, int cut)
     {
-        var found = ImageChecker.Check(crash);
+        var found = BytesChecker.Check(crash);
         var moment = $"cut {cut} at tick {tick}, {crash.Pending} operations pending";
         Assert.True(found.Errors == 0, $"{moment}: {Findings(found)}");
         AssertHolds(subject, workload, crash, original, tick, moment);
@@ -155,7 +154,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
             Assert.Equal(0, await image.CloseAsync());
             return 0;
         });
-        var found = ImageChecker.Check(storage.Content);
+        var found = BytesChecker.Check(storage.Content);
         Assert.True(found.Errors == 0, $"{moment}, after reopening: {Findings(found)}");
     }
 

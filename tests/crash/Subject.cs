@@ -2,8 +2,8 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 
 namespace Qcow2Blk.Tests.Crash;
 

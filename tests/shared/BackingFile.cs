@@ -1,6 +1,5 @@
 using System;
-using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 
 namespace Qcow2Blk.Tests.Shared;
 

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.IO;
 using System.IO.Compression;
-using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 
 namespace Qcow2Blk.Tests.Shared;
 

@@ -3,10 +3,7 @@ using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
-using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
-using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Exports.Nbd;
 

@@ -14,17 +14,6 @@ public static class ImageChecker
     /// <summary>Cluster indexes are ints here; qemu has the same limit.</summary>
     private const long ClusterLimit = int.MaxValue - 2;
 
-    /// <summary>Checks bytes that are at hand (a file in memory, a crash image).</summary>
-    public static CheckResult Check(IImageBytes image, string path = "image")
-    {
-        ArgumentNullException.ThrowIfNull(image);
-        using var storage = new ImageBytesStorage(image, path);
-        var task = CheckAsync(storage);
-        if (!task.IsCompleted)
-            throw new InvalidOperationException("a check of bytes in memory did not end at once");
-        return task.GetAwaiter().GetResult();
-    }
-
     /// <summary>Checks a file on the calling loop. Nothing may write to it meanwhile.</summary>
     public static async LoopTask<CheckResult> CheckAsync(IBlockStorage file)
     {

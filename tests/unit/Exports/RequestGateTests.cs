@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Exports;

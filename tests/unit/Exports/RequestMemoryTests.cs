@@ -1,7 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports.Nbd;
-using Qcow2Blk.Scheduling;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Exports;

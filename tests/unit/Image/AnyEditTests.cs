@@ -6,10 +6,9 @@ using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
-using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Image.Model;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -188,7 +187,7 @@ public sealed class AnyEditTests : IDisposable
             return "noticed";
         }
 
-        var check = ImageChecker.Check(edited.Content);
+        var check = BytesChecker.Check(edited.Content);
         Assert.True(check.Errors == 0, check.Errors == 0 ? "" : check.Findings[0].Message);
         return "harmless";
     }

@@ -2,7 +2,7 @@ using System;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -119,7 +119,7 @@ public sealed class CloseErrorTests
     {
         Assert.Equal(0, run.Storage.InFlight);
         Assert.Throws<InvalidOperationException>(() => run.Storage.FlushAsync()); // the file was closed
-        var found = ImageChecker.Check(run.Storage.Content);
+        var found = BytesChecker.Check(run.Storage.Content);
         Assert.True(found.Errors == 0, found.Errors == 0 ? "" : found.Findings[0].Message);
         Assert.True(!allThere || found.Leaks == 0, $"{found.Leaks} leaks after a close without errors");
         using var again = new OneImage(run.Storage.Content);

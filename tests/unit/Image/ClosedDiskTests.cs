@@ -9,6 +9,7 @@ using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Exports;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Qcow2Blk.Tests.Support;
 using Qcow2Blk.Uring;
 using Xunit;

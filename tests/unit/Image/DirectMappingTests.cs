@@ -3,8 +3,8 @@ using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;

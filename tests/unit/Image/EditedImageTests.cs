@@ -3,9 +3,8 @@ using System.IO;
 using System.Linq;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
-using Qcow2Blk.Image.Check;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -262,7 +261,7 @@ public sealed class EditedImageTests : IDisposable
                 Qemu.Img("bitmap", "--add", Image, "b");
                 break;
             case "cut":
-                var end = ImageChecker.Check(SparseBytes.FromFile(Image)).EndOffset;
+                var end = BytesChecker.Check(SparseBytes.FromFile(Image)).EndOffset;
                 using (var file = File.OpenWrite(Image))
                     file.SetLength(end);
                 break;

@@ -1,7 +1,7 @@
 using System.IO;
 using Qcow2Blk.Image;
-using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Qcow2Blk.Tests.Support;
 using Xunit;
 

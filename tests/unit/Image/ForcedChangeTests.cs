@@ -2,8 +2,8 @@ using System;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -153,7 +153,7 @@ public sealed class ForcedChangeTests
     {
         var crash = new CrashImage(before, run.Storage.Log!);
         crash.AdvanceTo(run.Storage.Log!.Tick);
-        Assert.Equal(0, ImageChecker.Check(crash).Errors);
+        Assert.Equal(0, BytesChecker.Check(crash).Errors);
         var found = new byte[length];
         new GuestReader(crash).Read(offset, found);
         return found;

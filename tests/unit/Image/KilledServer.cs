@@ -6,9 +6,9 @@ using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Image.Model;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -209,7 +209,7 @@ internal static class NextServer
             Assert.Equal(0, await image.WriteAsync(0, payload, forceUnitAccess: true));
             return await image.CloseAsync();
         });
-        var check = ImageChecker.Check(content);
+        var check = BytesChecker.Check(content);
         Assert.True(check.Errors == 0, check.Errors == 0 ? "" : check.Findings[0].Message);
     }
 

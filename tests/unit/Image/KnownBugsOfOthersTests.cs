@@ -6,8 +6,8 @@ using System.Linq;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -54,7 +54,7 @@ public sealed class KnownBugsOfOthersTests
             var result = run.Flush();
 
             // What is on disk now is what a crash would leave.
-            Assert.Equal(0, ImageChecker.Check(run.Storage.Content).Errors);
+            Assert.Equal(0, BytesChecker.Check(run.Storage.Content).Errors);
             run.Storage.Fault = null;
             Assert.Equal(0, result == 0 ? 0 : run.Flush());
             Assert.Equal(0, run.Expect(0, 3 << 20, 7));

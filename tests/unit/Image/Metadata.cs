@@ -1,7 +1,7 @@
 using System;
 using System.Buffers.Binary;
 using Qcow2Blk.Format;
-using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 
 namespace Qcow2Blk.Tests.Image;
 

@@ -1,8 +1,8 @@
 using System;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;

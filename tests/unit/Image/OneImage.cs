@@ -2,8 +2,8 @@ using System;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -72,7 +72,7 @@ internal sealed class OneImage : IDisposable
     public CheckResult Close()
     {
         Assert.Equal(0, Loop.Run(Image.CloseAsync));
-        var result = ImageChecker.Check(Storage.Content);
+        var result = BytesChecker.Check(Storage.Content);
         Assert.True(result.Errors == 0, result.Errors == 0 ? "" : result.Findings[0].Message);
         return result;
     }

@@ -1,5 +1,5 @@
 using Qcow2Blk.Image;
-using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;

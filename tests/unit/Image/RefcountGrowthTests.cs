@@ -1,5 +1,5 @@
 using Qcow2Blk.Image.Check;
-using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -75,7 +75,7 @@ public sealed class RefcountGrowthTests
             }
 
             // What a crash would leave now; then everything works again.
-            var check = ImageChecker.Check(run.Storage.Content);
+            var check = BytesChecker.Check(run.Storage.Content);
             Assert.True(check.Errors == 0, $"after a failed {what} (step {failing}): {(check.Errors == 0 ? "" : check.Findings[0].Message)}");
             if (failing % 2 == 0)
                 Assert.Equal((0, 0), (run.Write(2 * Megabyte, Megabyte, 3), run.Expect(2 * Megabyte, Megabyte, 3)));
@@ -116,7 +116,7 @@ public sealed class RefcountGrowthTests
 
             Assert.Equal(-EIO, run.Loop.Run(run.Image.CloseAsync));
 
-            Assert.Equal(0, ImageChecker.Check(run.Storage.Content).Errors);
+            Assert.Equal(0, BytesChecker.Check(run.Storage.Content).Errors);
             Reopened(run.Storage.Content);
         }
 

@@ -2,10 +2,9 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using Qcow2Blk.Image;
-using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Image.Model;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;

@@ -3,10 +3,9 @@ using System.IO;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
-using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Image.Model;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -227,7 +226,7 @@ public sealed class ReplayTests : IDisposable
             Assert.Equal(0, await image.WriteAsync(0, payload, forceUnitAccess: true));
             return await image.CloseAsync();
         });
-        var check = ImageChecker.Check(content);
+        var check = BytesChecker.Check(content);
         Assert.True(check.Errors == 0, check.Errors == 0 ? "" : $"seed {seed}: {check.Findings[0].Message}");
     }
 

@@ -4,6 +4,7 @@ using System.Linq;
 using System.Threading;
 using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;

@@ -3,8 +3,8 @@ using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;
@@ -45,7 +45,7 @@ public sealed class SyncErrorTests
             Assert.Equal((true, 0), (failed, writtenAfter));
             Assert.Equal(0, run.Expect(2 << 20, 256 << 10, 2));
             Assert.Equal(-EIO, run.Loop.Run(run.Image.CloseAsync));
-            Assert.Equal(0, ImageChecker.Check(run.Storage.Content).Errors);
+            Assert.Equal(0, BytesChecker.Check(run.Storage.Content).Errors);
         }
     }
 
@@ -84,7 +84,7 @@ public sealed class SyncErrorTests
             Assert.Equal(failing == StorageOperationKind.Write ? 0 : -EIO, run.Flush());
             Assert.Equal(0, run.Expect(8 * sets * slice, slice, 1));
             Assert.Equal(failing == StorageOperationKind.Write ? 0 : -EIO, run.Loop.Run(run.Image.CloseAsync));
-            Assert.Equal(0, ImageChecker.Check(run.Storage.Content).Errors);
+            Assert.Equal(0, BytesChecker.Check(run.Storage.Content).Errors);
         }
     }
 
@@ -142,7 +142,7 @@ public sealed class SyncErrorTests
 
             Assert.Equal((-EIO, -EIO), (run.Flush(), run.Flush()));
             Assert.Equal(-EIO, run.Loop.Run(run.Image.CloseAsync));
-            Assert.Equal(0, ImageChecker.Check(run.Storage.Content).Errors);
+            Assert.Equal(0, BytesChecker.Check(run.Storage.Content).Errors);
         }
 
         Assert.Fail("the syncs never ended");

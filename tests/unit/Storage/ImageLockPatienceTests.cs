@@ -4,6 +4,7 @@ using System.Diagnostics;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Qcow2Blk.Tests.Support;
 using Xunit;
 

@@ -3,7 +3,7 @@ using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Interop;
-using Qcow2Blk.Scheduling;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Qcow2Blk.Uring;
 using Xunit;
 

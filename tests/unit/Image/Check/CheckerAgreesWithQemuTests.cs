@@ -4,8 +4,8 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using Qcow2Blk.Image.Check;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image.Check;
@@ -22,7 +22,7 @@ public sealed class CheckerAgreesWithQemuTests
         using var directory = new TempDirectory();
         var image = SampleImages.Make(directory, options);
 
-        var result = ImageChecker.Check(SparseBytes.FromFile(image), image);
+        var result = BytesChecker.Check(SparseBytes.FromFile(image), image);
 
         Assert.Equal(Verdict.Clean, Qemu.Check(image, out _));
         Assert.True(result.IsClean, Describe(result));
@@ -46,7 +46,7 @@ public sealed class CheckerAgreesWithQemuTests
             var what = Damage.Apply(bytes, random);
             File.WriteAllBytes(damaged, bytes);
 
-            var result = ImageChecker.Check(SparseBytes.FromFile(damaged), damaged);
+            var result = BytesChecker.Check(SparseBytes.FromFile(damaged), damaged);
 
             var expected = Qemu.Check(damaged, out var report);
             if (expected == Verdict.Clean && result.Findings.All(IsZeroFlagOfVersion2))
@@ -71,7 +71,7 @@ public sealed class CheckerAgreesWithQemuTests
         var content = SparseBytes.FromFile(image);
         var before = GC.GetAllocatedBytesForCurrentThread();
 
-        var result = ImageChecker.Check(content, image);
+        var result = BytesChecker.Check(content, image);
 
         Assert.True(result.Errors > 0);
         // The claims add up to 32 GiB of L1 table and 8 PiB of refcount table.
@@ -87,7 +87,7 @@ public sealed class CheckerAgreesWithQemuTests
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(20), 63);
         File.WriteAllBytes(image, bytes);
 
-        var result = ImageChecker.Check(SparseBytes.FromFile(image), image);
+        var result = BytesChecker.Check(SparseBytes.FromFile(image), image);
 
         Assert.True(result.Unreadable);
         Assert.Contains("cluster_bits 63", result.Findings[0].Message, StringComparison.Ordinal);

@@ -4,9 +4,8 @@ using System.IO;
 using System.Linq;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image.Check;
-using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image.Check;
@@ -37,13 +36,13 @@ public sealed class RefcountRebuildTests
 
         using var loop = new SimulatedLoop(alignment);
         using var storage = new MemoryStorage(loop, SparseBytes.FromFile(image), alignment);
-        Assert.True(ImageChecker.Check(storage.Content).Errors > 0, "the image needed no repair");
+        Assert.True(BytesChecker.Check(storage.Content).Errors > 0, "the image needed no repair");
         Assert.Equal(0, loop.Run(() => RefcountRebuild.RunAsync(storage, image)));
 
         var repaired = directory.File("repaired.qcow2");
         storage.Content.Save(repaired);
         Assert.True(Qemu.Check(repaired, out var report) == Verdict.Clean, report);
-        Assert.True(ImageChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
+        Assert.True(BytesChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
         Assert.Equal(content, new GuestReader(storage.Content).ReadAll());
         Qemu.Img("check", "-r", "all", image);
         Qemu.Img("compare", "-f", "qcow2", "-F", "qcow2", image, repaired);
@@ -101,7 +100,7 @@ public sealed class RefcountRebuildTests
             Assert.Equal(-5, result);
             storage.Fault = null;
             Assert.Equal(0, loop.Run(() => RefcountRebuild.RunAsync(storage, "disk.qcow2")));
-            Assert.True(ImageChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
+            Assert.True(BytesChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
             Assert.Equal(content, new GuestReader(storage.Content).ReadAll());
         }
 
@@ -173,7 +172,7 @@ public sealed class RefcountRebuildTests
         Assert.Equal(0, loop.Run(() => RefcountRebuild.RunAsync(storage, image)));
 
         Assert.Equal(1L << 40, storage.Content.Length);
-        Assert.True(ImageChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
+        Assert.True(BytesChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
     }
 
     [Fact]
@@ -190,7 +189,7 @@ public sealed class RefcountRebuildTests
 
         Assert.Equal([1, 2, 3], storage.Content.Bytes(last, 3));
         Assert.InRange(storage.Content.RefcountTable(), last + 1, long.MaxValue);
-        Assert.True(ImageChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
+        Assert.True(BytesChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
     }
 
     [Fact]
@@ -210,7 +209,7 @@ public sealed class RefcountRebuildTests
         Assert.Equal(0, loop.Run(() => RefcountRebuild.RunAsync(storage, image)));
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1L << 30); // MemoryStorage keeps what is written
 
-        Assert.True(ImageChecker.Check(storage.Content) is { IsClean: true, Dirty: false } found && found.UsedClusters > 8000);
+        Assert.True(BytesChecker.Check(storage.Content) is { IsClean: true, Dirty: false } found && found.UsedClusters > 8000);
     }
 
     [Fact]
@@ -230,7 +229,7 @@ public sealed class RefcountRebuildTests
         Assert.Equal(0, loop.Run(() => RefcountRebuild.RunAsync(storage, image)));
 
         Assert.InRange(read, 1, 16 << 20);
-        Assert.True(ImageChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
+        Assert.True(BytesChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
     }
 
     [Fact]
@@ -269,7 +268,7 @@ public sealed class RefcountRebuildTests
         storage.Content.SetLength(1L << 40);
         var error = Assert.Throws<ImageFormatException>(() => loop.Run(() => RefcountRebuild.RunAsync(storage, image)));
 
-        Assert.Contains("were read before", error.Message + ImageChecker.Check(storage.Content).Findings[0].Message, StringComparison.Ordinal);
+        Assert.Contains("were read before", error.Message + BytesChecker.Check(storage.Content).Findings[0].Message, StringComparison.Ordinal);
     }
 
     /// <summary>Bytes that a repair moves, and of managed memory that it and a check after it take.</summary>
@@ -283,7 +282,7 @@ public sealed class RefcountRebuildTests
         Assert.Equal(0, loop.Run(() => RefcountRebuild.RunAsync(storage, "disk.qcow2")));
         repairMemory = GC.GetAllocatedBytesForCurrentThread() - start;
         start = GC.GetAllocatedBytesForCurrentThread();
-        Assert.True(ImageChecker.Check(content) is { IsClean: true, Dirty: false });
+        Assert.True(BytesChecker.Check(content) is { IsClean: true, Dirty: false });
         checkMemory = GC.GetAllocatedBytesForCurrentThread() - start;
         return moved;
     }
@@ -316,7 +315,7 @@ public sealed class RefcountRebuildTests
     private static void AssertStillRepairs(CrashImage crash, byte[] content, int alignment)
     {
         Assert.Equal(content, new GuestReader(crash).ReadAll());
-        var found = ImageChecker.Check(crash);
+        var found = BytesChecker.Check(crash);
         if (!found.Dirty)
         {
             Assert.Equal(0, found.Errors);
@@ -326,7 +325,7 @@ public sealed class RefcountRebuildTests
         using var loop = new SimulatedLoop(alignment);
         using var storage = new MemoryStorage(loop, crash.ToSparseBytes(), alignment);
         Assert.Equal(0, loop.Run(() => RefcountRebuild.RunAsync(storage, "disk.qcow2")));
-        Assert.True(ImageChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
+        Assert.True(BytesChecker.Check(storage.Content) is { IsClean: true, Dirty: false });
     }
 
     private static string MakeDirty(TempDirectory directory, string options, bool snapshot)

@@ -6,8 +6,7 @@ using FsCheck.Fluent;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
-using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
+using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image.Model;
@@ -29,7 +28,7 @@ public sealed class EngineModelTests
             var content = subject.Files[0].Bytes.Copy();
             var model = Run(subject, content, operations, seed);
 
-            Assert.True(ImageChecker.Check(content).IsClean, Describe(content));
+            Assert.True(BytesChecker.Check(content).IsClean, Describe(content));
             subject.AssertSnapshotHolds(content);
             subject.AssertQemuAgrees(content, model, leaksAllowed: false);
         });
@@ -45,7 +44,7 @@ public sealed class EngineModelTests
             var content = subject.Files[0].Bytes.Copy();
             var model = RunWithFaults(subject, content, operations, seed);
 
-            Assert.True(ImageChecker.Check(content).Errors == 0, Describe(content));
+            Assert.True(BytesChecker.Check(content).Errors == 0, Describe(content));
             subject.AssertSnapshotHolds(content);
             subject.AssertQemuAgrees(content, model, leaksAllowed: true);
         });
@@ -81,7 +80,7 @@ public sealed class EngineModelTests
                 return 0;
             });
 
-            Assert.True(ImageChecker.Check(content).Errors == 0, Describe(content));
+            Assert.True(BytesChecker.Check(content).Errors == 0, Describe(content));
             subject.AssertSnapshotHolds(content);
         });
     }
@@ -156,7 +155,7 @@ public sealed class EngineModelTests
 
     private static string Describe(SparseBytes content)
     {
-        var result = ImageChecker.Check(content);
+        var result = BytesChecker.Check(content);
         return $"{result.Errors} errors, {result.Leaks} leaks: " + string.Join("; ", result.Findings.Take(5).Select(finding => finding.Message));
     }
 }

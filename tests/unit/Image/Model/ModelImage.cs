@@ -7,6 +7,7 @@ using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
 
 namespace Qcow2Blk.Tests.Image.Model;
 

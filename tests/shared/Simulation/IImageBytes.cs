@@ -1,6 +1,7 @@
 using System;
+using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Storage;
+namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>The bytes of an image file for those that only look: the checker, and readers of crash images.</summary>
 public interface IImageBytes

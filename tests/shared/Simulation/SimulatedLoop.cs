@@ -1,8 +1,9 @@
 using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
+using Qcow2Blk.Scheduling;
 
-namespace Qcow2Blk.Scheduling;
+namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>
 /// A loop for tests: one seed decides what happens next, so that a failure comes back whenever its seed does.

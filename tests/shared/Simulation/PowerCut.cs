@@ -1,7 +1,7 @@
 using System;
 using System.Collections.Generic;
 
-namespace Qcow2Blk.Storage;
+namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>
 /// Decides which sectors of unflushed operations reach the disk. Several styles, as bugs hide in different ones:

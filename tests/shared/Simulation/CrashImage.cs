@@ -2,7 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 
-namespace Qcow2Blk.Storage;
+namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>
 /// What may be on disk after the power went at some moment of a recorded run: everything that a completed flush

@@ -1,8 +1,9 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Storage;
+namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>The bytes of a file in memory; pages that were never written take no memory and read as zeroes.</summary>
 public sealed class SparseBytes : IImageBytes

@@ -2,8 +2,9 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Storage;
+namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>
 /// A file in memory under a <see cref="SimulatedLoop"/>: operations end in any order, take effect somewhere between

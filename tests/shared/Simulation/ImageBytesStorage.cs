@@ -3,7 +3,7 @@ using Qcow2Blk.Buffers;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Image.Check;
+namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>Bytes as a storage that only reads, and at once: tasks are complete when they are returned.</summary>
 internal sealed class ImageBytesStorage(IImageBytes bytes, string path) : IBlockStorage

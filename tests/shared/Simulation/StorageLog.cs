@@ -1,7 +1,7 @@
 using System;
 using System.Collections.Generic;
 
-namespace Qcow2Blk.Storage;
+namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>What an operation on a storage does.</summary>
 public enum StorageOperationKind

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using System.IO;
 using System.Net.Sockets;
 using Qcow2Blk.Interop;
-using Qcow2Blk.Tests.Nbd;
+using Qcow2Blk.Tests.Exports.Nbd;
 
 namespace Qcow2Blk.Tests.Exports;
 

@@ -8,7 +8,7 @@ using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Tests.Nbd;
+using Qcow2Blk.Tests.Exports.Nbd;
 using Qcow2Blk.Tests.Support;
 using Qcow2Blk.Uring;
 

@@ -1,0 +1,252 @@
+using System;
+using System.Collections.Concurrent;
+using System.IO;
+using System.Linq;
+using System.Threading.Tasks;
+using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Storage;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Devices.Registry;
+
+public sealed class DeviceRegistryTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("q2b-registry-").FullName;
+    private readonly DeviceRegistry _registry;
+
+    public DeviceRegistryTests() => _registry = new DeviceRegistry(RuntimeDirectory.At(Path.Combine(_folder, "run")));
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private DeviceClaim Claim(string image, string? name = null, string? uri = "nbd+unix:///?socket=/s")
+    {
+        var options = new AttachOptions { Image = image, Name = name, SocketPath = "/s" };
+        return _registry.Claim(options, granted => new DeviceRecord
+        {
+            Name = granted,
+            Image = image,
+            Uri = uri,
+            Pid = 4711,
+            Started = DateTimeOffset.UnixEpoch,
+            Options = options,
+        });
+    }
+
+    /// <summary>A state file without a process behind it, as after kill -9.</summary>
+    private void Kill(DeviceClaim claim)
+    {
+        string file = _registry.Directory.StateFileOf(claim.Name);
+        byte[] content = File.ReadAllBytes(file);
+        claim.Dispose();
+        File.WriteAllBytes(file, content);
+        File.WriteAllBytes(_registry.Directory.SocketOf(claim.Name), []);
+    }
+
+    [Fact]
+    public void Racing_attaches_of_one_stem_get_different_names()
+    {
+        var claims = new ConcurrentBag<DeviceClaim>();
+        Parallel.For(0, 40, _ => claims.Add(Claim("/data/disk.qcow2")));
+        string[] expected = [.. Enumerable.Range(1, 40).Select(n => n == 1 ? "disk" : $"disk-{n}").Order(StringComparer.Ordinal)];
+        Assert.Equal(expected, claims.Select(claim => claim.Name).Order(StringComparer.Ordinal));
+        Assert.All(_registry.List(), entry => Assert.True(entry.Alive));
+        foreach (DeviceClaim claim in claims)
+            claim.Dispose();
+        Assert.Empty(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void Asked_name_that_lives_is_busy()
+    {
+        using DeviceClaim claim = Claim("/data/a.qcow2", "web");
+        DeviceException error = Assert.Throws<DeviceException>(() => Claim("/data/b.qcow2", "web"));
+        Assert.Equal(ExitStatus.Busy, error.Status);
+    }
+
+    [Fact]
+    public void Dead_device_is_listed_until_removed_and_its_socket_goes_too()
+    {
+        Kill(Claim("/data/disk.qcow2"));
+        DeviceEntry entry = Assert.Single(_registry.List());
+        Assert.False(entry.Alive);
+        Assert.Equal("/data/disk.qcow2", entry.Record.Image);
+        Assert.True(_registry.RemoveDead("disk"));
+        Assert.Empty(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void What_a_server_leaves_that_died_before_it_was_ready_is_not_listed_and_removed()
+    {
+        using (Claim("/data/disk.qcow2", uri: null))
+            Assert.True(Assert.Single(_registry.List()).Alive);
+        Kill(Claim("/data/disk.qcow2", uri: null));
+        Assert.Empty(_registry.List());
+        Assert.Empty(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void Never_ready_is_judged_of_the_file_that_is_removed()
+    {
+        Kill(Claim("/data/disk.qcow2"));
+        Assert.False(DeviceClaim.RemoveDead(_registry.Directory, "disk", onlyNeverReady: true));
+        Assert.Single(_registry.List());
+    }
+
+    [Fact]
+    public void Living_device_cannot_be_removed_as_dead()
+    {
+        using DeviceClaim claim = Claim("/data/disk.qcow2");
+        Assert.False(_registry.RemoveDead("disk"));
+        Assert.True(Assert.Single(_registry.List()).Alive);
+    }
+
+    [Fact]
+    public void Restart_takes_the_name_of_its_dead_predecessor_but_a_stranger_does_not()
+    {
+        Kill(Claim("/data/disk.qcow2"));
+        using (DeviceClaim stranger = Claim("/other/disk.qcow2"))
+            Assert.Equal("disk-2", stranger.Name);
+        using DeviceClaim restarted = Claim("/data/disk.qcow2");
+        Assert.Equal("disk", restarted.Name);
+        Assert.True(Assert.Single(_registry.List()).Alive);
+    }
+
+    [Fact]
+    public void Racing_restarts_of_one_dead_name_have_one_winner()
+    {
+        for (int round = 0; round < 20; round++)
+        {
+            Kill(Claim("/data/a.qcow2", "web"));
+            var winners = new ConcurrentBag<DeviceClaim>();
+            Parallel.For(0, 8, _ =>
+            {
+                try
+                {
+                    winners.Add(Claim("/data/a.qcow2", "web"));
+                }
+                catch (DeviceException error) when (error.Status == ExitStatus.Busy)
+                {
+                }
+            });
+            DeviceClaim winner = Assert.Single(winners);
+            Assert.True(Assert.Single(_registry.List()).Alive);
+            winner.Dispose();
+        }
+        Assert.Empty(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void Target_is_a_name_an_image_by_any_path_or_a_uri()
+    {
+        string image = Path.Combine(_folder, "disk.qcow2");
+        File.WriteAllText(image, "");
+        string link = Path.Combine(_folder, "link");
+        File.CreateSymbolicLink(link, image);
+        using DeviceClaim claim = Claim(image, "web", "nbd://localhost:10810");
+        foreach (string target in (string[])["web", image, link, Path.Combine(_folder, ".", "run", "..", "disk.qcow2"), "nbd://localhost:10810"])
+            Assert.Equal("web", _registry.Resolve(target).Record.Name);
+        Assert.Equal(ExitStatus.NoTarget, Assert.Throws<DeviceException>(() => _registry.Resolve("disk.qcow3")).Status);
+    }
+
+    [Fact]
+    public void Image_that_is_attached_twice_is_no_target()
+    {
+        using DeviceClaim first = Claim("/data/disk.qcow2");
+        using DeviceClaim second = Claim("/data/disk.qcow2");
+        DeviceException error = Assert.Throws<DeviceException>(() => _registry.Resolve("/data/disk.qcow2"));
+        Assert.Equal("disk, disk-2 answer to it", error.Why);
+        Assert.Equal("disk", _registry.Resolve("disk").Record.Name);
+    }
+
+    [Fact]
+    public void Living_device_is_meant_before_dead_ones_of_the_same_image()
+    {
+        Kill(Claim("/data/disk.qcow2", "old"));
+        using DeviceClaim claim = Claim("/data/disk.qcow2", "new");
+        Assert.Equal("new", _registry.Resolve("/data/disk.qcow2").Record.Name);
+    }
+
+    [Fact]
+    public void Foreign_and_damaged_files_are_not_listed()
+    {
+        using DeviceClaim claim = Claim("/data/disk.qcow2");
+        File.WriteAllText(Path.Combine(_registry.Directory.Path, "half.json"), "{\"name\":\"half\",\"ima");
+        File.WriteAllText(Path.Combine(_registry.Directory.Path, "other.json"), "{\"name\":\"disk\",\"image\":\"/x\"}");
+        File.WriteAllText(Path.Combine(_registry.Directory.Path, "wrong.json"), "{\"name\":7}");
+        Assert.Equal("disk", Assert.Single(_registry.List()).Record.Name);
+    }
+
+    private static DeviceRecord Record(string name, AttachOptions options, string? uri = null, string? socketIdentity = null)
+        => new() { Name = name, Image = options.Image, Uri = uri, Pid = 1 << 23, Started = default, Options = options, SocketIdentity = socketIdentity };
+
+    [Fact]
+    public void State_file_that_was_removed_by_hand_is_made_again()
+    {
+        using DeviceClaim claim = Claim("/data/disk.qcow2");
+        File.Delete(_registry.Directory.StateFileOf("disk"));
+        claim.Publish(Record("disk", new AttachOptions { Image = "/data/disk.qcow2" }, "nbd://localhost"));
+        DeviceEntry entry = Assert.Single(_registry.List());
+        Assert.Equal((true, "nbd://localhost"), (entry.Alive, entry.Record.Uri));
+        Assert.Single(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void State_file_of_another_server_that_has_the_name_now_is_not_replaced()
+    {
+        using DeviceClaim first = Claim("/data/a.qcow2", "web");
+        File.Delete(_registry.Directory.StateFileOf("web"));
+        using DeviceClaim second = Claim("/data/b.qcow2", "web");
+        DeviceException error = Assert.Throws<DeviceException>(() => first.Publish(Record("web", new AttachOptions { Image = "/data/a.qcow2" })));
+        Assert.Equal(ExitStatus.Busy, error.Status);
+        first.Dispose();
+        DeviceEntry entry = Assert.Single(_registry.List());
+        Assert.Equal((true, "/data/b.qcow2"), (entry.Alive, entry.Record.Image));
+        Assert.Single(Directory.GetFileSystemEntries(_registry.Directory.Path));
+    }
+
+    [Fact]
+    public void Dead_device_takes_its_socket_and_pid_file_with_it_but_not_those_of_others()
+    {
+        string socket = Path.Combine(_folder, "s"), pidFile = Path.Combine(_folder, "pid");
+        var options = new AttachOptions { Image = "/data/disk.qcow2", SocketPath = socket, PidFile = pidFile };
+        Unistd.Close(UnixSocket.Serve(socket, 1));
+        File.WriteAllText(pidFile, $"{1 << 23}\n");
+        string identity = EntryIdentity.Of(socket).ToString()!;
+        foreach (string recorded in (string[])["1:2:3:4.000000005", identity])
+        {
+            _registry.Directory.Ensure();
+            File.WriteAllBytes(_registry.Directory.StateFileOf("disk"), Record("disk", options, socketIdentity: recorded).ToJson());
+            Assert.True(_registry.RemoveDead("disk"));
+            Assert.Equal((recorded != identity, false), (File.Exists(socket), File.Exists(pidFile)));
+        }
+    }
+
+    [Theory]
+    [InlineData("/data/my disk.qcow2", "my_disk")]
+    [InlineData("/data/.hidden", "disk")]
+    [InlineData("/data/-rf.qcow2", "disk-rf")]
+    [InlineData("/data/größe.img", "gr__e")]
+    [InlineData("/data/a.b.qcow2", "a.b")]
+    public void Name_made_from_an_image_is_valid(string image, string expected)
+    {
+        Assert.Equal(expected, DeviceName.FromImage(image));
+        Assert.True(DeviceName.IsValid(DeviceName.FromImage(image)));
+    }
+
+    [Fact]
+    public void Longest_made_name_with_the_highest_number_is_valid()
+        => Assert.True(DeviceName.IsValid(DeviceName.Candidate(DeviceName.FromImage("/-" + new string('x', 300)), 9999)));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData(".x")]
+    [InlineData("-x")]
+    [InlineData("a/b")]
+    [InlineData("..")]
+    [InlineData("ä")]
+    [InlineData("0123456789012345678901234567890123456789012345678")]
+    public void Names_that_are_no_plain_file_names_are_refused(string name) => Assert.False(DeviceName.IsValid(name));
+}

@@ -24,18 +24,18 @@ internal sealed class BackingOptions
     /// <summary>The file that was given, as an absolute path.</summary>
     internal string? File(ParseResult parsed) => parsed.GetValue(_file) is { } file ? Verb.Absolute(file) : null;
 
-    /// <exception cref="DeviceException">usage: a format that is not known</exception>
+    /// <exception cref="OutcomeException">usage: a format that is not known</exception>
     internal AttachFormat? Format(ParseResult parsed)
         => parsed.GetValue(_format) is null ? null : Spelling.Format(Verb.Word(parsed, _format, Spelling.Formats));
 
     /// <summary>As <c>info</c> and <c>map</c> need it.</summary>
     /// <param name="parsed">the command line</param>
     /// <param name="image">the format of the image</param>
-    /// <exception cref="DeviceException">usage</exception>
+    /// <exception cref="OutcomeException">usage</exception>
     internal BackingChoice Choice(ParseResult parsed, ImageFormat image)
     {
         if (image == ImageFormat.Raw && All.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } given)
-            throw new DeviceException(ExitStatus.Usage, $"{given.Name} needs --format qcow2", "a raw image has no backing file");
+            throw new OutcomeException(OutcomeKind.Usage, $"{given.Name} needs --format qcow2", "a raw image has no backing file");
         ImageFormat? format = Format(parsed) switch
         {
             null => null,

@@ -29,44 +29,44 @@ internal sealed class CleanupVerb : Verb
         Does(Run);
     }
 
-    private ExitStatus Run(ParseResult parsed)
+    private OutcomeKind Run(ParseResult parsed)
     {
         DeviceRegistry registry = Targets.Registry();
         bool all = parsed.GetValue(_all), force = parsed.GetValue(_force);
         OrphanDevice[] orphans = [.. Orphans(registry).Where(orphan => !orphan.ServerAlive && (all || orphan.IsOurs))];
-        (OrphanDevice Orphan, DeviceResult Result)[] outcomes =
+        (OrphanDevice Orphan, Outcome Result)[] outcomes =
             [.. orphans.Select(orphan => (orphan, Remove(registry, orphan.Node, force, ControlRequest.DefaultTimeout)))];
         if (parsed.GetValue(_json))
             Output.Json(writer => Write(writer, outcomes));
-        var status = ExitStatus.Done;
-        foreach ((OrphanDevice orphan, DeviceResult result) in outcomes)
+        OutcomeKind status = OutcomeKind.Done;
+        foreach ((OrphanDevice orphan, Outcome result) in outcomes)
         {
             if (result.Succeeded && !parsed.GetValue(_json))
                 Output.Line(orphan.Node.Path);
             if (result.Succeeded)
                 continue;
             Output.Error(result.What!, result.Why!, result.Hint);
-            status = status == ExitStatus.Done ? result.Status : status;
+            status = status == OutcomeKind.Done ? result.Kind : status;
         }
         return status;
     }
 
     /// <summary>Removes a device that no state file knows, unless somebody serves or uses it.</summary>
-    internal static DeviceResult Remove(DeviceRegistry registry, KernelNode node, bool force, TimeSpan timeout)
+    internal static Outcome Remove(DeviceRegistry registry, KernelNode node, bool force, TimeSpan timeout)
     {
         string what = $"cannot remove {node.Path}";
         // Looked at again: it may have found a server since it was listed.
         OrphanDevice? orphan = Orphans(registry).FirstOrDefault(candidate => candidate.Node == node);
         if (orphan is null)
-            return DeviceResult.Refused(ExitStatus.Busy, what, "it is no orphan", "\"qcow2blk list\" shows whose it is");
+            return Outcome.Refused(OutcomeKind.Busy, what, "it is no orphan", "\"qcow2blk list\" shows whose it is");
         if (orphan.ServerAlive)
-            return DeviceResult.Refused(ExitStatus.Busy, what, $"process {orphan.Pid} serves it", "end that program");
+            return Outcome.Refused(OutcomeKind.Busy, what, $"process {orphan.Pid} serves it", "end that program");
         if (!force && KernelDevices.FindUser(node) is { } user)
-            return DeviceResult.Refused(ExitStatus.Busy, what, $"it is {user}", "end that; --force takes the disk away");
+            return Outcome.Refused(OutcomeKind.Busy, what, $"it is {user}", "end that; --force takes the disk away");
         return DeadDevice.Remove(node, "", what, timeout);
     }
 
-    /// <exception cref="DeviceException">ublk cannot be asked</exception>
+    /// <exception cref="OutcomeException">ublk cannot be asked</exception>
     internal static IReadOnlyList<OrphanDevice> Orphans(DeviceRegistry registry)
     {
         try
@@ -79,10 +79,10 @@ internal sealed class CleanupVerb : Verb
         }
     }
 
-    private static void Write(Utf8JsonWriter writer, IEnumerable<(OrphanDevice Orphan, DeviceResult Result)> outcomes)
+    private static void Write(Utf8JsonWriter writer, IEnumerable<(OrphanDevice Orphan, Outcome Result)> outcomes)
     {
         writer.WriteStartArray();
-        foreach ((OrphanDevice orphan, DeviceResult result) in outcomes)
+        foreach ((OrphanDevice orphan, Outcome result) in outcomes)
         {
             writer.WriteStartObject();
             writer.WriteString("device"u8, orphan.Node.Path);

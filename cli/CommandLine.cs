@@ -62,9 +62,9 @@ internal sealed class CommandLine
         }
         catch (Exception error)
         {
-            DeviceException refusal = Refusals.From(error, "command failed");
+            OutcomeException refusal = Refusals.From(error, "command failed");
             Output.Error(refusal);
-            return (int)refusal.Status;
+            return (int)refusal.Kind;
         }
     }
 
@@ -80,7 +80,7 @@ internal sealed class CommandLine
             : noVerb ? "it names no verb"
             : Refusals.InHouseStyle(parsed.Errors[0].Message);
         Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
-        return (int)ExitStatus.Usage;
+        return (int)OutcomeKind.Usage;
     }
 
     /// <summary>What could have been meant: an option of the command, or one of its verbs.</summary>

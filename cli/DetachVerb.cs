@@ -41,9 +41,9 @@ internal sealed class DetachVerb : DeviceCommand
     {
         bool all = parsed.GetValue(_all);
         if (all && given.Length > 0)
-            throw new DeviceException(ExitStatus.Usage, "--all and TARGET exclude each other", "--all means every device");
+            throw new OutcomeException(OutcomeKind.Usage, "--all and TARGET exclude each other", "--all means every device");
         if (!all && given.Length == 0)
-            throw new DeviceException(ExitStatus.Usage, "bad detach command line", "required argument missing: it names no TARGET", "see \"qcow2blk detach --help\"");
+            throw new OutcomeException(OutcomeKind.Usage, "bad detach command line", "required argument missing: it names no TARGET", "see \"qcow2blk detach --help\"");
         return all ? [.. registry.List().Select(entry => entry.Record.Name)] : given;
     }
 
@@ -51,19 +51,19 @@ internal sealed class DetachVerb : DeviceCommand
     {
         bool force = parsed.GetValue(_force), lazy = parsed.GetValue(_lazy);
         if (force && lazy)
-            throw new DeviceException(ExitStatus.Usage, "--force and --lazy exclude each other", "one takes the disk away now, the other waits for its users");
+            throw new OutcomeException(OutcomeKind.Usage, "--force and --lazy exclude each other", "one takes the disk away now, the other waits for its users");
         return new(ControlVerb.Detach, timeout, force, AllowShrink: false, lazy);
     }
 
-    protected override DeviceResult OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    protected override Outcome OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
         => DeadDevice.Detach(registry, entry, request.Force, request.Timeout);
 
-    protected override DeviceResult? OnUnknown(string target, ControlRequest request)
+    protected override Outcome? OnUnknown(string target, ControlRequest request)
         => KernelNode.TryParse(target) is { Transport: DeviceTransport.Ublk, Exists: true } node
             ? CleanupVerb.Remove(Targets.Registry(), node, request.Force, request.Timeout)
             : null;
 
-    protected override DeviceResult OnAlive(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    protected override Outcome OnAlive(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
     {
         if (!request.Force)
             return base.OnAlive(registry, entry, request);
@@ -75,7 +75,7 @@ internal sealed class DetachVerb : DeviceCommand
                 {
                     return AfterSuccess(client, entry, client.Ask(request), request);
                 }
-                catch (DeviceException)
+                catch (OutcomeException)
                 {
                     // It hangs in the middle of it, or died: what is left is ended below.
                 }
@@ -83,17 +83,17 @@ internal sealed class DetachVerb : DeviceCommand
         }
         string name = entry.Record.Name;
         if (!DeadDevice.Kill(registry, name))
-            return DeviceResult.Refused(ExitStatus.Failed, $"cannot detach {name}", $"its server (process {entry.Record.Pid}) does not even end when killed",
+            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}", $"its server (process {entry.Record.Pid}) does not even end when killed",
                 "it hangs in the kernel: see the kernel log");
         if (registry.Find(name) is not { } dead)
-            return DeviceResult.Done();
-        DeviceResult ended = DeadDevice.Detach(registry, dead, force: true, request.Timeout);
-        return ended.Succeeded ? DeviceResult.Done("its server did not answer and was killed: what it had not written is lost") : ended;
+            return Outcome.Done();
+        Outcome ended = DeadDevice.Detach(registry, dead, force: true, request.Timeout);
+        return ended.Succeeded ? Outcome.Done("its server did not answer and was killed: what it had not written is lost") : ended;
     }
 
-    protected override DeviceResult AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)
+    protected override Outcome AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)
     {
-        DeviceResult result = reply.Result;
+        Outcome result = reply.Result;
         bool waitsForUser = request.Lazy && result.Note is not null;
         if (!result.Succeeded || waitsForUser)
             return result;
@@ -108,7 +108,7 @@ internal sealed class DetachVerb : DeviceCommand
         if (KernelDevices.WaitForEnd(node, s_exitTimeout))
             return result;
         // A server that was made to leave it behind: nobody serves it any more.
-        DeviceResult removed = DeadDevice.Remove(node, KernelNbdDevice.IdentifierOf(entry.Record.Name, entry.Record.Image), $"cannot detach {entry.Record.Name}", request.Timeout);
+        Outcome removed = DeadDevice.Remove(node, KernelNbdDevice.IdentifierOf(entry.Record.Name, entry.Record.Image), $"cannot detach {entry.Record.Name}", request.Timeout);
         return removed.Succeeded ? result : removed;
     }
 }

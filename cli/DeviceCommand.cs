@@ -27,31 +27,31 @@ internal abstract class DeviceCommand : Verb
     protected abstract ControlRequest Request(ParseResult parsed, TimeSpan timeout);
 
     /// <summary>What to do where the server is dead.</summary>
-    protected virtual DeviceResult OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    protected virtual Outcome OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
     {
         DeviceRecord record = entry.Record;
         string what = $"cannot {Name} {record.Name}";
-        return entry.IsRecovering ? DeviceResult.Refused(ExitStatus.Busy, what, "its server died and is being started again", "try again in a moment")
-            : registry.IsLost(entry) ? DeviceResult.Refused(ExitStatus.Failed, what, $"its server is dead, and {record.DevicePath} waits for another",
+        return entry.IsRecovering ? Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment")
+            : registry.IsLost(entry) ? Outcome.Refused(OutcomeKind.Failed, what, $"its server is dead, and {record.DevicePath} waits for another",
                 $"\"qcow2blk attach --recover {record.Name}\" starts one, \"qcow2blk detach {record.Name}\" ends it")
-            : DeviceResult.Refused(ExitStatus.Failed, what, "its server is dead", $"\"qcow2blk detach {record.Name}\" forgets it");
+            : Outcome.Refused(OutcomeKind.Failed, what, "its server is dead", $"\"qcow2blk detach {record.Name}\" forgets it");
     }
 
     /// <summary>What to do where the server lives.</summary>
-    protected virtual DeviceResult OnAlive(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    protected virtual Outcome OnAlive(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
     {
         using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
         return client is null
-            ? DeviceResult.Refused(ExitStatus.Busy, $"cannot {Name} {entry.Record.Name}", "its server is still starting", "try again")
+            ? Outcome.Refused(OutcomeKind.Busy, $"cannot {Name} {entry.Record.Name}", "its server is still starting", "try again")
             : AfterSuccess(client, entry, client.Ask(request), request);
     }
 
     /// <summary>What to do where no device answers to the target.</summary>
     /// <returns>null to say that</returns>
-    protected virtual DeviceResult? OnUnknown(string target, ControlRequest request) => null;
+    protected virtual Outcome? OnUnknown(string target, ControlRequest request) => null;
 
     /// <summary>After the answer, with the connection still open.</summary>
-    protected virtual DeviceResult AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)
+    protected virtual Outcome AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)
         => reply.Result;
 
     /// <summary>The devices that are meant.</summary>
@@ -60,11 +60,11 @@ internal abstract class DeviceCommand : Verb
     /// <summary>For verbs that have another way to say which devices are meant.</summary>
     protected void TargetsMayBeMissing() => _targets.Arity = ArgumentArity.ZeroOrMore;
 
-    private ExitStatus Run(ParseResult parsed)
+    private OutcomeKind Run(ParseResult parsed)
     {
         ControlRequest request = Request(parsed, Seconds(parsed, _timeout));
         DeviceRegistry registry = Targets.Registry();
-        var outcomes = new List<(string Target, DeviceResult Result)>();
+        var outcomes = new List<(string Target, Outcome Result)>();
         foreach (string target in TargetsOf(parsed, registry, parsed.GetValue(_targets) ?? []))
             outcomes.Add((target, One(registry, target, request)));
         if (parsed.GetValue(_json))
@@ -72,49 +72,49 @@ internal abstract class DeviceCommand : Verb
         return Report(outcomes);
     }
 
-    /// <exception cref="DeviceException">usage</exception>
+    /// <exception cref="OutcomeException">usage</exception>
     internal static TimeSpan Seconds(ParseResult parsed, Option<string> timeout)
     {
         double seconds = Number(parsed, timeout) ?? ControlRequest.DefaultTimeout.TotalSeconds;
         return seconds is >= 0 and <= ControlRequest.MaxTimeoutSeconds ? TimeSpan.FromSeconds(seconds)
-            : throw new DeviceException(ExitStatus.Usage, $"--timeout {seconds} is out of range", $"0 to {ControlRequest.MaxTimeoutSeconds} seconds");
+            : throw new OutcomeException(OutcomeKind.Usage, $"--timeout {seconds} is out of range", $"0 to {ControlRequest.MaxTimeoutSeconds} seconds");
     }
 
-    private DeviceResult One(DeviceRegistry registry, string target, ControlRequest request)
+    private Outcome One(DeviceRegistry registry, string target, ControlRequest request)
     {
         try
         {
             DeviceEntry entry = registry.Resolve(target);
             return entry.Alive ? OnAlive(registry, entry, request) : OnDead(registry, entry, request);
         }
-        catch (DeviceException error)
+        catch (OutcomeException error)
         {
-            return (error.Status == ExitStatus.NoTarget ? OnUnknown(target, request) : null)
-                ?? DeviceResult.Refused(error.Status, error.What, error.Why, error.Hint);
+            return (error.Kind == OutcomeKind.NoTarget ? OnUnknown(target, request) : null)
+                ?? Outcome.Refused(error.Kind, error.What, error.Why, error.Hint);
         }
     }
 
     /// <returns>the first failure's status</returns>
-    private static ExitStatus Report(List<(string Target, DeviceResult Result)> outcomes)
+    private static OutcomeKind Report(List<(string Target, Outcome Result)> outcomes)
     {
-        var status = ExitStatus.Done;
-        foreach ((string target, DeviceResult result) in outcomes)
+        OutcomeKind status = OutcomeKind.Done;
+        foreach ((string target, Outcome result) in outcomes)
         {
             if (result.Note is { } note)
                 Output.Note($"{target}: {note}");
             if (result.Succeeded)
                 continue;
             Output.Error(result.What ?? target, result.Why ?? "failed", result.Hint);
-            if (status == ExitStatus.Done)
-                status = result.Status;
+            if (status == OutcomeKind.Done)
+                status = result.Kind;
         }
         return status;
     }
 
-    private static void PrintJson(List<(string Target, DeviceResult Result)> outcomes) => Output.Json(writer =>
+    private static void PrintJson(List<(string Target, Outcome Result)> outcomes) => Output.Json(writer =>
     {
         writer.WriteStartArray();
-        foreach ((string target, DeviceResult result) in outcomes)
+        foreach ((string target, Outcome result) in outcomes)
         {
             writer.WriteStartObject();
             writer.WriteString("target"u8, target);

@@ -11,7 +11,7 @@ namespace Qcow2Blk.Cli;
 /// <summary>Serving in the process of the command: <c>--foreground</c>, <c>--run</c> and socket activation.</summary>
 internal static class InProcessServer
 {
-    internal static ExitStatus Serve(AttachOptions options, IDeviceFactory factory, Action<DeviceRecord> announce)
+    internal static OutcomeKind Serve(AttachOptions options, IDeviceFactory factory, Action<DeviceRecord> announce)
     {
         var end = new EndRequest();
         using IDisposable signals = EndSignals.WatchInForeground(end.Raise);
@@ -31,11 +31,11 @@ internal static class InProcessServer
             using var parent = options.ListenFd is null ? null : ParentWatch.Start(end.Raise);
             server.WaitForEnd();
         }
-        DeviceResult result = server.Finish();
+        Outcome result = server.Finish();
         end.PassTo(null);
         if (!result.Succeeded)
             Output.Error(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint);
-        return commandStatus != 0 ? (ExitStatus)commandStatus : result.Status;
+        return commandStatus != 0 ? (OutcomeKind)commandStatus : result.Kind;
     }
 
     private static DeviceServer Start(AttachOptions options, IDeviceFactory factory)

@@ -26,7 +26,7 @@ internal static class LiveState
             return client is null ? WithoutSocket(entry)
                 : client.Ask(new ControlRequest(ControlVerb.Hello, s_patience, Force: false, AllowShrink: false)).State ?? Silent;
         }
-        catch (DeviceException)
+        catch (OutcomeException)
         {
             return Silent;
         }

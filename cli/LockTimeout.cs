@@ -11,9 +11,9 @@ internal static class LockTimeout
         $"how long to wait for an image lock that no living process holds: a server that died may still be writing [default: {usual}]");
 
     /// <returns>null if it was not given</returns>
-    /// <exception cref="DeviceException">usage</exception>
+    /// <exception cref="OutcomeException">usage</exception>
     internal static int? Read(ParseResult parsed, Option<string> option) => Verb.Whole(parsed, option) is not { } seconds ? null
         : seconds is >= 0 and <= AttachRules.MaxLockTimeout ? seconds
-        : throw new DeviceException(
-            ExitStatus.Usage, $"--lock-timeout {seconds} is out of range", $"0 to {AttachRules.MaxLockTimeout} seconds");
+        : throw new OutcomeException(
+            OutcomeKind.Usage, $"--lock-timeout {seconds} is out of range", $"0 to {AttachRules.MaxLockTimeout} seconds");
 }

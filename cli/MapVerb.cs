@@ -28,7 +28,7 @@ internal sealed class MapVerb : Verb
         Does(parsed => Print(parsed, InfoVerb.FormatOf(parsed, _format)));
     }
 
-    private ExitStatus Print(ParseResult parsed, ImageFormat format)
+    private OutcomeKind Print(ParseResult parsed, ImageFormat format)
     {
         string path = parsed.GetValue(_image)!;
         BackingChoice backing = _backing.Choice(parsed, format);
@@ -43,9 +43,9 @@ internal sealed class MapVerb : Verb
                 WriteJson(writer, chain);
             else
                 WriteTable(writer, chain);
-            return ExitStatus.Done;
+            return OutcomeKind.Done;
         }
-        catch (Exception error) when (error is not DeviceException)
+        catch (Exception error) when (error is not OutcomeException)
         {
             throw Refusals.From(error, $"cannot map {path}");
         }

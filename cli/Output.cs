@@ -35,10 +35,10 @@ internal static class Output
         document.RootElement.WriteTo(writer);
     }
 
-    internal static void Error(DeviceException error) => Error(error.What, error.Why, error.Hint);
+    internal static void Error(OutcomeException error) => Error(error.What, error.Why, error.Hint);
 
     internal static void Error(string what, string why, string? hint)
-        => Diagnostic("qcow2blk: " + DeviceException.Compose(what, why, hint) + "\n");
+        => Diagnostic("qcow2blk: " + OutcomeException.Compose(what, why, hint) + "\n");
 
     /// <summary>Something harmless worth saying.</summary>
     internal static void Note(string text) => Diagnostic($"qcow2blk: {Printable.Escape(text)}\n");

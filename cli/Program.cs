@@ -26,10 +26,10 @@ internal static class Program
         {
             RawArguments.RequireUtf8(args);
         }
-        catch (DeviceException refusal)
+        catch (OutcomeException refusal)
         {
             Output.Error(refusal);
-            return (int)refusal.Status;
+            return (int)refusal.Kind;
         }
         return new CommandLine(Engine.Factory).Run(args);
     }

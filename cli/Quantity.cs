@@ -33,7 +33,7 @@ internal static class Quantity
     };
 
     /// <summary>Reads 4096, 64K, 16M, 1G (powers of 1024, "iB" allowed).</summary>
-    /// <exception cref="DeviceException">usage</exception>
+    /// <exception cref="OutcomeException">usage</exception>
     internal static long ParseBytes(string option, string text)
     {
         string digits = text.TrimEnd("iBb".ToCharArray());
@@ -49,7 +49,7 @@ internal static class Quantity
             digits = digits[..^1];
         if (long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out long value) && value <= long.MaxValue >> shift)
             return value << shift;
-        throw new DeviceException(ExitStatus.Usage, $"{option} {text} is no size", "a size is a number and perhaps K, M, G or T");
+        throw new OutcomeException(OutcomeKind.Usage, $"{option} {text} is no size", "a size is a number and perhaps K, M, G or T");
     }
 
     private static string Invariant(double value, string unit)

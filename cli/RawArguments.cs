@@ -16,7 +16,7 @@ internal static class RawArguments
     private const char Replacement = '\uFFFD';
     private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    /// <exception cref="DeviceException">usage: a word is not UTF-8</exception>
+    /// <exception cref="OutcomeException">usage: a word is not UTF-8</exception>
     internal static void RequireUtf8(IReadOnlyList<string> arguments)
     {
         bool suspicious = false;
@@ -27,7 +27,7 @@ internal static class RawArguments
     }
 
     /// <param name="commandLine">words, each with a NUL behind it</param>
-    /// <exception cref="DeviceException">usage: a word is not UTF-8</exception>
+    /// <exception cref="OutcomeException">usage: a word is not UTF-8</exception>
     internal static void RequireUtf8(ReadOnlySpan<byte> commandLine)
     {
         foreach (Range range in commandLine.Split((byte)0))
@@ -39,7 +39,7 @@ internal static class RawArguments
             }
             catch (DecoderFallbackException)
             {
-                throw new DeviceException(ExitStatus.Usage, "bad command line",
+                throw new OutcomeException(OutcomeKind.Usage, "bad command line",
                     $"\"{Printable.Escape(word)}\" is not valid UTF-8, and qcow2blk knows no other names", "make a link with another name to the file");
             }
         }

@@ -29,24 +29,24 @@ internal sealed class RecoverMode(
     /// <param name="options">all that attach knows</param>
     /// <param name="serve">starts a server and tells the user about it</param>
     /// <returns>the first failure's status</returns>
-    internal ExitStatus Run(ParseResult parsed, string? target, IEnumerable<Option> options, Func<AttachOptions, ExitStatus> serve)
+    internal OutcomeKind Run(ParseResult parsed, string? target, IEnumerable<Option> options, Func<AttachOptions, OutcomeKind> serve)
     {
         RefuseOthers(parsed, options);
         DeviceRegistry registry = Targets.Registry();
         if (target is not null && !(target == All && registry.Find(All) is null))
             return serve(OptionsFor(parsed, Recovery.One(registry, target)));
         if (parsed.GetValue(foreground))
-            throw new DeviceException(ExitStatus.Usage, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");
+            throw new OutcomeException(OutcomeKind.Usage, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");
         if (parsed.GetValue(json))
-            throw new DeviceException(ExitStatus.Usage, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
+            throw new OutcomeException(OutcomeKind.Usage, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
         if (parsed.GetValue(discardLog))
-            throw new DeviceException(ExitStatus.Usage, "--discard-log needs the name of a device",
+            throw new OutcomeException(OutcomeKind.Usage, "--discard-log needs the name of a device",
                 "what several devices had answered is not given up at once", "name one device");
-        var status = ExitStatus.Done;
+        OutcomeKind status = OutcomeKind.Done;
         foreach (DeviceRecord lost in Recovery.All(registry))
         {
-            ExitStatus result = TryServe(() => serve(OptionsFor(parsed, Recovery.One(registry, lost.Name))), lost.Name);
-            status = status == ExitStatus.Done ? result : status;
+            OutcomeKind result = TryServe(() => serve(OptionsFor(parsed, Recovery.One(registry, lost.Name))), lost.Name);
+            status = status == OutcomeKind.Done ? result : status;
         }
         return status;
     }
@@ -77,13 +77,13 @@ internal sealed class RecoverMode(
     {
         Option[] allowed = [foreground, recover, discardLog, lockTimeout, logLevel, json];
         if (parsed.GetResult(recoverOrAttach) is { Implicit: false })
-            throw new DeviceException(ExitStatus.Usage, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
+            throw new OutcomeException(OutcomeKind.Usage, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
         if (options.FirstOrDefault(option => !allowed.Contains(option) && parsed.GetResult(option) is { Implicit: false }) is { } other)
-            throw new DeviceException(ExitStatus.Usage, $"--recover cannot be combined with {other.Name}",
+            throw new OutcomeException(OutcomeKind.Usage, $"--recover cannot be combined with {other.Name}",
                 "a device is taken over with the options that it had", $"leave {other.Name} out");
     }
 
-    private static ExitStatus TryServe(Func<ExitStatus> serve, string name)
+    private static OutcomeKind TryServe(Func<OutcomeKind> serve, string name)
     {
         try
         {
@@ -91,9 +91,9 @@ internal sealed class RecoverMode(
         }
         catch (Exception error)
         {
-            DeviceException refusal = Refusals.From(error, $"cannot recover {name}");
+            OutcomeException refusal = Refusals.From(error, $"cannot recover {name}");
             Output.Error(refusal);
-            return refusal.Status;
+            return refusal.Kind;
         }
     }
 }

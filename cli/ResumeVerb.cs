@@ -31,7 +31,7 @@ internal sealed class ResumeVerb : DeviceCommand
             LockTimeout: LockTimeout.Read(parsed, _lockTimeout) is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
 
     /// <summary>A block device whose server died while it was suspended goes on with another one.</summary>
-    protected override DeviceResult OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
+    protected override Outcome OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
     {
         if (!entry.Record.Suspended || !registry.IsLost(entry) || entry.IsRecovering)
             return base.OnDead(registry, entry, request);
@@ -39,6 +39,6 @@ internal sealed class ResumeVerb : DeviceCommand
         if (request.LockTimeout is { } locks)
             options = options with { LockTimeout = (int)locks.TotalSeconds };
         BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan);
-        return DeviceResult.Done("its server had died: another one goes on");
+        return Outcome.Done("its server had died: another one goes on");
     }
 }

@@ -24,7 +24,7 @@ internal sealed class StatusVerb : Verb
         Does(parsed => Print(parsed.GetValue(_target), parsed.GetValue(_json)));
     }
 
-    private static ExitStatus Print(string? target, bool json)
+    private static OutcomeKind Print(string? target, bool json)
     {
         DeviceRegistry registry = Targets.Registry();
         IReadOnlyList<DeviceEntry> entries = target is null ? registry.List() : [registry.Resolve(target)];
@@ -35,7 +35,7 @@ internal sealed class StatusVerb : Verb
             Output.Json(writer => Output.Copy(writer, documents[0]));
         else
             Output.Json(writer => WriteAll(writer, documents));
-        return ExitStatus.Done;
+        return OutcomeKind.Done;
     }
 
     private static ReadOnlyMemory<byte> Ask(DeviceRegistry registry, DeviceEntry entry)
@@ -46,9 +46,9 @@ internal sealed class StatusVerb : Verb
         if (client is null)
             return WithoutServer(entry.Record, LiveState.WithoutSocket(entry));
         ControlReply reply = client.Ask(new ControlRequest(ControlVerb.Status, TimeSpan.Zero, Force: false, AllowShrink: false));
-        DeviceResult result = reply.Result;
+        Outcome result = reply.Result;
         if (!result.Succeeded || reply.Status.IsEmpty)
-            throw new DeviceException(result.Succeeded ? ExitStatus.Failed : result.Status, result.What ?? $"no status of {entry.Record.Name}",
+            throw new OutcomeException(result.Succeeded ? OutcomeKind.Failed : result.Kind, result.What ?? $"no status of {entry.Record.Name}",
                 result.Why ?? "the server said none", result.Hint);
         return reply.Status;
     }

@@ -40,7 +40,7 @@ internal static class Targets
         {
             return Registry().List().Select(entry => entry.Record.Name);
         }
-        catch (DeviceException)
+        catch (OutcomeException)
         {
             return [];
         }

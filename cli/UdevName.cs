@@ -26,17 +26,17 @@ internal static class UdevName
         {
             string? node = args.Length == 2 ? DiskOf(args[1]).Replace("ublkc", "ublkb", StringComparison.Ordinal) : null;
             if (KernelNode.TryParse(node) is not { Transport: DeviceTransport.Ublk } disk)
-                return (int)ExitStatus.Usage;
+                return (int)OutcomeKind.Usage;
             if (KernelDevices.OwnerOf(disk.Index) is not { } owner)
-                return (int)ExitStatus.NoTarget;
+                return (int)OutcomeKind.NoTarget;
             Output.Line($"QCOW2BLK_OWNER={owner.User}\nQCOW2BLK_GROUP={owner.Group}");
-            return (int)ExitStatus.Done;
+            return (int)OutcomeKind.Done;
         }
         catch (Exception error)
         {
-            DeviceException refusal = Refusals.From(error, "udev-owner failed");
+            OutcomeException refusal = Refusals.From(error, "udev-owner failed");
             Output.Error(refusal);
-            return (int)refusal.Status;
+            return (int)refusal.Kind;
         }
     }
 
@@ -46,21 +46,21 @@ internal static class UdevName
         try
         {
             if (args.Length != 2 || KernelNode.TryParse(DiskOf(args[1])) is not { } node)
-                return (int)ExitStatus.Usage;
+                return (int)OutcomeKind.Usage;
             foreach (DeviceEntry entry in Targets.Registry().List())
             {
                 if (entry.Record.DevicePath != node.Path || !IsMeant(entry))
                     continue;
                 Output.Line($"QCOW2BLK_NAME={entry.Record.Name}");
-                return (int)ExitStatus.Done;
+                return (int)OutcomeKind.Done;
             }
-            return (int)ExitStatus.NoTarget;
+            return (int)OutcomeKind.NoTarget;
         }
         catch (Exception error)
         {
-            DeviceException refusal = Refusals.From(error, "udev-name failed");
+            OutcomeException refusal = Refusals.From(error, "udev-name failed");
             Output.Error(refusal);
-            return (int)refusal.Status;
+            return (int)refusal.Kind;
         }
     }
 

@@ -13,7 +13,7 @@ internal abstract class Verb(string name, string description, params string[] ex
     internal IReadOnlyList<string> Examples { get; } = examples;
 
     /// <summary>Sets what the verb does; what it throws is printed in house style.</summary>
-    protected void Does(Func<ParseResult, ExitStatus> action) => SetAction(parsed =>
+    protected void Does(Func<ParseResult, OutcomeKind> action) => SetAction(parsed =>
     {
         try
         {
@@ -21,9 +21,9 @@ internal abstract class Verb(string name, string description, params string[] ex
         }
         catch (Exception error)
         {
-            DeviceException refusal = Refusals.From(error, $"{Name} failed");
+            OutcomeException refusal = Refusals.From(error, $"{Name} failed");
             Output.Error(refusal);
-            return (int)refusal.Status;
+            return (int)refusal.Kind;
         }
     });
 
@@ -45,30 +45,30 @@ internal abstract class Verb(string name, string description, params string[] ex
         => new(name) { Description = description, HelpName = valueName };
 
     /// <summary>The word that was given for a choice.</summary>
-    /// <exception cref="DeviceException">usage: it is none of them</exception>
+    /// <exception cref="OutcomeException">usage: it is none of them</exception>
     protected internal static string Word(ParseResult parsed, Option<string> option, IReadOnlyList<string> words)
     {
         string word = parsed.GetValue(option)!;
         return words.Contains(word) ? word
-            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}", Nearest.Hint(word, words));
+            : throw new OutcomeException(OutcomeKind.Usage, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}", Nearest.Hint(word, words));
     }
 
     /// <summary>Numbers are read by us: the parser's own refusal names .NET types.</summary>
-    /// <exception cref="DeviceException">usage</exception>
+    /// <exception cref="OutcomeException">usage</exception>
     protected internal static double? Number(ParseResult parsed, Option<string> option)
     {
         if (parsed.GetValue(option) is not { } text)
             return null;
         return double.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out double value)
             ? value
-            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {text} is no number", "digits and perhaps a decimal point");
+            : throw new OutcomeException(OutcomeKind.Usage, $"{option.Name} {text} is no number", "digits and perhaps a decimal point");
     }
 
-    /// <exception cref="DeviceException">usage: it is no whole number</exception>
+    /// <exception cref="OutcomeException">usage: it is no whole number</exception>
     protected internal static int? Whole(ParseResult parsed, Option<string> option)
         => Number(parsed, option) is not { } value ? null
             : value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value
-            : throw new DeviceException(ExitStatus.Usage, $"{option.Name} {value} is no whole number", "digits only");
+            : throw new OutcomeException(OutcomeKind.Usage, $"{option.Name} {value} is no whole number", "digits only");
 
     protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");
 

@@ -13,37 +13,37 @@ public sealed partial class EngineDevice
     // A flush during suspend or detach that takes longer than this is a dead disk.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromMinutes(5);
 
-    public DeviceResult Suspend(TimeSpan timeout) =>
+    public Outcome Suspend(TimeSpan timeout) =>
         InTurn($"cannot suspend {Name}", timeout, () => SuspendNow(timeout));
 
-    private DeviceResult SuspendNow(TimeSpan timeout)
+    private Outcome SuspendNow(TimeSpan timeout)
     {
         var what = $"cannot suspend {Name}";
         switch ((DeviceState)_state)
         {
             case DeviceState.Suspended:
-                return DeviceResult.Done($"{Name} is already suspended");
+                return Outcome.Done($"{Name} is already suspended");
             case DeviceState.Detaching:
-                return DeviceResult.Refused(ExitStatus.Failed, what, "it is being detached");
+                return Outcome.Refused(OutcomeKind.Failed, what, "it is being detached");
         }
 
         _state = (int)DeviceState.Suspending;
         if (!HoldRequests(timeout))
         {
             GoOn();
-            return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
         }
 
         return FlushAndClose(what);
     }
 
-    public DeviceResult Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null) =>
+    public Outcome Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null) =>
         InTurn($"cannot resume {Name}", timeout, () => ResumeNow(allowShrink, lockTimeout ?? LockTimeoutWithin(timeout)));
 
-    private DeviceResult ResumeNow(bool allowShrink, TimeSpan lockTimeout)
+    private Outcome ResumeNow(bool allowShrink, TimeSpan lockTimeout)
     {
         if ((DeviceState)_state != DeviceState.Suspended)
-            return DeviceResult.Done($"{Name} is not suspended");
+            return Outcome.Done($"{Name} is not suspended");
         var what = $"cannot resume {Name}";
         const string hint = "it stays suspended and its requests are kept: mend it and resume again";
         var before = _served.Size;
@@ -53,8 +53,8 @@ public sealed partial class EngineDevice
         }
         catch (Exception error)
         {
-            var refusal = Refusals.From(error, what);
-            return DeviceResult.Refused(refusal.Status, what, refusal.Why, refusal.Hint ?? hint);
+            OutcomeException refusal = Refusals.From(error, what);
+            return Outcome.Refused(refusal.Kind, what, refusal.Why, refusal.Hint ?? hint);
         }
 
         var size = _disk!.Size;
@@ -68,17 +68,17 @@ public sealed partial class EngineDevice
         _served.Set(_disk);
         var note = size == before ? null : SizeNote(before, size);
         GoOn();
-        return DeviceResult.Done(note);
+        return Outcome.Done(note);
     }
 
-    private DeviceResult? RefuseSize(string what, long before, long size, bool allowShrink)
+    private Outcome? RefuseSize(string what, long before, long size, bool allowShrink)
     {
         if (_options.IsBlockDevice && new BlockDeviceSize(size, _options.BlockSize).Refusal is { } refusal)
-            return DeviceResult.Refused(ExitStatus.Failed, what, refusal, "resize the image and resume again");
+            return Outcome.Refused(OutcomeKind.Failed, what, refusal, "resize the image and resume again");
         return size >= before || allowShrink
             ? null
-            : DeviceResult.Refused(
-                ExitStatus.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
+            : Outcome.Refused(
+                OutcomeKind.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
     }
 
     /// <summary>What a command that says nothing of locks gives them: as attach did, within its own time.</summary>
@@ -93,10 +93,10 @@ public sealed partial class EngineDevice
         return Export.Resize(size) is { } more ? $"{note}; {more}" : note;
     }
 
-    public DeviceResult Detach(bool force, TimeSpan timeout) =>
+    public Outcome Detach(bool force, TimeSpan timeout) =>
         InTurn($"cannot detach {Name}", timeout, () => DetachNow(force, timeout));
 
-    private DeviceResult DetachNow(bool force, TimeSpan timeout)
+    private Outcome DetachNow(bool force, TimeSpan timeout)
     {
         var what = $"cannot detach {Name}";
         var suspended = (DeviceState)_state == DeviceState.Suspended;
@@ -114,7 +114,7 @@ public sealed partial class EngineDevice
         if (!drained && !force)
         {
             GoOn();
-            return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout, or --force");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout, or --force");
         }
 
         return suspended || _disk is null ? End(0) : FlushAndDetach(what, force, drained, timeout);
@@ -122,22 +122,22 @@ public sealed partial class EngineDevice
 
     /// <summary>The kernel may still have something to write: a suspended device is resumed for that.</summary>
     /// <returns>null if it was, or is not needed; else why the detach is refused</returns>
-    private DeviceResult? ReopenToDetach(string what, TimeSpan timeout)
+    private Outcome? ReopenToDetach(string what, TimeSpan timeout)
     {
         if (Export.FindUser() is { } user)
             return InUse(what, user);
-        var resumed = ResumeNow(allowShrink: false, LockTimeoutWithin(timeout));
+        Outcome resumed = ResumeNow(allowShrink: false, LockTimeoutWithin(timeout));
         return resumed.Succeeded
             ? null
-            : DeviceResult.Refused(resumed.Status, what, $"it is suspended, the kernel may have something to write, and it cannot be resumed: {resumed.Why}", "mend that; --force loses what is not written");
+            : Outcome.Refused(resumed.Kind, what, $"it is suspended, the kernel may have something to write, and it cannot be resumed: {resumed.Why}", "mend that; --force loses what is not written");
     }
 
-    private DeviceResult InUse(string what, string user) =>
-        DeviceResult.Refused(ExitStatus.Busy, what, $"{DevicePath} is {user}", "end that, or --lazy waits for it; --force takes the disk away");
+    private Outcome InUse(string what, string user) =>
+        Outcome.Refused(OutcomeKind.Busy, what, $"{DevicePath} is {user}", "end that, or --lazy waits for it; --force takes the disk away");
 
     /// <summary>Ends a block device for its users, while it still serves what the kernel has to write down.</summary>
     /// <returns>null if there is none any more; else how the detach ended</returns>
-    private DeviceResult? TakeFromUsers(string what, bool suspended, bool force, TimeSpan timeout)
+    private Outcome? TakeFromUsers(string what, bool suspended, bool force, TimeSpan timeout)
     {
         if (!force && Export.FindUser() is { } user)
             return InUse(what, user);
@@ -148,7 +148,7 @@ public sealed partial class EngineDevice
         {
             return flushed is null
                 ? NoAnswer(what)
-                : DeviceResult.Refused(ExitStatus.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}", "--force detaches all the same and loses what was written since the flush before it");
+                : Outcome.Refused(OutcomeKind.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}", "--force detaches all the same and loses what was written since the flush before it");
         }
 
         var error = Export.Stop(force, timeout);
@@ -160,7 +160,7 @@ public sealed partial class EngineDevice
             return Abandon();
         return error == -Errno.EBUSY
             ? InUse(what, Export.FindUser() ?? "in use")
-            : DeviceResult.Refused(ExitStatus.Failed, what, $"the kernel could not write down what it cached: {Errno.Text(error)}", "--force detaches all the same and loses that");
+            : Outcome.Refused(OutcomeKind.Failed, what, $"the kernel could not write down what it cached: {Errno.Text(error)}", "--force detaches all the same and loses that");
     }
 
     /// <summary>
@@ -176,10 +176,10 @@ public sealed partial class EngineDevice
     }
 
     /// <summary>One command at a time; one that hangs on dead storage must not take the others with it.</summary>
-    private DeviceResult InTurn(string what, TimeSpan timeout, Func<DeviceResult> command)
+    private Outcome InTurn(string what, TimeSpan timeout, Func<Outcome> command)
     {
         if (!_command.TryEnter(timeout))
-            return DeviceResult.Refused(ExitStatus.Failed, what, "another command on it is still running");
+            return Outcome.Refused(OutcomeKind.Failed, what, "another command on it is still running");
         try
         {
             return command();
@@ -190,7 +190,7 @@ public sealed partial class EngineDevice
         }
     }
 
-    private DeviceResult FlushAndClose(string what)
+    private Outcome FlushAndClose(string what)
     {
         if (OnHome(_disk!.FlushAsync, CloseTimeout) is not { } error)
         {
@@ -202,13 +202,13 @@ public sealed partial class EngineDevice
         if (error < 0 && _disk is not { WriteErrorReason: not null })
         {
             GoOn();
-            return DeviceResult.Refused(ExitStatus.Failed, what, $"flush failed: {Errno.Text(error)}");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"flush failed: {Errno.Text(error)}");
         }
 
         return CloseForSuspend(what);
     }
 
-    private DeviceResult FlushAndDetach(string what, bool force, bool drained, TimeSpan timeout)
+    private Outcome FlushAndDetach(string what, bool force, bool drained, TimeSpan timeout)
     {
         // Before the point of no return: what cannot be written must not be dropped without being asked to.
         var error = OnHome(_disk!.FlushAsync, timeout);
@@ -217,7 +217,7 @@ public sealed partial class EngineDevice
             GoOn();
             return error is null
                 ? NoAnswer(what)
-                : DeviceResult.Refused(ExitStatus.Failed, what, $"the last flush failed: {Errno.Text(error.Value)}", "--force detaches all the same and loses what was written since the flush before it");
+                : Outcome.Refused(OutcomeKind.Failed, what, $"the last flush failed: {Errno.Text(error.Value)}", "--force detaches all the same and loses what was written since the flush before it");
         }
 
         if (!drained || error is null)
@@ -227,30 +227,30 @@ public sealed partial class EngineDevice
         return closing is null ? Abandon() : End(error < 0 ? error.Value : closing.Value);
     }
 
-    private DeviceResult End(int error)
+    private Outcome End(int error)
     {
         _state = (int)DeviceState.Detaching;
         Export.Dispose();
         if (error == 0)
-            return DeviceResult.Done(_cutOff ? "the kernel had not written down in time what it had cached: that is lost" : null);
-        return DeviceResult.Done($"the last flush failed ({Errno.Text(error)}): what was written since the flush before it may be lost");
+            return Outcome.Done(_cutOff ? "the kernel had not written down in time what it had cached: that is lost" : null);
+        return Outcome.Done($"the last flush failed ({Errno.Text(error)}): what was written since the flush before it may be lost");
     }
 
     /// <summary>
     /// Ends a device whose requests do not end. Nothing of it is freed, as they may still use it: the process goes,
     /// and the kernel takes everything back.
     /// </summary>
-    private DeviceResult Abandon()
+    private Outcome Abandon()
     {
         _abandoned = true;
         End(0);
-        return DeviceResult.Done("requests were still in progress: what they were to write may be lost");
+        return Outcome.Done("requests were still in progress: what they were to write may be lost");
     }
 
-    private static DeviceResult NoAnswer(string what) =>
-        DeviceResult.Refused(ExitStatus.Failed, what, "its storage did not answer in time", "try a longer --timeout");
+    private static Outcome NoAnswer(string what) =>
+        Outcome.Refused(OutcomeKind.Failed, what, "its storage did not answer in time", "try a longer --timeout");
 
-    private DeviceResult CloseForSuspend(string what)
+    private Outcome CloseForSuspend(string what)
     {
         var lost = _disk?.WriteErrorReason;
         var error = CloseDisk(CloseTimeout);
@@ -262,13 +262,13 @@ public sealed partial class EngineDevice
         if (error is not null)
             ForgetLog();
         if (error == 0)
-            return DeviceResult.Done();
+            return Outcome.Done();
         if (error is null)
             return NoAnswer(what);
 
         // Not opened again by itself: that would wipe out that acknowledged writes may be lost.
-        return DeviceResult.Refused(
-            ExitStatus.Failed,
+        return Outcome.Refused(
+            OutcomeKind.Failed,
             $"suspended {Name}, but its image was not closed cleanly",
             lost ?? $"closing failed: {Errno.Text(error.Value)}",
             "check the image before \"qcow2blk resume\"");

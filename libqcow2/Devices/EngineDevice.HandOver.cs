@@ -13,47 +13,47 @@ public sealed partial class EngineDevice
 
     public void LeaveAsIs() => _abandoned = true;
 
-    public DeviceResult HandOver(TimeSpan timeout, bool ending) =>
+    public Outcome HandOver(TimeSpan timeout, bool ending) =>
         InTurn($"cannot hand {Name} over", timeout, () => HandOverNow(timeout, ending));
 
-    private DeviceResult HandOverNow(TimeSpan timeout, bool ending)
+    private Outcome HandOverNow(TimeSpan timeout, bool ending)
     {
         var what = $"cannot hand {Name} over";
         if (Export.DevicePath is null)
-            return DeviceResult.Refused(ExitStatus.Failed, what, "it is an NBD server: its clients are connected to this process", "detach it and attach it again, clients then connect anew");
+            return Outcome.Refused(OutcomeKind.Failed, what, "it is an NBD server: its clients are connected to this process", "detach it and attach it again, clients then connect anew");
         switch ((DeviceState)_state)
         {
             case DeviceState.Suspended:
-                return DeviceResult.Refused(ExitStatus.Busy, what, "it is suspended", "resume it first");
+                return Outcome.Refused(OutcomeKind.Busy, what, "it is suspended", "resume it first");
             case DeviceState.Detaching:
-                return DeviceResult.Refused(ExitStatus.Busy, what, "it is being detached");
+                return Outcome.Refused(OutcomeKind.Busy, what, "it is being detached");
         }
 
         // The next server would not know of it.
         if (_served.BlockDevice.HasUntold)
         {
             const string why = "writes were lost, and no flush has been told so yet";
-            return DeviceResult.Refused(ExitStatus.Failed, what, why, "\"sync\" makes one, which fails; then try again");
+            return Outcome.Refused(OutcomeKind.Failed, what, why, "\"sync\" makes one, which fails; then try again");
         }
 
         if (!HoldRequests(timeout))
         {
             GoOn();
-            return DeviceResult.Refused(ExitStatus.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
         }
 
         var flushed = OnHome(_disk!.FlushAsync, timeout);
         if (flushed != 0)
         {
             GoOn();
-            return flushed is null ? NoAnswer(what) : DeviceResult.Refused(ExitStatus.Failed, what, $"flush failed: {Errno.Text(flushed.Value)}");
+            return flushed is null ? NoAnswer(what) : Outcome.Refused(OutcomeKind.Failed, what, $"flush failed: {Errno.Text(flushed.Value)}");
         }
 
         var closed = CloseDisk(CloseTimeout);
         if (closed is null)
         {
             StaySuspended();
-            return DeviceResult.Refused(ExitStatus.Failed, what, "its storage did not answer in time", "it is suspended now: resume it once the storage answers");
+            return Outcome.Refused(OutcomeKind.Failed, what, "its storage did not answer in time", "it is suspended now: resume it once the storage answers");
         }
 
         if (closed < 0)
@@ -63,11 +63,11 @@ public sealed partial class EngineDevice
         if (error < 0)
             return GoBack(what, error, timeout, ending);
         _state = (int)DeviceState.Detaching;
-        return kept.Count == 0 ? DeviceResult.Done() : DeviceResult.Done() with { Descriptors = kept };
+        return kept.Count == 0 ? Outcome.Done() : Outcome.Done() with { Descriptors = kept };
     }
 
     /// <summary>The next server cannot have it: this one goes on.</summary>
-    private DeviceResult GoBack(string what, int error, TimeSpan timeout, bool ending)
+    private Outcome GoBack(string what, int error, TimeSpan timeout, bool ending)
     {
         try
         {
@@ -78,12 +78,12 @@ public sealed partial class EngineDevice
             StaySuspended();
             if (!ending)
                 ForgetLog();
-            var refusal = Refusals.From(failure, what);
-            return DeviceResult.Refused(ExitStatus.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}", "it is suspended now: mend that and resume it");
+            OutcomeException refusal = Refusals.From(failure, what);
+            return Outcome.Refused(OutcomeKind.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}", "it is suspended now: mend that and resume it");
         }
 
         _served.Set(_disk);
         GoOn();
-        return DeviceResult.Refused(ExitStatus.Failed, what, Errno.Text(error));
+        return Outcome.Refused(OutcomeKind.Failed, what, Errno.Text(error));
     }
 }

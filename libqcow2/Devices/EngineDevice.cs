@@ -105,7 +105,7 @@ public sealed partial class EngineDevice : IDevice
     private IExport Export => _openExport!;
 
     /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
-    /// <exception cref="DeviceException">the image or the address cannot be served; nothing is left behind</exception>
+    /// <exception cref="OutcomeException">the image or the address cannot be served; nothing is left behind</exception>
     public static EngineDevice Open(AttachOptions options, string name, string? recoveryLog, ServerProgram program, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);

@@ -24,7 +24,7 @@ public static class ExportChoice
     /// <param name="isRecoverable">whether another server can follow a dead one</param>
     /// <param name="stopper">stops a device for which none can</param>
     /// <param name="log">for what happens later</param>
-    /// <exception cref="DeviceException">the address cannot be had</exception>
+    /// <exception cref="OutcomeException">the address cannot be had</exception>
     /// <exception cref="ExportRefusedException">the kernel device cannot be made</exception>
     public static IExport Open(
         AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, bool isRecoverable,

@@ -26,7 +26,7 @@ public sealed class ControlClient : IDisposable
     }
 
     /// <returns>null if nobody listens there: the server died or is still starting</returns>
-    /// <exception cref="DeviceException">the socket is there but may not be used</exception>
+    /// <exception cref="OutcomeException">the socket is there but may not be used</exception>
     public static ControlClient? TryConnect(RuntimeDirectory directory, string name)
     {
         ArgumentNullException.ThrowIfNull(directory);
@@ -35,7 +35,7 @@ public sealed class ControlClient : IDisposable
             return new ControlClient(fd, name);
         if (fd is -Errno.ECONNREFUSED or -Errno.ENOENT)
             return null;
-        throw new DeviceException(ExitStatus.Failed, $"cannot reach the server of {name}",
+        throw new OutcomeException(OutcomeKind.Failed, $"cannot reach the server of {name}",
             $"{directory.SocketOf(name)}: {Errno.Text(fd)}");
     }
 
@@ -46,7 +46,7 @@ public sealed class ControlClient : IDisposable
             && _reader.Next((int)timeout.TotalMilliseconds, out _) == LineReader.Outcome.Line;
 
     /// <summary>Asks, and waits for the answer.</summary>
-    /// <exception cref="DeviceException">the server died or answers nonsense</exception>
+    /// <exception cref="OutcomeException">the server died or answers nonsense</exception>
     public ControlReply Ask(ControlRequest request)
     {
         int written = Unistd.WriteAll(_fd, request.ToLine());
@@ -88,6 +88,6 @@ public sealed class ControlClient : IDisposable
         _ = Unistd.Close(_fd);
     }
 
-    private DeviceException Broken(string why)
-        => new(ExitStatus.Failed, $"lost the server of {_name}", why, "see the system log");
+    private OutcomeException Broken(string why)
+        => new(OutcomeKind.Failed, $"lost the server of {_name}", why, "see the system log");
 }

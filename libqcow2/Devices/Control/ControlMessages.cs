@@ -114,7 +114,7 @@ public readonly record struct ControlRequest(
 /// <param name="Result">how it went</param>
 /// <param name="State">the device's state after the request, in its JSON spelling; null if there is no device to tell</param>
 /// <param name="Status">the "status" object as the server wrote it; empty where none was asked for</param>
-public readonly record struct ControlReply(DeviceResult Result, string? State, ReadOnlyMemory<byte> Status)
+public readonly record struct ControlReply(Outcome Result, string? State, ReadOnlyMemory<byte> Status)
 {
     /// <summary>A reply with every counter there is has some kilobytes; this bounds what a client reads.</summary>
     public const int MaxBytes = 1 << 20;
@@ -122,7 +122,7 @@ public readonly record struct ControlReply(DeviceResult Result, string? State, R
     /// <param name="result">how it went</param>
     /// <param name="device">whose state to add; null if there is none to tell</param>
     /// <param name="withStatus">add the "status" object too</param>
-    public static byte[] ToLine(DeviceResult result, IDevice? device, bool withStatus)
+    public static byte[] ToLine(Outcome result, IDevice? device, bool withStatus)
     {
         var buffer = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer))
@@ -143,12 +143,12 @@ public readonly record struct ControlReply(DeviceResult Result, string? State, R
     }
 
     /// <summary>The members of a result, into an open object.</summary>
-    public static void WriteResult(Utf8JsonWriter writer, DeviceResult result)
+    public static void WriteResult(Utf8JsonWriter writer, Outcome result)
     {
         ArgumentNullException.ThrowIfNull(writer);
         writer.WriteBoolean("ok"u8, result.Succeeded);
         if (!result.Succeeded)
-            writer.WriteNumber("code"u8, (int)result.Status);
+            writer.WriteNumber("code"u8, (int)result.Kind);
         WriteText(writer, "what", result.What);
         WriteText(writer, "why", result.Why);
         WriteText(writer, "hint", result.Hint);
@@ -161,7 +161,7 @@ public readonly record struct ControlReply(DeviceResult Result, string? State, R
         var reader = new Utf8JsonReader(line);
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
             throw new JsonException("a reply is a JSON object");
-        var result = new DeviceResult(ExitStatus.Failed, null, null, null, null);
+        Outcome result = new Outcome(OutcomeKind.Failed, null, null, null, null);
         bool ok = false;
         string? state = null;
         ReadOnlyMemory<byte> status = default;
@@ -178,7 +178,7 @@ public readonly record struct ControlReply(DeviceResult Result, string? State, R
             else
                 result = With(result, member, ref reader);
         }
-        return new ControlReply(ok ? result with { Status = ExitStatus.Done } : result, state, status);
+        return new ControlReply(ok ? result with { Kind = OutcomeKind.Done } : result, state, status);
     }
 
     private static ReadOnlyMemory<byte> Raw(ref Utf8JsonReader reader, byte[] line)
@@ -188,13 +188,13 @@ public readonly record struct ControlReply(DeviceResult Result, string? State, R
         return line.AsMemory(start, (int)reader.BytesConsumed - start);
     }
 
-    private static DeviceResult With(DeviceResult result, string member, ref Utf8JsonReader reader)
+    private static Outcome With(Outcome result, string member, ref Utf8JsonReader reader)
     {
         switch (member)
         {
             case "code":
                 int code = reader.GetInt32();
-                return result with { Status = code is > 0 and <= (int)ExitStatus.Busy ? (ExitStatus)code : ExitStatus.Failed };
+                return result with { Kind = code is > 0 and <= (int)OutcomeKind.Busy ? (OutcomeKind)code : OutcomeKind.Failed };
             case "what":
                 return result with { What = reader.GetString() };
             case "why":

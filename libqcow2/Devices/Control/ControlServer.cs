@@ -26,7 +26,7 @@ public sealed class ControlServer : IDisposable
     private readonly int _listener;
     private readonly IDevice _device;
     private readonly ILog _log;
-    private readonly Func<ControlRequest, DeviceResult> _execute;
+    private readonly Func<ControlRequest, Outcome> _execute;
     private readonly Action<ControlRequest> _unheard;
     private readonly object _lock = new(); // Not a Lock: closing waits on it.
     private readonly HashSet<int> _connections = [];
@@ -39,8 +39,8 @@ public sealed class ControlServer : IDisposable
     /// <param name="execute">does what a request asks; after the end of the device the process is expected to end</param>
     /// <param name="unheard">told of a request that was done and whose asker was gone when it was answered</param>
     /// <param name="log">for refused peers</param>
-    /// <exception cref="DeviceException">the socket cannot be made</exception>
-    public ControlServer(string path, IDevice device, Func<ControlRequest, DeviceResult> execute, Action<ControlRequest> unheard, ILog log)
+    /// <exception cref="OutcomeException">the socket cannot be made</exception>
+    public ControlServer(string path, IDevice device, Func<ControlRequest, Outcome> execute, Action<ControlRequest> unheard, ILog log)
     {
         _device = device;
         _unheard = unheard;
@@ -48,7 +48,7 @@ public sealed class ControlServer : IDisposable
         _log = log;
         _listener = UnixSocket.Serve(path, MaxConnections);
         if (_listener < 0)
-            throw new DeviceException(ExitStatus.Failed, $"cannot make the control socket {path}", Errno.Text(_listener),
+            throw new OutcomeException(OutcomeKind.Failed, $"cannot make the control socket {path}", Errno.Text(_listener),
                 System.Text.Encoding.UTF8.GetByteCount(path) > AttachRules.MaxSocketPathBytes
                     ? $"the path is longer than {AttachRules.MaxSocketPathBytes} bytes, use a shorter --name or {RuntimeDirectory.Variable}"
                     : null);
@@ -108,7 +108,7 @@ public sealed class ControlServer : IDisposable
         }
         if (full)
         {
-            Reply(connection, DeviceResult.Refused(ExitStatus.Busy, "no control connection",
+            Reply(connection, Outcome.Refused(OutcomeKind.Busy, "no control connection",
                 $"{MaxConnections} others are open", "try again later"));
             _ = Unistd.Close(connection);
             return;
@@ -192,21 +192,21 @@ public sealed class ControlServer : IDisposable
         descriptors = [];
         try
         {
-            DeviceResult result = _execute(request);
+            Outcome result = _execute(request);
             descriptors = result.Descriptors ?? [];
             return ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded);
         }
         catch (Exception error)
         {
             _log.Error($"{request.Verb} failed: {error}");
-            return ControlReply.ToLine(DeviceResult.Refused(ExitStatus.Failed, "internal error",
+            return ControlReply.ToLine(Outcome.Refused(OutcomeKind.Failed, "internal error",
                 $"{error.GetType().Name}: {error.Message}", "please report this"), null, false);
         }
     }
 
-    private static bool Reply(int connection, DeviceResult result)
+    private static bool Reply(int connection, Outcome result)
         => Unistd.WriteAll(connection, ControlReply.ToLine(result, null, false)) == 0;
 
-    private static DeviceResult Malformed(string why)
-        => DeviceResult.Refused(ExitStatus.Usage, "malformed control request", why);
+    private static Outcome Malformed(string why)
+        => Outcome.Refused(OutcomeKind.Usage, "malformed control request", why);
 }

@@ -38,7 +38,7 @@ public interface IDevice : IDisposable
     /// device runs on.
     /// </summary>
     /// <param name="timeout">how long requests in flight may take to end; past it the suspend is undone</param>
-    DeviceResult Suspend(TimeSpan timeout);
+    Outcome Suspend(TimeSpan timeout);
 
     /// <summary>Locks and re-reads the image and goes on with the held requests. On failure it stays suspended.</summary>
     /// <param name="allowShrink">accept a disk that is now smaller than clients were told</param>
@@ -46,7 +46,7 @@ public interface IDevice : IDisposable
     /// <param name="lockTimeout">
     /// how long to wait for image locks that nobody alive holds; null for what attach was told, within the timeout
     /// </param>
-    DeviceResult Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null);
+    Outcome Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null);
 
     /// <summary>
     /// Stops serving, flushes and closes the image. When it returns success the file is complete and unlocked.
@@ -55,7 +55,7 @@ public interface IDevice : IDisposable
     /// detach even if requests do not end or the last flush fails: the result then says what was lost
     /// </param>
     /// <param name="timeout">how long requests in flight may take to end</param>
-    DeviceResult Detach(bool force, TimeSpan timeout);
+    Outcome Detach(bool force, TimeSpan timeout);
 
     /// <summary>
     /// Holds requests, finishes those in flight, flushes, closes the image and lets go of the block device without ending
@@ -63,7 +63,7 @@ public interface IDevice : IDisposable
     /// </summary>
     /// <param name="timeout">how long requests in flight may take to end</param>
     /// <param name="ending">the process ends whatever comes of it: then nobody edits the image before the next server</param>
-    DeviceResult HandOver(TimeSpan timeout, bool ending);
+    Outcome HandOver(TimeSpan timeout, bool ending);
 
     /// <summary>Who uses the block device: "mounted on /mnt".</summary>
     /// <returns>null if nobody does, or if users cannot be known (network clients)</returns>
@@ -103,6 +103,6 @@ public interface IDeviceFactory
     /// where the next server looks for what a block device's users wrote last; null if no server can follow this one
     /// </param>
     /// <param name="log">for what happens later, when no caller waits</param>
-    /// <exception cref="DeviceException">the image or the address cannot be served</exception>
+    /// <exception cref="OutcomeException">the image or the address cannot be served</exception>
     IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log);
 }

@@ -19,7 +19,7 @@ public sealed class PrivateSocket : IDisposable
     private string? _directory;
 
     /// <returns>the path; nothing is there yet</returns>
-    /// <exception cref="DeviceException">there is no place for it</exception>
+    /// <exception cref="OutcomeException">there is no place for it</exception>
     public string Make()
     {
         _directory ??= MakeDirectory();
@@ -48,6 +48,6 @@ public sealed class PrivateSocket : IDisposable
                 return path;
             why += $"{(why.Length > 0 ? ", " : "")}{parent}: {Errno.Text(error)}";
         }
-        throw new DeviceException(ExitStatus.Failed, "cannot make a private socket", why, "set TMPDIR to a directory that can be written, or give --socket");
+        throw new OutcomeException(OutcomeKind.Failed, "cannot make a private socket", why, "set TMPDIR to a directory that can be written, or give --socket");
     }
 }

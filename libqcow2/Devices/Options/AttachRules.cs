@@ -33,7 +33,7 @@ public static class AttachRules
     /// <summary>An hour: storage whose last writes take longer is dead.</summary>
     public const int MaxLockTimeout = 3600;
 
-    /// <exception cref="DeviceException">usage: the first rule that is broken</exception>
+    /// <exception cref="OutcomeException">usage: the first rule that is broken</exception>
     public static void Check(AttachOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -64,7 +64,7 @@ public static class AttachRules
     /// <summary>Options that only a block device of the kernel has, beside an address that makes an NBD server.</summary>
     /// <param name="given">the options as they were written: --depth</param>
     /// <param name="options">all of them</param>
-    /// <exception cref="DeviceException">usage</exception>
+    /// <exception cref="OutcomeException">usage</exception>
     public static void CheckGiven(IReadOnlyList<string> given, AttachOptions options)
     {
         ArgumentNullException.ThrowIfNull(given);
@@ -147,6 +147,6 @@ public static class AttachRules
             throw Usage($"--cache-size {options.CacheSize} is out of range", "1M to 64G", null);
     }
 
-    private static DeviceException Usage(string what, string why, string? hint)
-        => new(ExitStatus.Usage, what, why, hint);
+    private static OutcomeException Usage(string what, string why, string? hint)
+        => new(OutcomeKind.Usage, what, why, hint);
 }

@@ -25,11 +25,11 @@ public static class DeviceName
         return true;
     }
 
-    /// <exception cref="DeviceException">usage</exception>
+    /// <exception cref="OutcomeException">usage</exception>
     public static void Check(string name)
     {
         if (!IsValid(name))
-            throw new DeviceException(ExitStatus.Usage, $"--name \"{name}\" is not usable as a device name",
+            throw new OutcomeException(OutcomeKind.Usage, $"--name \"{name}\" is not usable as a device name",
                 $"names have 1 to {MaxLength} of the characters A-Z a-z 0-9 . _ - and do not begin with . or -");
     }
 

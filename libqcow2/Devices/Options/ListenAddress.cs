@@ -12,7 +12,7 @@ public readonly record struct ListenAddress(string Host, int Port)
     private const string Loopback = "localhost";
 
     /// <summary>Reads PORT, HOST, HOST:PORT, :PORT, [IPV6] and [IPV6]:PORT.</summary>
-    /// <exception cref="DeviceException">usage: it is none of these</exception>
+    /// <exception cref="OutcomeException">usage: it is none of these</exception>
     public static ListenAddress Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -43,6 +43,6 @@ public readonly record struct ListenAddress(string Host, int Port)
         => ushort.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out ushort value) ? value
             : throw Bad(text, $"\"{port}\" is no port, ports are 0 to 65535");
 
-    private static DeviceException Bad(string text, string why)
-        => new(ExitStatus.Usage, $"--listen {text} is no HOST:PORT", why);
+    private static OutcomeException Bad(string text, string why)
+        => new(OutcomeKind.Usage, $"--listen {text} is no HOST:PORT", why);
 }

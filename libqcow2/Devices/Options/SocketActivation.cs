@@ -12,7 +12,7 @@ public static class SocketActivation
     private const int FirstFd = 3;
 
     /// <summary>Takes the socket if one was passed to this process; the variables are gone afterwards.</summary>
-    /// <exception cref="DeviceException">usage: more than one socket, or variables that make no sense</exception>
+    /// <exception cref="OutcomeException">usage: more than one socket, or variables that make no sense</exception>
     public static int? Take()
     {
         string? pid = Environment.GetEnvironmentVariable("LISTEN_PID"), count = Environment.GetEnvironmentVariable("LISTEN_FDS");
@@ -24,10 +24,10 @@ public static class SocketActivation
         if (pid != Environment.ProcessId.ToString(CultureInfo.InvariantCulture))
             return null;
         if (count != "1")
-            throw new DeviceException(ExitStatus.Usage, $"cannot serve with LISTEN_FDS={count}", "a device has one address",
+            throw new OutcomeException(OutcomeKind.Usage, $"cannot serve with LISTEN_FDS={count}", "a device has one address",
                 "pass exactly one listening socket");
         if (Fcntl.Control(FirstFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC) != 0)
-            throw new DeviceException(ExitStatus.Usage, "cannot serve with LISTEN_FDS=1", $"descriptor {FirstFd} is not open");
+            throw new OutcomeException(OutcomeKind.Usage, "cannot serve with LISTEN_FDS=1", $"descriptor {FirstFd} is not open");
         return FirstFd;
     }
 }

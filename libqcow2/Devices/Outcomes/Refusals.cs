@@ -12,22 +12,22 @@ public static class Refusals
 {
     /// <param name="error">anything</param>
     /// <param name="what">what was being done</param>
-    public static DeviceException From(Exception error, string what)
+    public static OutcomeException From(Exception error, string what)
     {
         ArgumentNullException.ThrowIfNull(error);
         return error switch
         {
-            DeviceException refusal => refusal,
-            ImageLockedException locked => new DeviceException(ExitStatus.Busy, what, InUse(locked, what), LockHint(locked), error),
-            ImageFormatException refused => new DeviceException(ExitStatus.Failed, what, WithoutRepeat(refused, what), refused.Hint, error),
-            ExportRefusedException refused => new DeviceException(
-                refused.Refusal == ExportRefusal.Busy ? ExitStatus.Busy : ExitStatus.Failed, what, refused.Message, refused.Hint, error),
-            RecoveryLogException refused => new DeviceException(ExitStatus.Failed, what, refused.Message, RecoveryLogException.Hint, error),
+            OutcomeException refusal => refusal,
+            ImageLockedException locked => new OutcomeException(OutcomeKind.Busy, what, InUse(locked, what), LockHint(locked), error),
+            ImageFormatException refused => new OutcomeException(OutcomeKind.Failed, what, WithoutRepeat(refused, what), refused.Hint, error),
+            ExportRefusedException refused => new OutcomeException(
+                refused.Refusal == ExportRefusal.Busy ? OutcomeKind.Busy : OutcomeKind.Failed, what, refused.Message, refused.Hint, error),
+            RecoveryLogException refused => new OutcomeException(OutcomeKind.Failed, what, refused.Message, RecoveryLogException.Hint, error),
             IOException or UnauthorizedAccessException or TimeoutException
-                => new DeviceException(ExitStatus.Failed, what, InHouseStyle(error.Message), null, error),
-            OutOfMemoryException => new DeviceException(ExitStatus.Failed, what, $"not enough memory: {InHouseStyle(error.Message)}",
+                => new OutcomeException(OutcomeKind.Failed, what, InHouseStyle(error.Message), null, error),
+            OutOfMemoryException => new OutcomeException(OutcomeKind.Failed, what, $"not enough memory: {InHouseStyle(error.Message)}",
                 "a smaller --cache-size needs less", error),
-            _ => new DeviceException(ExitStatus.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
+            _ => new OutcomeException(OutcomeKind.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
                 "please report this", error),
         };
     }

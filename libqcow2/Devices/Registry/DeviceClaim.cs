@@ -34,7 +34,7 @@ public sealed class DeviceClaim : IDisposable
 
     /// <summary>Takes the name of <paramref name="record"/> if it is free, or dead and <paramref name="replaceDead"/> says so.</summary>
     /// <returns>null if the name is taken</returns>
-    /// <exception cref="DeviceException">the directory cannot be written</exception>
+    /// <exception cref="OutcomeException">the directory cannot be written</exception>
     public static DeviceClaim? TryTake(RuntimeDirectory directory, DeviceRecord record, Predicate<DeviceRecord?> replaceDead)
     {
         ArgumentNullException.ThrowIfNull(directory);
@@ -55,7 +55,7 @@ public sealed class DeviceClaim : IDisposable
     }
 
     /// <summary>Replaces the state file, for instance to add the URI.</summary>
-    /// <exception cref="DeviceException">it cannot be written, or somebody removed it and another server has the name</exception>
+    /// <exception cref="OutcomeException">it cannot be written, or somebody removed it and another server has the name</exception>
     public void Publish(DeviceRecord record)
     {
         ArgumentNullException.ThrowIfNull(record);
@@ -67,7 +67,7 @@ public sealed class DeviceClaim : IDisposable
             _ = Unistd.Unlink(draft);
             _ = Unistd.Close(fd);
             throw error == -Errno.EEXIST
-                ? new DeviceException(ExitStatus.Busy, $"cannot write {path}", "it was removed, and another server has that name now")
+                ? new OutcomeException(OutcomeKind.Busy, $"cannot write {path}", "it was removed, and another server has that name now")
                 : Failed(path, error);
         }
         _ = Unistd.Unlink(draft); // The draft's name is left after a link only.
@@ -196,6 +196,6 @@ public sealed class DeviceClaim : IDisposable
         throw Failed(directory.StateFileOf(record.Name), result);
     }
 
-    private static DeviceException Failed(string path, int errno)
-        => new(ExitStatus.Failed, $"cannot write {path}", Errno.Text(errno)) { IsRuntimeDirectory = RuntimeDirectory.IsLasting(errno) };
+    private static OutcomeException Failed(string path, int errno)
+        => new(OutcomeKind.Failed, $"cannot write {path}", Errno.Text(errno)) { IsRuntimeDirectory = RuntimeDirectory.IsLasting(errno) };
 }

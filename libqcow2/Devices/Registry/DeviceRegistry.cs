@@ -41,7 +41,7 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     /// Every device, dead ones too, by name; none where there is no runtime directory. But not what a server left that died
     /// before it was ready, by whatever means: there is nothing to recover, and it is removed.
     /// </summary>
-    /// <exception cref="DeviceException">the directory is not ours alone: records in it may name anybody's images and processes</exception>
+    /// <exception cref="OutcomeException">the directory is not ours alone: records in it may name anybody's images and processes</exception>
     public IReadOnlyList<DeviceEntry> List()
     {
         if (!Directory.Exists())
@@ -76,7 +76,7 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     }
 
     /// <summary>Finds a device by name, device path, image path or URI.</summary>
-    /// <exception cref="DeviceException">none answers to it, or more than one</exception>
+    /// <exception cref="OutcomeException">none answers to it, or more than one</exception>
     public DeviceEntry Resolve(string target)
     {
         ArgumentException.ThrowIfNullOrEmpty(target);
@@ -90,9 +90,9 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         return found.Length switch
         {
             1 => found[0],
-            0 => throw new DeviceException(ExitStatus.NoTarget, $"no device {target}",
+            0 => throw new OutcomeException(OutcomeKind.NoTarget, $"no device {target}",
                 "no attached device has that name, path, image or URI", "\"qcow2blk list\" shows them"),
-            _ => throw new DeviceException(ExitStatus.Usage, $"{target} is not one device",
+            _ => throw new OutcomeException(OutcomeKind.Usage, $"{target} is not one device",
                 $"{string.Join(", ", found.Select(entry => entry.Record.Name))} answer to it", "give a name"),
         };
     }
@@ -117,7 +117,7 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     /// while its block device is there, with requests that wait for a server: then only to its recovery. And a log that holds
     /// what is in no image yet goes to an attach that replays it, or was told to give it up.
     /// </remarks>
-    /// <exception cref="DeviceException">the asked name is taken, or the image is that of a device to recover</exception>
+    /// <exception cref="OutcomeException">the asked name is taken, or the image is that of a device to recover</exception>
     public DeviceClaim Claim(AttachOptions options, Func<string, DeviceRecord> draft)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -178,7 +178,7 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         }
         catch (Exception error) when (error is UnauthorizedAccessException or IOException)
         {
-            throw new DeviceException(ExitStatus.Failed, $"cannot list {Directory.Path}", "permission denied", null, error);
+            throw new OutcomeException(OutcomeKind.Failed, $"cannot list {Directory.Path}", "permission denied", null, error);
         }
     }
 
@@ -192,16 +192,16 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         return (path ?? Path.GetFullPath(target)) == (Unistd.RealPath(record.Image) ?? record.Image);
     }
 
-    private static DeviceException ToRecover(DeviceRecord lost)
-        => new(ExitStatus.Busy, $"cannot attach {lost.Image}", $"{lost.DevicePath} still waits for a server of it: the last one died",
+    private static OutcomeException ToRecover(DeviceRecord lost)
+        => new(OutcomeKind.Busy, $"cannot attach {lost.Image}", $"{lost.DevicePath} still waits for a server of it: the last one died",
             $"\"qcow2blk attach --recover {lost.Name}\" takes it over, \"qcow2blk detach {lost.Name}\" ends it");
 
-    private static DeviceException ToSettle(AttachOptions options, DeviceRecord unsettled)
-        => new(ExitStatus.Busy, $"cannot attach {options.Image}",
+    private static OutcomeException ToSettle(AttachOptions options, DeviceRecord unsettled)
+        => new(OutcomeKind.Busy, $"cannot attach {options.Image}",
             $"the last server of {unsettled.Name} died, and what it had answered is not in {unsettled.Image} yet",
             $"\"qcow2blk detach {unsettled.Name}\" brings it in, with --force it is given up");
 
-    private static DeviceException Taken(string name)
-        => new(ExitStatus.Busy, $"cannot attach as {name}", "another device has that name",
+    private static OutcomeException Taken(string name)
+        => new(OutcomeKind.Busy, $"cannot attach as {name}", "another device has that name",
             $"give another --name, or \"qcow2blk detach {name}\" first");
 }

@@ -25,7 +25,7 @@ internal sealed class PidFile : IDisposable
     }
 
     /// <summary>Writes this process's number.</summary>
-    /// <exception cref="DeviceException">it cannot be written, or something is there that is no file of ours</exception>
+    /// <exception cref="OutcomeException">it cannot be written, or something is there that is no file of ours</exception>
     /// <remarks>What is checked is what was opened. A file of ours is written in place: the directory may be somebody else's.</remarks>
     internal static PidFile Write(string path)
     {
@@ -83,6 +83,6 @@ internal sealed class PidFile : IDisposable
         return int.TryParse(end < 0 ? line : line[..end], NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : null;
     }
 
-    private static DeviceException Failed(string path, string why)
-        => new(ExitStatus.Failed, $"cannot write the pid file {path}", why);
+    private static OutcomeException Failed(string path, string why)
+        => new(OutcomeKind.Failed, $"cannot write the pid file {path}", why);
 }

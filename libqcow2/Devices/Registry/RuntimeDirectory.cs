@@ -84,11 +84,11 @@ public sealed class RuntimeDirectory
     internal static RuntimeDirectory InShared(string path) => new(path, isShared: true);
 
     /// <summary>Makes the directory if it is missing, and refuses one that others could write to.</summary>
-    /// <exception cref="DeviceException">it cannot be made or is not ours alone</exception>
+    /// <exception cref="OutcomeException">it cannot be made or is not ours alone</exception>
     public void Ensure() => _ = Unistd.Close(Open(make: true));
 
     /// <summary>Whether there is a directory to look into.</summary>
-    /// <exception cref="DeviceException">there is one that is not ours alone: what is in it may be a trap</exception>
+    /// <exception cref="OutcomeException">there is one that is not ours alone: what is in it may be a trap</exception>
     public bool Exists()
     {
         int directory = Open(make: false);
@@ -207,9 +207,9 @@ public sealed class RuntimeDirectory
     /// <param name="error">a negative errno</param>
     internal static bool IsLasting(int error) => error is -Errno.ENOENT or -Errno.EACCES or -Errno.EPERM or -Errno.EROFS or -Errno.ENOTDIR or -Errno.ELOOP;
 
-    private static DeviceException Unusable(string what, int error)
-        => new(ExitStatus.Failed, what, Errno.Text(error), $"set {Variable} to a directory of yours") { IsRuntimeDirectory = IsLasting(error) };
+    private static OutcomeException Unusable(string what, int error)
+        => new(OutcomeKind.Failed, what, Errno.Text(error), $"set {Variable} to a directory of yours") { IsRuntimeDirectory = IsLasting(error) };
 
-    private static DeviceException Unusable(string what, string why, string? hint = null)
-        => new(ExitStatus.Failed, what, why, hint ?? $"set {Variable} to a directory of yours") { IsRuntimeDirectory = true };
+    private static OutcomeException Unusable(string what, string why, string? hint = null)
+        => new(OutcomeKind.Failed, what, why, hint ?? $"set {Variable} to a directory of yours") { IsRuntimeDirectory = true };
 }

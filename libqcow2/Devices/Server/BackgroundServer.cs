@@ -29,7 +29,7 @@ public static class BackgroundServer
     /// <param name="timeout">how long that may take; what was started is killed then</param>
     /// <param name="inherited">descriptors that the server before left to it; they stay the caller's</param>
     /// <param name="registry">where it registers; null for where this user's devices are</param>
-    /// <exception cref="DeviceException">what the server said, or how it died: then it has left nothing</exception>
+    /// <exception cref="OutcomeException">what the server said, or how it died: then it has left nothing</exception>
     /// <remarks>
     /// Only a block device has a supervisor. NBD clients see the end of a server's connection, however soon another one
     /// listens: to start it again is their service manager's decision.
@@ -41,13 +41,13 @@ public static class BackgroundServer
         ArgumentNullException.ThrowIfNull(program);
         int result = Unistd.Pipe(out int readyRead, out int readyWrite);
         if (result < 0)
-            throw new DeviceException(ExitStatus.Failed, "cannot make a pipe", Errno.Text(result));
+            throw new OutcomeException(OutcomeKind.Failed, "cannot make a pipe", Errno.Text(result));
         int pid = program.Start([options.IsBlockDevice ? Supervisor.Verb : Verb, options.Image], options, readyWrite, inherited ?? []);
         _ = Unistd.Close(readyWrite);
         if (pid < 0)
         {
             _ = Unistd.Close(readyRead);
-            throw new DeviceException(ExitStatus.Failed, "cannot start a server process", Errno.Text(pid));
+            throw new OutcomeException(OutcomeKind.Failed, "cannot start a server process", Errno.Text(pid));
         }
         var reader = new LineReader(readyRead, ReadyLine.MaxBytes);
         int wait = timeout == Timeout.InfiniteTimeSpan ? -1 : (int)timeout.TotalMilliseconds;
@@ -98,22 +98,22 @@ public static class BackgroundServer
             server.WaitForEnd();
         else if (options.RecoverDevice is not null)
             server.HandOver(DeviceServer.SignalTimeout);
-        DeviceResult result = server.Finish();
+        Outcome result = server.Finish();
         end.PassTo(null);
         log.Info($"{(server.HandedOver ? "handed over" : "detached")} {server.Record.Name}");
         server.Dispose();
         // Whoever asked for it and is gone takes nothing over: then the supervisor does.
-        return !server.HandedOver ? (int)result.Status : server.HandOverUnheard ? (int)ExitStatus.Failed : Supervisor.HandedOver;
+        return !server.HandedOver ? (int)result.Kind : server.HandOverUnheard ? (int)OutcomeKind.Failed : Supervisor.HandedOver;
     }
 
-    private static ExitStatus Refuse(Exception error, AttachOptions? options)
+    private static OutcomeKind Refuse(Exception error, AttachOptions? options)
     {
-        DeviceException refusal = Refusals.From(error, options is null ? "cannot attach" : $"cannot attach {options.Image}");
+        OutcomeException refusal = Refusals.From(error, options is null ? "cannot attach" : $"cannot attach {options.Image}");
         _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
         // A supervisor does not read that.
         if (options?.RecoverDevice is not null)
             new SyslogLog(options.LogLevel, options.Name!).Error(refusal.Message);
-        return refusal.Status;
+        return refusal.Kind;
     }
 
     /// <summary>If it died meanwhile we are somebody else's child, and nobody takes care of us.</summary>
@@ -129,7 +129,7 @@ public static class BackgroundServer
         }
         catch (JsonException error)
         {
-            throw new DeviceException(ExitStatus.Failed, "cannot attach", $"the server said nonsense: {error.Message}");
+            throw new OutcomeException(OutcomeKind.Failed, "cannot attach", $"the server said nonsense: {error.Message}");
         }
         if (ready.Error is null)
             return ready.Record!;
@@ -139,7 +139,7 @@ public static class BackgroundServer
 
     private static DeviceRegistry Registry => new(RuntimeDirectory.Locate());
 
-    private static DeviceException Died(AttachOptions options, int pid, DeviceRegistry registry)
+    private static OutcomeException Died(AttachOptions options, int pid, DeviceRegistry registry)
     {
         string what = $"cannot attach {options.Image}";
         // A supervisor may go on after its first worker's end: it has a device to recover.
@@ -148,14 +148,14 @@ public static class BackgroundServer
         if (process >= 0)
             _ = Unistd.Close(process);
         if (!ended)
-            return new DeviceException(ExitStatus.Failed, what, "the server died as it became ready, its supervisor tries again", "\"qcow2blk list\" shows it") { IsTriedAgain = true };
+            return new OutcomeException(OutcomeKind.Failed, what, "the server died as it became ready, its supervisor tries again", "\"qcow2blk list\" shows it") { IsTriedAgain = true };
         int status = Spawn.Wait(pid);
         registry.RemoveNeverReady();
-        return new DeviceException(ExitStatus.Failed, what, $"the server {ProcessEnd.Describe(status)} before it was ready",
+        return new OutcomeException(OutcomeKind.Failed, what, $"the server {ProcessEnd.Describe(status)} before it was ready",
             ProcessEnd.Hint(status));
     }
 
-    private static DeviceException TooSlow(AttachOptions options, int pid, TimeSpan timeout, DeviceRegistry registry)
+    private static OutcomeException TooSlow(AttachOptions options, int pid, TimeSpan timeout, DeviceRegistry registry)
     {
         ProcessIdentity? started = ProcessIdentity.Of(pid);
         started?.Kill(TimeSpan.FromMilliseconds(EndMilliseconds));
@@ -165,6 +165,6 @@ public static class BackgroundServer
             if (entry.Alive && started is not null && entry.Record.Supervisor == started)
                 ProcessIdentity.Of(entry.Record.Pid)?.Kill(TimeSpan.FromMilliseconds(EndMilliseconds));
         }
-        return new DeviceException(ExitStatus.Failed, $"cannot attach {options.Image}", $"the server was not ready within {timeout.TotalSeconds:0} s", "see the system log");
+        return new OutcomeException(OutcomeKind.Failed, $"cannot attach {options.Image}", $"the server was not ready within {timeout.TotalSeconds:0} s", "see the system log");
     }
 }

@@ -33,7 +33,7 @@ public static class CaptiveCommand
             Descriptors = [0, 1, 2],
         });
         if (pid < 0)
-            throw new DeviceException(ExitStatus.Failed, "cannot run /bin/sh", Errno.Text(pid));
+            throw new OutcomeException(OutcomeKind.Failed, "cannot run /bin/sh", Errno.Text(pid));
         // The number stays the child's until we waited for it; the lock keeps a late signal from a stranger.
         var running = new Lock();
         bool ended = false;

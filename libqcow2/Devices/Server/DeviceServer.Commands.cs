@@ -22,26 +22,26 @@ public sealed partial class DeviceServer
     /// <summary>Whether it was left to somebody who was gone when that was done.</summary>
     public bool HandOverUnheard { get; private set; }
 
-    private DeviceResult Execute(ControlRequest request) => request.Verb switch
+    private Outcome Execute(ControlRequest request) => request.Verb switch
     {
         ControlVerb.Suspend => Suspend(request.Timeout),
         ControlVerb.Resume => Resume(request.AllowShrink, request.Timeout, request.LockTimeout),
         ControlVerb.Detach when request.Lazy => DetachLazily(request.Timeout),
         ControlVerb.Detach => Detach(request.Force, request.Timeout),
         ControlVerb.HandOver => HandOverAsAsked(request.Timeout),
-        _ => DeviceResult.Done(),
+        _ => Outcome.Done(),
     };
 
     /// <summary>Ends the device. After success <see cref="WaitForEnd"/> returns.</summary>
-    public DeviceResult Detach(bool force, TimeSpan timeout)
+    public Outcome Detach(bool force, TimeSpan timeout)
     {
         lock (_detaching)
         {
             if (_detached)
-                return DeviceResult.Done($"{Record.Name} is already detached");
+                return Outcome.Done($"{Record.Name} is already detached");
             if (HandedOver)
-                return DeviceResult.Refused(ExitStatus.Busy, $"cannot detach {Record.Name}", "another server is taking it over", "try again");
-            DeviceResult result = _device.Detach(force, timeout);
+                return Outcome.Refused(OutcomeKind.Busy, $"cannot detach {Record.Name}", "another server is taking it over", "try again");
+            Outcome result = _device.Detach(force, timeout);
             _detached = result.Succeeded;
             if (_detached)
                 _ended.Set();
@@ -52,15 +52,15 @@ public sealed partial class DeviceServer
     }
 
     /// <summary>Leaves the block device to the next server. After success <see cref="WaitForEnd"/> returns.</summary>
-    public DeviceResult HandOver(TimeSpan timeout) => HandOver(timeout, ending: true);
+    public Outcome HandOver(TimeSpan timeout) => HandOver(timeout, ending: true);
 
-    private DeviceResult HandOver(TimeSpan timeout, bool ending)
+    private Outcome HandOver(TimeSpan timeout, bool ending)
     {
         lock (_detaching)
         {
             if (_detached || HandedOver)
-                return DeviceResult.Refused(ExitStatus.Busy, $"cannot hand {Record.Name} over", "it is ending already");
-            DeviceResult result = _device.HandOver(timeout, ending);
+                return Outcome.Refused(OutcomeKind.Busy, $"cannot hand {Record.Name} over", "it is ending already");
+            Outcome result = _device.HandOver(timeout, ending);
             if (!result.Succeeded)
                 return result;
             HandedOver = true;
@@ -77,19 +77,19 @@ public sealed partial class DeviceServer
     /// server can find it, they would wait for ever: then it goes.
     /// </summary>
     /// <returns>how it went; anything but done means that data may not have reached the disk, or that the device is still there</returns>
-    public DeviceResult Finish()
+    public Outcome Finish()
     {
         if (HandedOver)
-            return DeviceResult.Done();
-        DeviceResult result = Detach(force: false, SignalTimeout);
+            return Outcome.Done();
+        Outcome result = Detach(force: false, SignalTimeout);
         if (result.Succeeded)
             return result;
-        _log.Error(DeviceException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
-        if (result.Status == ExitStatus.Busy && Record.DevicePath is not null && _claim is not null)
+        _log.Error(OutcomeException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
+        if (result.Kind == OutcomeKind.Busy && Record.DevicePath is not null && _claim is not null)
         {
             if (!HandOver(SignalTimeout).Succeeded)
                 LeaveAsKilled();
-            return DeviceResult.Refused(ExitStatus.Busy, result.What!, result.Why!,
+            return Outcome.Refused(OutcomeKind.Busy, result.What!, result.Why!,
                 $"its requests wait: \"qcow2blk attach --recover {Record.Name}\" goes on, \"qcow2blk detach --force {Record.Name}\" ends it");
         }
         if (Detach(force: true, ForcedTimeout).Note is { } lost)
@@ -110,24 +110,24 @@ public sealed partial class DeviceServer
         }
     }
 
-    private DeviceResult Suspend(TimeSpan timeout)
+    private Outcome Suspend(TimeSpan timeout)
     {
-        DeviceResult result = _device.Suspend(timeout);
+        Outcome result = _device.Suspend(timeout);
         NoteSuspension();
         return result;
     }
 
-    private DeviceResult Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout)
+    private Outcome Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout)
     {
-        DeviceResult result = _device.Resume(allowShrink, timeout, lockTimeout);
+        Outcome result = _device.Resume(allowShrink, timeout, lockTimeout);
         NoteSuspension();
         return result;
     }
 
     /// <summary>Who asked is told if the image was closed and could not be opened again: they may be mending it from now on.</summary>
-    private DeviceResult HandOverAsAsked(TimeSpan timeout)
+    private Outcome HandOverAsAsked(TimeSpan timeout)
     {
-        DeviceResult result = HandOver(timeout, ending: false);
+        Outcome result = HandOver(timeout, ending: false);
         NoteSuspension();
         return result;
     }
@@ -165,13 +165,13 @@ public sealed partial class DeviceServer
         {
             _claim?.Publish(Record);
         }
-        catch (DeviceException error)
+        catch (OutcomeException error)
         {
             _log.Error(error.Message);
         }
     }
 
-    private DeviceResult DetachLazily(TimeSpan timeout)
+    private Outcome DetachLazily(TimeSpan timeout)
     {
         lock (_detaching)
         {
@@ -181,7 +181,7 @@ public sealed partial class DeviceServer
                 new Thread(() => DetachWhenUnused(timeout), 256 << 10) { IsBackground = true, Name = "lazy-detach" }.Start();
             _lazy = true;
             _device.History = _device.History with { DetachWaitsFor = user };
-            return DeviceResult.Done($"{Record.DevicePath} is {user}: detaches when that has ended");
+            return Outcome.Done($"{Record.DevicePath} is {user}: detaches when that has ended");
         }
     }
 
@@ -196,12 +196,12 @@ public sealed partial class DeviceServer
                 _device.History = _device.History with { DetachWaitsFor = user };
                 if (user is not null)
                     continue;
-                DeviceResult result = Detach(force: false, timeout);
+                Outcome result = Detach(force: false, timeout);
                 if (result.Succeeded)
                     return;
                 _device.History = _device.History with { DetachWaitsFor = result.Why };
                 if (said != result.Why)
-                    _log.Warning(DeviceException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", "trying again"));
+                    _log.Warning(OutcomeException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", "trying again"));
                 said = result.Why;
             }
             catch (ObjectDisposedException)

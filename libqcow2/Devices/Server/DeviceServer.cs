@@ -50,7 +50,7 @@ public sealed partial class DeviceServer : IDisposable
     /// <param name="registry">where it is found</param>
     /// <param name="log">for what happens when nobody waits</param>
     /// <param name="supervisor">the process that starts another server if this one dies</param>
-    /// <exception cref="DeviceException">
+    /// <exception cref="OutcomeException">
     /// the device cannot be attached: nothing is left behind but a log that was there; or taken over: it is left as it was
     /// </exception>
     public static DeviceServer Start(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry, ILog log,
@@ -86,14 +86,14 @@ public sealed partial class DeviceServer : IDisposable
         {
             return registry.Claim(options, draft);
         }
-        catch (DeviceException error) when (error.IsRuntimeDirectory && options.ServesInProcess && options.RecoverDevice is null)
+        catch (OutcomeException error) when (error.IsRuntimeDirectory && options.ServesInProcess && options.RecoverDevice is null)
         {
             string but = "served all the same, but \"qcow2blk list\" and other commands do not find this device";
             // Who has a command run, or starts a server for one connection, looks for it in no list.
             LogLevel level = options.Foreground || options.IsBlockDevice ? LogLevel.Warning : LogLevel.Info;
             if (options.IsBlockDevice)
                 but += ", and if this server is killed, what was not flushed is lost";
-            log.Write(level, DeviceException.Compose(error.What, error.Why, but));
+            log.Write(level, OutcomeException.Compose(error.What, error.Why, but));
             return null;
         }
     }
@@ -102,7 +102,7 @@ public sealed partial class DeviceServer : IDisposable
     {
         string what = $"cannot recover {options.RecoverDevice}";
         DeviceRecord lost = (options.Name is null ? null : registry.FindLost(options.Name))
-            ?? throw new DeviceException(ExitStatus.Failed, what, "no device of that name waits for a server");
+            ?? throw new OutcomeException(OutcomeKind.Failed, what, "no device of that name waits for a server");
         Recovery.CheckImage(lost, what);
         return lost;
     }

@@ -52,7 +52,7 @@ public sealed class DeviceStopper(ServerProgram program)
     public static int Main(string[] args)
     {
         if (args.Length != 2 || !int.TryParse(args[1], NumberStyles.None, CultureInfo.InvariantCulture, out int id))
-            return (int)ExitStatus.Usage;
+            return (int)OutcomeKind.Usage;
         try
         {
             Signals.NameThread("qcow2blk-stop");
@@ -62,12 +62,12 @@ public sealed class DeviceStopper(ServerProgram program)
             // Nobody else removes what is left of it.
             if (Unistd.ParentProcess() != server)
                 _ = control.DeleteDevice(id, async: true);
-            return error is 0 or -Errno.ENODEV ? 0 : (int)ExitStatus.Failed;
+            return error is 0 or -Errno.ENODEV ? 0 : (int)OutcomeKind.Failed;
         }
         catch (Exception error)
         {
             new StderrLog(LogLevel.Error).Error(Refusals.From(error, $"cannot stop /dev/ublkb{id}").Message);
-            return (int)ExitStatus.Failed;
+            return (int)OutcomeKind.Failed;
         }
     }
 }

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Devices.Server;
 /// <summary>The one line by which a background server tells its starter how it went.</summary>
 /// <param name="Record">the device; null if it could not be attached</param>
 /// <param name="Error">why not; null if it could</param>
-internal readonly record struct ReadyLine(DeviceRecord? Record, DeviceException? Error)
+internal readonly record struct ReadyLine(DeviceRecord? Record, OutcomeException? Error)
 {
     /// <summary>A record, or an error with some paths in it.</summary>
     internal const int MaxBytes = DeviceRecord.MaxBytes + 4096;
@@ -22,9 +22,9 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, DeviceException?
         {
             writer.WriteStartObject();
             if (Error is not null)
-                ControlReply.WriteResult(writer, DeviceResult.Refused(Error.Status, Error.What, Error.Why, Error.Hint));
+                ControlReply.WriteResult(writer, Outcome.Refused(Error.Kind, Error.What, Error.Why, Error.Hint));
             else
-                ControlReply.WriteResult(writer, DeviceResult.Done());
+                ControlReply.WriteResult(writer, Outcome.Done());
             if (Record is not null)
             {
                 writer.WritePropertyName("status"u8);
@@ -40,9 +40,9 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, DeviceException?
     internal static ReadyLine Parse(byte[] line)
     {
         ControlReply reply = ControlReply.Parse(line);
-        DeviceResult result = reply.Result;
+        Outcome result = reply.Result;
         return result.Succeeded
             ? new ReadyLine(DeviceRecord.Parse(reply.Status.Span), null)
-            : new ReadyLine(null, new DeviceException(result.Status, result.What ?? "cannot attach", result.Why ?? "unknown", result.Hint));
+            : new ReadyLine(null, new OutcomeException(result.Kind, result.What ?? "cannot attach", result.Why ?? "unknown", result.Hint));
     }
 }

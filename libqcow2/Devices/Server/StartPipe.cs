@@ -20,7 +20,7 @@ internal static class StartPipe
     /// <summary>Options are a few paths.</summary>
     private const int MaxOptionsBytes = 256 << 10;
 
-    /// <exception cref="DeviceException">nobody sent any</exception>
+    /// <exception cref="OutcomeException">nobody sent any</exception>
     internal static AttachOptions ReadOptions()
     {
         using var json = new MemoryStream();
@@ -29,13 +29,13 @@ internal static class StartPipe
         {
             int count = Unistd.Read(OptionsFd, piece);
             if (count < 0)
-                throw new DeviceException(ExitStatus.Usage, "this verb is not for people", $"no options: {Errno.Text(count)}",
+                throw new OutcomeException(OutcomeKind.Usage, "this verb is not for people", $"no options: {Errno.Text(count)}",
                     "use \"qcow2blk attach\"");
             if (count == 0)
                 break;
             json.Write(piece[..count]);
             if (json.Length > MaxOptionsBytes)
-                throw new DeviceException(ExitStatus.Usage, "cannot read options", $"more than {MaxOptionsBytes} bytes");
+                throw new OutcomeException(OutcomeKind.Usage, "cannot read options", $"more than {MaxOptionsBytes} bytes");
         }
         _ = Unistd.Close(OptionsFd);
         return AttachOptionsJson.Read(json.GetBuffer().AsSpan(0, (int)json.Length));

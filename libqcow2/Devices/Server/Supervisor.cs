@@ -69,9 +69,9 @@ public sealed class Supervisor : IDisposable
         }
         catch (Exception error)
         {
-            DeviceException refusal = Refusals.From(error, "cannot start a server");
+            OutcomeException refusal = Refusals.From(error, "cannot start a server");
             _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
-            return (int)refusal.Status;
+            return (int)refusal.Kind;
         }
     }
 
@@ -109,7 +109,7 @@ public sealed class Supervisor : IDisposable
         ArgumentNullException.ThrowIfNull(started);
         int pid = _spawn(options, readyFd);
         if (pid < 0)
-            throw new DeviceException(ExitStatus.Failed, "cannot start a server process", Errno.Text(pid));
+            throw new OutcomeException(OutcomeKind.Failed, "cannot start a server process", Errno.Text(pid));
         started();
         string? name = null;
         while (true)

@@ -16,7 +16,7 @@ namespace Qcow2Blk.Devices.Server;
 /// <param name="Record">the device as the new server registered it</param>
 /// <param name="Pause">how long the requests of the device may have waited</param>
 /// <param name="Failure">why the device is served by its old program again; null if the new one serves it</param>
-public sealed record UpgradeOutcome(DeviceRecord Record, TimeSpan Pause, DeviceException? Failure);
+public sealed record UpgradeOutcome(DeviceRecord Record, TimeSpan Pause, OutcomeException? Failure);
 
 /// <summary>
 /// Replaces a running server by one of another program: the old one finishes and holds requests, closes the image and
@@ -35,7 +35,7 @@ public static class Upgrade
     /// <param name="entry">the device</param>
     /// <param name="program">what shall serve it</param>
     /// <param name="timeout">how long its requests in flight may take to end</param>
-    /// <exception cref="DeviceException">it cannot be replaced: the old server goes on; or nobody serves the device now: the hint says what to do</exception>
+    /// <exception cref="OutcomeException">it cannot be replaced: the old server goes on; or nobody serves the device now: the hint says what to do</exception>
     public static UpgradeOutcome Run(DeviceRegistry registry, DeviceEntry entry, ServerProgram program, TimeSpan timeout)
     {
         ArgumentNullException.ThrowIfNull(registry);
@@ -55,7 +55,7 @@ public static class Upgrade
                 DeviceRecord upgraded = BackgroundServer.Start(options, program, StartTimeout, left);
                 return new UpgradeOutcome(upgraded, Stopwatch.GetElapsedTime(started), null);
             }
-            catch (DeviceException failure) when (!failure.IsTriedAgain)
+            catch (OutcomeException failure) when (!failure.IsTriedAgain)
             {
                 DeviceRecord back = GoBack(options, Old(program, oldFile), left, failure, what);
                 return new UpgradeOutcome(back, Stopwatch.GetElapsedTime(started), failure);
@@ -74,14 +74,14 @@ public static class Upgrade
     {
         DeviceRecord record = entry.Record;
         if (KernelNode.TryParse(record.DevicePath) is null)
-            throw new DeviceException(ExitStatus.Failed, what, "it is an NBD server: its clients are connected to that process",
+            throw new OutcomeException(OutcomeKind.Failed, what, "it is an NBD server: its clients are connected to that process",
                 "detach it and attach it again, clients then connect anew");
         if (entry.IsRecovering)
-            throw new DeviceException(ExitStatus.Busy, what, "its server died and is being started again", "try again in a moment");
+            throw new OutcomeException(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment");
         if (!entry.Alive)
-            throw new DeviceException(ExitStatus.Failed, what, "its server is dead", $"\"qcow2blk attach --recover {record.Name}\" starts one of this program");
+            throw new OutcomeException(OutcomeKind.Failed, what, "its server is dead", $"\"qcow2blk attach --recover {record.Name}\" starts one of this program");
         if (record.Options.ServesInProcess)
-            throw new DeviceException(ExitStatus.Failed, what, $"its server is in the foreground of another program (process {record.Pid})",
+            throw new OutcomeException(OutcomeKind.Failed, what, $"its server is in the foreground of another program (process {record.Pid})",
                 "restart that: what waits for a dead server is taken over with \"attach --foreground --recover-or-attach\"");
         Recovery.CheckImage(record, what);
     }
@@ -91,7 +91,7 @@ public static class Upgrade
     {
         string path = $"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/exe";
         int fd = Errno.Of(Fcntl.Open(path, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC, 0));
-        return fd >= 0 ? fd : throw new DeviceException(ExitStatus.Failed, what, $"cannot keep its old program: {path}: {Errno.Text(fd)}");
+        return fd >= 0 ? fd : throw new OutcomeException(OutcomeKind.Failed, what, $"cannot keep its old program: {path}: {Errno.Text(fd)}");
     }
 
     /// <summary>As our child sees our descriptor.</summary>
@@ -104,28 +104,28 @@ public static class Upgrade
     {
         ProcessIdentity? server = ProcessIdentity.Of(record.Pid);
         using ControlClient client = ControlClient.TryConnect(registry.Directory, record.Name)
-            ?? throw new DeviceException(ExitStatus.Busy, what, "its server is still starting", "try again");
-        DeviceResult result = client.Ask(new ControlRequest(ControlVerb.HandOver, timeout, Force: false, AllowShrink: false)).Result;
+            ?? throw new OutcomeException(OutcomeKind.Busy, what, "its server is still starting", "try again");
+        Outcome result = client.Ask(new ControlRequest(ControlVerb.HandOver, timeout, Force: false, AllowShrink: false)).Result;
         if (!result.Succeeded)
-            throw new DeviceException(result.Status, what, result.Why ?? "its server refused", result.Hint);
+            throw new OutcomeException(result.Kind, what, result.Why ?? "its server refused", result.Hint);
         // The supervisor too: it must not take the end of its worker for a death.
         bool ended = client.WaitForEnd(EndTimeout) && server?.WaitForEnd(EndTimeout) is not false
             && record.Supervisor?.WaitForEnd(EndTimeout) is not false;
         if (!ended)
-            throw new DeviceException(ExitStatus.Failed, what, "its server let the device go but does not end",
+            throw new OutcomeException(OutcomeKind.Failed, what, "its server let the device go but does not end",
                 $"\"qcow2blk attach --recover {record.Name}\" goes on once it has");
         return client.TakeDescriptors();
     }
 
-    private static DeviceRecord GoBack(AttachOptions options, ServerProgram old, IReadOnlyList<int> left, DeviceException failure, string what)
+    private static DeviceRecord GoBack(AttachOptions options, ServerProgram old, IReadOnlyList<int> left, OutcomeException failure, string what)
     {
         try
         {
             return BackgroundServer.Start(options, old, StartTimeout, left);
         }
-        catch (DeviceException again)
+        catch (OutcomeException again)
         {
-            throw new DeviceException(ExitStatus.Failed, what, $"{failure.Why}; and its old program cannot go on: {again.Why}",
+            throw new OutcomeException(OutcomeKind.Failed, what, $"{failure.Why}; and its old program cannot go on: {again.Why}",
                 $"requests of {options.RecoverDevice} wait: mend that, then \"qcow2blk attach --recover {options.Name}\"", failure);
         }
     }

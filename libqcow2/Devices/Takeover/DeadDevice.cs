@@ -19,20 +19,20 @@ public static class DeadDevice
     /// <param name="entry">the device; its server is dead</param>
     /// <param name="force">whoever uses it</param>
     /// <param name="timeout">how long the kernel may take</param>
-    public static DeviceResult Detach(DeviceRegistry registry, DeviceEntry entry, bool force, TimeSpan timeout)
+    public static Outcome Detach(DeviceRegistry registry, DeviceEntry entry, bool force, TimeSpan timeout)
     {
         ArgumentNullException.ThrowIfNull(registry);
         ArgumentNullException.ThrowIfNull(entry);
         DeviceRecord record = entry.Record;
         string what = $"cannot detach {record.Name}";
         if (entry.IsRecovering && !force)
-            return DeviceResult.Refused(ExitStatus.Busy, what, "its server died and is being started again", "try again in a moment; --force ends it now");
+            return Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment; --force ends it now");
         if (entry.IsRecovering)
             Kill(registry, record.Name);
         if (KernelNode.TryParse(record.DevicePath) is { Exists: true } node)
         {
             if (!force && KernelDevices.FindUser(node) is { } user)
-                return DeviceResult.Refused(ExitStatus.Busy, what, $"its server is dead and {node.Path} is {user}",
+                return Outcome.Refused(OutcomeKind.Busy, what, $"its server is dead and {node.Path} is {user}",
                     $"\"qcow2blk attach --recover {record.Name}\" goes on; --force takes the disk away");
             if (Remove(node, KernelNbdDevice.IdentifierOf(record.Name, record.Image), what, timeout) is { Succeeded: false } refused)
                 return refused;
@@ -40,35 +40,35 @@ public static class DeadDevice
         // The device is gone, what was answered on it is not: it goes into the image now, or nowhere.
         string? lost = DeadImage.Settle(record, registry.Directory.LogOf(record.Name), timeout);
         if (lost is not null && !force)
-            return DeviceResult.Refused(ExitStatus.Failed, what, $"its last writes could not be brought into {record.Image}: {lost}", "mend that and detach again; --force drops them");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"its last writes could not be brought into {record.Image}: {lost}", "mend that and detach again; --force drops them");
         if (!registry.RemoveDead(record.Name))
-            return DeviceResult.Refused(ExitStatus.Busy, what, "it is being attached again", "try again");
+            return Outcome.Refused(OutcomeKind.Busy, what, "it is being attached again", "try again");
         // Its node may stay (/dev/nbdN), and udev looked at it while the device was known: its stable name goes now.
         KernelNode.TryParse(record.DevicePath)?.Announce();
-        return DeviceResult.Done(lost is null ? "its server was dead, forgotten" : $"its server was dead, forgotten; its last writes are lost: {lost}");
+        return Outcome.Done(lost is null ? "its server was dead, forgotten" : $"its server was dead, forgotten; its last writes are lost: {lost}");
     }
 
     /// <summary>Takes a block device away that nobody serves.</summary>
-    public static DeviceResult Remove(KernelNode node, string identifier, string what, TimeSpan timeout)
+    public static Outcome Remove(KernelNode node, string identifier, string what, TimeSpan timeout)
     {
         try
         {
             int error = KernelDevices.Remove(node, identifier, timeout);
             if (error == 0 && Lingers(node) is { } note)
-                return DeviceResult.Done(note);
+                return Outcome.Done(note);
             if (error == 0 && !KernelDevices.WaitForEnd(node, timeout))
                 error = -Errno.ETIMEDOUT;
             return error switch
             {
-                0 => DeviceResult.Done(),
-                -Errno.ETIMEDOUT => DeviceResult.Refused(ExitStatus.Failed, what, $"the kernel has not taken {node.Path} away in time",
+                0 => Outcome.Done(),
+                -Errno.ETIMEDOUT => Outcome.Refused(OutcomeKind.Failed, what, $"the kernel has not taken {node.Path} away in time",
                     "somebody may still have it open; try again"),
-                _ => DeviceResult.Refused(ExitStatus.Failed, what, $"{node.Path} cannot be taken away: {Errno.Text(error)}"),
+                _ => Outcome.Refused(OutcomeKind.Failed, what, $"{node.Path} cannot be taken away: {Errno.Text(error)}"),
             };
         }
         catch (ExportRefusedException refusal)
         {
-            return DeviceResult.Refused(ExitStatus.Failed, what, refusal.Message, refusal.Hint);
+            return Outcome.Refused(OutcomeKind.Failed, what, refusal.Message, refusal.Hint);
         }
     }
 

@@ -35,7 +35,7 @@ public static class Recovery
     }
 
     /// <summary>The device that is meant, if it waits for a server.</summary>
-    /// <exception cref="DeviceException">it does not, or cannot be taken over</exception>
+    /// <exception cref="OutcomeException">it does not, or cannot be taken over</exception>
     public static DeviceRecord One(DeviceRegistry registry, string target)
     {
         ArgumentNullException.ThrowIfNull(registry);
@@ -43,14 +43,14 @@ public static class Recovery
         DeviceRecord record = entry.Record;
         string what = $"cannot recover {record.Name}";
         if (entry.Alive)
-            throw new DeviceException(ExitStatus.Busy, what, $"its server lives (process {record.Pid})", record.DevicePath is null
+            throw new OutcomeException(OutcomeKind.Busy, what, $"its server lives (process {record.Pid})", record.DevicePath is null
                 ? null : $"\"qcow2blk upgrade {record.Name}\" replaces a running server");
         if (entry.IsRecovering)
-            throw new DeviceException(ExitStatus.Busy, what, $"its supervisor does that already (process {record.Supervisor!.Value.Pid})", "wait a moment");
+            throw new OutcomeException(OutcomeKind.Busy, what, $"its supervisor does that already (process {record.Supervisor!.Value.Pid})", "wait a moment");
         if (KernelNode.TryParse(record.DevicePath) is not { } node)
-            throw new DeviceException(ExitStatus.Failed, what, "it was no block device", "attach the image again: its clients connect anew");
+            throw new OutcomeException(OutcomeKind.Failed, what, "it was no block device", "attach the image again: its clients connect anew");
         if (!registry.NodeExists(node))
-            throw new DeviceException(ExitStatus.Failed, what, $"{node.Path} is gone",
+            throw new OutcomeException(OutcomeKind.Failed, what, $"{node.Path} is gone",
                 $"\"qcow2blk detach {record.Name}\" forgets it, then attach the image again");
         CheckImage(record, what);
         return record;
@@ -70,15 +70,15 @@ public static class Recovery
     }
 
     /// <summary>Another file of that name would be another disk under a mounted file system.</summary>
-    /// <exception cref="DeviceException">it is not the file that was attached</exception>
+    /// <exception cref="OutcomeException">it is not the file that was attached</exception>
     public static void CheckImage(DeviceRecord record, string what)
     {
         ArgumentNullException.ThrowIfNull(record);
         string? now = ImageIdentity(record.Image);
         if (now is null)
-            throw new DeviceException(ExitStatus.Failed, what, $"image {record.Image} is not there any more", "put it back");
+            throw new OutcomeException(OutcomeKind.Failed, what, $"image {record.Image} is not there any more", "put it back");
         if (record.ImageIdentity is { } then && then != now)
-            throw new DeviceException(ExitStatus.Failed, what, $"{record.Image} is another file now than the one that was attached",
+            throw new OutcomeException(OutcomeKind.Failed, what, $"{record.Image} is another file now than the one that was attached",
                 $"put the image back, or \"qcow2blk detach --force {record.Name}\"");
     }
 

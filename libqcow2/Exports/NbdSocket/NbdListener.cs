@@ -31,7 +31,7 @@ internal sealed class NbdListener : IDisposable
     /// <summary>How clients reach it; null if only the service manager knows.</summary>
     public string? Uri { get; }
 
-    /// <exception cref="DeviceException">the address is in use or cannot be had</exception>
+    /// <exception cref="OutcomeException">the address is in use or cannot be had</exception>
     public static NbdListener Open(AttachOptions options)
     {
         if (options.ListenFd is { } descriptor)
@@ -66,10 +66,10 @@ internal sealed class NbdListener : IDisposable
             return new NbdListener(descriptor, NbdUri.ForUnixSocket(path), null, path, bound);
         var what = $"cannot attach {options.Image}";
         if (descriptor == -Errno.EADDRINUSE && SocketFile.IsOther(path))
-            throw new DeviceException(ExitStatus.Failed, what, $"{path} exists and is no socket", "choose another --socket");
+            throw new OutcomeException(OutcomeKind.Failed, what, $"{path} exists and is no socket", "choose another --socket");
         throw descriptor == -Errno.EADDRINUSE
-            ? new DeviceException(ExitStatus.Busy, what, $"socket {path} is in use", "choose another --socket, or detach what serves there")
-            : new DeviceException(ExitStatus.Failed, what, $"cannot listen on {path}: {Errno.Text(descriptor)}");
+            ? new OutcomeException(OutcomeKind.Busy, what, $"socket {path} is in use", "choose another --socket, or detach what serves there")
+            : new OutcomeException(OutcomeKind.Failed, what, $"cannot listen on {path}: {Errno.Text(descriptor)}");
     }
 
     private static NbdListener OpenTcp(AttachOptions options)
@@ -95,8 +95,8 @@ internal sealed class NbdListener : IDisposable
         }
         catch (SocketException error)
         {
-            var status = error.SocketErrorCode == SocketError.AddressAlreadyInUse ? ExitStatus.Busy : ExitStatus.Failed;
-            throw new DeviceException(status, what, $"cannot listen on {options.ListenHost}:{options.ListenPort}: {Refusals.InHouseStyle(error.Message)}", null, error);
+            OutcomeKind status = error.SocketErrorCode == SocketError.AddressAlreadyInUse ? OutcomeKind.Busy : OutcomeKind.Failed;
+            throw new OutcomeException(status, what, $"cannot listen on {options.ListenHost}:{options.ListenPort}: {Refusals.InHouseStyle(error.Message)}", null, error);
         }
     }
 

@@ -15,7 +15,7 @@ internal sealed class NbdSocketExport : IExport
     private readonly NbdServer _server;
     private NbdListener? _listener;
 
-    /// <exception cref="DeviceException">the address cannot be had</exception>
+    /// <exception cref="OutcomeException">the address cannot be had</exception>
     public NbdSocketExport(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log)
     {
         _listener = NbdListener.Open(options);

@@ -116,14 +116,14 @@ public sealed class BitmapTests : IDisposable
     {
         Add("chk0");
         Open();
-        Assert.Equal(DeviceResult.Done(), _device!.Suspend(EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device!.Suspend(EngineScene.Patience));
         Assert.Equal("", Listed());
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.Single(Warnings);
 
-        Assert.Equal(DeviceResult.Done(), _device.Suspend(EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Suspend(EngineScene.Patience));
         Add("chk1");
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
 
         Assert.Contains("chk0, chk1", Warnings[^1]);
         Assert.Equal(2, Warnings.Length);

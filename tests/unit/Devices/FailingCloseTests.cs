@@ -57,8 +57,8 @@ public sealed partial class FailingCloseTests : IDisposable
             letGo = true;
             return 0;
         };
-        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
-        Assert.Equal(DeviceResult.Refused(ExitStatus.Failed, "cannot hand disk over", Errno.Text(-Errno.EPERM)), refused);
+        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot hand disk over", Errno.Text(-Errno.EPERM)), refused);
         Assert.False(letGo, "the block device was let go");
         Assert.Equal(DeviceState.Running, _device.State);
         Assert.False(_export.Held, "requests wait");
@@ -72,11 +72,11 @@ public sealed partial class FailingCloseTests : IDisposable
     public void Suspend_says_so_and_is_suspended_all_the_same()
     {
         FlushClient other = _scene.NewClient();
-        DeviceResult refused = _device.Suspend(EngineScene.Patience);
-        Assert.Equal((ExitStatus.Failed, "suspended disk, but its image was not closed cleanly", $"closing failed: {Errno.Text(-Errno.EPERM)}"),
-            (refused.Status, refused.What, refused.Why));
+        Outcome refused = _device.Suspend(EngineScene.Patience);
+        Assert.Equal((OutcomeKind.Failed, "suspended disk, but its image was not closed cleanly", $"closing failed: {Errno.Text(-Errno.EPERM)}"),
+            (refused.Kind, refused.What, refused.Why));
         Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.True(_scene.Holds(0, 65536, 5));
         Assert.Equal((-Errno.EIO, 0), (_scene.LostFlush, _scene.LostFlush));
         Assert.Equal((-Errno.EIO, 0), (other.TakeLoss(), other.TakeLoss()));
@@ -86,12 +86,12 @@ public sealed partial class FailingCloseTests : IDisposable
     public void Hand_over_waits_until_the_device_was_told_of_what_was_lost()
     {
         _device.Suspend(EngineScene.Patience);
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.Equal(0, _scene.NewClient().TakeLoss());
 
-        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
+        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
 
-        Assert.Equal((ExitStatus.Failed, "writes were lost, and no flush has been told so yet"), (refused.Status, refused.Why));
+        Assert.Equal((OutcomeKind.Failed, "writes were lost, and no flush has been told so yet"), (refused.Kind, refused.Why));
         Assert.Equal(DeviceState.Running, _device.State);
         Assert.False(_export.Held, "requests wait");
         Assert.Equal(-Errno.EIO, _scene.LostFlush);

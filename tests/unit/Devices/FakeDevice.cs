@@ -28,21 +28,21 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     internal string? User { get; set; }
 
-    internal DeviceResult? RefuseHandOver { get; set; }
+    internal Outcome? RefuseHandOver { get; set; }
 
     internal Action? OnHandOver { get; init; }
 
     public string? FindUser() => User;
 
-    public DeviceResult HandOver(TimeSpan timeout, bool ending)
+    public Outcome HandOver(TimeSpan timeout, bool ending)
     {
         OnHandOver?.Invoke();
-        return RefuseHandOver ?? DeviceResult.Done();
+        return RefuseHandOver ?? Outcome.Done();
     }
 
     public DeviceState State { get; set; }
 
-    internal DeviceResult? RefuseDetach { get; set; }
+    internal Outcome? RefuseDetach { get; set; }
 
     /// <summary>What a forced detach says of its loss.</summary>
     internal string? ForcedNote { get; init; }
@@ -53,29 +53,29 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     internal (bool AllowShrink, TimeSpan Timeout, TimeSpan? LockTimeout) LastResume { get; private set; }
 
-    public DeviceResult Suspend(TimeSpan timeout)
+    public Outcome Suspend(TimeSpan timeout)
     {
         HoldSuspend?.Wait();
         if (State == DeviceState.Suspended)
-            return DeviceResult.Done("already suspended");
+            return Outcome.Done("already suspended");
         State = DeviceState.Suspended;
-        return DeviceResult.Done();
+        return Outcome.Done();
     }
 
-    public DeviceResult Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null)
+    public Outcome Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null)
     {
         LastResume = (allowShrink, timeout, lockTimeout);
         return State == DeviceState.Running
-            ? DeviceResult.Done("already running")
-            : DeviceResult.Refused(ExitStatus.Busy, $"cannot resume {Name}", "image is in use by qemu-img (process 7)", "wait");
+            ? Outcome.Done("already running")
+            : Outcome.Refused(OutcomeKind.Busy, $"cannot resume {Name}", "image is in use by qemu-img (process 7)", "wait");
     }
 
-    public DeviceResult Detach(bool force, TimeSpan timeout)
+    public Outcome Detach(bool force, TimeSpan timeout)
     {
         if (RefuseDetach is { } refusal && !force)
             return refusal;
         State = DeviceState.Detaching;
-        return DeviceResult.Done(force ? ForcedNote : null);
+        return Outcome.Done(force ? ForcedNote : null);
     }
 
     public void WriteStatus(Utf8JsonWriter writer)

@@ -30,9 +30,9 @@ public sealed class ForcedDetachTests : IDisposable
         Assert.Equal(0, _scene.Write(0, 65536, 5));
         _export.OnStop = () => _export.Refusal == 0 ? -Errno.ETIMEDOUT : 0;
 
-        DeviceResult detached = _device.Detach(force: true, EngineScene.Patience);
+        Outcome detached = _device.Detach(force: true, EngineScene.Patience);
 
-        Assert.Equal(DeviceResult.Done("the kernel had not written down in time what it had cached: that is lost"), detached);
+        Assert.Equal(Outcome.Done("the kernel had not written down in time what it had cached: that is lost"), detached);
         Assert.Equal((-Errno.EIO, true), (_export.Refusal, _export.Disposed));
         Assert.Equal(Verdict.Clean, Qemu.Check(_scene.Image, out _));
         Qemu.Io(_scene.Image, "read -P 5 0 64k");
@@ -41,7 +41,7 @@ public sealed class ForcedDetachTests : IDisposable
     [Fact]
     public void Device_that_stops_in_time_serves_what_the_kernel_writes_until_then()
     {
-        Assert.Equal(DeviceResult.Done(), _device.Detach(force: true, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Detach(force: true, EngineScene.Patience));
         Assert.Equal(0, _export.Refusal);
     }
 

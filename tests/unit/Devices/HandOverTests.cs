@@ -45,7 +45,7 @@ public sealed class HandOverTests : IDisposable
     public void Handed_over_image_is_complete_unlocked_and_waits_with_its_requests()
     {
         Assert.Equal(0, _scene.Write(0, 65536, 5));
-        Assert.Equal(DeviceResult.Done(), _device.HandOver(EngineScene.Patience, ending: false));
+        Assert.Equal(Outcome.Done(), _device.HandOver(EngineScene.Patience, ending: false));
         Assert.True(_export.Held, "requests go on");
         Assert.False(_export.Disposed, "the block device has ended");
         Assert.Equal(Verdict.Clean, Qemu.Check(_scene.Image, out _));
@@ -86,8 +86,8 @@ public sealed class HandOverTests : IDisposable
     {
         Assert.Equal(0, _scene.Write(0, 65536, 5));
         _export.OnHandOver = () => -Errno.EOPNOTSUPP;
-        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
-        Assert.Equal(DeviceResult.Refused(ExitStatus.Failed, "cannot hand disk over", Errno.Text(-Errno.EOPNOTSUPP)), refused);
+        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot hand disk over", Errno.Text(-Errno.EOPNOTSUPP)), refused);
         Assert.True(_scene.Holds(0, 65536, 5));
         AssertGoesOn();
         Assert.Equal(0, _scene.LostFlush);
@@ -97,8 +97,8 @@ public sealed class HandOverTests : IDisposable
     public void Requests_that_do_not_end_in_time_are_served_on()
     {
         _export.Stuck = true;
-        DeviceResult refused = _device.HandOver(s_short, ending: false);
-        Assert.Equal((ExitStatus.Failed, "requests did not end within 0.1 s"), (refused.Status, refused.Why));
+        Outcome refused = _device.HandOver(s_short, ending: false);
+        Assert.Equal((OutcomeKind.Failed, "requests did not end within 0.1 s"), (refused.Kind, refused.Why));
         AssertGoesOn();
     }
 
@@ -106,8 +106,8 @@ public sealed class HandOverTests : IDisposable
     public void Suspended_device_is_not_handed_over()
     {
         Assert.True(_device.Suspend(EngineScene.Patience).Succeeded);
-        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
-        Assert.Equal((ExitStatus.Busy, "it is suspended", DeviceState.Suspended), (refused.Status, refused.Why, _device.State));
+        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        Assert.Equal((OutcomeKind.Busy, "it is suspended", DeviceState.Suspended), (refused.Kind, refused.Why, _device.State));
     }
 
     [Fact]
@@ -120,14 +120,14 @@ public sealed class HandOverTests : IDisposable
             File.Move(_scene.Image, away);
             return -Errno.EIO;
         };
-        DeviceResult refused = _device.HandOver(EngineScene.Patience, ending: false);
-        Assert.Equal((ExitStatus.Failed, DeviceState.Suspended), (refused.Status, _device.State));
+        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        Assert.Equal((OutcomeKind.Failed, DeviceState.Suspended), (refused.Kind, _device.State));
         Assert.StartsWith($"{Errno.Text(-Errno.EIO)}, and the image could not be opened again: cannot open {_scene.Image}", refused.Why, StringComparison.Ordinal);
         Assert.Contains("resume", refused.Hint, StringComparison.Ordinal);
         Assert.True(_export.Held, "requests go on without an image");
         Assert.True(SpinWait.SpinUntil(() => _scene.Log.Lines.Any(line => line.StartsWith("suspended for", StringComparison.Ordinal)), EngineScene.Patience), "no warning");
         File.Move(away, _scene.Image);
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.True(_scene.Holds(0, 65536, 5));
         AssertGoesOn();
     }
@@ -138,7 +138,7 @@ public sealed class HandOverTests : IDisposable
         Assert.Equal(0, _scene.Write(0, 65536, 5));
         Assert.True(_device.Suspend(EngineScene.Patience).Succeeded);
         _export.OnStop = () => -Errno.EIO;
-        Assert.Equal(ExitStatus.Failed, _device.Detach(force: false, EngineScene.Patience).Status);
+        Assert.Equal(OutcomeKind.Failed, _device.Detach(force: false, EngineScene.Patience).Kind);
         Assert.True(_scene.Holds(0, 65536, 5));
         AssertGoesOn();
     }
@@ -149,7 +149,7 @@ public sealed class HandOverTests : IDisposable
         using var scene = new EngineScene();
         using var export = new FakeExport { DevicePath = null };
         using EngineDevice device = scene.Open(export);
-        DeviceResult refused = device.HandOver(EngineScene.Patience, ending: false);
+        Outcome refused = device.HandOver(EngineScene.Patience, ending: false);
         Assert.StartsWith("it is an NBD server", refused.Why, StringComparison.Ordinal);
         Assert.False(export.Held);
         Assert.True(device.Detach(force: false, EngineScene.Patience).Succeeded);

@@ -43,15 +43,15 @@ public sealed class LockTimeoutTests : IDisposable
     public void Resume_waits_for_the_lock_of_the_dead_as_long_as_it_is_told()
     {
         using EngineDevice device = _scene.Open(_export);
-        Assert.Equal(DeviceResult.Done(), device.Suspend(EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), device.Suspend(EngineScene.Patience));
         using var dead = new DeadHolder(_scene.Image);
 
-        DeviceResult refused = device.Resume(allowShrink: false, EngineScene.Patience, TimeSpan.Zero);
+        Outcome refused = device.Resume(allowShrink: false, EngineScene.Patience, TimeSpan.Zero);
 
-        Assert.Equal((ExitStatus.Busy, DeviceState.Suspended), (refused.Status, device.State));
+        Assert.Equal((OutcomeKind.Busy, DeviceState.Suspended), (refused.Kind, device.State));
         Assert.False(Waits);
         LetGoOnceWaitedFor(dead);
-        Assert.Equal(DeviceResult.Done(), device.Resume(allowShrink: false, EngineScene.Patience, TimeSpan.FromMinutes(10)));
+        Assert.Equal(Outcome.Done(), device.Resume(allowShrink: false, EngineScene.Patience, TimeSpan.FromMinutes(10)));
         Assert.True(Waits);
         device.Detach(force: true, EngineScene.Patience);
     }
@@ -61,9 +61,9 @@ public sealed class LockTimeoutTests : IDisposable
     {
         using var dead = new DeadHolder(_scene.Image);
 
-        var refused = Assert.Throws<DeviceException>(() => _scene.Open(_export, _scene.Options with { LockTimeout = 1 }));
+        OutcomeException refused = Assert.Throws<OutcomeException>(() => _scene.Open(_export, _scene.Options with { LockTimeout = 1 }));
 
-        Assert.Equal(ExitStatus.Busy, refused.Status);
+        Assert.Equal(OutcomeKind.Busy, refused.Kind);
         Assert.Equal("image is in use by another process: it lets nobody else write the image", refused.Why);
         Assert.Contains("waited 1 s", refused.Hint);
         Assert.Contains("--lock-timeout", refused.Hint);
@@ -74,7 +74,7 @@ public sealed class LockTimeoutTests : IDisposable
     {
         using EngineDevice holder = _scene.Open(_export);
 
-        var refused = Assert.Throws<DeviceException>(() => _scene.Open(new FakeExport(), Patient));
+        OutcomeException refused = Assert.Throws<OutcomeException>(() => _scene.Open(new FakeExport(), Patient));
 
         Assert.Contains("in use by this process", refused.Why);
         Assert.False(Waits);

@@ -30,13 +30,13 @@ public sealed class ResumeSizeTests : IDisposable
     {
         Resize(size);
 
-        DeviceResult refused = _device.Resume(allowShrink: true, EngineScene.Patience);
+        Outcome refused = _device.Resume(allowShrink: true, EngineScene.Patience);
 
         Assert.Equal($"the disk has {size} bytes: a block device needs at least one block of 4096 bytes", refused.Why);
         Assert.Equal(DeviceState.Suspended, _device.State);
         Assert.True(_export.Held, "requests go on");
         Qemu.Img("create", "-q", "-f", "qcow2", _scene.Image, "16M");
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
     }
 
     [Fact]
@@ -44,7 +44,7 @@ public sealed class ResumeSizeTests : IDisposable
     {
         Resize("16779264");
 
-        DeviceResult resumed = _device.Resume(allowShrink: false, EngineScene.Patience);
+        Outcome resumed = _device.Resume(allowShrink: false, EngineScene.Patience);
 
         Assert.True(resumed.Succeeded);
         Assert.Contains("the disk has 16779264 bytes now (was 16777216)", resumed.Note);
@@ -56,7 +56,7 @@ public sealed class ResumeSizeTests : IDisposable
     {
         using var export = new FakeExport { DevicePath = null };
         using EngineDevice server = _scene.Open(export, _scene.Options with { Image = Other(), SocketPath = "/none" });
-        Assert.Equal(DeviceResult.Done(), server.Suspend(EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), server.Suspend(EngineScene.Patience));
         Qemu.Img("create", "-q", "-f", "qcow2", server.ImagePath, "0");
         Assert.True(server.Resume(allowShrink: true, EngineScene.Patience).Succeeded);
         server.Detach(force: true, EngineScene.Patience);
@@ -65,7 +65,7 @@ public sealed class ResumeSizeTests : IDisposable
     /// <summary>Another image in its place: qemu-img resizes none to nothing.</summary>
     private void Resize(string size)
     {
-        Assert.Equal(DeviceResult.Done(), _device.Suspend(EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Suspend(EngineScene.Patience));
         Qemu.Img("create", "-q", "-f", "qcow2", _scene.Image, size);
     }
 

@@ -54,16 +54,16 @@ public sealed class SuspendErrorTests : IDisposable
     {
         _disk.Answer = call => call == "flush" ? -Errno.ENOSPC : 0;
 
-        var refused = _device.Suspend(EngineScene.Patience);
+        Outcome refused = _device.Suspend(EngineScene.Patience);
 
-        Assert.Equal(DeviceResult.Refused(ExitStatus.Failed, "cannot suspend disk", $"flush failed: {Errno.Text(-Errno.ENOSPC)}"), refused);
+        Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot suspend disk", $"flush failed: {Errno.Text(-Errno.ENOSPC)}"), refused);
         Assert.Equal((DeviceState.Running, false), (_device.State, _export.Held));
         Assert.Equal(["flush"], _disk.Calls);
         Assert.True(File.Exists(_scene.RecoveryLog), "a server that dies now needs the log");
         Assert.Equal((0, 0), (_scene.LostFlush, _scene.Write(0, 512, 1)));
 
         _disk.Answer = _ => 0;
-        Assert.Equal(DeviceResult.Done(), _device.Suspend(EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Suspend(EngineScene.Patience));
         Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
         Assert.Equal("close", _disk.Calls[^1]);
     }
@@ -76,14 +76,14 @@ public sealed class SuspendErrorTests : IDisposable
         _disk.Answer = call => call is "flush" or "close" ? -Errno.EIO : 0;
         Assert.Equal(DeviceState.Failed, _device.State);
 
-        var refused = _device.Suspend(EngineScene.Patience);
+        Outcome refused = _device.Suspend(EngineScene.Patience);
 
-        Assert.Equal((ExitStatus.Failed, "suspended disk, but its image was not closed cleanly", reason),
-            (refused.Status, refused.What, refused.Why));
+        Assert.Equal((OutcomeKind.Failed, "suspended disk, but its image was not closed cleanly", reason),
+            (refused.Kind, refused.What, refused.Why));
         Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
         Assert.Equal(["flush", "close"], _disk.Calls);
         _next.Enqueue(new FakeDisk());
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.Equal((DeviceState.Running, false), (_device.State, _export.Held));
         Assert.Equal((-Errno.EIO, 0), (_scene.LostFlush, _scene.LostFlush));
     }
@@ -93,9 +93,9 @@ public sealed class SuspendErrorTests : IDisposable
     {
         _disk.Answer = call => call == "close" ? -Errno.EIO : 0;
 
-        var refused = _device.Suspend(EngineScene.Patience);
+        Outcome refused = _device.Suspend(EngineScene.Patience);
 
-        Assert.Equal((ExitStatus.Failed, $"closing failed: {Errno.Text(-Errno.EIO)}"), (refused.Status, refused.Why));
+        Assert.Equal((OutcomeKind.Failed, $"closing failed: {Errno.Text(-Errno.EIO)}"), (refused.Kind, refused.Why));
         Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
         Assert.Equal((-Errno.EIO, 0), (_scene.LostFlush, _scene.LostFlush));
     }
@@ -103,10 +103,10 @@ public sealed class SuspendErrorTests : IDisposable
     [Fact]
     public void Clean_suspend_fails_no_flush()
     {
-        Assert.Equal(DeviceResult.Done(), _device.Suspend(EngineScene.Patience));
-        Assert.Equal(DeviceResult.Done("disk is already suspended"), _device.Suspend(EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Suspend(EngineScene.Patience));
+        Assert.Equal(Outcome.Done("disk is already suspended"), _device.Suspend(EngineScene.Patience));
         _next.Enqueue(new FakeDisk());
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.Equal(0, _scene.LostFlush);
         Assert.Equal(["flush", "close"], _disk.Calls);
     }
@@ -116,9 +116,9 @@ public sealed class SuspendErrorTests : IDisposable
     {
         _export.Stuck = true;
 
-        var refused = _device.Suspend(s_short);
+        Outcome refused = _device.Suspend(s_short);
 
-        Assert.Equal((ExitStatus.Failed, "cannot suspend disk"), (refused.Status, refused.What));
+        Assert.Equal((OutcomeKind.Failed, "cannot suspend disk"), (refused.Kind, refused.What));
         Assert.Equal((DeviceState.Running, false), (_device.State, _export.Held));
         Assert.Empty(_disk.Calls);
         Assert.True(File.Exists(_scene.RecoveryLog));
@@ -129,13 +129,13 @@ public sealed class SuspendErrorTests : IDisposable
     {
         Assert.True(_device.Suspend(EngineScene.Patience).Succeeded);
 
-        var refused = _device.Resume(allowShrink: false, EngineScene.Patience);
+        Outcome refused = _device.Resume(allowShrink: false, EngineScene.Patience);
 
-        Assert.Equal((ExitStatus.Failed, "cannot resume disk", "the image is not there"), (refused.Status, refused.What, refused.Why));
+        Assert.Equal((OutcomeKind.Failed, "cannot resume disk", "the image is not there"), (refused.Kind, refused.What, refused.Why));
         Assert.NotNull(refused.Hint);
         Assert.Equal((DeviceState.Suspended, true), (_device.State, _export.Held));
         _next.Enqueue(new FakeDisk());
-        Assert.Equal(DeviceResult.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.Equal((DeviceState.Running, false), (_device.State, _export.Held));
     }
 
@@ -146,9 +146,9 @@ public sealed class SuspendErrorTests : IDisposable
         var smaller = new FakeDisk { Size = 8 << 20 };
         _next.Enqueue(smaller);
 
-        var refused = _device.Resume(allowShrink: false, EngineScene.Patience);
+        Outcome refused = _device.Resume(allowShrink: false, EngineScene.Patience);
 
-        Assert.Equal((ExitStatus.Failed, "cannot resume disk"), (refused.Status, refused.What));
+        Assert.Equal((OutcomeKind.Failed, "cannot resume disk"), (refused.Kind, refused.What));
         Assert.Equal(["close"], smaller.Calls);
         Assert.Equal((DeviceState.Suspended, true), (_device.State, _export.Held));
         _next.Enqueue(new FakeDisk { Size = 8 << 20 });
@@ -161,9 +161,9 @@ public sealed class SuspendErrorTests : IDisposable
     {
         _disk.Answer = call => call == "flush" ? -Errno.ENOSPC : 0;
 
-        var refused = _device.Detach(force: false, EngineScene.Patience);
+        Outcome refused = _device.Detach(force: false, EngineScene.Patience);
 
-        Assert.Equal((ExitStatus.Failed, "cannot detach disk"), (refused.Status, refused.What));
+        Assert.Equal((OutcomeKind.Failed, "cannot detach disk"), (refused.Kind, refused.What));
         Assert.Equal((DeviceState.Running, false, false), (_device.State, _export.Held, _export.Disposed));
         Assert.DoesNotContain("close", _disk.Calls);
     }
@@ -177,13 +177,13 @@ public sealed class SuspendErrorTests : IDisposable
         using EngineDevice device = _scene.Open(export);
         disk.Answer = call => call == "flush" ? -Errno.ENOSPC : 0;
 
-        var refused = device.Detach(force: false, EngineScene.Patience);
+        Outcome refused = device.Detach(force: false, EngineScene.Patience);
 
-        Assert.Equal((ExitStatus.Failed, "cannot detach disk"), (refused.Status, refused.What));
+        Assert.Equal((OutcomeKind.Failed, "cannot detach disk"), (refused.Kind, refused.What));
         Assert.Equal((DeviceState.Running, false, false), (device.State, export.Held, export.Disposed));
         Assert.DoesNotContain("close", disk.Calls);
         disk.Answer = _ => 0;
-        Assert.Equal(DeviceResult.Done(), device.Detach(force: false, EngineScene.Patience));
+        Assert.Equal(Outcome.Done(), device.Detach(force: false, EngineScene.Patience));
         Assert.Equal(("close", true), (disk.Calls[^1], export.Disposed));
     }
 }

@@ -60,8 +60,8 @@ public sealed class AttachRulesTests
     [MemberData(nameof(Refused))]
     public void Options_that_make_no_sense_together_are_usage_errors(string about, AttachOptions options)
     {
-        DeviceException error = Assert.Throws<DeviceException>(() => AttachRules.Check(options));
-        Assert.Equal(ExitStatus.Usage, error.Status);
+        OutcomeException error = Assert.Throws<OutcomeException>(() => AttachRules.Check(options));
+        Assert.Equal(OutcomeKind.Usage, error.Kind);
         Assert.Contains(about, error.Message, StringComparison.Ordinal);
     }
 
@@ -84,8 +84,8 @@ public sealed class AttachRulesTests
     public void Block_device_options_beside_an_address_are_usage_errors(string? socket, string? host, int? fd, string hint)
     {
         AttachOptions options = s_block with { SocketPath = socket, ListenHost = host, ListenFd = fd };
-        DeviceException error = Assert.Throws<DeviceException>(() => AttachRules.CheckGiven(["--depth", "--device"], options));
-        Assert.Equal((ExitStatus.Usage, hint), (error.Status, error.Hint));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => AttachRules.CheckGiven(["--depth", "--device"], options));
+        Assert.Equal((OutcomeKind.Usage, hint), (error.Kind, error.Hint));
         AttachRules.CheckGiven([], options);
     }
 
@@ -178,7 +178,7 @@ public sealed class AttachRulesTests
     [InlineData("[::1")]
     [InlineData("[::1]9")]
     public void Listen_address_that_is_none_is_a_usage_error(string text)
-        => Assert.Equal(ExitStatus.Usage, Assert.Throws<DeviceException>(() => ListenAddress.Parse(text)).Status);
+        => Assert.Equal(OutcomeKind.Usage, Assert.Throws<OutcomeException>(() => ListenAddress.Parse(text)).Kind);
 
     [Fact]
     public void Uri_quotes_what_would_end_a_query()
@@ -191,7 +191,7 @@ public sealed class AttachRulesTests
 
     [Fact]
     public void Refusal_is_always_one_line()
-        => Assert.DoesNotContain('\n', new DeviceException(ExitStatus.Failed, "a\nb", "c\r\nd", "e\nf").Message);
+        => Assert.DoesNotContain('\n', new OutcomeException(OutcomeKind.Failed, "a\nb", "c\r\nd", "e\nf").Message);
 
     [Fact]
     public void Variables_of_a_captive_command_replace_inherited_ones()

@@ -62,8 +62,8 @@ public sealed class DeviceRegistryTests : IDisposable
     public void Asked_name_that_lives_is_busy()
     {
         using DeviceClaim claim = Claim("/data/a.qcow2", "web");
-        DeviceException error = Assert.Throws<DeviceException>(() => Claim("/data/b.qcow2", "web"));
-        Assert.Equal(ExitStatus.Busy, error.Status);
+        OutcomeException error = Assert.Throws<OutcomeException>(() => Claim("/data/b.qcow2", "web"));
+        Assert.Equal(OutcomeKind.Busy, error.Kind);
     }
 
     [Fact]
@@ -127,7 +127,7 @@ public sealed class DeviceRegistryTests : IDisposable
                 {
                     winners.Add(Claim("/data/a.qcow2", "web"));
                 }
-                catch (DeviceException error) when (error.Status == ExitStatus.Busy)
+                catch (OutcomeException error) when (error.Kind == OutcomeKind.Busy)
                 {
                 }
             });
@@ -148,7 +148,7 @@ public sealed class DeviceRegistryTests : IDisposable
         using DeviceClaim claim = Claim(image, "web", "nbd://localhost:10810");
         foreach (string target in (string[])["web", image, link, Path.Combine(_folder, ".", "run", "..", "disk.qcow2"), "nbd://localhost:10810"])
             Assert.Equal("web", _registry.Resolve(target).Record.Name);
-        Assert.Equal(ExitStatus.NoTarget, Assert.Throws<DeviceException>(() => _registry.Resolve("disk.qcow3")).Status);
+        Assert.Equal(OutcomeKind.NoTarget, Assert.Throws<OutcomeException>(() => _registry.Resolve("disk.qcow3")).Kind);
     }
 
     [Fact]
@@ -156,7 +156,7 @@ public sealed class DeviceRegistryTests : IDisposable
     {
         using DeviceClaim first = Claim("/data/disk.qcow2");
         using DeviceClaim second = Claim("/data/disk.qcow2");
-        DeviceException error = Assert.Throws<DeviceException>(() => _registry.Resolve("/data/disk.qcow2"));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => _registry.Resolve("/data/disk.qcow2"));
         Assert.Equal("disk, disk-2 answer to it", error.Why);
         Assert.Equal("disk", _registry.Resolve("disk").Record.Name);
     }
@@ -199,8 +199,8 @@ public sealed class DeviceRegistryTests : IDisposable
         using DeviceClaim first = Claim("/data/a.qcow2", "web");
         File.Delete(_registry.Directory.StateFileOf("web"));
         using DeviceClaim second = Claim("/data/b.qcow2", "web");
-        DeviceException error = Assert.Throws<DeviceException>(() => first.Publish(Record("web", new AttachOptions { Image = "/data/a.qcow2" })));
-        Assert.Equal(ExitStatus.Busy, error.Status);
+        OutcomeException error = Assert.Throws<OutcomeException>(() => first.Publish(Record("web", new AttachOptions { Image = "/data/a.qcow2" })));
+        Assert.Equal(OutcomeKind.Busy, error.Kind);
         first.Dispose();
         DeviceEntry entry = Assert.Single(_registry.List());
         Assert.Equal((true, "/data/b.qcow2"), (entry.Alive, entry.Record.Image));

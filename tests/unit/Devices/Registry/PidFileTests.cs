@@ -28,7 +28,7 @@ public sealed class PidFileTests : IDisposable
 
     private void AssertRefused(string why)
     {
-        DeviceException error = Assert.Throws<DeviceException>(() => PidFile.Write(_path));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => PidFile.Write(_path));
         Assert.Contains(_path, error.What, StringComparison.Ordinal);
         Assert.Contains(why, error.Why, StringComparison.Ordinal);
     }
@@ -94,7 +94,7 @@ public sealed class PidFileTests : IDisposable
     [Fact]
     public void Device_is_refused()
     {
-        DeviceException error = Assert.Throws<DeviceException>(() => PidFile.Write("/dev/null"));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => PidFile.Write("/dev/null"));
         Assert.Equal("it is not a regular file", error.Why);
     }
 

@@ -31,8 +31,8 @@ public sealed class RuntimeDirectoryTests : IDisposable
     /// <summary>Refused to those who make it, and to those who only look.</summary>
     private void AssertRefused(RuntimeDirectory directory, string why)
     {
-        DeviceException made = Assert.Throws<DeviceException>(directory.Ensure);
-        DeviceException listed = Assert.Throws<DeviceException>(() => new DeviceRegistry(directory).List());
+        OutcomeException made = Assert.Throws<OutcomeException>(directory.Ensure);
+        OutcomeException listed = Assert.Throws<OutcomeException>(() => new DeviceRegistry(directory).List());
         Assert.Contains(why, made.Why, StringComparison.Ordinal);
         Assert.Equal(made.Message, listed.Message);
         Assert.Contains(directory.Path, made.What, StringComparison.Ordinal);

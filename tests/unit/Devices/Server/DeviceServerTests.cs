@@ -68,7 +68,7 @@ public sealed class DeviceServerTests : IDisposable
     {
         Directory.CreateDirectory(_runtime.Path);
         File.SetUnixFileMode(_runtime.Path, (UnixFileMode)0b111_111_111);
-        DeviceException error = Assert.Throws<DeviceException>(() => Start(new FakeDevice("disk", "/data/disk.qcow2")));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => Start(new FakeDevice("disk", "/data/disk.qcow2")));
         Assert.Contains("mode 777", error.Why, StringComparison.Ordinal);
     }
 
@@ -91,7 +91,7 @@ public sealed class DeviceServerTests : IDisposable
         var device = new FakeDevice("disk", "/data/disk.qcow2");
         string pidFile = Path.Combine(_folder, "pid");
         File.CreateSymbolicLink(pidFile, Path.Combine(_folder, "elsewhere"));
-        DeviceException error = Assert.Throws<DeviceException>(() => Start(device, Options() with { PidFile = pidFile }));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => Start(device, Options() with { PidFile = pidFile }));
         Assert.Contains("symbolic link", error.Why, StringComparison.Ordinal);
         Assert.Equal((DeviceState.Detaching, 1), (device.State, device.Disposed));
         Assert.Empty(Directory.GetFileSystemEntries(_runtime.Path));
@@ -104,9 +104,9 @@ public sealed class DeviceServerTests : IDisposable
     {
         var device = new FakeDevice("disk", "/data/disk.qcow2");
         using DeviceServer server = Start(device);
-        Assert.Equal(("running", DeviceResult.Done()), (Ask("disk", ControlVerb.Hello).State, Ask("disk", ControlVerb.Hello).Result));
-        Assert.Equal(DeviceResult.Done(), Ask("disk", ControlVerb.Suspend).Result);
-        Assert.Equal(DeviceResult.Done("already suspended"), Ask("disk", ControlVerb.Suspend).Result);
+        Assert.Equal(("running", Outcome.Done()), (Ask("disk", ControlVerb.Hello).State, Ask("disk", ControlVerb.Hello).Result));
+        Assert.Equal(Outcome.Done(), Ask("disk", ControlVerb.Suspend).Result);
+        Assert.Equal(Outcome.Done("already suspended"), Ask("disk", ControlVerb.Suspend).Result);
         ControlReply refused = Ask("disk", ControlVerb.Resume, allowShrink: true);
         Assert.Equal(device.Resume(true, TimeSpan.FromSeconds(7)), refused.Result);
         Assert.Equal("suspended", refused.State);
@@ -150,7 +150,7 @@ public sealed class DeviceServerTests : IDisposable
     [Fact]
     public void Refused_detach_leaves_the_device_running_until_it_is_forced()
     {
-        var refusal = DeviceResult.Refused(ExitStatus.Failed, "cannot detach disk", "flush failed: input/output error", "try --force");
+        Outcome refusal = Outcome.Refused(OutcomeKind.Failed, "cannot detach disk", "flush failed: input/output error", "try --force");
         var device = new FakeDevice("disk", "/data/disk.qcow2") { RefuseDetach = refusal };
         using DeviceServer server = Start(device);
         Assert.Equal(refusal, Ask("disk", ControlVerb.Detach).Result);
@@ -161,8 +161,8 @@ public sealed class DeviceServerTests : IDisposable
     [Fact]
     public void Failing_open_leaves_no_name_behind()
     {
-        var factory = new FakeFactory((_, _) => throw new DeviceException(ExitStatus.Busy, "cannot attach", "image is in use"));
-        Assert.Throws<DeviceException>(() => DeviceServer.Start(Options(), factory, _registry, new NoLog()));
+        var factory = new FakeFactory((_, _) => throw new OutcomeException(OutcomeKind.Busy, "cannot attach", "image is in use"));
+        Assert.Throws<OutcomeException>(() => DeviceServer.Start(Options(), factory, _registry, new NoLog()));
         Assert.Empty(Directory.GetFileSystemEntries(_runtime.Path));
     }
 
@@ -173,7 +173,7 @@ public sealed class DeviceServerTests : IDisposable
         using DeviceServer server = Start(device);
         device.State = DeviceState.Failed;
         ControlReply reply = Ask("disk", ControlVerb.Status);
-        Assert.Equal(ExitStatus.Failed, reply.Result.Status);
+        Assert.Equal(OutcomeKind.Failed, reply.Result.Kind);
         Assert.Contains("status of a failed fake", reply.Result.Why, StringComparison.Ordinal);
         Assert.Equal("failed", Ask("disk", ControlVerb.Hello).State);
     }
@@ -197,7 +197,7 @@ public sealed class DeviceServerTests : IDisposable
         Unistd.WriteAll(fd, Encoding.UTF8.GetBytes(request + "\n{\"verb\":\"hello\"}\n"));
         Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out byte[] first));
         ControlReply refused = ControlReply.Parse(first);
-        Assert.Equal(ExitStatus.Usage, refused.Result.Status);
+        Assert.Equal(OutcomeKind.Usage, refused.Result.Kind);
         Assert.Contains(why, refused.Result.Why, StringComparison.OrdinalIgnoreCase);
         Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out byte[] second));
         Assert.True(ControlReply.Parse(second).Result.Succeeded);
@@ -227,7 +227,7 @@ public sealed class DeviceServerTests : IDisposable
             open[i] = ControlClient.TryConnect(_runtime, "disk")!;
             Assert.True(open[i].Ask(new ControlRequest(ControlVerb.Hello, TimeSpan.Zero, false, false)).Result.Succeeded);
         }
-        Assert.Equal(ExitStatus.Busy, Ask("disk", ControlVerb.Hello).Result.Status);
+        Assert.Equal(OutcomeKind.Busy, Ask("disk", ControlVerb.Hello).Result.Kind);
         open[3].Dispose();
         Assert.True(SpinWait.SpinUntil(() => Ask("disk", ControlVerb.Hello).Result.Succeeded, 5000));
         foreach (ControlClient client in open[..3])

@@ -26,8 +26,8 @@ public sealed class DyingServerTests : IDisposable
     {
         foreach (string? socket in (string?[])["/s", null])
         {
-            DeviceException error = Start(_files.Device("web") with { DevicePath = null }, end, socket);
-            Assert.Equal((ExitStatus.Failed, why, hint), (error.Status, error.Why, error.Hint));
+            OutcomeException error = Start(_files.Device("web") with { DevicePath = null }, end, socket);
+            Assert.Equal((OutcomeKind.Failed, why, hint), (error.Kind, error.Why, error.Hint));
             Assert.Empty(Directory.GetFileSystemEntries(_files.Registry.Directory.Path));
         }
     }
@@ -41,13 +41,13 @@ public sealed class DyingServerTests : IDisposable
     }
 
     /// <summary>Starts a server that registers itself and ends.</summary>
-    private DeviceException Start(DeviceRecord registers, string end, string? socket)
+    private OutcomeException Start(DeviceRecord registers, string end, string? socket)
     {
         string draft = Path.Combine(Path.GetDirectoryName(registers.Image)!, "draft");
         File.WriteAllBytes(draft, registers.ToJson());
         string script = $"mv '{draft}' '{_files.Registry.Directory.StateFileOf(registers.Name)}'; {end}";
         AttachOptions options = registers.Options with { SocketPath = socket };
-        return Assert.Throws<DeviceException>(() => BackgroundServer.Start(options, new ServerProgram("/bin/sh", ["-c", script]),
+        return Assert.Throws<OutcomeException>(() => BackgroundServer.Start(options, new ServerProgram("/bin/sh", ["-c", script]),
             Timeout.InfiniteTimeSpan, registry: _files.Registry));
     }
 }

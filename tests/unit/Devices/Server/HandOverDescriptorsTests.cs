@@ -101,7 +101,7 @@ public sealed class HandOverDescriptorsTests : IDisposable
 
     private DeviceServer Start(params int[] descriptors)
     {
-        var device = new FakeDevice("disk", "/data/disk.qcow2") { RefuseHandOver = DeviceResult.Done() with { Descriptors = descriptors } };
+        var device = new FakeDevice("disk", "/data/disk.qcow2") { RefuseHandOver = Outcome.Done() with { Descriptors = descriptors } };
         return DeviceServer.Start(new AttachOptions { Image = device.ImagePath, SocketPath = "/run/x.sock" }, new FakeFactory((_, _) => device),
             new DeviceRegistry(_runtime), new NoLog());
     }

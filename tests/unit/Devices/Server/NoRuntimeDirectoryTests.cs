@@ -77,14 +77,14 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
         var device = new FakeDevice("disk", "/data/disk.qcow2")
         {
             DevicePath = "/dev/ublkb5",
-            RefuseDetach = DeviceResult.Refused(ExitStatus.Busy, "cannot detach disk", "/dev/ublkb5 is mounted on /mnt"),
+            RefuseDetach = Outcome.Refused(OutcomeKind.Busy, "cannot detach disk", "/dev/ublkb5 is mounted on /mnt"),
             OnHandOver = () => throw new InvalidOperationException("handed over to nobody"),
             ForcedNote = "what the kernel had cached is lost",
         };
         using DeviceServer server = Start(Foreground with { SocketPath = null }, device);
-        DeviceResult result = server.Finish();
+        Outcome result = server.Finish();
         Assert.Equal(DeviceState.Detaching, device.State);
-        Assert.Equal((ExitStatus.Busy, "/dev/ublkb5 is mounted on /mnt"), (result.Status, result.Why));
+        Assert.Equal((OutcomeKind.Busy, "/dev/ublkb5 is mounted on /mnt"), (result.Kind, result.Why));
         Assert.False(server.HandedOver);
         Assert.Equal("detached disk: what the kernel had cached is lost", _log.Lines[^1]);
     }
@@ -92,7 +92,7 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
     [Fact]
     public void Server_in_the_background_is_refused()
     {
-        DeviceException error = Assert.Throws<DeviceException>(() => Start(Foreground with { Foreground = false }));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => Start(Foreground with { Foreground = false }));
         Assert.Contains("missing/run", error.What, StringComparison.Ordinal);
     }
 
@@ -113,8 +113,8 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
         var registry = new DeviceRegistry(RuntimeDirectory.At(_folder.File("run")));
         AttachOptions options = Foreground with { Name = "web" };
         using DeviceServer first = DeviceServer.Start(options, new FakeFactory(), registry, _log);
-        DeviceException error = Assert.Throws<DeviceException>(() => DeviceServer.Start(options, new FakeFactory(), registry, _log));
-        Assert.Equal(ExitStatus.Busy, error.Status);
+        OutcomeException error = Assert.Throws<OutcomeException>(() => DeviceServer.Start(options, new FakeFactory(), registry, _log));
+        Assert.Equal(OutcomeKind.Busy, error.Kind);
     }
 
     private sealed class Factory(NoRuntimeDirectoryTests test, FakeDevice device) : IDeviceFactory

@@ -15,7 +15,7 @@ namespace Qcow2Blk.Tests.Devices.Server;
 /// </summary>
 public sealed class SuspensionRecordTests : IDisposable
 {
-    private static readonly DeviceResult s_refused = DeviceResult.Refused(ExitStatus.Failed, "cannot", "no");
+    private static readonly Outcome s_refused = Outcome.Refused(OutcomeKind.Failed, "cannot", "no");
 
     private readonly StateFiles _files = new();
     private readonly FakeDevice _device;
@@ -37,7 +37,7 @@ public sealed class SuspensionRecordTests : IDisposable
 
     private DeviceRecord Record => _files.Registry.Find("disk")!.Record;
 
-    private DeviceResult Ask(ControlVerb verb)
+    private Outcome Ask(ControlVerb verb)
     {
         using ControlClient client = ControlClient.TryConnect(_files.Registry.Directory, "disk")!;
         return client.Ask(new ControlRequest(verb, EngineScene.Patience, Force: false, AllowShrink: false)).Result;

@@ -18,10 +18,10 @@ public sealed class UpgradeTests : IDisposable
 
     public void Dispose() => _files.Dispose();
 
-    private DeviceException Refused(DeviceEntry entry)
-        => Assert.Throws<DeviceException>(() => Upgrade.Run(_files.Registry, entry, s_program, TimeSpan.FromSeconds(1)));
+    private OutcomeException Refused(DeviceEntry entry)
+        => Assert.Throws<OutcomeException>(() => Upgrade.Run(_files.Registry, entry, s_program, TimeSpan.FromSeconds(1)));
 
-    private DeviceException RefusedAlive(DeviceRecord record)
+    private OutcomeException RefusedAlive(DeviceRecord record)
     {
         using DeviceClaim claim = _files.Alive(record);
         return Refused(_files.Registry.Find(record.Name)!);
@@ -30,24 +30,24 @@ public sealed class UpgradeTests : IDisposable
     [Fact]
     public void Nbd_server_keeps_its_clients()
     {
-        DeviceException refusal = RefusedAlive(_files.Device("web") with { DevicePath = null, Uri = "nbd://localhost" });
-        Assert.Equal((ExitStatus.Failed, "cannot upgrade web"), (refusal.Status, refusal.What));
+        OutcomeException refusal = RefusedAlive(_files.Device("web") with { DevicePath = null, Uri = "nbd://localhost" });
+        Assert.Equal((OutcomeKind.Failed, "cannot upgrade web"), (refusal.Kind, refusal.What));
         Assert.Contains("it is an NBD server", refusal.Why, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Dead_server_is_a_matter_of_recovery()
     {
-        DeviceException refusal = Refused(_files.Dead(_files.Device("web")));
-        Assert.Equal((ExitStatus.Failed, "its server is dead"), (refusal.Status, refusal.Why));
+        OutcomeException refusal = Refused(_files.Dead(_files.Device("web")));
+        Assert.Equal((OutcomeKind.Failed, "its server is dead"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk attach --recover web", refusal.Hint, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Server_that_is_being_started_again_is_busy()
     {
-        DeviceException refusal = Refused(_files.Dead(_files.Device("web") with { Supervisor = ProcessIdentity.Self }));
-        Assert.Equal((ExitStatus.Busy, "its server died and is being started again"), (refusal.Status, refusal.Why));
+        OutcomeException refusal = Refused(_files.Dead(_files.Device("web") with { Supervisor = ProcessIdentity.Self }));
+        Assert.Equal((OutcomeKind.Busy, "its server died and is being started again"), (refusal.Kind, refusal.Why));
     }
 
     [Fact]
@@ -56,8 +56,8 @@ public sealed class UpgradeTests : IDisposable
         DeviceRecord device = _files.Device("web");
         foreach (AttachOptions options in (AttachOptions[])[device.Options with { Foreground = true }, device.Options with { RunCommand = "true" }])
         {
-            DeviceException refusal = RefusedAlive(device with { Options = options });
-            Assert.Equal((ExitStatus.Failed, "its server is in the foreground of another program (process 4711)"), (refusal.Status, refusal.Why));
+            OutcomeException refusal = RefusedAlive(device with { Options = options });
+            Assert.Equal((OutcomeKind.Failed, "its server is in the foreground of another program (process 4711)"), (refusal.Kind, refusal.Why));
         }
     }
 
@@ -77,7 +77,7 @@ public sealed class UpgradeTests : IDisposable
     [Fact]
     public void Server_that_is_still_starting_is_busy()
     {
-        DeviceException refusal = RefusedAlive(_files.Device("web") with { Pid = Environment.ProcessId });
-        Assert.Equal((ExitStatus.Busy, "its server is still starting"), (refusal.Status, refusal.Why));
+        OutcomeException refusal = RefusedAlive(_files.Device("web") with { Pid = Environment.ProcessId });
+        Assert.Equal((OutcomeKind.Busy, "its server is still starting"), (refusal.Kind, refusal.Why));
     }
 }

@@ -19,7 +19,7 @@ public sealed class DeadDeviceTests : IDisposable
 
     private DeviceRecord Device(string name = "web") => _files.Device(name) with { DevicePath = "/dev/nbd1048575" };
 
-    private DeviceResult Detach(DeviceEntry entry, bool force = false)
+    private Outcome Detach(DeviceEntry entry, bool force = false)
         => DeadDevice.Detach(_files.Registry, entry, force, EngineScene.Patience);
 
     private string[] Left() => Directory.GetFileSystemEntries(_files.Registry.Directory.Path);
@@ -31,7 +31,7 @@ public sealed class DeadDeviceTests : IDisposable
     {
         DeviceEntry entry = _files.Dead(Device());
         File.WriteAllText(_files.Registry.Directory.SocketOf("web"), "");
-        Assert.Equal(DeviceResult.Done("its server was dead, forgotten"), Detach(entry));
+        Assert.Equal(Outcome.Done("its server was dead, forgotten"), Detach(entry));
         Assert.Empty(Left());
     }
 
@@ -39,8 +39,8 @@ public sealed class DeadDeviceTests : IDisposable
     public void Device_that_its_supervisor_recovers_is_busy()
     {
         int pid = Sleep();
-        DeviceResult refused = Detach(_files.Dead(Device() with { Supervisor = ProcessIdentity.Of(pid) }));
-        Assert.Equal((ExitStatus.Busy, "its server died and is being started again"), (refused.Status, refused.Why));
+        Outcome refused = Detach(_files.Dead(Device() with { Supervisor = ProcessIdentity.Of(pid) }));
+        Assert.Equal((OutcomeKind.Busy, "its server died and is being started again"), (refused.Kind, refused.Why));
         Assert.NotNull(_files.Registry.Find("web"));
         Assert.Equal(0, ProcessIdentity.Of(pid)!.Value.Kill(EngineScene.Patience));
         _ = Spawn.Wait(pid);
@@ -52,15 +52,15 @@ public sealed class DeadDeviceTests : IDisposable
         DeviceEntry dead = _files.Dead(Device());
         File.Delete(_files.Registry.Directory.StateFileOf("web"));
         using DeviceClaim claim = _files.Alive(Device());
-        DeviceResult refused = Detach(dead);
-        Assert.Equal((ExitStatus.Busy, "it is being attached again"), (refused.Status, refused.Why));
+        Outcome refused = Detach(dead);
+        Assert.Equal((OutcomeKind.Busy, "it is being attached again"), (refused.Kind, refused.Why));
     }
 
     [Fact]
     public void What_the_dead_server_had_answered_is_brought_into_the_image()
     {
         DeviceEntry entry = Killed();
-        Assert.Equal(DeviceResult.Done("its server was dead, forgotten"), Detach(entry));
+        Assert.Equal(Outcome.Done("its server was dead, forgotten"), Detach(entry));
         Qemu.Io(entry.Record.Image, "read -P 5 0 64k");
         Assert.Equal(Verdict.Clean, Qemu.Check(entry.Record.Image, out _));
         Assert.Empty(Left());
@@ -71,11 +71,11 @@ public sealed class DeadDeviceTests : IDisposable
     {
         DeviceEntry entry = Killed();
         File.Move(entry.Record.Image, $"{entry.Record.Image}.away");
-        DeviceResult refused = Detach(entry);
-        Assert.Equal(ExitStatus.Failed, refused.Status);
+        Outcome refused = Detach(entry);
+        Assert.Equal(OutcomeKind.Failed, refused.Kind);
         Assert.StartsWith($"its last writes could not be brought into {entry.Record.Image}: cannot open", refused.Why, StringComparison.Ordinal);
         Assert.True(RecoveryLog.HasRecords(_files.Registry.Directory.LogOf("web")), "the last writes are gone");
-        DeviceResult forced = Detach(entry, force: true);
+        Outcome forced = Detach(entry, force: true);
         Assert.StartsWith("its server was dead, forgotten; its last writes are lost: cannot open", forced.Note, StringComparison.Ordinal);
         Assert.Empty(Left());
     }
@@ -86,7 +86,7 @@ public sealed class DeadDeviceTests : IDisposable
         DeviceEntry entry = Killed();
         Qemu.Io(entry.Record.Image, "write -P 9 1M 64k");
         byte[] image = File.ReadAllBytes(entry.Record.Image);
-        DeviceResult refused = Detach(entry);
+        Outcome refused = Detach(entry);
         Assert.Contains("another program opened the image for writing", refused.Why, StringComparison.Ordinal);
         Assert.Equal(image, File.ReadAllBytes(entry.Record.Image));
         Assert.True(RecoveryLog.HasRecords(_files.Registry.Directory.LogOf("web")), "the last writes are gone");

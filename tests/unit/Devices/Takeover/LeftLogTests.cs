@@ -33,10 +33,10 @@ public sealed class LeftLogTests : IDisposable
     private DeviceClaim Claim(AttachOptions options)
         => _files.Registry.Claim(options, name => _dead with { Name = name, Image = options.Image, Options = options });
 
-    private DeviceException Refused(AttachOptions options)
+    private OutcomeException Refused(AttachOptions options)
     {
-        DeviceException refusal = Assert.Throws<DeviceException>(() => Claim(options).Dispose());
-        Assert.Equal(ExitStatus.Busy, refusal.Status);
+        OutcomeException refusal = Assert.Throws<OutcomeException>(() => Claim(options).Dispose());
+        Assert.Equal(OutcomeKind.Busy, refusal.Kind);
         Assert.True(RecoveryLog.HasRecords(Log), "the last writes are gone");
         return refusal;
     }
@@ -74,7 +74,7 @@ public sealed class LeftLogTests : IDisposable
     public void Image_that_was_edited_since_is_not_attached_before_the_log_is_given_up()
     {
         Qemu.Io(_dead.Image, "write -P 9 1M 64k");
-        DeviceException refusal = Assert.Throws<DeviceException>(() => Serve(Again with { RecoverDevice = "/dev/nbd1048575" }));
+        OutcomeException refusal = Assert.Throws<OutcomeException>(() => Serve(Again with { RecoverDevice = "/dev/nbd1048575" }));
         Assert.Contains("another program opened the image for writing", refusal.Why, StringComparison.Ordinal);
         Assert.Contains("--discard-log", refusal.Hint, StringComparison.Ordinal);
         Assert.Equal((false, true), Serve(Again with { RecoverDevice = "/dev/nbd1048575", DiscardLog = true }));
@@ -95,7 +95,7 @@ public sealed class LeftLogTests : IDisposable
     [Fact]
     public void Attach_of_another_image_does_not_get_the_name_with_the_log()
     {
-        DeviceException refusal = Refused(new AttachOptions { Image = _files.Device("other").Image, Name = "web" });
+        OutcomeException refusal = Refused(new AttachOptions { Image = _files.Device("other").Image, Name = "web" });
         Assert.Contains("qcow2blk detach web", refusal.Hint, StringComparison.Ordinal);
     }
 

@@ -17,8 +17,8 @@ public sealed class RecoveryTests : IDisposable
 
     public void Dispose() => _files.Dispose();
 
-    private DeviceException Refused(string target)
-        => Assert.Throws<DeviceException>(() => Recovery.One(_files.Registry, target));
+    private OutcomeException Refused(string target)
+        => Assert.Throws<OutcomeException>(() => Recovery.One(_files.Registry, target));
 
     [Fact]
     public void Options_are_those_of_the_dead_server_for_its_device_and_in_the_background()
@@ -64,15 +64,15 @@ public sealed class RecoveryTests : IDisposable
         _files.Dead(device);
         foreach (string target in (string[])["web", "/dev/ublkb5", device.Image])
             Assert.Equal("web", Recovery.One(_files.Registry, target).Name);
-        Assert.Equal(ExitStatus.NoTarget, Refused("other").Status);
+        Assert.Equal(OutcomeKind.NoTarget, Refused("other").Kind);
     }
 
     [Fact]
     public void One_whose_server_lives_is_busy_and_told_of_upgrade()
     {
         using DeviceClaim claim = _files.Alive(_files.Device("web"));
-        DeviceException refusal = Refused("web");
-        Assert.Equal((ExitStatus.Busy, "its server lives (process 4711)"), (refusal.Status, refusal.Why));
+        OutcomeException refusal = Refused("web");
+        Assert.Equal((OutcomeKind.Busy, "its server lives (process 4711)"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk upgrade web", refusal.Hint, StringComparison.Ordinal);
     }
 
@@ -80,23 +80,23 @@ public sealed class RecoveryTests : IDisposable
     public void One_whose_server_lives_without_a_disk_is_not_told_of_upgrade()
     {
         using DeviceClaim claim = _files.Alive(_files.Device("web") with { DevicePath = null });
-        DeviceException refusal = Refused("web");
-        Assert.Equal((ExitStatus.Busy, null), (refusal.Status, refusal.Hint));
+        OutcomeException refusal = Refused("web");
+        Assert.Equal((OutcomeKind.Busy, null), (refusal.Kind, refusal.Hint));
     }
 
     [Fact]
     public void One_that_its_supervisor_recovers_is_busy()
     {
         _files.Dead(_files.Device("web") with { Supervisor = ProcessIdentity.Self });
-        DeviceException refusal = Refused("web");
-        Assert.Equal((ExitStatus.Busy, $"its supervisor does that already (process {Environment.ProcessId})"), (refusal.Status, refusal.Why));
+        OutcomeException refusal = Refused("web");
+        Assert.Equal((OutcomeKind.Busy, $"its supervisor does that already (process {Environment.ProcessId})"), (refusal.Kind, refusal.Why));
     }
 
     [Fact]
     public void One_that_was_no_block_device_is_refused()
     {
         _files.Dead(_files.Device("web") with { DevicePath = null, Uri = "nbd+unix:///?socket=/s" });
-        Assert.Equal((ExitStatus.Failed, "it was no block device"), (Refused("web").Status, Refused("web").Why));
+        Assert.Equal((OutcomeKind.Failed, "it was no block device"), (Refused("web").Kind, Refused("web").Why));
     }
 
     [Fact]
@@ -104,8 +104,8 @@ public sealed class RecoveryTests : IDisposable
     {
         _files.NodeExists = _ => false;
         _files.Dead(_files.Device("web"));
-        DeviceException refusal = Refused("web");
-        Assert.Equal((ExitStatus.Failed, "/dev/ublkb5 is gone"), (refusal.Status, refusal.Why));
+        OutcomeException refusal = Refused("web");
+        Assert.Equal((OutcomeKind.Failed, "/dev/ublkb5 is gone"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk detach web", refusal.Hint, StringComparison.Ordinal);
     }
 
@@ -124,8 +124,8 @@ public sealed class RecoveryTests : IDisposable
         DeviceRecord device = _files.Device("web");
         _files.Dead(device);
         PutAnotherInPlaceOf(device.Image);
-        DeviceException refusal = Refused("web");
-        Assert.Equal((ExitStatus.Failed, $"{device.Image} is another file now than the one that was attached"), (refusal.Status, refusal.Why));
+        OutcomeException refusal = Refused("web");
+        Assert.Equal((OutcomeKind.Failed, $"{device.Image} is another file now than the one that was attached"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk detach --force web", refusal.Hint, StringComparison.Ordinal);
     }
 
@@ -146,7 +146,7 @@ public sealed class RecoveryTests : IDisposable
         PutAnotherInPlaceOf(device.Image);
         Recovery.CheckImage(device, "cannot recover web");
         File.Delete(device.Image);
-        Assert.Throws<DeviceException>(() => Recovery.CheckImage(device, "cannot recover web"));
+        Assert.Throws<OutcomeException>(() => Recovery.CheckImage(device, "cannot recover web"));
     }
 
     [Fact]

@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Devices.Outcomes;
 
 /// <summary>How a command ends: the exit status of <c>qcow2blk</c> and the <c>code</c> of the control protocol.</summary>
-public enum ExitStatus
+public enum OutcomeKind
 {
     Done = 0,
 

@@ -7,27 +7,27 @@ namespace Qcow2Blk.Devices.Outcomes;
 /// A refused command, in the three parts that the user sees as <c>qcow2blk: WHAT: WHY (HINT)</c>. Lower case, no
 /// full stop, on one line.
 /// </summary>
-public sealed class DeviceException : Exception
+public sealed class OutcomeException : Exception
 {
-    public DeviceException(ExitStatus status, string what, string why, string? hint = null)
+    public OutcomeException(OutcomeKind status, string what, string why, string? hint = null)
         : base(Compose(what, why, hint))
     {
-        Status = status;
+        Kind = status;
         What = what;
         Why = why;
         Hint = hint;
     }
 
-    public DeviceException(ExitStatus status, string what, string why, string? hint, Exception inner)
+    public OutcomeException(OutcomeKind status, string what, string why, string? hint, Exception inner)
         : base(Compose(what, why, hint), inner)
     {
-        Status = status;
+        Kind = status;
         What = what;
         Why = why;
         Hint = hint;
     }
 
-    public ExitStatus Status { get; }
+    public OutcomeKind Kind { get; }
 
     /// <summary>Whether somebody tries the same again already: another attempt would be in the way.</summary>
     public bool IsTriedAgain { get; init; }

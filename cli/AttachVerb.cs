@@ -90,29 +90,29 @@ internal sealed class AttachVerb : Verb
         Does(Attach);
     }
 
-    private OutcomeKind Attach(ParseResult parsed)
+    private ExitCode Attach(ParseResult parsed)
     {
         string? image = parsed.GetValue(_image);
         if (parsed.GetValue(_recover))
             return _recovery.Run(parsed, image, Options, options => Serve(parsed, options));
         if (image is null)
-            throw new OutcomeException(OutcomeKind.Usage, "bad attach command line", "required argument missing: it names no IMAGE", "see \"qcow2blk attach --help\"");
+            throw new OutcomeException(OutcomeKind.Invalid, "bad attach command line", "required argument missing: it names no IMAGE", "see \"qcow2blk attach --help\"");
         if (parsed.GetValue(_recoverOrAttach) && _recovery.Left(parsed, Absolute(image), parsed.GetValue(_name)) is { } left)
             return Serve(parsed, left);
         using var privateSocket = new PrivateSocket();
         AttachOptions options = Read(parsed, image, privateSocket);
         AttachRules.Check(options);
         if (options.RunCommand is not null && parsed.GetValue(_json))
-            throw new OutcomeException(OutcomeKind.Usage, "--run and --json exclude each other", "standard output is CMD's");
+            throw new OutcomeException(OutcomeKind.Invalid, "--run and --json exclude each other", "standard output is CMD's");
         return Serve(parsed, options);
     }
 
-    private OutcomeKind Serve(ParseResult parsed, AttachOptions options)
+    private ExitCode Serve(ParseResult parsed, AttachOptions options)
     {
         if (options.ServesInProcess)
             return InProcessServer.Serve(options, _factory, record => Announce(parsed, record));
         Announce(parsed, BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan));
-        return OutcomeKind.Done;
+        return ExitCode.Done;
     }
 
     private AttachOptions Read(ParseResult parsed, string image, PrivateSocket privateSocket)
@@ -159,7 +159,7 @@ internal sealed class AttachVerb : Verb
     /// <summary>Resolved here, once: what the name leads to later does not count.</summary>
     private static string BackingDirectory(string path)
         => Path.GetFullPath(RealPath.Of(path)) is var real && Directory.Exists(real) ? real
-            : throw new OutcomeException(OutcomeKind.Usage, $"--backing-dir {path} is no directory", "backing files could never be opened");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"--backing-dir {path} is no directory", "backing files could never be opened");
 
     private void Announce(ParseResult parsed, DeviceRecord record)
     {

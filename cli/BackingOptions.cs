@@ -35,7 +35,7 @@ internal sealed class BackingOptions
     internal BackingChoice Choice(ParseResult parsed, ImageFormat image)
     {
         if (image == ImageFormat.Raw && All.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } given)
-            throw new OutcomeException(OutcomeKind.Usage, $"{given.Name} needs --format qcow2", "a raw image has no backing file");
+            throw new OutcomeException(OutcomeKind.Invalid, $"{given.Name} needs --format qcow2", "a raw image has no backing file");
         ImageFormat? format = Format(parsed) switch
         {
             null => null,

@@ -29,7 +29,7 @@ internal sealed class CleanupVerb : Verb
         Does(Run);
     }
 
-    private OutcomeKind Run(ParseResult parsed)
+    private ExitCode Run(ParseResult parsed)
     {
         DeviceRegistry registry = Targets.Registry();
         bool all = parsed.GetValue(_all), force = parsed.GetValue(_force);
@@ -38,7 +38,7 @@ internal sealed class CleanupVerb : Verb
             [.. orphans.Select(orphan => (orphan, Remove(registry, orphan.Node, force, ControlRequest.DefaultTimeout)))];
         if (parsed.GetValue(_json))
             Output.Json(writer => Write(writer, outcomes));
-        OutcomeKind status = OutcomeKind.Done;
+        ExitCode status = ExitCode.Done;
         foreach ((OrphanDevice orphan, Outcome result) in outcomes)
         {
             if (result.Succeeded && !parsed.GetValue(_json))
@@ -46,7 +46,7 @@ internal sealed class CleanupVerb : Verb
             if (result.Succeeded)
                 continue;
             Output.Error(result.What!, result.Why!, result.Hint);
-            status = status == OutcomeKind.Done ? result.Kind : status;
+            status = status == ExitCode.Done ? ExitCodes.Of(result.Kind) : status;
         }
         return status;
     }

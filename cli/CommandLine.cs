@@ -64,7 +64,7 @@ internal sealed class CommandLine
         {
             OutcomeException refusal = Refusals.From(error, "command failed");
             Output.Error(refusal);
-            return (int)refusal.Kind;
+            return (int)ExitCodes.Of(refusal.Kind);
         }
     }
 
@@ -80,7 +80,7 @@ internal sealed class CommandLine
             : noVerb ? "it names no verb"
             : Refusals.InHouseStyle(parsed.Errors[0].Message);
         Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
-        return (int)OutcomeKind.Usage;
+        return (int)ExitCode.Usage;
     }
 
     /// <summary>What could have been meant: an option of the command, or one of its verbs.</summary>

@@ -20,12 +20,12 @@ internal sealed class CompletionVerb : Verb
         Does(parsed => Print(parsed.GetValue(_shell)!));
     }
 
-    private static OutcomeKind Print(string shell)
+    private static ExitCode Print(string shell)
     {
         using Stream script = Assembly.GetExecutingAssembly().GetManifestResourceStream($"completion.{shell}")
-            ?? throw new OutcomeException(OutcomeKind.Usage, $"no completion for {shell}", "there are scripts for bash, zsh and fish");
+            ?? throw new OutcomeException(OutcomeKind.Invalid, $"no completion for {shell}", "there are scripts for bash, zsh and fish");
         using var reader = new StreamReader(script);
         Output.Write(reader.ReadToEnd());
-        return OutcomeKind.Done;
+        return ExitCode.Done;
     }
 }

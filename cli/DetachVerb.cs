@@ -41,9 +41,9 @@ internal sealed class DetachVerb : DeviceCommand
     {
         bool all = parsed.GetValue(_all);
         if (all && given.Length > 0)
-            throw new OutcomeException(OutcomeKind.Usage, "--all and TARGET exclude each other", "--all means every device");
+            throw new OutcomeException(OutcomeKind.Invalid, "--all and TARGET exclude each other", "--all means every device");
         if (!all && given.Length == 0)
-            throw new OutcomeException(OutcomeKind.Usage, "bad detach command line", "required argument missing: it names no TARGET", "see \"qcow2blk detach --help\"");
+            throw new OutcomeException(OutcomeKind.Invalid, "bad detach command line", "required argument missing: it names no TARGET", "see \"qcow2blk detach --help\"");
         return all ? [.. registry.List().Select(entry => entry.Record.Name)] : given;
     }
 
@@ -51,7 +51,7 @@ internal sealed class DetachVerb : DeviceCommand
     {
         bool force = parsed.GetValue(_force), lazy = parsed.GetValue(_lazy);
         if (force && lazy)
-            throw new OutcomeException(OutcomeKind.Usage, "--force and --lazy exclude each other", "one takes the disk away now, the other waits for its users");
+            throw new OutcomeException(OutcomeKind.Invalid, "--force and --lazy exclude each other", "one takes the disk away now, the other waits for its users");
         return new(ControlVerb.Detach, timeout, force, AllowShrink: false, lazy);
     }
 

@@ -60,7 +60,7 @@ internal abstract class DeviceCommand : Verb
     /// <summary>For verbs that have another way to say which devices are meant.</summary>
     protected void TargetsMayBeMissing() => _targets.Arity = ArgumentArity.ZeroOrMore;
 
-    private OutcomeKind Run(ParseResult parsed)
+    private ExitCode Run(ParseResult parsed)
     {
         ControlRequest request = Request(parsed, Seconds(parsed, _timeout));
         DeviceRegistry registry = Targets.Registry();
@@ -77,7 +77,7 @@ internal abstract class DeviceCommand : Verb
     {
         double seconds = Number(parsed, timeout) ?? ControlRequest.DefaultTimeout.TotalSeconds;
         return seconds is >= 0 and <= ControlRequest.MaxTimeoutSeconds ? TimeSpan.FromSeconds(seconds)
-            : throw new OutcomeException(OutcomeKind.Usage, $"--timeout {seconds} is out of range", $"0 to {ControlRequest.MaxTimeoutSeconds} seconds");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"--timeout {seconds} is out of range", $"0 to {ControlRequest.MaxTimeoutSeconds} seconds");
     }
 
     private Outcome One(DeviceRegistry registry, string target, ControlRequest request)
@@ -89,15 +89,15 @@ internal abstract class DeviceCommand : Verb
         }
         catch (OutcomeException error)
         {
-            return (error.Kind == OutcomeKind.NoTarget ? OnUnknown(target, request) : null)
+            return (error.Kind == OutcomeKind.NotFound ? OnUnknown(target, request) : null)
                 ?? Outcome.Refused(error.Kind, error.What, error.Why, error.Hint);
         }
     }
 
     /// <returns>the first failure's status</returns>
-    private static OutcomeKind Report(List<(string Target, Outcome Result)> outcomes)
+    private static ExitCode Report(List<(string Target, Outcome Result)> outcomes)
     {
-        OutcomeKind status = OutcomeKind.Done;
+        ExitCode status = ExitCode.Done;
         foreach ((string target, Outcome result) in outcomes)
         {
             if (result.Note is { } note)
@@ -105,8 +105,8 @@ internal abstract class DeviceCommand : Verb
             if (result.Succeeded)
                 continue;
             Output.Error(result.What ?? target, result.Why ?? "failed", result.Hint);
-            if (status == OutcomeKind.Done)
-                status = result.Kind;
+            if (status == ExitCode.Done)
+                status = ExitCodes.Of(result.Kind);
         }
         return status;
     }

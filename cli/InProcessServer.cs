@@ -11,7 +11,7 @@ namespace Qcow2Blk.Cli;
 /// <summary>Serving in the process of the command: <c>--foreground</c>, <c>--run</c> and socket activation.</summary>
 internal static class InProcessServer
 {
-    internal static OutcomeKind Serve(AttachOptions options, IDeviceFactory factory, Action<DeviceRecord> announce)
+    internal static ExitCode Serve(AttachOptions options, IDeviceFactory factory, Action<DeviceRecord> announce)
     {
         var end = new EndRequest();
         using IDisposable signals = EndSignals.WatchInForeground(end.Raise);
@@ -35,7 +35,7 @@ internal static class InProcessServer
         end.PassTo(null);
         if (!result.Succeeded)
             Output.Error(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint);
-        return commandStatus != 0 ? (OutcomeKind)commandStatus : result.Kind;
+        return commandStatus != 0 ? (ExitCode)commandStatus : ExitCodes.Of(result.Kind);
     }
 
     private static DeviceServer Start(AttachOptions options, IDeviceFactory factory)

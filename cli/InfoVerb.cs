@@ -51,7 +51,7 @@ internal sealed class InfoVerb : Verb
         return [];
     }
 
-    private OutcomeKind Print(ParseResult parsed, ImageFormat format)
+    private ExitCode Print(ParseResult parsed, ImageFormat format)
     {
         string path = parsed.GetValue(_image)!;
         BackingChoice backing = _backing.Choice(parsed, format);
@@ -66,7 +66,7 @@ internal sealed class InfoVerb : Verb
             else
                 Output.Write(report.ToText());
             if (chain.Broken is null)
-                return OutcomeKind.Done;
+                return ExitCode.Done;
             throw Refusals.From(chain.Broken, $"the backing chain of {path} is broken");
         }
         catch (Exception error) when (error is not OutcomeException)

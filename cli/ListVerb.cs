@@ -24,7 +24,7 @@ internal sealed class ListVerb : Verb
         Does(parsed => parsed.GetValue(_orphans) ? PrintOrphans(parsed.GetValue(_json)) : Print(parsed.GetValue(_json)));
     }
 
-    private static OutcomeKind Print(bool json)
+    private static ExitCode Print(bool json)
     {
         DeviceRegistry registry = Targets.Registry();
         (DeviceRecord Record, string State)[] devices =
@@ -33,7 +33,7 @@ internal sealed class ListVerb : Verb
             Output.Json(writer => WriteAll(writer, devices));
         else if (devices.Length > 0)
             Output.Write(AsTable(devices));
-        return OutcomeKind.Done;
+        return ExitCode.Done;
     }
 
     private static string AsTable(IEnumerable<(DeviceRecord Record, string State)> devices)
@@ -72,14 +72,14 @@ internal sealed class ListVerb : Verb
             writer.WriteString("hint"u8, $"qcow2blk attach --recover {record.Name}");
     }
 
-    private static OutcomeKind PrintOrphans(bool json)
+    private static ExitCode PrintOrphans(bool json)
     {
         IReadOnlyList<OrphanDevice> orphans = CleanupVerb.Orphans(Targets.Registry());
         if (json)
             Output.Json(writer => WriteOrphans(writer, orphans));
         else if (orphans.Count > 0)
             Output.Write(AsTable(orphans));
-        return OutcomeKind.Done;
+        return ExitCode.Done;
     }
 
     private static string AsTable(IEnumerable<OrphanDevice> orphans)

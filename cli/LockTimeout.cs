@@ -15,5 +15,5 @@ internal static class LockTimeout
     internal static int? Read(ParseResult parsed, Option<string> option) => Verb.Whole(parsed, option) is not { } seconds ? null
         : seconds is >= 0 and <= AttachRules.MaxLockTimeout ? seconds
         : throw new OutcomeException(
-            OutcomeKind.Usage, $"--lock-timeout {seconds} is out of range", $"0 to {AttachRules.MaxLockTimeout} seconds");
+            OutcomeKind.Invalid, $"--lock-timeout {seconds} is out of range", $"0 to {AttachRules.MaxLockTimeout} seconds");
 }

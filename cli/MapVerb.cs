@@ -28,7 +28,7 @@ internal sealed class MapVerb : Verb
         Does(parsed => Print(parsed, InfoVerb.FormatOf(parsed, _format)));
     }
 
-    private OutcomeKind Print(ParseResult parsed, ImageFormat format)
+    private ExitCode Print(ParseResult parsed, ImageFormat format)
     {
         string path = parsed.GetValue(_image)!;
         BackingChoice backing = _backing.Choice(parsed, format);
@@ -43,7 +43,7 @@ internal sealed class MapVerb : Verb
                 WriteJson(writer, chain);
             else
                 WriteTable(writer, chain);
-            return OutcomeKind.Done;
+            return ExitCode.Done;
         }
         catch (Exception error) when (error is not OutcomeException)
         {

@@ -11,9 +11,9 @@ internal static class Program
         // These read no command line: their options come on a descriptor, and every millisecond is waited for.
         return args switch
         {
-            [BackgroundServer.Verb, ..] => BackgroundServer.Serve(Engine.Factory, EndSignals.WatchInBackground, SupervisorOf(args)),
+            [BackgroundServer.Verb, ..] => (int)BackgroundServer.Serve(Engine.Factory, EndSignals.WatchInBackground, SupervisorOf(args)),
             [Supervisor.Verb, ..] => Supervisor.Main(JitHost.Arguments, EndSignals.WatchInBackground),
-            [DeviceStopper.Verb, ..] => DeviceStopper.Main(args),
+            [DeviceStopper.Verb, ..] => (int)ExitCodes.Of(DeviceStopper.Main(args)),
             [UdevName.Verb, ..] => UdevName.Print(args),
             [UdevName.OwnerVerb, ..] => UdevName.PrintOwner(args),
             _ => Run(args),
@@ -29,7 +29,7 @@ internal static class Program
         catch (OutcomeException refusal)
         {
             Output.Error(refusal);
-            return (int)refusal.Kind;
+            return (int)ExitCodes.Of(refusal.Kind);
         }
         return new CommandLine(Engine.Factory).Run(args);
     }

@@ -49,7 +49,7 @@ internal static class Quantity
             digits = digits[..^1];
         if (long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out long value) && value <= long.MaxValue >> shift)
             return value << shift;
-        throw new OutcomeException(OutcomeKind.Usage, $"{option} {text} is no size", "a size is a number and perhaps K, M, G or T");
+        throw new OutcomeException(OutcomeKind.Invalid, $"{option} {text} is no size", "a size is a number and perhaps K, M, G or T");
     }
 
     private static string Invariant(double value, string unit)

@@ -39,7 +39,7 @@ internal static class RawArguments
             }
             catch (DecoderFallbackException)
             {
-                throw new OutcomeException(OutcomeKind.Usage, "bad command line",
+                throw new OutcomeException(OutcomeKind.Invalid, "bad command line",
                     $"\"{Printable.Escape(word)}\" is not valid UTF-8, and qcow2blk knows no other names", "make a link with another name to the file");
             }
         }

@@ -29,24 +29,24 @@ internal sealed class RecoverMode(
     /// <param name="options">all that attach knows</param>
     /// <param name="serve">starts a server and tells the user about it</param>
     /// <returns>the first failure's status</returns>
-    internal OutcomeKind Run(ParseResult parsed, string? target, IEnumerable<Option> options, Func<AttachOptions, OutcomeKind> serve)
+    internal ExitCode Run(ParseResult parsed, string? target, IEnumerable<Option> options, Func<AttachOptions, ExitCode> serve)
     {
         RefuseOthers(parsed, options);
         DeviceRegistry registry = Targets.Registry();
         if (target is not null && !(target == All && registry.Find(All) is null))
             return serve(OptionsFor(parsed, Recovery.One(registry, target)));
         if (parsed.GetValue(foreground))
-            throw new OutcomeException(OutcomeKind.Usage, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");
         if (parsed.GetValue(json))
-            throw new OutcomeException(OutcomeKind.Usage, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
         if (parsed.GetValue(discardLog))
-            throw new OutcomeException(OutcomeKind.Usage, "--discard-log needs the name of a device",
+            throw new OutcomeException(OutcomeKind.Invalid, "--discard-log needs the name of a device",
                 "what several devices had answered is not given up at once", "name one device");
-        OutcomeKind status = OutcomeKind.Done;
+        ExitCode status = ExitCode.Done;
         foreach (DeviceRecord lost in Recovery.All(registry))
         {
-            OutcomeKind result = TryServe(() => serve(OptionsFor(parsed, Recovery.One(registry, lost.Name))), lost.Name);
-            status = status == OutcomeKind.Done ? result : status;
+            ExitCode result = TryServe(() => serve(OptionsFor(parsed, Recovery.One(registry, lost.Name))), lost.Name);
+            status = status == ExitCode.Done ? result : status;
         }
         return status;
     }
@@ -77,13 +77,13 @@ internal sealed class RecoverMode(
     {
         Option[] allowed = [foreground, recover, discardLog, lockTimeout, logLevel, json];
         if (parsed.GetResult(recoverOrAttach) is { Implicit: false })
-            throw new OutcomeException(OutcomeKind.Usage, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
         if (options.FirstOrDefault(option => !allowed.Contains(option) && parsed.GetResult(option) is { Implicit: false }) is { } other)
-            throw new OutcomeException(OutcomeKind.Usage, $"--recover cannot be combined with {other.Name}",
+            throw new OutcomeException(OutcomeKind.Invalid, $"--recover cannot be combined with {other.Name}",
                 "a device is taken over with the options that it had", $"leave {other.Name} out");
     }
 
-    private static OutcomeKind TryServe(Func<OutcomeKind> serve, string name)
+    private static ExitCode TryServe(Func<ExitCode> serve, string name)
     {
         try
         {
@@ -93,7 +93,7 @@ internal sealed class RecoverMode(
         {
             OutcomeException refusal = Refusals.From(error, $"cannot recover {name}");
             Output.Error(refusal);
-            return refusal.Kind;
+            return ExitCodes.Of(refusal.Kind);
         }
     }
 }

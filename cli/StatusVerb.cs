@@ -24,7 +24,7 @@ internal sealed class StatusVerb : Verb
         Does(parsed => Print(parsed.GetValue(_target), parsed.GetValue(_json)));
     }
 
-    private static OutcomeKind Print(string? target, bool json)
+    private static ExitCode Print(string? target, bool json)
     {
         DeviceRegistry registry = Targets.Registry();
         IReadOnlyList<DeviceEntry> entries = target is null ? registry.List() : [registry.Resolve(target)];
@@ -35,7 +35,7 @@ internal sealed class StatusVerb : Verb
             Output.Json(writer => Output.Copy(writer, documents[0]));
         else
             Output.Json(writer => WriteAll(writer, documents));
-        return OutcomeKind.Done;
+        return ExitCode.Done;
     }
 
     private static ReadOnlyMemory<byte> Ask(DeviceRegistry registry, DeviceEntry entry)

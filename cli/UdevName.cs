@@ -26,17 +26,17 @@ internal static class UdevName
         {
             string? node = args.Length == 2 ? DiskOf(args[1]).Replace("ublkc", "ublkb", StringComparison.Ordinal) : null;
             if (KernelNode.TryParse(node) is not { Transport: DeviceTransport.Ublk } disk)
-                return (int)OutcomeKind.Usage;
+                return (int)ExitCode.Usage;
             if (KernelDevices.OwnerOf(disk.Index) is not { } owner)
-                return (int)OutcomeKind.NoTarget;
+                return (int)ExitCode.NotFound;
             Output.Line($"QCOW2BLK_OWNER={owner.User}\nQCOW2BLK_GROUP={owner.Group}");
-            return (int)OutcomeKind.Done;
+            return (int)ExitCode.Done;
         }
         catch (Exception error)
         {
             OutcomeException refusal = Refusals.From(error, "udev-owner failed");
             Output.Error(refusal);
-            return (int)refusal.Kind;
+            return (int)ExitCodes.Of(refusal.Kind);
         }
     }
 
@@ -46,21 +46,21 @@ internal static class UdevName
         try
         {
             if (args.Length != 2 || KernelNode.TryParse(DiskOf(args[1])) is not { } node)
-                return (int)OutcomeKind.Usage;
+                return (int)ExitCode.Usage;
             foreach (DeviceEntry entry in Targets.Registry().List())
             {
                 if (entry.Record.DevicePath != node.Path || !IsMeant(entry))
                     continue;
                 Output.Line($"QCOW2BLK_NAME={entry.Record.Name}");
-                return (int)OutcomeKind.Done;
+                return (int)ExitCode.Done;
             }
-            return (int)OutcomeKind.NoTarget;
+            return (int)ExitCode.NotFound;
         }
         catch (Exception error)
         {
             OutcomeException refusal = Refusals.From(error, "udev-name failed");
             Output.Error(refusal);
-            return (int)refusal.Kind;
+            return (int)ExitCodes.Of(refusal.Kind);
         }
     }
 

@@ -26,7 +26,7 @@ internal sealed class UpgradeVerb : Verb
         Does(Run);
     }
 
-    private OutcomeKind Run(ParseResult parsed)
+    private ExitCode Run(ParseResult parsed)
     {
         TimeSpan timeout = DeviceCommand.Seconds(parsed, _timeout);
         DeviceRegistry registry = Targets.Registry();
@@ -37,9 +37,9 @@ internal sealed class UpgradeVerb : Verb
         else
             Output.Line($"{outcome.Record.DevicePath}: paused {Milliseconds(outcome.Pause)} ms");
         if (outcome.Failure is not { } failure)
-            return OutcomeKind.Done;
+            return ExitCode.Done;
         Output.Error($"cannot upgrade {outcome.Record.Name}", failure.Why, "its old program serves it again");
-        return OutcomeKind.Failed;
+        return ExitCode.Failed;
     }
 
     private static string Milliseconds(TimeSpan pause) => pause.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture);

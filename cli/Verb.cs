@@ -13,7 +13,7 @@ internal abstract class Verb(string name, string description, params string[] ex
     internal IReadOnlyList<string> Examples { get; } = examples;
 
     /// <summary>Sets what the verb does; what it throws is printed in house style.</summary>
-    protected void Does(Func<ParseResult, OutcomeKind> action) => SetAction(parsed =>
+    protected void Does(Func<ParseResult, ExitCode> action) => SetAction(parsed =>
     {
         try
         {
@@ -23,7 +23,7 @@ internal abstract class Verb(string name, string description, params string[] ex
         {
             OutcomeException refusal = Refusals.From(error, $"{Name} failed");
             Output.Error(refusal);
-            return (int)refusal.Kind;
+            return (int)ExitCodes.Of(refusal.Kind);
         }
     });
 
@@ -50,7 +50,7 @@ internal abstract class Verb(string name, string description, params string[] ex
     {
         string word = parsed.GetValue(option)!;
         return words.Contains(word) ? word
-            : throw new OutcomeException(OutcomeKind.Usage, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}", Nearest.Hint(word, words));
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}", Nearest.Hint(word, words));
     }
 
     /// <summary>Numbers are read by us: the parser's own refusal names .NET types.</summary>
@@ -61,14 +61,14 @@ internal abstract class Verb(string name, string description, params string[] ex
             return null;
         return double.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out double value)
             ? value
-            : throw new OutcomeException(OutcomeKind.Usage, $"{option.Name} {text} is no number", "digits and perhaps a decimal point");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {text} is no number", "digits and perhaps a decimal point");
     }
 
     /// <exception cref="OutcomeException">usage: it is no whole number</exception>
     protected internal static int? Whole(ParseResult parsed, Option<string> option)
         => Number(parsed, option) is not { } value ? null
             : value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value
-            : throw new OutcomeException(OutcomeKind.Usage, $"{option.Name} {value} is no whole number", "digits only");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {value} is no whole number", "digits only");
 
     protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");
 

@@ -148,7 +148,7 @@ public readonly record struct ControlReply(Outcome Result, string? State, ReadOn
         ArgumentNullException.ThrowIfNull(writer);
         writer.WriteBoolean("ok"u8, result.Succeeded);
         if (!result.Succeeded)
-            writer.WriteNumber("code"u8, (int)result.Kind);
+            writer.WriteString("kind"u8, OutcomeKinds.Of(result.Kind));
         WriteText(writer, "what", result.What);
         WriteText(writer, "why", result.Why);
         WriteText(writer, "hint", result.Hint);
@@ -192,9 +192,8 @@ public readonly record struct ControlReply(Outcome Result, string? State, ReadOn
     {
         switch (member)
         {
-            case "code":
-                int code = reader.GetInt32();
-                return result with { Kind = code is > 0 and <= (int)OutcomeKind.Busy ? (OutcomeKind)code : OutcomeKind.Failed };
+            case "kind":
+                return result with { Kind = OutcomeKinds.Parse(reader.GetString()) };
             case "what":
                 return result with { What = reader.GetString() };
             case "why":

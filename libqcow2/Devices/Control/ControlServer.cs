@@ -208,5 +208,5 @@ public sealed class ControlServer : IDisposable
         => Unistd.WriteAll(connection, ControlReply.ToLine(result, null, false)) == 0;
 
     private static Outcome Malformed(string why)
-        => Outcome.Refused(OutcomeKind.Usage, "malformed control request", why);
+        => Outcome.Refused(OutcomeKind.Invalid, "malformed control request", why);
 }

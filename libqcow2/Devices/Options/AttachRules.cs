@@ -148,5 +148,5 @@ public static class AttachRules
     }
 
     private static OutcomeException Usage(string what, string why, string? hint)
-        => new(OutcomeKind.Usage, what, why, hint);
+        => new(OutcomeKind.Invalid, what, why, hint);
 }

@@ -29,7 +29,7 @@ public static class DeviceName
     public static void Check(string name)
     {
         if (!IsValid(name))
-            throw new OutcomeException(OutcomeKind.Usage, $"--name \"{name}\" is not usable as a device name",
+            throw new OutcomeException(OutcomeKind.Invalid, $"--name \"{name}\" is not usable as a device name",
                 $"names have 1 to {MaxLength} of the characters A-Z a-z 0-9 . _ - and do not begin with . or -");
     }
 

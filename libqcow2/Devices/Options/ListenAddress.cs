@@ -44,5 +44,5 @@ public readonly record struct ListenAddress(string Host, int Port)
             : throw Bad(text, $"\"{port}\" is no port, ports are 0 to 65535");
 
     private static OutcomeException Bad(string text, string why)
-        => new(OutcomeKind.Usage, $"--listen {text} is no HOST:PORT", why);
+        => new(OutcomeKind.Invalid, $"--listen {text} is no HOST:PORT", why);
 }

@@ -24,10 +24,10 @@ public static class SocketActivation
         if (pid != Environment.ProcessId.ToString(CultureInfo.InvariantCulture))
             return null;
         if (count != "1")
-            throw new OutcomeException(OutcomeKind.Usage, $"cannot serve with LISTEN_FDS={count}", "a device has one address",
+            throw new OutcomeException(OutcomeKind.Invalid, $"cannot serve with LISTEN_FDS={count}", "a device has one address",
                 "pass exactly one listening socket");
         if (Fcntl.Control(FirstFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC) != 0)
-            throw new OutcomeException(OutcomeKind.Usage, "cannot serve with LISTEN_FDS=1", $"descriptor {FirstFd} is not open");
+            throw new OutcomeException(OutcomeKind.Invalid, "cannot serve with LISTEN_FDS=1", $"descriptor {FirstFd} is not open");
         return FirstFd;
     }
 }

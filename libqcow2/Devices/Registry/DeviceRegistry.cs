@@ -90,9 +90,9 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         return found.Length switch
         {
             1 => found[0],
-            0 => throw new OutcomeException(OutcomeKind.NoTarget, $"no device {target}",
+            0 => throw new OutcomeException(OutcomeKind.NotFound, $"no device {target}",
                 "no attached device has that name, path, image or URI", "\"qcow2blk list\" shows them"),
-            _ => throw new OutcomeException(OutcomeKind.Usage, $"{target} is not one device",
+            _ => throw new OutcomeException(OutcomeKind.Invalid, $"{target} is not one device",
                 $"{string.Join(", ", found.Select(entry => entry.Record.Name))} answer to it", "give a name"),
         };
     }

@@ -62,11 +62,10 @@ public static class BackgroundServer
     }
 
     /// <summary>The server's side: reads the options, serves, ends with the device.</summary>
-    /// <returns>the exit status of the process</returns>
     /// <param name="factory">opens the image</param>
     /// <param name="watchSignals">arranges that SIGTERM calls the given action, until disposed</param>
     /// <param name="supervisorPid">who says that it started us to take care of us; null if nobody did</param>
-    public static int Serve(IDeviceFactory factory, Func<Action, IDisposable> watchSignals, int? supervisorPid)
+    public static ServerEnd Serve(IDeviceFactory factory, Func<Action, IDisposable> watchSignals, int? supervisorPid)
     {
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(watchSignals);
@@ -85,7 +84,8 @@ public static class BackgroundServer
         }
         catch (Exception error)
         {
-            return (int)Refuse(error, options);
+            Refuse(error, options);
+            return ServerEnd.Failed;
         }
         end.PassTo(server.RequestEnd);
         log.SwitchTo(new SyslogLog(options.LogLevel, server.Record.Name));
@@ -103,17 +103,18 @@ public static class BackgroundServer
         log.Info($"{(server.HandedOver ? "handed over" : "detached")} {server.Record.Name}");
         server.Dispose();
         // Whoever asked for it and is gone takes nothing over: then the supervisor does.
-        return !server.HandedOver ? (int)result.Kind : server.HandOverUnheard ? (int)OutcomeKind.Failed : Supervisor.HandedOver;
+        if (server.HandedOver)
+            return server.HandOverUnheard ? ServerEnd.Failed : ServerEnd.HandedOver;
+        return result.Succeeded ? ServerEnd.Done : ServerEnd.Failed;
     }
 
-    private static OutcomeKind Refuse(Exception error, AttachOptions? options)
+    private static void Refuse(Exception error, AttachOptions? options)
     {
         OutcomeException refusal = Refusals.From(error, options is null ? "cannot attach" : $"cannot attach {options.Image}");
         _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
         // A supervisor does not read that.
         if (options?.RecoverDevice is not null)
             new SyslogLog(options.LogLevel, options.Name!).Error(refusal.Message);
-        return refusal.Kind;
     }
 
     /// <summary>If it died meanwhile we are somebody else's child, and nobody takes care of us.</summary>

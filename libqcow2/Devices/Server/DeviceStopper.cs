@@ -48,11 +48,11 @@ public sealed class DeviceStopper(ServerProgram program)
     }
 
     /// <summary>The whole life of that process.</summary>
-    /// <returns>0 if the device has stopped</returns>
-    public static int Main(string[] args)
+    /// <returns>whether the device has stopped</returns>
+    public static OutcomeKind Main(string[] args)
     {
         if (args.Length != 2 || !int.TryParse(args[1], NumberStyles.None, CultureInfo.InvariantCulture, out int id))
-            return (int)OutcomeKind.Usage;
+            return OutcomeKind.Invalid;
         try
         {
             Signals.NameThread("qcow2blk-stop");
@@ -62,12 +62,12 @@ public sealed class DeviceStopper(ServerProgram program)
             // Nobody else removes what is left of it.
             if (Unistd.ParentProcess() != server)
                 _ = control.DeleteDevice(id, async: true);
-            return error is 0 or -Errno.ENODEV ? 0 : (int)OutcomeKind.Failed;
+            return error is 0 or -Errno.ENODEV ? OutcomeKind.Done : OutcomeKind.Failed;
         }
         catch (Exception error)
         {
             new StderrLog(LogLevel.Error).Error(Refusals.From(error, $"cannot stop /dev/ublkb{id}").Message);
-            return (int)OutcomeKind.Failed;
+            return OutcomeKind.Failed;
         }
     }
 }

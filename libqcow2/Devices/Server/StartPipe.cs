@@ -29,13 +29,13 @@ internal static class StartPipe
         {
             int count = Unistd.Read(OptionsFd, piece);
             if (count < 0)
-                throw new OutcomeException(OutcomeKind.Usage, "this verb is not for people", $"no options: {Errno.Text(count)}",
+                throw new OutcomeException(OutcomeKind.Invalid, "this verb is not for people", $"no options: {Errno.Text(count)}",
                     "use \"qcow2blk attach\"");
             if (count == 0)
                 break;
             json.Write(piece[..count]);
             if (json.Length > MaxOptionsBytes)
-                throw new OutcomeException(OutcomeKind.Usage, "cannot read options", $"more than {MaxOptionsBytes} bytes");
+                throw new OutcomeException(OutcomeKind.Invalid, "cannot read options", $"more than {MaxOptionsBytes} bytes");
         }
         _ = Unistd.Close(OptionsFd);
         return AttachOptionsJson.Read(json.GetBuffer().AsSpan(0, (int)json.Length));

@@ -22,9 +22,6 @@ public sealed class Supervisor : IDisposable
     /// <summary>The hidden verb.</summary>
     public const string Verb = "supervise";
 
-    /// <summary>How a worker ends that handed its device over to another process; no exit status of the command.</summary>
-    public const int HandedOver = 10;
-
     private readonly DeviceRegistry _registry;
     private readonly Func<AttachOptions, int, int> _spawn;
     private readonly ILog _log;
@@ -71,7 +68,7 @@ public sealed class Supervisor : IDisposable
         {
             OutcomeException refusal = Refusals.From(error, "cannot start a server");
             _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
-            return (int)refusal.Kind;
+            return (int)ServerEnd.Failed;
         }
     }
 
@@ -116,7 +113,7 @@ public sealed class Supervisor : IDisposable
         {
             int status = WaitFor(pid);
             name ??= _registry.NameOfServer(pid);
-            if (status == HandedOver)
+            if (status == (int)ServerEnd.HandedOver)
                 return 0;
             if (_endWanted.IsSet || name is null || _registry.FindLost(name) is not { } lost)
                 return status;

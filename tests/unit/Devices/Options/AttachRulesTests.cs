@@ -61,7 +61,7 @@ public sealed class AttachRulesTests
     public void Options_that_make_no_sense_together_are_usage_errors(string about, AttachOptions options)
     {
         OutcomeException error = Assert.Throws<OutcomeException>(() => AttachRules.Check(options));
-        Assert.Equal(OutcomeKind.Usage, error.Kind);
+        Assert.Equal(OutcomeKind.Invalid, error.Kind);
         Assert.Contains(about, error.Message, StringComparison.Ordinal);
     }
 
@@ -85,7 +85,7 @@ public sealed class AttachRulesTests
     {
         AttachOptions options = s_block with { SocketPath = socket, ListenHost = host, ListenFd = fd };
         OutcomeException error = Assert.Throws<OutcomeException>(() => AttachRules.CheckGiven(["--depth", "--device"], options));
-        Assert.Equal((OutcomeKind.Usage, hint), (error.Kind, error.Hint));
+        Assert.Equal((OutcomeKind.Invalid, hint), (error.Kind, error.Hint));
         AttachRules.CheckGiven([], options);
     }
 
@@ -178,7 +178,7 @@ public sealed class AttachRulesTests
     [InlineData("[::1")]
     [InlineData("[::1]9")]
     public void Listen_address_that_is_none_is_a_usage_error(string text)
-        => Assert.Equal(OutcomeKind.Usage, Assert.Throws<OutcomeException>(() => ListenAddress.Parse(text)).Kind);
+        => Assert.Equal(OutcomeKind.Invalid, Assert.Throws<OutcomeException>(() => ListenAddress.Parse(text)).Kind);
 
     [Fact]
     public void Uri_quotes_what_would_end_a_query()

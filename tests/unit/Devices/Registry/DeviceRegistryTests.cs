@@ -148,7 +148,7 @@ public sealed class DeviceRegistryTests : IDisposable
         using DeviceClaim claim = Claim(image, "web", "nbd://localhost:10810");
         foreach (string target in (string[])["web", image, link, Path.Combine(_folder, ".", "run", "..", "disk.qcow2"), "nbd://localhost:10810"])
             Assert.Equal("web", _registry.Resolve(target).Record.Name);
-        Assert.Equal(OutcomeKind.NoTarget, Assert.Throws<OutcomeException>(() => _registry.Resolve("disk.qcow3")).Kind);
+        Assert.Equal(OutcomeKind.NotFound, Assert.Throws<OutcomeException>(() => _registry.Resolve("disk.qcow3")).Kind);
     }
 
     [Fact]

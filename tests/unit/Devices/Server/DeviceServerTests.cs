@@ -197,7 +197,7 @@ public sealed class DeviceServerTests : IDisposable
         Unistd.WriteAll(fd, Encoding.UTF8.GetBytes(request + "\n{\"verb\":\"hello\"}\n"));
         Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out byte[] first));
         ControlReply refused = ControlReply.Parse(first);
-        Assert.Equal(OutcomeKind.Usage, refused.Result.Kind);
+        Assert.Equal(OutcomeKind.Invalid, refused.Result.Kind);
         Assert.Contains(why, refused.Result.Why, StringComparison.OrdinalIgnoreCase);
         Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out byte[] second));
         Assert.True(ControlReply.Parse(second).Result.Succeeded);

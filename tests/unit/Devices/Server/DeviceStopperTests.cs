@@ -51,5 +51,5 @@ public sealed class DeviceStopperTests : IDisposable
     [InlineData("stop-device", "-1")]
     [InlineData("stop-device", "ublkb0")]
     [InlineData("stop-device", "0", "1")]
-    public void Verb_takes_the_number_of_a_device_only(params string[] arguments) => Assert.Equal((int)OutcomeKind.Usage, DeviceStopper.Main(arguments));
+    public void Verb_takes_the_number_of_a_device_only(params string[] arguments) => Assert.Equal(OutcomeKind.Invalid, DeviceStopper.Main(arguments));
 }

@@ -61,7 +61,7 @@ public sealed class SupervisorTests : IDisposable
     public void Server_killed_before_it_has_a_device_is_not_started_again() => AssertStarts(1, 137, "kill -9 $$");
 
     [Fact]
-    public void Hand_over_starts_no_other_server() => AssertStarts(1, 0, $"register; exit {Supervisor.HandedOver}");
+    public void Hand_over_starts_no_other_server() => AssertStarts(1, 0, $"register; exit {(int)ServerEnd.HandedOver}");
 
     private void AssertStarts(int starts, int status, params string[] scripts)
     {

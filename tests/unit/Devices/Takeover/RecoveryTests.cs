@@ -64,7 +64,7 @@ public sealed class RecoveryTests : IDisposable
         _files.Dead(device);
         foreach (string target in (string[])["web", "/dev/ublkb5", device.Image])
             Assert.Equal("web", Recovery.One(_files.Registry, target).Name);
-        Assert.Equal(OutcomeKind.NoTarget, Refused("other").Kind);
+        Assert.Equal(OutcomeKind.NotFound, Refused("other").Kind);
     }
 
     [Fact]

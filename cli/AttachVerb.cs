@@ -10,6 +10,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Server;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Cli;
 
@@ -60,7 +61,7 @@ internal sealed class AttachVerb : Verb
     private readonly Option<string> _logLevel = new("--log-level")
     {
         Description = "what the server logs, to the system log or in the foreground to standard error",
-        HelpName = string.Join('|', Spelling.LogLevels),
+        HelpName = string.Join('|', LogLevels.Words),
         DefaultValueFactory = _ => "warning",
     };
     private readonly Option<bool> _json = JsonFlag();
@@ -76,7 +77,7 @@ internal sealed class AttachVerb : Verb
             "nbdinfo [ qcow2blk attach disk.qcow2 ]")
     {
         _factory = factory;
-        _logLevel.CompletionSources.Add([.. Spelling.LogLevels]);
+        _logLevel.CompletionSources.Add([.. LogLevels.Words]);
         Arguments.Add(_image);
         Option[] options =
         [
@@ -150,7 +151,7 @@ internal sealed class AttachVerb : Verb
             BackingFormat = _backing.Format(parsed),
             OnEnospc = Spelling.Enospc(Word(parsed, _onEnospc, Spelling.EnospcPolicies)),
             PidFile = parsed.GetValue(_pidFile) is { } pidFile ? Absolute(pidFile) : null,
-            LogLevel = Spelling.Level(Word(parsed, _logLevel, Spelling.LogLevels)),
+            LogLevel = LogLevels.Parse(Word(parsed, _logLevel, LogLevels.Words)),
         });
         AttachRules.CheckGiven(block, options);
         return options;

@@ -8,6 +8,7 @@ using System.Linq;
 using System.Reflection;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Cli;
 
@@ -78,7 +79,7 @@ internal sealed class CommandLine
         string? meant = unknown is null ? null : Nearest.Hint(unknown, Known(command, unknown));
         string why = unknown is not null ? $"\"{unknown}\" is not known here{(meant is null ? "" : "; " + meant)}"
             : noVerb ? "it names no verb"
-            : Refusals.InHouseStyle(parsed.Errors[0].Message);
+            : HouseStyle.Of(parsed.Errors[0].Message);
         Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
         return (int)ExitCode.Usage;
     }

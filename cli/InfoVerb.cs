@@ -7,6 +7,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 using Qcow2Blk.Inspect;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Cli;
 
@@ -46,7 +47,7 @@ internal sealed class InfoVerb : Verb
         }
         catch (IOException error)
         {
-            damage = Refusals.InHouseStyle(error.Message);
+            damage = HouseStyle.Of(error.Message);
         }
         return [];
     }

@@ -6,6 +6,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Cli;
 
@@ -56,7 +57,7 @@ internal sealed class RecoverMode(
     internal AttachOptions? Left(ParseResult parsed, string image, string? name)
     {
         DeviceRegistry registry = Targets.Registry();
-        return Recovery.Of(registry, image, name) is { } lost ? OptionsFor(parsed, Recovery.One(registry, lost.Name)) : null;
+        return registry.FindLostOf(image, name) is { } lost ? OptionsFor(parsed, Recovery.One(registry, lost.Name)) : null;
     }
 
     private AttachOptions OptionsFor(ParseResult parsed, DeviceRecord lost)
@@ -68,7 +69,7 @@ internal sealed class RecoverMode(
             DiscardLog = parsed.GetValue(discardLog),
             LockTimeout = LockTimeout.Read(parsed, lockTimeout) ?? options.LockTimeout,
             LogLevel = parsed.GetResult(logLevel) is { Implicit: false }
-                ? Spelling.Level(Verb.Word(parsed, logLevel, Spelling.LogLevels)) : options.LogLevel,
+                ? LogLevels.Parse(Verb.Word(parsed, logLevel, LogLevels.Words)) : options.LogLevel,
         };
     }
 

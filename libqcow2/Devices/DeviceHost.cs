@@ -4,6 +4,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
@@ -22,11 +23,11 @@ internal delegate LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenDis
 internal sealed record DeviceHost
 {
     /// <param name="recoveryLog">where it is; null if no server can follow this one</param>
-    /// <param name="program">what helpers of a device are started from</param>
-    public static DeviceHost This(string? recoveryLog, ServerProgram program) => new()
+    /// <param name="stop">stops a ublk device for which no server can follow</param>
+    public static DeviceHost This(string? recoveryLog, StopUblkDevice stop) => new()
     {
         OpenExport = (options, loops, served, catalog, log) =>
-            ExportChoice.Open(options, loops, served, catalog, recoveryLog is not null, new DeviceStopper(program), log),
+            ExportChoice.Open(options, loops, served, catalog, recoveryLog is not null, stop, log),
         RecoveryLog = recoveryLog,
     };
 

@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
@@ -17,10 +18,10 @@ using Qcow2Blk.Uring;
 namespace Qcow2Blk.Devices;
 
 /// <summary>Opens images with the engine of this project.</summary>
-/// <param name="program">what helpers of a device are started from</param>
-public sealed class EngineDeviceFactory(ServerProgram program) : IDeviceFactory
+/// <param name="newStop">makes what stops a ublk device for which no server can follow, once for each device</param>
+public sealed class EngineDeviceFactory(Func<StopUblkDevice> newStop) : IDeviceFactory
 {
-    public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log) => EngineDevice.Open(options, name, recoveryLog, program, log);
+    public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log) => EngineDevice.Open(options, name, recoveryLog, newStop(), log);
 }
 
 /// <summary>
@@ -106,10 +107,10 @@ public sealed partial class EngineDevice : IDevice
 
     /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
     /// <exception cref="OutcomeException">the image or the address cannot be served; nothing is left behind</exception>
-    public static EngineDevice Open(AttachOptions options, string name, string? recoveryLog, ServerProgram program, ILog log)
+    public static EngineDevice Open(AttachOptions options, string name, string? recoveryLog, StopUblkDevice stop, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var device = Open(options, name, log, DeviceHost.This(recoveryLog, program));
+        var device = Open(options, name, log, DeviceHost.This(recoveryLog, stop));
         if (options.IsBlockDevice)
             device.LockMemory();
         return device;

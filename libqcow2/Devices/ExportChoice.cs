@@ -22,19 +22,19 @@ public static class ExportChoice
     /// <param name="served">the disk</param>
     /// <param name="catalog">what NBD clients may ask for</param>
     /// <param name="isRecoverable">whether another server can follow a dead one</param>
-    /// <param name="stopper">stops a device for which none can</param>
+    /// <param name="stop">stops a ublk device for which none can</param>
     /// <param name="log">for what happens later</param>
     /// <exception cref="OutcomeException">the address cannot be had</exception>
     /// <exception cref="ExportRefusedException">the kernel device cannot be made</exception>
     public static IExport Open(
         AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, bool isRecoverable,
-        DeviceStopper stopper, ILog log)
+        StopUblkDevice stop, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(served);
         ArgumentNullException.ThrowIfNull(log);
         if (!options.IsBlockDevice)
-            return new NbdSocketExport(options, loops, served, catalog, log);
+            return new NbdSocketExport(SocketOptions(options), loops, served, catalog, log);
 
         // Before one is chosen: what no block device can show is not said once for each kind.
         var size = BlockDeviceSize.Require(served.Size, options.BlockSize);
@@ -46,10 +46,10 @@ public static class ExportChoice
         {
             UblkRefusal = () => UblkControl.Availability().Refusal,
             OpenUblk = () => UblkExport.Open(
-                UblkOptions(options, served.Disk) with { IsRecoverable = isRecoverable, StopElsewhere = stopper.Stop },
+                UblkOptions(options, served.Disk) with { IsRecoverable = isRecoverable, StopElsewhere = stop },
                 loops, served, log.Warning),
             NbdRefusal = NbdRefusal,
-            OpenNbd = () => KernelNbdExport.Open(options, loops, served, catalog, log),
+            OpenNbd = () => KernelNbdExport.Open(KernelOptions(options), loops, served, catalog, log),
         }.Open(options, log);
     }
 
@@ -67,6 +67,26 @@ public static class ExportChoice
             ? UblkExport.QueuesOf(id)
             : options.Queues ?? otherwise;
     }
+
+    private static NbdSocketOptions SocketOptions(AttachOptions options) => new()
+    {
+        UnixPath = options.SocketPath,
+        Host = options.ListenHost,
+        Port = options.ListenPort,
+        Descriptor = options.ListenFd,
+    };
+
+    /// <summary>What an attach asks for, as the kernel's NBD client knows it.</summary>
+    internal static KernelNbdOptions KernelOptions(AttachOptions options) => new()
+    {
+        Image = options.Image,
+        Device = options.Device,
+        RecoverDevice = options.RecoverDevice,
+        BlockSize = options.BlockSize,
+        Timeout = options.NbdTimeout,
+        DeadTimeout = options.DeadTimeout,
+        Inherited = InheritedDescriptors.Of(options),
+    };
 
     private static UblkExportOptions UblkOptions(AttachOptions options, IDisk disk)
     {

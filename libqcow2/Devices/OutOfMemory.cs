@@ -23,7 +23,7 @@ internal static class OutOfMemory
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            log.Debug($"cannot be spared when memory runs out: {Refusals.InHouseStyle(error.Message)}");
+            log.Debug($"cannot be spared when memory runs out: {HouseStyle.Of(error.Message)}");
         }
     }
 }

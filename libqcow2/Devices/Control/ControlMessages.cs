@@ -130,7 +130,7 @@ public readonly record struct ControlReply(Outcome Result, string? State, ReadOn
             writer.WriteStartObject();
             WriteResult(writer, result);
             if (device is not null)
-                writer.WriteString("state"u8, Spelling.Of(device.State));
+                writer.WriteString("state"u8, DeviceStates.Of(device.State));
             if (device is not null && withStatus)
             {
                 writer.WritePropertyName("status"u8);

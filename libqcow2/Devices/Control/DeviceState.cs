@@ -16,3 +16,11 @@ public enum DeviceState
 
     Detaching,
 }
+
+/// <summary>The states as words, in the order of the enum.</summary>
+public static class DeviceStates
+{
+    private static readonly string[] s_words = ["running", "suspending", "suspended", "failed", "detaching"];
+
+    public static string Of(DeviceState state) => s_words[(int)state];
+}

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Logging;
 
@@ -124,7 +125,7 @@ public sealed record AttachOptions
 
     /// <summary>
     /// Connections of that device which the server before left open: each came to us as two descriptors, the first as
-    /// <see cref="StartPipe.FirstInherited"/>. True of one process only, never kept in a state file.
+    /// <see cref="InheritedDescriptors.First"/>. True of one process only, never kept in a state file.
     /// </summary>
     public int InheritedConnections { get; init; }
 
@@ -193,8 +194,7 @@ public sealed record AttachOptions
     /// <summary>A device that is taken over has users, whose requests wait anyway: giving up would cost them more.</summary>
     public const int DefaultRecoveryLockTimeout = 20;
 
-    /// <summary>The port that IANA gave to NBD.</summary>
-    public const int DefaultPort = 10809;
+    public const int DefaultPort = NbdUri.DefaultPort;
 
     /// <summary>How long to wait for image locks that nobody alive holds.</summary>
     public TimeSpan EffectiveLockTimeout =>

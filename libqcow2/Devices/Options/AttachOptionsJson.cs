@@ -2,6 +2,7 @@ using System;
 using System.Buffers;
 using System.Collections.Generic;
 using System.Text.Json;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices.Options;
 
@@ -56,7 +57,7 @@ public static class AttachOptionsJson
             writer.WriteString("backing-format"u8, Spelling.Of(backingFormat));
         writer.WriteString("on-enospc"u8, Spelling.Of(options.OnEnospc));
         WriteText(writer, "pid-file", options.PidFile);
-        writer.WriteString("log-level"u8, Spelling.Of(options.LogLevel));
+        writer.WriteString("log-level"u8, LogLevels.Of(options.LogLevel));
         writer.WriteEndObject();
     }
 
@@ -141,7 +142,7 @@ public static class AttachOptionsJson
         "backing-format" => options with { BackingFormat = Spelling.Format(Text(ref reader)) },
         "on-enospc" => options with { OnEnospc = Spelling.Enospc(Text(ref reader)) },
         "pid-file" => options with { PidFile = Text(ref reader) },
-        "log-level" => options with { LogLevel = Spelling.Level(Text(ref reader)) },
+        "log-level" => options with { LogLevel = LogLevels.Parse(Text(ref reader)) },
         _ => throw new JsonException($"unknown attach option \"{member}\""),
     };
 

@@ -20,13 +20,9 @@ public static class Spelling
 
     public static IReadOnlyList<string> EnospcPolicies { get; } = ["report", "stop"];
 
-    public static IReadOnlyList<string> LogLevels { get; } = ["error", "warning", "info", "debug"];
-
     public static IReadOnlyList<string> Transports { get; } = ["auto", "ublk", "nbd"];
 
     public static IReadOnlyList<string> UblkModes { get; } = ["auto", "zero-copy", "user-copy", "map"];
-
-    private static readonly string[] States = ["running", "suspending", "suspended", "failed", "detaching"];
 
     public static string Of(AttachFormat value) => Formats[(int)value];
 
@@ -42,10 +38,6 @@ public static class Spelling
 
     public static string Of(UblkMode value) => UblkModes[(int)value];
 
-    public static string Of(LogLevel value) => LogLevels[(int)value];
-
-    public static string Of(DeviceState value) => States[(int)value];
-
     public static AttachFormat Format(string word) => (AttachFormat)Index(Formats, word);
 
     public static CacheMode Cache(string word) => (CacheMode)Index(CacheModes, word);
@@ -59,8 +51,6 @@ public static class Spelling
     public static DeviceTransport Transport(string word) => (DeviceTransport)Index(Transports, word);
 
     public static UblkMode Ublk(string word) => (UblkMode)Index(UblkModes, word);
-
-    public static LogLevel Level(string word) => (LogLevel)Index(LogLevels, word);
 
     private static int Index(IReadOnlyList<string> words, string word)
     {

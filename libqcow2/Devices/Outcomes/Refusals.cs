@@ -3,6 +3,7 @@ using System.IO;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Devices.Outcomes;
@@ -24,8 +25,8 @@ public static class Refusals
                 refused.Refusal == ExportRefusal.Busy ? OutcomeKind.Busy : OutcomeKind.Failed, what, refused.Message, refused.Hint, error),
             RecoveryLogException refused => new OutcomeException(OutcomeKind.Failed, what, refused.Message, RecoveryLogException.Hint, error),
             IOException or UnauthorizedAccessException or TimeoutException
-                => new OutcomeException(OutcomeKind.Failed, what, InHouseStyle(error.Message), null, error),
-            OutOfMemoryException => new OutcomeException(OutcomeKind.Failed, what, $"not enough memory: {InHouseStyle(error.Message)}",
+                => new OutcomeException(OutcomeKind.Failed, what, HouseStyle.Of(error.Message), null, error),
+            OutOfMemoryException => new OutcomeException(OutcomeKind.Failed, what, $"not enough memory: {HouseStyle.Of(error.Message)}",
                 "a smaller --cache-size needs less", error),
             _ => new OutcomeException(OutcomeKind.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
                 "please report this", error),
@@ -51,12 +52,4 @@ public static class Refusals
         ? "detach or stop that, or wait for it"
         : $"waited {locked.Waited.TotalSeconds:0.#} s, as no process is seen that lives and holds the lock: a server that died may still"
             + " be writing, --lock-timeout waits longer; or it is in use by another user, or in another container";
-
-    /// <summary>Lower case, no full stop: messages that the runtime wrote.</summary>
-    public static string InHouseStyle(string message)
-    {
-        ArgumentNullException.ThrowIfNull(message);
-        string text = message.ReplaceLineEndings(" ").TrimEnd(' ', '.');
-        return text.Length > 1 && char.IsUpper(text[0]) && !char.IsUpper(text[1]) ? char.ToLowerInvariant(text[0]) + text[1..] : text;
-    }
 }

@@ -109,6 +109,17 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     public DeviceRecord? FindLost(string name)
         => Find(name) is { } entry && IsLost(entry) ? entry.Record : null;
 
+    /// <summary>The dead device that an attach of this image would have to replace.</summary>
+    /// <param name="image">its path</param>
+    /// <param name="name">only a device of this name; null for any</param>
+    /// <returns>null if there is none whose block device is still there</returns>
+    public DeviceRecord? FindLostOf(string image, string? name = null)
+    {
+        string real = RealPath.Of(image);
+        return List().FirstOrDefault(entry => IsLost(entry) && (name is null || entry.Record.Name == name)
+            && RealPath.Of(entry.Record.Image) == real)?.Record;
+    }
+
     /// <summary>Takes a name for the image: the asked one, or one made from the file's stem.</summary>
     /// <param name="options">what is being attached</param>
     /// <param name="draft">makes the state file's content for a name</param>
@@ -125,7 +136,7 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         Directory.Ensure();
         if (options.RecoverDevice is { } device)
             return DeviceClaim.TryTake(Directory, draft(options.Name!), dead => dead?.DevicePath == device) ?? throw Taken(options.Name!);
-        if (Recovery.Of(this, options.Image, null) is { } lost)
+        if (FindLostOf(options.Image) is { } lost)
             throw ToRecover(lost);
         if (Unsettled(entry => RealPath.Of(entry.Record.Image) == RealPath.Of(options.Image)) is { } unsettled)
             return ClaimUnsettled(options, draft, unsettled);

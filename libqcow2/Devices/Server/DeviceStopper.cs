@@ -25,7 +25,7 @@ public sealed class DeviceStopper(ServerProgram program)
 
     /// <summary>Stops the device, or goes on waiting for that.</summary>
     /// <returns>0 or a negative errno; -ETIMEDOUT if it takes longer (it goes on)</returns>
-    internal int Stop(int id, TimeSpan timeout)
+    public int Stop(int id, TimeSpan timeout)
     {
         if (_pid == 0)
             _pid = program.Run([Verb, id.ToString(CultureInfo.InvariantCulture)]);

@@ -14,7 +14,7 @@ namespace Qcow2Blk.Devices.Server;
 public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
 {
     /// <summary>Where our ends are put, out of the way of the child's descriptors.</summary>
-    private const int FirstFreeFd = StartPipe.FirstInherited + UnixSocket.MaxDescriptors;
+    private const int FirstFreeFd = InheritedDescriptors.First + UnixSocket.MaxDescriptors;
 
     /// <summary>The program that runs. Not the path that it was started by: that file may have been replaced since.</summary>
     public static ServerProgram Self(IReadOnlyList<string> arguments) => new("/proc/self/exe", arguments);
@@ -23,7 +23,7 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
     /// <param name="verb">the hidden verb and its arguments</param>
     /// <param name="options">what it shall serve</param>
     /// <param name="readyFd">where it tells when clients can connect; negative: nobody listens</param>
-    /// <param name="inherited">ours that become its <see cref="StartPipe.FirstInherited"/> and so on; they stay open here</param>
+    /// <param name="inherited">ours that become its <see cref="InheritedDescriptors.First"/> and so on; they stay open here</param>
     /// <returns>the process, or a negative errno</returns>
     internal int Start(IReadOnlyList<string> verb, AttachOptions options, int readyFd, IReadOnlyList<int> inherited)
     {

@@ -12,9 +12,6 @@ internal static class StartPipe
 {
     internal const int ReadyFd = 4;
 
-    /// <summary>The first of the descriptors that the server before left to this one.</summary>
-    internal const int FirstInherited = 5;
-
     private const int OptionsFd = 3;
 
     /// <summary>Options are a few paths.</summary>
@@ -39,18 +36,6 @@ internal static class StartPipe
         }
         _ = Unistd.Close(OptionsFd);
         return AttachOptionsJson.Read(json.GetBuffer().AsSpan(0, (int)json.Length));
-    }
-
-    /// <summary>The descriptors that came with options.</summary>
-    internal static int[] Inherited(AttachOptions options)
-    {
-        var descriptors = new int[KeptConnection.Descriptors * Math.Clamp(options.InheritedConnections, 0, UnixSocket.MaxDescriptors / KeptConnection.Descriptors)];
-        for (int i = 0; i < descriptors.Length; i++)
-        {
-            descriptors[i] = FirstInherited + i;
-            _ = Fcntl.Control(descriptors[i], Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
-        }
-        return descriptors;
     }
 
     /// <summary>Lets go of what belongs to the starter: its standard error and its directory.</summary>

@@ -75,7 +75,7 @@ public sealed class Supervisor : IDisposable
     /// <summary>What the server before left is the first worker's alone: a socket that we kept open would outlive that.</summary>
     private static int StartWorker(ServerProgram program, string self, AttachOptions options, int readyFd)
     {
-        int[] inherited = StartPipe.Inherited(options);
+        int[] inherited = InheritedDescriptors.Of(options);
         int pid = program.Start([BackgroundServer.Verb, options.Image, self], options, readyFd, inherited);
         foreach (int fd in inherited)
             _ = Unistd.Close(fd);

@@ -56,19 +56,6 @@ public static class Recovery
         return record;
     }
 
-    /// <summary>The dead device that an attach of this image would have to replace.</summary>
-    /// <param name="registry">where to look</param>
-    /// <param name="image">its path</param>
-    /// <param name="name">only a device of this name; null for any</param>
-    /// <returns>null if there is none whose block device is still there</returns>
-    public static DeviceRecord? Of(DeviceRegistry registry, string image, string? name)
-    {
-        ArgumentNullException.ThrowIfNull(registry);
-        string real = RealPath.Of(image);
-        return registry.List().FirstOrDefault(entry => registry.IsLost(entry) && (name is null || entry.Record.Name == name)
-            && RealPath.Of(entry.Record.Image) == real)?.Record;
-    }
-
     /// <summary>Another file of that name would be another disk under a mounted file system.</summary>
     /// <exception cref="OutcomeException">it is not the file that was attached</exception>
     public static void CheckImage(DeviceRecord record, string what)

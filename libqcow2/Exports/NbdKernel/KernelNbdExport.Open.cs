@@ -1,8 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Threading;
-using Qcow2Blk.Devices.Options;
-using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
@@ -38,14 +36,14 @@ public sealed partial class KernelNbdExport
     /// <param name="catalog">what NBD clients would be told of it</param>
     /// <param name="log">told of what happens later</param>
     /// <exception cref="ExportRefusedException">the kernel does not make it</exception>
-    public static KernelNbdExport Open(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log)
+    public static KernelNbdExport Open(KernelNbdOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log)
     {
         var available = KernelNbdAvailability.Probe();
         if (!available.IsAvailable)
             throw new ExportRefusedException(available.Refusal, available.Why!, available.Hint);
         var info = catalog.List()[0];
         var recovered = ToRecover(options, available);
-        var kept = KeptConnection.Unpack(StartPipe.Inherited(options));
+        var kept = KeptConnection.Unpack([.. options.Inherited]);
         var connections = kept.Count > 0 ? Math.Max(kept.Count, recovered?.Connections ?? 0)
             : recovered?.Connections is > 0 and var count ? count : available.HasNetlink ? Math.Min(loops.Count, MostConnections) : 1;
         var config = ConfigFor(options, info, recovered ?? ToMake(options), connections, available.HasNetlink);
@@ -118,7 +116,7 @@ public sealed partial class KernelNbdExport
         return error;
     }
 
-    private static KernelNbdDevice? ToRecover(AttachOptions options, KernelNbdAvailability available)
+    private static KernelNbdDevice? ToRecover(KernelNbdOptions options, KernelNbdAvailability available)
     {
         if (options.RecoverDevice is null)
             return null;
@@ -131,7 +129,7 @@ public sealed partial class KernelNbdExport
             : throw new ExportRefusedException(ExportRefusal.Failed, $"{device.Path} is gone: nobody took it over within its dead timeout, or it was disconnected", "attach it anew");
     }
 
-    private static KernelNbdDevice? ToMake(AttachOptions options)
+    private static KernelNbdDevice? ToMake(KernelNbdOptions options)
     {
         if (options.Device is null)
             return null;
@@ -148,7 +146,7 @@ public sealed partial class KernelNbdExport
     /// <param name="netlink">whether it is made by netlink, else by ioctl</param>
     /// <exception cref="ExportRefusedException">there can be no block device of that size</exception>
     internal static NbdDeviceConfig ConfigFor(
-        AttachOptions options, ExportInfo info, KernelNbdDevice? device, int connections, bool netlink)
+        KernelNbdOptions options, ExportInfo info, KernelNbdDevice? device, int connections, bool netlink)
     {
         var flags = TransmissionFlags.HasFlags | TransmissionFlags.SendFlush | TransmissionFlags.SendFua;
         flags |= info.ReadOnly ? TransmissionFlags.ReadOnly : TransmissionFlags.SendTrim | TransmissionFlags.SendWriteZeroes;
@@ -163,7 +161,7 @@ public sealed partial class KernelNbdExport
             Identifier = KernelNbdDevice.IdentifierOf(info.Name, options.Image),
 
             // Without netlink a connection that was given up cannot be replaced: then none is ever given up.
-            Timeout = netlink ? options.NbdTimeout : 0,
+            Timeout = netlink ? options.Timeout : 0,
             DeadTimeout = netlink ? options.DeadTimeout : 0,
         };
     }

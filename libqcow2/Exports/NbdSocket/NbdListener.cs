@@ -1,9 +1,8 @@
 using System;
 using System.Net;
 using System.Net.Sockets;
-using Qcow2Blk.Devices.Options;
-using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Exports.NbdSocket;
@@ -31,12 +30,12 @@ internal sealed class NbdListener : IDisposable
     /// <summary>How clients reach it; null if only the service manager knows.</summary>
     public string? Uri { get; }
 
-    /// <exception cref="OutcomeException">the address is in use or cannot be had</exception>
-    public static NbdListener Open(AttachOptions options)
+    /// <exception cref="ExportRefusedException">the address is in use or cannot be had</exception>
+    public static NbdListener Open(NbdSocketOptions options)
     {
-        if (options.ListenFd is { } descriptor)
+        if (options.Descriptor is { } descriptor)
             return new NbdListener(descriptor, null, null, null, null);
-        return options.SocketPath is { } path ? OpenUnix(options, path) : OpenTcp(options);
+        return options.UnixPath is { } path ? OpenUnix(path) : OpenTcp(options);
     }
 
     /// <summary>Clients cannot connect any more; the path is removed, unless another server's socket has it by now.</summary>
@@ -59,33 +58,31 @@ internal sealed class NbdListener : IDisposable
         Files.Close(Descriptor);
     }
 
-    private static NbdListener OpenUnix(AttachOptions options, string path)
+    private static NbdListener OpenUnix(string path)
     {
         var descriptor = SocketFile.Serve(path, Backlog, out var bound);
         if (descriptor >= 0)
             return new NbdListener(descriptor, NbdUri.ForUnixSocket(path), null, path, bound);
-        var what = $"cannot attach {options.Image}";
         if (descriptor == -Errno.EADDRINUSE && SocketFile.IsOther(path))
-            throw new OutcomeException(OutcomeKind.Failed, what, $"{path} exists and is no socket", "choose another --socket");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} exists and is no socket", "choose another --socket");
         throw descriptor == -Errno.EADDRINUSE
-            ? new OutcomeException(OutcomeKind.Busy, what, $"socket {path} is in use", "choose another --socket, or detach what serves there")
-            : new OutcomeException(OutcomeKind.Failed, what, $"cannot listen on {path}: {Errno.Text(descriptor)}");
+            ? new ExportRefusedException(ExportRefusal.Busy, $"socket {path} is in use", "choose another --socket, or detach what serves there")
+            : new ExportRefusedException(ExportRefusal.Failed, $"cannot listen on {path}: {Errno.Text(descriptor)}");
     }
 
-    private static NbdListener OpenTcp(AttachOptions options)
+    private static NbdListener OpenTcp(NbdSocketOptions options)
     {
-        var what = $"cannot attach {options.Image}";
         try
         {
-            var address = Resolve(options.ListenHost!);
+            var address = Resolve(options.Host!);
             var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
             try
             {
                 socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
-                socket.Bind(new IPEndPoint(address, options.ListenPort));
+                socket.Bind(new IPEndPoint(address, options.Port));
                 socket.Listen(Backlog);
                 var port = ((IPEndPoint)socket.LocalEndPoint!).Port;
-                return new NbdListener((int)socket.SafeHandle.DangerousGetHandle(), NbdUri.ForTcp(options.ListenHost!, port), socket, null, null);
+                return new NbdListener((int)socket.SafeHandle.DangerousGetHandle(), NbdUri.ForTcp(options.Host!, port), socket, null, null);
             }
             catch
             {
@@ -95,8 +92,8 @@ internal sealed class NbdListener : IDisposable
         }
         catch (SocketException error)
         {
-            OutcomeKind status = error.SocketErrorCode == SocketError.AddressAlreadyInUse ? OutcomeKind.Busy : OutcomeKind.Failed;
-            throw new OutcomeException(status, what, $"cannot listen on {options.ListenHost}:{options.ListenPort}: {Refusals.InHouseStyle(error.Message)}", null, error);
+            var refusal = error.SocketErrorCode == SocketError.AddressAlreadyInUse ? ExportRefusal.Busy : ExportRefusal.Failed;
+            throw new ExportRefusedException(refusal, $"cannot listen on {options.Host}:{options.Port}: {HouseStyle.Of(error.Message)}");
         }
     }
 

@@ -1,8 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Text.Json;
-using Qcow2Blk.Devices.Options;
-using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Uring;
@@ -15,8 +13,8 @@ internal sealed class NbdSocketExport : IExport
     private readonly NbdServer _server;
     private NbdListener? _listener;
 
-    /// <exception cref="OutcomeException">the address cannot be had</exception>
-    public NbdSocketExport(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log)
+    /// <exception cref="ExportRefusedException">the address cannot be had</exception>
+    public NbdSocketExport(NbdSocketOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log)
     {
         _listener = NbdListener.Open(options);
         _server = new NbdServer(loops, served, catalog, log.Info);

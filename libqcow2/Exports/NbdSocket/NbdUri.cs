@@ -1,12 +1,14 @@
 using System;
 using System.Text;
-using Qcow2Blk.Devices.Options;
 
 namespace Qcow2Blk.Exports.NbdSocket;
 
 /// <summary>NBD URIs (the NBD project's doc/uri.md), for the default export.</summary>
 public static class NbdUri
 {
+    /// <summary>The port that IANA gave to NBD.</summary>
+    public const int DefaultPort = 10809;
+
     /// <param name="path">the socket's absolute path</param>
     public static string ForUnixSocket(string path)
     {
@@ -28,6 +30,6 @@ public static class NbdUri
     {
         ArgumentNullException.ThrowIfNull(host);
         string authority = host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host;
-        return port == AttachOptions.DefaultPort ? $"nbd://{authority}" : $"nbd://{authority}:{port}";
+        return port == DefaultPort ? $"nbd://{authority}" : $"nbd://{authority}:{port}";
     }
 }

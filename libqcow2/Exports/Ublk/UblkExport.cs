@@ -21,7 +21,7 @@ public sealed class UblkExport : IExport
     private readonly ulong _flags;
     private readonly bool _readOnly;
     private readonly int _blockSize;
-    private readonly Func<int, TimeSpan, int> _stop;
+    private readonly StopUblkDevice _stop;
     private volatile bool _held;
     private bool _stopped;
     private bool _forced;

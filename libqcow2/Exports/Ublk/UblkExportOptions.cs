@@ -2,6 +2,12 @@ using System;
 
 namespace Qcow2Blk.Exports.Ublk;
 
+/// <summary>Stops a ublk device, or goes on waiting for that.</summary>
+/// <param name="id">its number</param>
+/// <param name="timeout">how long to wait</param>
+/// <returns>0 or a negative errno; -ETIMEDOUT if it takes longer (it goes on)</returns>
+public delegate int StopUblkDevice(int id, TimeSpan timeout);
+
 /// <summary>What a ublk device shall be.</summary>
 public sealed record UblkExportOptions
 {
@@ -14,11 +20,8 @@ public sealed record UblkExportOptions
     /// <summary>Whether requests wait for another server when this one dies; else they fail.</summary>
     public bool IsRecoverable { get; init; } = true;
 
-    /// <summary>
-    /// Stops a device that is not recoverable, by its number, from another process; returns 0 or a negative errno, -ETIMEDOUT
-    /// if it takes longer (it goes on). Null: from this one.
-    /// </summary>
-    public Func<int, TimeSpan, int>? StopElsewhere { get; init; }
+    /// <summary>Stops a device that is not recoverable, from another process; null: from this one.</summary>
+    public StopUblkDevice? StopElsewhere { get; init; }
 
     /// <summary>Tags of each queue.</summary>
     public int Depth { get; init; } = 128;

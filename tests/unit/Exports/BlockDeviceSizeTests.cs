@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
@@ -101,7 +102,7 @@ public sealed class BlockDeviceSizeTests
 
         var info = new ExportInfo { Name = "disk", Size = size };
         var options = new AttachOptions { Image = "/disk", BlockSize = block };
-        NbdDeviceConfig config = KernelNbdExport.ConfigFor(options, info, null, 1, way == "netlink");
+        NbdDeviceConfig config = KernelNbdExport.ConfigFor(ExportChoice.KernelOptions(options), info, null, 1, way == "netlink");
         return way == "netlink" ? config.Size : config.Size / config.BlockSize * config.BlockSize;
     }
 }

@@ -157,10 +157,10 @@ public sealed class RecoveryTests : IDisposable
         _files.Dead(_files.Device("other"));
         string link = $"{device.Image}.link";
         File.CreateSymbolicLink(link, device.Image);
-        Assert.Equal("web", Recovery.Of(_files.Registry, device.Image, null)?.Name);
-        Assert.Equal("web", Recovery.Of(_files.Registry, link, "web")?.Name);
-        Assert.Null(Recovery.Of(_files.Registry, device.Image, "other"));
-        Assert.Null(Recovery.Of(_files.Registry, $"{device.Image}.none", null));
+        Assert.Equal("web", _files.Registry.FindLostOf(device.Image)?.Name);
+        Assert.Equal("web", _files.Registry.FindLostOf(link, "web")?.Name);
+        Assert.Null(_files.Registry.FindLostOf(device.Image, "other"));
+        Assert.Null(_files.Registry.FindLostOf($"{device.Image}.none"));
     }
 
     [Fact]
@@ -168,10 +168,10 @@ public sealed class RecoveryTests : IDisposable
     {
         DeviceRecord device = _files.Device("web");
         using (_files.Alive(device))
-            Assert.Null(Recovery.Of(_files.Registry, device.Image, null));
+            Assert.Null(_files.Registry.FindLostOf(device.Image));
         _files.Dead(device);
         _files.NodeExists = _ => false;
-        Assert.Null(Recovery.Of(_files.Registry, device.Image, null));
+        Assert.Null(_files.Registry.FindLostOf(device.Image));
     }
 
     /// <summary>Both files are there for a moment, so that the other cannot get the number of the one.</summary>

@@ -1,7 +1,6 @@
 using System;
 using System.IO;
 using System.Net.Sockets;
-using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Tests.Support;
 using Xunit;
@@ -18,7 +17,7 @@ public sealed class NbdListenerTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private NbdListener Open() => NbdListener.Open(new AttachOptions { Image = "/disk.qcow2", SocketPath = _path });
+    private NbdListener Open() => NbdListener.Open(new NbdSocketOptions { UnixPath = _path });
 
     [Fact]
     public void End_removes_the_path()

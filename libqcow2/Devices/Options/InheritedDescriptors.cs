@@ -1,0 +1,26 @@
+using System;
+using Qcow2Blk.Exports.NbdKernel;
+using Qcow2Blk.Interop;
+
+namespace Qcow2Blk.Devices.Options;
+
+/// <summary>What the server before left open for this one: descriptors that came with the start of the process.</summary>
+public static class InheritedDescriptors
+{
+    /// <summary>The first of them; those below are the standard ones and the two of the start.</summary>
+    public const int First = 5;
+
+    /// <summary>They go no further from now on.</summary>
+    public static int[] Of(AttachOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        int most = UnixSocket.MaxDescriptors / KeptConnection.Descriptors;
+        var descriptors = new int[KeptConnection.Descriptors * Math.Clamp(options.InheritedConnections, 0, most)];
+        for (int i = 0; i < descriptors.Length; i++)
+        {
+            descriptors[i] = First + i;
+            _ = Fcntl.Control(descriptors[i], Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+        }
+        return descriptors;
+    }
+}

@@ -23,7 +23,7 @@ export DOTNET_NOLOGO := 1
 SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props
 
-.PHONY: build test test-kernel demo bench bench-kernel install uninstall format-check clean help deps
+.PHONY: build test test-kernel demo bench bench-kernel install uninstall check clean help deps
 
 build: $(NATIVE) ## build artifacts/qcow2blk: one native file, no .NET needed to run it
 
@@ -79,8 +79,8 @@ uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
 	rm -f $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service $(docdir)/61-ublk-unprivileged.rules.sample
 
-format-check: ## fail if "dotnet format" would change a file
-	dotnet format Qcow2Aot.sln --verify-no-changes
+check: ## fail if the analyzers or "dotnet format" have anything to say
+	@packaging/check-style.sh
 
 clean: ## delete all that was built, test logs included
 	rm -rf artifacts

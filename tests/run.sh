@@ -2,7 +2,10 @@
 # Builds and runs every test project against the native binary and adds up the results.
 # The last line on stdout is "N passed, N failed" (", N skipped" if some were); the exit status is 0 only if
 # nothing failed and every project produced a result. Logs and .trx files: artifacts/test/.
-# Usage: tests/run.sh [PROJECT...]   (default: unit crash interop bench)
+# Usage: tests/run.sh [PROJECT...]        (default: unit crash interop bench)
+#        tests/run.sh PROJECT FILTER...   only tests whose name contains FILTER: a class, a part of a method's name
+#        tests/run.sh PROJECT --quick     without those marked slow ([Trait("Speed", "slow")]: more than 4 s)
+# unit and crash need no native binary; where there is one, unit tests of the command run that.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -10,8 +13,14 @@ cd "$(dirname "$0")/.." || exit 1
 time_limit=${QCOW2BLK_TEST_TIMEOUT:-20m}
 progress_every=15
 results=artifacts/test
-projects=("$@")
-[ $# -gt 0 ] || projects=(unit crash interop bench)
+projects=() filters=()
+for word in "$@"; do
+    if [ "$word" = --quick ]; then filters+=(-trait- Speed=slow); elif [ -d "tests/$word" ]; then projects+=("$word"); else filters+=(-method "*$word*"); fi
+done
+if [ ${#projects[@]} -eq 0 ]; then
+    [ ${#filters[@]} -eq 0 ] || { echo "tests/run.sh: no tests/$1 (a filter comes after its project)" >&2; exit 2; }
+    projects=(unit crash interop bench)
+fi
 passed=0 failed=0 skipped=0
 
 # The interop, crash and speed tests run what users get.
@@ -63,7 +72,7 @@ run() { # PROJECT
     show_progress "$name" "$log" &
     local progress=$!
     timeout --kill-after=10 "$time_limit" dotnet "tests/$name/bin/Release/net10.0/$assembly.dll" \
-        -reporter verbose -noColor -noAutoReporters -trx "$trx" >"$log" 2>&1 </dev/null
+        -reporter verbose -noColor -noAutoReporters -trx "$trx" "${filters[@]}" >"$log" 2>&1 </dev/null
     status=$?
     kill "$progress"
     wait "$progress" 2>/dev/null
@@ -108,7 +117,10 @@ run_python() { # PROJECT
 }
 
 mkdir -p "$results"
-[ -x "$QCOW2BLK_BINARY" ] || { echo "tests/run.sh: $QCOW2BLK_BINARY does not exist (run \"make build\")" >&2; exit 1; }
+for project in "${projects[@]}"; do
+    case $project in unit | crash) continue ;; esac
+    [ -x "$QCOW2BLK_BINARY" ] || { echo "tests/run.sh: $QCOW2BLK_BINARY does not exist (run \"make build\")" >&2; exit 1; }
+done
 for project in "${projects[@]}"; do
     rm -f "$results/$project".{trx,log,build.log}
     : >"$results/$project.log"

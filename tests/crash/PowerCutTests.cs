@@ -28,6 +28,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
     // Reading whole snapshots takes long, and what was done to one stays: it shows at a later cut, and after the close.
     private const int SnapshotsEvery = 10;
 
+    [Trait("Speed", "slow")]
     [Fact]
     public void Acknowledged_data_and_a_sound_image_survive_any_power_cut()
     {

@@ -141,6 +141,7 @@ public sealed class AttachTests : IDisposable
     [Fact]
     public void Server_in_the_background_keeps_nothing_of_its_starter_open()
     {
+        Assert.SkipUnless(Command.IsNative, "the runtime of a build that is not native keeps a copy of standard error open");
         // "$(…)" would wait for ever for the end of a pipe that the server holds.
         string script = $"x=$(timeout 20 '{Command.Path}' attach '{_image}' --socket '{_socket}' 2>&1 9>&1) && echo \"<$x>\"";
         Assert.Equal($"<nbd+unix:///?socket={_socket}>\n", Command.Start("bash", _runtime, "-c", script).Output);

@@ -13,6 +13,9 @@ internal static class Command
 {
     internal static string Path { get; } = Find();
 
+    /// <summary>Whether that is the native binary, which has no assembly beside it.</summary>
+    internal static bool IsNative => !File.Exists(Path + ".dll");
+
     internal static (int Status, string Output, string Errors) Run(params string[] arguments) => RunIn(null, arguments);
 
     /// <param name="runtimeDirectory">where its devices are; null for a place without any</param>
@@ -21,13 +24,25 @@ internal static class Command
 
     internal static (int Status, string Output, string Errors) Start(string program, string runtimeDirectory, params IEnumerable<string> arguments)
     {
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true };
-        start.Environment["QCOW2BLK_RUNTIME_DIR"] = runtimeDirectory;
-        using Process process = Process.Start(start)!;
-        System.Threading.Tasks.Task<string> errors = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return (process.ExitCode, output, errors.Result);
+        // Errors go to a file, not to a pipe: a server that the command leaves behind may hold the other end (the runtime of
+        // a build that is not native keeps a copy of standard error), and reading would wait for the server's end.
+        string errors = System.IO.Path.GetTempFileName();
+        try
+        {
+            var start = new ProcessStartInfo("/bin/sh", ["-c", "errors=$1; shift; exec \"$@\" 2>\"$errors\"", "sh", errors, program, .. arguments])
+            {
+                RedirectStandardOutput = true,
+            };
+            start.Environment["QCOW2BLK_RUNTIME_DIR"] = runtimeDirectory;
+            using Process process = Process.Start(start)!;
+            string output = process.StandardOutput.ReadToEnd();
+            process.WaitForExit();
+            return (process.ExitCode, output, File.ReadAllText(errors));
+        }
+        finally
+        {
+            File.Delete(errors);
+        }
     }
 
     internal static JsonElement Json(params string[] arguments)

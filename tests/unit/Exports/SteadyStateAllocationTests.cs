@@ -13,6 +13,7 @@ public sealed class SteadyStateAllocationTests
 {
     private const int AtOnce = 32;
 
+    [Trait("Speed", "slow")]
     [Theory]
     [InlineData("read of data", 0, 0, 4096)]
     [InlineData("read of data, not aligned", 0, 100, 3000)]
@@ -46,6 +47,7 @@ public sealed class SteadyStateAllocationTests
         Assert.Equal(0u, BinaryPrimitives.ReadUInt32BigEndian(replies.AsSpan(4)));
     }
 
+    [Trait("Speed", "slow")]
     [Theory]
     [InlineData(0, 4096)]
     [InlineData(1, 4096)]

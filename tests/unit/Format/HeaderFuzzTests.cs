@@ -68,6 +68,7 @@ public sealed class HeaderFuzzTests
         _ => false,
     };
 
+    [Trait("Speed", "slow")]
     [Fact]
     public void Whatever_the_bytes_a_header_is_accepted_or_refused_and_never_trips_us()
     {

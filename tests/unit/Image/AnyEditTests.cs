@@ -36,6 +36,7 @@ public sealed class AnyEditTests : IDisposable
         Proofs,
     }
 
+    [Trait("Speed", "slow")]
     [Theory]
     [InlineData("clusters of 65536 with snapshot", Witness.Mark)]
     [InlineData("clusters of 65536 with snapshot", Witness.Proofs)]

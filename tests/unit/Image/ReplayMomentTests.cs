@@ -19,6 +19,7 @@ public sealed class ReplayMomentTests : IDisposable
 
     public void Dispose() => _directory.Dispose();
 
+    [Trait("Speed", "slow")]
     [Theory]
     [InlineData("version 2, clusters of 512")]
     [InlineData("clusters of 512, refcounts of 64 bits")]

@@ -24,6 +24,7 @@ public sealed class ReplayTests : IDisposable
 
     public void Dispose() => _directory.Dispose();
 
+    [Trait("Speed", "slow")]
     [Theory]
     [MemberData(nameof(Images))]
     public void Nothing_that_was_answered_is_lost_with_the_server(string name)

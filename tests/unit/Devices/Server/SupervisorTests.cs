@@ -125,6 +125,7 @@ public sealed class SupervisorTests : IDisposable
         Assert.Single(_started);
     }
 
+    [Trait("Speed", "slow")]
     [Fact]
     public void Server_that_dies_again_and_again_is_given_up_with_advice()
     {

@@ -29,6 +29,7 @@ public sealed class CheckerAgreesWithQemuTests
         Assert.True(result.UsedClusters > 4);
     }
 
+    [Trait("Speed", "slow")]
     [Theory]
     [MemberData(nameof(Matrix))]
     public void Damage_gets_the_same_verdict(string options)

@@ -18,6 +18,7 @@ public sealed class EngineModelTests
 
     public static IEnumerable<TheoryDataRow<string>> Images => ModelImage.Matrix.Keys.Select(name => new TheoryDataRow<string>(name));
 
+    [Trait("Speed", "slow")]
     [Theory]
     [MemberData(nameof(Images))]
     public void Any_requests_leave_the_disk_that_an_array_would_be(string name)
@@ -34,6 +35,7 @@ public sealed class EngineModelTests
         });
     }
 
+    [Trait("Speed", "slow")]
     [Theory]
     [MemberData(nameof(Images))]
     public void Any_errno_leaves_a_sound_image_that_goes_on_working(string name)

@@ -33,7 +33,7 @@ internal sealed class CleanupVerb : Verb
     {
         DeviceRegistry registry = Targets.Registry();
         bool all = parsed.GetValue(_all), force = parsed.GetValue(_force);
-        OrphanDevice[] orphans = [.. Orphans(registry).Where(orphan => !orphan.ServerAlive && (all || orphan.IsOurs))];
+        OrphanDevice[] orphans = [.. KernelDevices.Orphans(registry).Where(orphan => !orphan.ServerAlive && (all || orphan.IsOurs))];
         (OrphanDevice Orphan, Outcome Result)[] outcomes =
             [.. orphans.Select(orphan => (orphan, Remove(registry, orphan.Node, force, ControlRequest.DefaultTimeout)))];
         if (parsed.GetValue(_json))
@@ -56,7 +56,7 @@ internal sealed class CleanupVerb : Verb
     {
         string what = $"cannot remove {node.Path}";
         // Looked at again: it may have found a server since it was listed.
-        OrphanDevice? orphan = Orphans(registry).FirstOrDefault(candidate => candidate.Node == node);
+        OrphanDevice? orphan = KernelDevices.Orphans(registry).FirstOrDefault(candidate => candidate.Node == node);
         if (orphan is null)
             return Outcome.Refused(OutcomeKind.Busy, what, "it is no orphan", "\"qcow2blk list\" shows whose it is");
         if (orphan.ServerAlive)
@@ -64,19 +64,6 @@ internal sealed class CleanupVerb : Verb
         if (!force && KernelDevices.FindUser(node) is { } user)
             return Outcome.Refused(OutcomeKind.Busy, what, $"it is {user}", "end that; --force takes the disk away");
         return DeadDevice.Remove(node, "", what, timeout);
-    }
-
-    /// <exception cref="OutcomeException">ublk cannot be asked</exception>
-    internal static IReadOnlyList<OrphanDevice> Orphans(DeviceRegistry registry)
-    {
-        try
-        {
-            return KernelDevices.Orphans(registry);
-        }
-        catch (ExportRefusedException error)
-        {
-            throw Refusals.From(error, "cannot list ublk devices");
-        }
     }
 
     private static void Write(Utf8JsonWriter writer, IEnumerable<(OrphanDevice Orphan, Outcome Result)> outcomes)

@@ -33,25 +33,6 @@ internal sealed class InfoVerb : Verb
     internal static ImageFormat FormatOf(ParseResult parsed, Option<string> option)
         => Spelling.Format(Word(parsed, option, Spelling.Formats)) == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
 
-    /// <summary>That they cannot be read is worth a line; the image is as good as before.</summary>
-    private static IReadOnlyList<BitmapEntry> ReadBitmaps(InspectedImage image, out string? damage)
-    {
-        damage = null;
-        try
-        {
-            return image.ReadBitmaps();
-        }
-        catch (ImageFormatException error)
-        {
-            damage = error.Why;
-        }
-        catch (IOException error)
-        {
-            damage = HouseStyle.Of(error.Message);
-        }
-        return [];
-    }
-
     private ExitCode Print(ParseResult parsed, ImageFormat format)
     {
         string path = parsed.GetValue(_image)!;
@@ -60,7 +41,7 @@ internal sealed class InfoVerb : Verb
         {
             using InspectedChain chain = InspectedChain.Open(path, format, backing);
             IReadOnlyList<SnapshotEntry> snapshots = chain.Images[0].ReadSnapshots();
-            IReadOnlyList<BitmapEntry> bitmaps = ReadBitmaps(chain.Images[0], out string? damage);
+            IReadOnlyList<BitmapEntry> bitmaps = chain.Images[0].ReadBitmaps(out string? damage);
             var report = new InfoReport(chain, snapshots, bitmaps, damage, ImageUse.WriterOf(chain.Images[0].File));
             if (parsed.GetValue(_json))
                 Output.Json(report.WriteJson);

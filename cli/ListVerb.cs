@@ -74,7 +74,7 @@ internal sealed class ListVerb : Verb
 
     private static ExitCode PrintOrphans(bool json)
     {
-        IReadOnlyList<OrphanDevice> orphans = CleanupVerb.Orphans(Targets.Registry());
+        IReadOnlyList<OrphanDevice> orphans = KernelDevices.Orphans(Targets.Registry());
         if (json)
             Output.Json(writer => WriteOrphans(writer, orphans));
         else if (orphans.Count > 0)

@@ -21,7 +21,18 @@ namespace Qcow2Blk.Devices;
 /// <param name="newStop">makes what stops a ublk device for which no server can follow, once for each device</param>
 public sealed class EngineDeviceFactory(Func<StopUblkDevice> newStop) : IDeviceFactory
 {
-    public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log) => EngineDevice.Open(options, name, recoveryLog, newStop(), log);
+    public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        try
+        {
+            return EngineDevice.Open(options, name, recoveryLog, newStop(), log);
+        }
+        catch (Exception error)
+        {
+            throw Refusals.From(error, $"cannot attach {options.Image}");
+        }
+    }
 }
 
 /// <summary>

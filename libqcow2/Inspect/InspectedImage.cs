@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using Qcow2Blk.Format;
+using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Inspect;
 
@@ -63,6 +64,26 @@ public sealed class InspectedImage : IDisposable
             throw new ImageFormatException(File.Path, "bitmap_directory_offset",
                 $"bitmap directory at {bitmaps.DirectoryOffset} with {bitmaps.DirectorySize} bytes ends past the file (size {File.Length})");
         return BitmapDirectory.Parse(ReadRange(bitmaps.DirectoryOffset, bitmaps.DirectorySize), bitmaps, Header);
+    }
+
+    /// <summary>As <see cref="ReadBitmaps"/>, where an image with damaged bitmaps is as good as before.</summary>
+    /// <param name="damage">why they cannot be read; null if they were</param>
+    public IReadOnlyList<BitmapEntry> ReadBitmaps(out string? damage)
+    {
+        damage = null;
+        try
+        {
+            return ReadBitmaps();
+        }
+        catch (ImageFormatException error)
+        {
+            damage = error.Why;
+        }
+        catch (IOException error)
+        {
+            damage = HouseStyle.Of(error.Message);
+        }
+        return [];
     }
 
     public void Dispose() => File.Dispose();

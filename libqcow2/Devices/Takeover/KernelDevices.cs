@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.NbdKernel;
@@ -63,12 +64,11 @@ public static class KernelDevices
     }
 
     /// <summary>The ublk devices that no device of the registry has.</summary>
-    /// <exception cref="ExportRefusedException">ublk cannot be asked</exception>
+    /// <exception cref="OutcomeException">ublk cannot be asked</exception>
     public static IReadOnlyList<OrphanDevice> Orphans(DeviceRegistry registry)
     {
         ArgumentNullException.ThrowIfNull(registry);
-        using var control = UblkControl.Open();
-        IReadOnlyList<UblkDevice> devices = UblkDevices.List(control);
+        IReadOnlyList<UblkDevice> devices = AskUblk("cannot list ublk devices", UblkDevices.List);
         // Asked after the devices: one that was attached meanwhile is known by now.
         HashSet<string?> known = [.. registry.List().Select(entry => entry.Record.DevicePath)];
         return [.. devices.Select(Describe).Where(orphan => !known.Contains(orphan.Node.Path))];
@@ -76,12 +76,27 @@ public static class KernelDevices
 
     /// <summary>The user who made an unprivileged ublk device.</summary>
     /// <returns>null if root made it, or it is not there</returns>
-    /// <exception cref="ExportRefusedException">ublk cannot be asked</exception>
+    /// <exception cref="OutcomeException">ublk cannot be asked</exception>
     public static (uint User, uint Group)? OwnerOf(int ublkDevice)
     {
-        using var control = UblkControl.Open();
-        bool unprivileged = control.GetDeviceInfo(ublkDevice, out var info) == 0 && (info.flags & Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV) != 0;
-        return unprivileged ? (info.owner_uid, info.owner_gid) : null;
+        return AskUblk<(uint, uint)?>("cannot look for the owner of a ublk device", control =>
+        {
+            bool unprivileged = control.GetDeviceInfo(ublkDevice, out var info) == 0 && (info.flags & Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV) != 0;
+            return unprivileged ? (info.owner_uid, info.owner_gid) : null;
+        });
+    }
+
+    private static T AskUblk<T>(string what, Func<UblkControl, T> question)
+    {
+        try
+        {
+            using var control = UblkControl.Open();
+            return question(control);
+        }
+        catch (ExportRefusedException error)
+        {
+            throw Refusals.From(error, what);
+        }
     }
 
     private static OrphanDevice Describe(UblkDevice device)

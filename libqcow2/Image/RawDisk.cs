@@ -105,19 +105,10 @@ public sealed class RawDisk : IDisk
         var fast = (flags & ZeroFlags.Fast) != 0;
         int error;
         _requests.Begin();
-        if (!IsAligned(offset, length))
-        {
-            error = fast ? -Errno.EOPNOTSUPP : await WriteZeroDataAsync(offset, length);
-        }
+        if (IsAligned(offset, length))
+            error = await ZeroSectorsAsync(offset, length, flags);
         else
-        {
-            var change = await _turns.BeginChangeAsync();
-            error = (flags & ZeroFlags.MayUnmap) != 0 && _unmap ? await _file.PunchAsync(offset, length) : -Errno.EOPNOTSUPP;
-            if (error == -Errno.EOPNOTSUPP && !fast)
-                error = await _file.ZeroAsync(offset, length);
-            _turns.EndChange(change);
-        }
-
+            error = fast ? -Errno.EOPNOTSUPP : await ZeroUnalignedAsync(offset, length, flags);
         NoteDirectWrite();
         _requests.End();
         return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;
@@ -205,6 +196,29 @@ public sealed class RawDisk : IDisk
     }
 
     private bool IsAligned(long offset, long length) => ((offset | length) & (_file.OffsetAlignment - 1)) == 0;
+
+    private async LoopTask<int> ZeroSectorsAsync(long offset, long length, ZeroFlags flags)
+    {
+        var change = await _turns.BeginChangeAsync();
+        var error = (flags & ZeroFlags.MayUnmap) != 0 && _unmap ? await _file.PunchAsync(offset, length) : -Errno.EOPNOTSUPP;
+        if (error == -Errno.EOPNOTSUPP && (flags & ZeroFlags.Fast) == 0)
+            error = await _file.ZeroAsync(offset, length);
+        _turns.EndChange(change);
+        return error;
+    }
+
+    /// <summary>Only the parts of sectors at both ends are written as data, however long the range is.</summary>
+    private async LoopTask<int> ZeroUnalignedAsync(long offset, long length, ZeroFlags flags)
+    {
+        var start = Rounding.Up(offset, _file.OffsetAlignment);
+        var end = Rounding.Down(offset + length, _file.OffsetAlignment);
+        if (start >= end)
+            return await WriteZeroDataAsync(offset, length);
+        var error = start == offset ? 0 : await WriteZeroDataAsync(offset, start - offset);
+        if (error == 0)
+            error = await ZeroSectorsAsync(start, end - start, flags);
+        return error < 0 || end == offset + length ? error : await WriteZeroDataAsync(end, offset + length - end);
+    }
 
     private async LoopTask<int> WriteZeroDataAsync(long offset, long length)
     {

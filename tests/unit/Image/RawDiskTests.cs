@@ -72,4 +72,37 @@ public sealed class RawDiskTests
         Assert.False(disk.TryMapZeroes(0, 512)); // a file may hold anything
         loop.Run(disk.CloseAsync);
     }
+
+    [Theory]
+    [InlineData(512, 1 << 20, 2)]
+    [InlineData(0, (1 << 20) + 512, 1)]
+    [InlineData(512, (1 << 20) - 512, 1)]
+    [InlineData(512, 1024, 1)]
+    public void Zeroes_over_a_long_range_are_written_as_data_at_its_edges_only(int offset, int length, int edges)
+    {
+        using var loop = new SimulatedLoop(7);
+        var content = new SparseBytes();
+        var old = new byte[2 << 20];
+        Array.Fill(old, (byte)0x55);
+        content.Write(0, old);
+        long written = 0;
+        var file = new MemoryStorage(loop, content, Sector)
+        {
+            Fault = operation =>
+            {
+                written += operation.Kind == StorageOperationKind.Write ? operation.Length : 0;
+                return 0;
+            },
+        };
+        var disk = new RawDisk(file, readOnly: false);
+
+        Assert.Equal(0, loop.RunUntilComplete(disk.WriteZeroesAsync(offset, length, ZeroFlags.MayUnmap)));
+
+        Assert.Equal(edges * Sector, written);
+        var now = content.Bytes(0, old.Length);
+        Assert.False(now.AsSpan(offset, length).ContainsAnyExcept((byte)0));
+        Assert.False(now.AsSpan(0, offset).ContainsAnyExcept((byte)0x55));
+        Assert.False(now.AsSpan(offset + length).ContainsAnyExcept((byte)0x55));
+        loop.Run(disk.CloseAsync);
+    }
 }

@@ -23,6 +23,7 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
 
     private long _done;
     private long _turnBegan;
+    private long _pieceBegan;
     private int _growth;
 
     /// <summary>Another request from its beginning.</summary>
@@ -80,6 +81,7 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
     /// <summary>Up to the next multiple of a piece on the disk, so that no cluster is split.</summary>
     private long NextPiece(long offset, long length)
     {
+        _pieceBegan = Stopwatch.GetTimestamp();
         var piece = served.PieceBytes << _growth;
         return Math.Min(length - _done, piece - ((offset + _done) & (piece - 1)));
     }
@@ -88,9 +90,8 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
     /// <returns>whether the gate is shut now</returns>
     private async LoopTask<bool> PauseAsync()
     {
-        var isLong = Stopwatch.GetElapsedTime(_turnBegan).TotalMilliseconds >= TurnMilliseconds;
-        Grow(isLong);
-        if (!gate.Held && isLong)
+        Grow();
+        if (!gate.Held && IsLongSince(_turnBegan))
         {
             await LoopScheduler.Current.DelayAsync(0);
             _turnBegan = Stopwatch.GetTimestamp();
@@ -103,10 +104,11 @@ internal sealed class LongRequest(ServedDisk served, RequestGate gate)
     /// A file system does a range that holds nothing in one call, however long: the next piece is twice as long. But where it
     /// takes time, as there is much to free or zeroes are written, pieces are short again.
     /// </summary>
-    private void Grow(bool isLong)
+    private void Grow()
     {
-        if (!served.PiecesGrow)
-            return;
-        _growth = isLong ? 0 : Math.Min(_growth + 1, LargestGrowth);
+        if (served.PiecesGrow)
+            _growth = IsLongSince(_pieceBegan) ? 0 : Math.Min(_growth + 1, LargestGrowth);
     }
+
+    private static bool IsLongSince(long timestamp) => Stopwatch.GetElapsedTime(timestamp).TotalMilliseconds >= TurnMilliseconds;
 }

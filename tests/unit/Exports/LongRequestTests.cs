@@ -44,6 +44,19 @@ public sealed class LongRequestTests
     }
 
     [Fact]
+    public void Pieces_grow_where_one_call_of_a_file_system_does_each()
+    {
+        // In pieces of 1 GiB it would be a billion: more than ten thousand fail here.
+        var disk = new ScriptedDisk(Exbibyte) { TurnsMayGrow = true, Result = number => number > 10_000 ? -Errno.EIO : 0 };
+        using var scene = new ServedScene(() => new LoopTask<IDisk>(disk));
+        var client = scene.Connect(extended: true);
+        client.Begin(NbdClient.Trim, 0, Exbibyte);
+        Assert.Equal(0u, client.Reply());
+        Assert.Equal(Exbibyte, disk.Done.Sum(piece => piece.Length));
+        Assert.All(disk.Done, piece => Assert.Equal(0, piece.Offset % GiB));
+    }
+
+    [Fact]
     public void Detach_ends_a_request_that_was_interrupted_and_its_client_is_told()
     {
         var disk = new ScriptedDisk(Exbibyte) { HoldFrom = 2 };

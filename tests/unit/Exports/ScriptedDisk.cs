@@ -20,7 +20,7 @@ internal sealed class ScriptedDisk(long size) : IDisk
 
     public long TurnBytes => 1L << 30;
 
-    public bool TurnsMayGrow => false;
+    public bool TurnsMayGrow { get; init; }
 
     public IBlockStorage File { get; } = new NoStorage();
 

@@ -13,12 +13,25 @@ internal interface IDirectTransferOwner
     void DirectTransferEnded(int result);
 }
 
+/// <summary>What <see cref="DirectTransfer.Map"/> has found.</summary>
+internal enum DirectMapping
+{
+    /// <summary>The home loop has to look: tables are not cached, or file and range are not aligned.</summary>
+    None,
+
+    /// <summary>The range is known to read as zeroes: nothing has to be read.</summary>
+    Zeroes,
+
+    /// <summary>A transfer may start. An epoch is entered.</summary>
+    File,
+}
+
 /// <summary>
 /// The fast path of every export: a range of the disk that lies in one piece of a file is read or written there by one
 /// submission on the loop that the request came to; the home loop has no part in it. A request slot owns one for good.
 /// </summary>
 /// <remarks>
-/// From <see cref="TryMap"/> to the end of the transfer, or to <see cref="Leave"/>, an epoch of the disk is held: what the range
+/// From a mapping to a file to the end of the transfer, or to <see cref="Leave"/>, an epoch of the disk is held: what the range
 /// was mapped to is not used for anything else. What cannot go this way, and what ends short or fails, goes to the home loop.
 /// </remarks>
 internal sealed unsafe class DirectTransfer : IRingOperation
@@ -42,7 +55,7 @@ internal sealed unsafe class DirectTransfer : IRingOperation
         _userData = (ulong)loop.Register(this);
     }
 
-    /// <summary>Where the range is, after <see cref="TryMap"/>.</summary>
+    /// <summary>Where the range is, once it is mapped to a file.</summary>
     public FileStorage File => _file;
 
     /// <summary>Where in the file the range begins.</summary>
@@ -51,29 +64,25 @@ internal sealed unsafe class DirectTransfer : IRingOperation
     /// <summary>Whether the file may have a hole there, which nothing is known of yet.</summary>
     public bool MayBeHole => _extent.MayBeHole;
 
-    /// <summary>Finds the one piece of a file that holds the whole range. If there is one, an epoch is entered.</summary>
-    /// <returns>whether a transfer may start; it may not where tables are not cached, or file and range are not aligned</returns>
-    public bool TryMap(IDisk disk, bool isWrite, long offset, int length)
+    /// <summary>Finds the one piece of a file that holds the whole range.</summary>
+    /// <param name="disk">the disk of the moment</param>
+    /// <param name="isWrite">whether the piece is to be written</param>
+    /// <param name="offset">of the range on the disk</param>
+    /// <param name="length">of the range</param>
+    /// <param name="orZeroes">whether to look for zeroes, too, where there is no such piece</param>
+    public DirectMapping Map(IDisk disk, bool isWrite, long offset, int length, bool orZeroes)
     {
         _parity = disk.Epochs.Enter(_loop.Index);
         var mapped = isWrite ? disk.TryMapWrite(offset, length, out _extent) : disk.TryMapRead(offset, length, out _extent);
         if (mapped && _extent.File.DirectFile is { } file && ((_extent.Offset | (uint)length) & (file.OffsetAlignment - 1)) == 0)
         {
             (_disk, _file, _length, _isWrite) = (disk, file, length, isWrite);
-            return true;
+            return DirectMapping.File;
         }
 
+        var zeroes = !mapped && orZeroes && disk.TryMapZeroes(offset, length);
         disk.Epochs.Exit(_loop.Index, _parity);
-        return false;
-    }
-
-    /// <summary>Whether the whole range is known to read as zeroes: then nothing has to be read.</summary>
-    public bool ReadsZeroes(IDisk disk, long offset, int length)
-    {
-        var parity = disk.Epochs.Enter(_loop.Index);
-        var zeroes = disk.TryMapZeroes(offset, length);
-        disk.Epochs.Exit(_loop.Index, parity);
-        return zeroes;
+        return zeroes ? DirectMapping.Zeroes : DirectMapping.None;
     }
 
     /// <summary>No transfer after all.</summary>

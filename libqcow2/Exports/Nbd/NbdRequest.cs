@@ -87,26 +87,23 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     public bool TryStartDirect(IDisk disk)
     {
         var isWrite = Header.Command == NbdCommand.Write;
-        if (!_transfer.TryMap(disk, isWrite, Offset, Buffer.Length))
-            return !isWrite && TryAnswerZeroes(disk);
-        if (IsWorthAsking(isWrite) || !MakeSuitable(isWrite))
+
+        // A client that understands holes is told of them the long way.
+        switch (_transfer.Map(disk, isWrite, Offset, Buffer.Length, orZeroes: !isWrite && !Connection.SendsHoles))
         {
-            _transfer.Leave();
-            return false;
+            case DirectMapping.Zeroes:
+                Buffer.Clear();
+                Connection.Completed(this, 0);
+                return true;
+            case DirectMapping.File when IsWorthAsking(isWrite) || !MakeSuitable(isWrite):
+                _transfer.Leave();
+                return false;
+            case DirectMapping.File:
+                _transfer.Start(Buffer.Address);
+                return true;
+            default:
+                return false;
         }
-
-        _transfer.Start(Buffer.Address);
-        return true;
-    }
-
-    /// <summary>A client that understands holes is told of them the long way.</summary>
-    private bool TryAnswerZeroes(IDisk disk)
-    {
-        if (Connection.SendsHoles || !_transfer.ReadsZeroes(disk, Offset, Buffer.Length))
-            return false;
-        Buffer.Clear();
-        Connection.Completed(this, 0);
-        return true;
     }
 
     /// <summary>The long way: the home loop does all of it.</summary>

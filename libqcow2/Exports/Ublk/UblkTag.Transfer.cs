@@ -26,7 +26,7 @@ internal sealed unsafe partial class UblkTag
 
     private bool TryPassByReference()
     {
-        if (!TryMap())
+        if (Map(orZeroes: false) != DirectMapping.File)
             return false;
         if (_transfer.File.IsMemory)
         {
@@ -42,26 +42,26 @@ internal sealed unsafe partial class UblkTag
     /// <summary>There is a buffer, or memory for one: one submission on this loop's ring, or the long way.</summary>
     private void CopyAdmitted()
     {
-        if (!_request.MayTransferDirectly || !TryMap())
+        switch (_request.MayTransferDirectly ? Map(_request.IsRead) : DirectMapping.None)
         {
-            if (_request.IsRead && _transfer.ReadsZeroes(_queue.Served.Disk, _request.Offset, (int)_request.Length))
+            case DirectMapping.Zeroes:
                 EndWithZeroes();
-            else
+                break;
+            case DirectMapping.File when TakeBytes() is var error and < 0:
+                _transfer.Leave();
+                End(error);
+                break;
+            case DirectMapping.File:
+                _transfer.Start(_buffer.Address);
+                break;
+            default:
                 StartCopying();
-            return;
+                break;
         }
-
-        if (TakeBytes() is var error and < 0)
-        {
-            _transfer.Leave();
-            End(error);
-            return;
-        }
-
-        _transfer.Start(_buffer.Address);
     }
 
-    private bool TryMap() => _transfer.TryMap(_queue.Served.Disk, _request.IsWrite, _request.Offset, (int)_request.Length);
+    private DirectMapping Map(bool orZeroes) =>
+        _transfer.Map(_queue.Served.Disk, _request.IsWrite, _request.Offset, (int)_request.Length, orZeroes);
 
     private void EndWithZeroes()
     {

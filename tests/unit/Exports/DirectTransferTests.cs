@@ -61,7 +61,7 @@ public sealed class DirectTransferTests : IDisposable
         var disk = new FakeDisk { MapsTo = file };
         OnLoop(transfer =>
         {
-            Assert.True(transfer.TryMap(disk, isWrite: true, 0, Block));
+            Assert.Equal(DirectMapping.File, transfer.Map(disk, isWrite: true, 0, Block, orZeroes: false));
             Assert.Equal((1, file, 0), (disk.Epochs.InProgress, transfer.File, transfer.HostOffset));
             transfer.Leave();
         });
@@ -74,9 +74,21 @@ public sealed class DirectTransferTests : IDisposable
         var disk = new FakeDisk();
         OnLoop(transfer =>
         {
-            Assert.False(transfer.TryMap(disk, isWrite: false, 0, Block));
-            Assert.False(transfer.ReadsZeroes(disk, 0, Block));
+            Assert.Equal(DirectMapping.None, transfer.Map(disk, isWrite: false, 0, Block, orZeroes: true));
         });
+        Assert.Equal(0, disk.Epochs.InProgress);
+    }
+
+    [Fact]
+    public void Zeroes_are_looked_for_within_the_epoch_and_only_where_they_are_asked_for()
+    {
+        var disk = new FakeDisk { IsZero = true };
+        OnLoop(transfer =>
+        {
+            Assert.Equal(DirectMapping.Zeroes, transfer.Map(disk, isWrite: false, 0, Block, orZeroes: true));
+            Assert.Equal(DirectMapping.None, transfer.Map(disk, isWrite: false, 0, Block, orZeroes: false));
+        });
+        Assert.Equal(["map-read 0+4096", "map-zeroes 0+4096", "map-read 0+4096"], disk.Calls);
         Assert.Equal(0, disk.Epochs.InProgress);
     }
 
@@ -84,7 +96,7 @@ public sealed class DirectTransferTests : IDisposable
     public void Storage_that_bytes_must_pass_through_is_left_to_the_home_loop()
     {
         var disk = new FakeDisk { MapsTo = new NoStorage() };
-        OnLoop(transfer => Assert.False(transfer.TryMap(disk, isWrite: false, 0, Block)));
+        OnLoop(transfer => Assert.Equal(DirectMapping.None, transfer.Map(disk, isWrite: false, 0, Block, orZeroes: true)));
         Assert.Equal(0, disk.Epochs.InProgress);
     }
 
@@ -98,7 +110,7 @@ public sealed class DirectTransferTests : IDisposable
         _loop.Run(() =>
         {
             var transfer = new DirectTransfer(_loop.Loop, owner);
-            Assert.True(transfer.TryMap(disk, isWrite, Block, Block));
+            Assert.Equal(DirectMapping.File, transfer.Map(disk, isWrite, Block, Block, orZeroes: false));
             transfer.Start(memory.Take(Block).Address);
             return owner.Ended.Task;
         });

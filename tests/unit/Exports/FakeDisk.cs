@@ -22,6 +22,9 @@ internal sealed class FakeDisk : IDisk
 
     public IBlockStorage File { get; } = new NoStorage();
 
+    /// <summary>Whether all of the disk is known to read as zeroes; looking for that is noted then.</summary>
+    public bool IsZero { get; init; }
+
     /// <summary>Where all of the disk is, at the same offsets; null if nothing can be mapped.</summary>
     public IBlockStorage? MapsTo { get; init; }
 
@@ -37,7 +40,12 @@ internal sealed class FakeDisk : IDisk
 
     public bool TryMapRead(long offset, int length, out FileExtent extent) => TryMap("map-read", offset, length, out extent);
 
-    public bool TryMapZeroes(long offset, int length) => false;
+    public bool TryMapZeroes(long offset, int length)
+    {
+        if (IsZero)
+            Calls.Add($"map-zeroes{Outside} {offset}+{length}");
+        return IsZero;
+    }
 
     public bool TryMapWrite(long offset, int length, out FileExtent extent) => TryMap("map-write", offset, length, out extent);
 

@@ -86,9 +86,9 @@ internal sealed class PeerServer : IDisposable
             {
                 run();
             }
-            catch (SocketException)
+            catch (Exception end) when (end is SocketException or ObjectDisposedException)
             {
-                // The client or the test hung up.
+                // The client or the test hung up, while we waited or before we did.
             }
             catch (Exception failure)
             {

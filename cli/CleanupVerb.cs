@@ -8,7 +8,6 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;
-using Qcow2Blk.Exports;
 
 namespace Qcow2Blk.Cli;
 

@@ -7,7 +7,6 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 using Qcow2Blk.Inspect;
-using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Cli;
 

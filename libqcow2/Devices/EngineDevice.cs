@@ -5,7 +5,6 @@ using System.Threading;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.Ublk;

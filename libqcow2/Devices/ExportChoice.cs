@@ -2,7 +2,6 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;

@@ -1,6 +1,5 @@
 using System;
 using System.IO;
-using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;

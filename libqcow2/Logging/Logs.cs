@@ -1,6 +1,5 @@
 using System;
 using System.Text;
-using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 

@@ -1,8 +1,6 @@
 using System;
 using System.Collections.Generic;
-using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Exports.Ublk;
-using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices.Options;
 

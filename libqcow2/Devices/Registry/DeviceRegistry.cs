@@ -4,7 +4,6 @@ using System.IO;
 using System.Linq;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 

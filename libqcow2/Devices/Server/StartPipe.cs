@@ -2,7 +2,6 @@ using System;
 using System.IO;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices.Server;

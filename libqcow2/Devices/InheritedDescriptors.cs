@@ -1,8 +1,9 @@
 using System;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices.Options;
+namespace Qcow2Blk.Devices;
 
 /// <summary>What the server before left open for this one: descriptors that came with the start of the process.</summary>
 public static class InheritedDescriptors

@@ -4,8 +4,10 @@ SHELL       := /bin/bash
 
 PREFIX      ?= /usr/local
 DESTDIR     ?=
-RID         ?= linux-x64
-NATIVE      := artifacts/qcow2blk
+# What is built for another machine than this one does not take the place of what runs here.
+HOST_RID    := $(if $(filter aarch64,$(shell uname -m)),linux-arm64,linux-x64)
+RID         ?= $(HOST_RID)
+NATIVE      := artifacts/$(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%)/)qcow2blk
 CONTROL     := artifacts/kernel/ublk-control-tests
 bindir      := $(DESTDIR)$(PREFIX)/bin
 bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -23,9 +25,9 @@ export DOTNET_NOLOGO := 1
 SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props
 
-.PHONY: build test test-kernel demo bench bench-kernel install uninstall check clean help deps
+.PHONY: build test test-kernel test-arm64 demo bench bench-kernel install uninstall check clean help deps
 
-build: $(NATIVE) ## build artifacts/qcow2blk: one native file, no .NET needed to run it
+build: $(NATIVE) ## build artifacts/qcow2blk: one native file, no .NET needed to run it; RID=linux-arm64: artifacts/arm64/qcow2blk
 
 $(NATIVE): $(SOURCES) | deps
 	@packaging/publish.sh $(RID) $@
@@ -34,7 +36,7 @@ $(CONTROL): $(SOURCES) $(wildcard tests/kernel/control/*) | deps
 	@packaging/publish.sh $(RID) $@ tests/kernel/control
 
 deps:
-	@packaging/install-build-deps.sh build
+	@packaging/install-build-deps.sh $(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%),build)
 
 test: ## run everything that needs no virtual machine; ends with "N passed, N failed"
 	@packaging/install-build-deps.sh test
@@ -46,6 +48,11 @@ test-kernel: ## test block devices on three kernels in virtual machines; KERNEL=
 	@packaging/install-build-deps.sh kernel
 	@$(MAKE) --no-print-directory build $(CONTROL)
 	@/usr/bin/python3 tests/kernel/run.py $(KERNEL)
+
+test-arm64: ## build for arm64 and try that binary under qemu's user emulation
+	@packaging/install-build-deps.sh test-arm64
+	@$(MAKE) --no-print-directory build RID=linux-arm64
+	@tests/arm64/smoke.sh
 
 demo: ## attach a real file system image and put it through read, write, snapshot, check
 	@packaging/install-build-deps.sh demo
@@ -87,4 +94,4 @@ clean: ## delete all that was built, test logs included
 	find cli libqcow2 tests \( -name bin -o -name obj -o -name __pycache__ \) -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22

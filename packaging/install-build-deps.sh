@@ -1,13 +1,16 @@
 #!/bin/bash
 # Installs the Debian packages that building, testing, the demo and the benchmark need, and only those that
 # are missing. Needs root or sudo when something is missing; changes nothing otherwise.
-# Usage: packaging/install-build-deps.sh [build|test|demo|bench|kernel|all]   (default: all)
+# Usage: packaging/install-build-deps.sh [build|arm64|test|test-arm64|demo|bench|kernel|all]   (default: all)
 set -euo pipefail
 
 # The compiler driver and archives that NativeAOT links with.
 build_packages=(gcc libc6-dev libdeflate-dev libzstd-dev)
+# What links for arm64 on another machine; the libraries themselves: packaging/arm64/fetch-libraries.sh.
+arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 # The oracles and clients that the tests compare us with, and the C headers that they check constants against.
 test_packages=(qemu-utils fio libnbd-bin libnbd-dev python3 python3-libnbd nbdkit e2fsprogs jq strace)
+test_arm64_packages=(qemu-user-static qemu-utils libnbd-bin)
 demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 bench_packages=(qemu-utils fio python3)
 # The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.
@@ -19,13 +22,15 @@ die() { echo "install-build-deps: $*" >&2; exit 1; }
 purpose=${1:-all}
 case $purpose in
     build) wanted=("${build_packages[@]}") ;;
+    arm64) wanted=("${build_packages[@]}" "${arm64_packages[@]}") ;;
+    test-arm64) wanted=("${build_packages[@]}" "${arm64_packages[@]}" "${test_arm64_packages[@]}") ;;
     test)  wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
     demo)  wanted=("${build_packages[@]}" "${demo_packages[@]}") ;;
     bench) wanted=("${build_packages[@]}" "${bench_packages[@]}") ;;
     kernel) wanted=("${build_packages[@]}" "${kernel_packages[@]}") ;;
-    all)   wanted=("${build_packages[@]}" "${test_packages[@]}" "${demo_packages[@]}" "${bench_packages[@]}"
+    all)   wanted=("${build_packages[@]}" "${arm64_packages[@]}" "${test_packages[@]}" "${test_arm64_packages[@]}" "${demo_packages[@]}" "${bench_packages[@]}"
                    "${kernel_packages[@]}") ;;
-    *)     die "unknown purpose \"$purpose\" (one of: build test demo bench kernel all)" ;;
+    *)     die "unknown purpose \"$purpose\" (one of: build arm64 test test-arm64 demo bench kernel all)" ;;
 esac
 
 require_dotnet() {
@@ -42,7 +47,10 @@ list_missing() {
     done
 }
 
-[ "$(uname -m)" = x86_64 ] || die "only x86_64 is supported for now, this machine is $(uname -m)"
+case $(uname -m) in
+    x86_64 | aarch64) ;;
+    *) die "only x86_64 and aarch64 are supported, this machine is $(uname -m)" ;;
+esac
 require_dotnet
 if ! command -v dpkg-query >/dev/null; then
     echo "install-build-deps: this is no Debian system: install the equivalents of these yourself:" \

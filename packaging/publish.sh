@@ -11,10 +11,22 @@ folder=$(dirname "$output")
 mkdir -p "$folder"
 log=$folder/publish.log
 
+case $rid-$(uname -m) in
+    linux-arm64-x86_64)
+        packaging/arm64/fetch-libraries.sh
+        cross=("-p:CppCompilerAndLinker=$PWD/packaging/arm64/cc" -p:ObjCopyName=aarch64-linux-gnu-objcopy
+               "-p:LibraryArchives=$PWD/artifacts/arm64/lib") ;;
+    linux-x64-x86_64 | linux-arm64-aarch64)
+        cross=() ;;
+    *)
+        echo "publish: cannot build $rid on $(uname -m) (linux-x64 builds on x86_64, linux-arm64 on x86_64 and aarch64)" >&2
+        exit 1 ;;
+esac
+
 echo "building $output ($rid, native; log: $log)"
 started=$SECONDS
 if ! dotnet publish "$project" -r "$rid" -c Release -o "$folder/publish" \
-        -p:StripSymbols=true >"$log" 2>&1; then
+        -p:StripSymbols=true "${cross[@]}" >"$log" 2>&1; then
     cat "$log" >&2
     echo "publish: building $output failed (the log is in $log)" >&2
     exit 1

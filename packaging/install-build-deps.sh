@@ -28,8 +28,8 @@ case $purpose in
     demo)  wanted=("${build_packages[@]}" "${demo_packages[@]}") ;;
     bench) wanted=("${build_packages[@]}" "${bench_packages[@]}") ;;
     kernel) wanted=("${build_packages[@]}" "${kernel_packages[@]}") ;;
-    all)   wanted=("${build_packages[@]}" "${arm64_packages[@]}" "${test_packages[@]}" "${test_arm64_packages[@]}" "${demo_packages[@]}" "${bench_packages[@]}"
-                   "${kernel_packages[@]}") ;;
+    all)   wanted=("${build_packages[@]}" "${arm64_packages[@]}" "${test_packages[@]}" "${test_arm64_packages[@]}"
+                   "${demo_packages[@]}" "${bench_packages[@]}" "${kernel_packages[@]}") ;;
     *)     die "unknown purpose \"$purpose\" (one of: build arm64 test test-arm64 demo bench kernel all)" ;;
 esac
 

@@ -15,7 +15,13 @@ progress_every=15
 results=artifacts/test
 projects=() filters=()
 for word in "$@"; do
-    if [ "$word" = --quick ]; then filters+=(-trait- Speed=slow); elif [ -d "tests/$word" ]; then projects+=("$word"); else filters+=(-method "*$word*"); fi
+    if [ "$word" = --quick ]; then
+        filters+=(-trait- Speed=slow)
+    elif [ -d "tests/$word" ]; then
+        projects+=("$word")
+    else
+        filters+=(-method "*$word*")
+    fi
 done
 if [ ${#projects[@]} -eq 0 ]; then
     [ ${#filters[@]} -eq 0 ] || { echo "tests/run.sh: no tests/$1 (a filter comes after its project)" >&2; exit 2; }

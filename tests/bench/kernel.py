@@ -37,7 +37,8 @@ def parse(arguments):
     parser.add_argument("--quick", action="store_true", help="one round of 2 s, no counting of instructions: to see that it works")
     parser.add_argument("--modes", metavar="MODE,...", default="", help="compare these --ublk-mode values (map,user-copy,zero-copy)")
     parser.add_argument("--transports", metavar="NAME,...", default="ublk,nbd", help="ours on these (default ublk,nbd)")
-    parser.add_argument("--servers", metavar="NAME,...", default="*", help="of what the other options name, measure only these; * and ? match")
+    parser.add_argument("--servers", metavar="NAME,...", default="*",
+                        help="of what the other options name, measure only these; * and ? match")
     parser.add_argument("--placement", metavar="NAME,...", default=",".join(PLACEMENTS), help="where the images are: disk (xfs on a "
                         "RAM disk, the main table), tmpfs (default both)")
     parser.add_argument("--kernel", choices=kernels.RELEASES, default="newest")
@@ -87,7 +88,8 @@ class Machine:
             symbols = Path(self.options.binary).parent / "publish/qcow2blk.dbg"
             if self.options.profile and symbols.exists():
                 files.append((symbols, "bin/qcow2blk.dbg"))
-            with guest.Guest(kernels.get(self.options.kernel), "exec python3 /run/payload/files/kernel_guest.py /run/payload/files/plan.json",
+            with guest.Guest(kernels.get(self.options.kernel),
+                             "exec python3 /run/payload/files/kernel_guest.py /run/payload/files/plan.json",
                              self.options.binary, memory=self.plan["space_mib"] + 1536, emulator=emulator,
                              accelerator="tcg,thread=single" if self.options.steady else "tcg,thread=multi",
                              files=files) as machine:
@@ -127,7 +129,8 @@ class Machine:
         elif kind == "@@sample":
             sample = json.loads(content)
             seen = readings["@@end"].since(readings["@@begin"])
-            sample |= {"host_seconds": seen.time, "cpu": seen.cpu, "counted": self.counting, "timed": self.options.steady or not self.counting,
+            sample |= {"host_seconds": seen.time, "cpu": seen.cpu, "counted": self.counting,
+                       "timed": self.options.steady or not self.counting,
                        "user_instructions": seen.user, "kernel_instructions": seen.kernel}
             self.samples.append(sample)
             more = f", {(seen.user + seen.kernel) / sample['ios']:.0f} instructions per I/O" if self.counting else ""

@@ -250,7 +250,8 @@ class Bench:
         say("sample", {"cell": cell["name"], "subject": server.name, "round": number, **window})
 
     def window(self, cell, server, fio, start):
-        """Waits until fio is under way (its start and its end are not measured), then measures: for the run time, or for the middle of a run that is bounded by work."""
+        """Waits until fio is under way (its start and its end are not measured), then measures: for the run time, or for the
+        middle of a run that is bounded by work."""
         begin, end = (cell["io_bytes"] // 512 // 16, cell["io_bytes"] // 512 * 15 // 16) if cell["io_bytes"] else (1, None)
         if not self.wait(fio, lambda: server.sectors() - start >= begin):
             return None

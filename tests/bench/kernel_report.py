@@ -31,7 +31,8 @@ def _medians(samples):
     def per_io(name, of):
         return statistics.median(sample[name] / sample["ios"] for sample in of) if of else None
     rate = statistics.median(rates)
-    return {"iops": rate, "spread": f"{(max(rates) - min(rates)) / rate * 100:.0f} %" if len(rates) > 1 else "-", "cpu": per_io("cpu", timed), "server": per_io("server", timed),
+    return {"iops": rate, "spread": f"{(max(rates) - min(rates)) / rate * 100:.0f} %" if len(rates) > 1 else "-",
+            "cpu": per_io("cpu", timed), "server": per_io("server", timed),
             "client": per_io("client", timed), "switches": per_io("switches", timed),
             "busy": statistics.median(sample["busy"] / sample["seconds"] for sample in timed),
             "user": per_io("user_instructions", counted), "kernel": per_io("kernel_instructions", counted),
@@ -73,7 +74,8 @@ def ratio_rows(results):
             yield [cell["name"], name, f"{mine['iops']:.0f}", rival.replace("qemu-nbd ", ""), f"{its['iops']:.0f}", f"{rate:.2f}",
                    _judge(rate, kernel_cells.NBD_TARGET if on_nbd else cell["target"]), f"{mine['cpu'] * 1e6:.0f}",
                    f"{its['cpu'] * 1e6:.0f}", f"{per_cpu:.2f}", _judge(per_cpu, None if on_nbd else kernel_cells.PER_CPU_TARGET),
-                   _count(mine["instructions"]), _count(its["instructions"]), counts, _without_client(found.get((cell["name"], "no server")), mine, its),
+                   _count(mine["instructions"]), _count(its["instructions"]), counts,
+                   _without_client(found.get((cell["name"], "no server")), mine, its),
                    f"{mine['iops'] / ceiling['iops'] * 100:.0f} %" if ceiling and not on_nbd else "-",
                    f"{mine['spread']} / {its['spread']}"]
 
@@ -90,8 +92,8 @@ def each_rows(results):
                        f"{one['switches']:.2f}", _count(one["instructions"]), _count(one["user"]), _count(one["kernel"]), one["spread"]]
 
 
-EACH = ["cell", "server", "IOPS", "MiB/s", "CPU µs per I/O", "of the server", "of fio", "processors busy", "switches of the server per I/O", "instructions per I/O",
-        "in programs", "in the kernel", "spread"]
+EACH = ["cell", "server", "IOPS", "MiB/s", "CPU µs per I/O", "of the server", "of fio", "processors busy",
+        "switches of the server per I/O", "instructions per I/O", "in programs", "in the kernel", "spread"]
 
 
 def verdict(results):
@@ -142,7 +144,8 @@ def markdown(everything):
              f"{machine['qemu']}, {machine['fio']}; on {host['processor']}, {host['cores']} cores, Linux {host['kernel']}.", ""]
     lines += [f"- {name}: `{command}`" for name, command in first["commands"].items()]
     for results in everything:
-        lines += ["", f"### {_place(results)}, {_clock(results)}: against the faster qemu-nbd", "", _windows(results), "", *_grid(RATIOS, ratio_rows(results)), "",
+        lines += ["", f"### {_place(results)}, {_clock(results)}: against the faster qemu-nbd", "", _windows(results), "",
+                  *_grid(RATIOS, ratio_rows(results)), "",
                   f"{verdict(results)[0].upper()}{verdict(results)[1:]}.", ""]
         lines += [f"- {name} was not measured: {why}" for name, why in results["absent"].items()]
         lines += ["<details><summary>every server</summary>", "", *_grid(EACH, each_rows(results)), "", "</details>"]

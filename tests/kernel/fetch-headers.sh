@@ -50,7 +50,8 @@ options=(-q -q
 
 log="$work/log"
 apt-get "${options[@]}" update >"$log" 2>&1 || { cat "$log" >&2; die "cannot read the package list of $suite"; }
-(cd "$work" && apt-get "${options[@]}" download linux-libc-dev) >"$log" 2>&1 || { cat "$log" >&2; die "cannot download linux-libc-dev of $suite"; }
+(cd "$work" && apt-get "${options[@]}" download linux-libc-dev) >"$log" 2>&1 ||
+    { cat "$log" >&2; die "cannot download linux-libc-dev of $suite"; }
 package=$(find "$work" -maxdepth 1 -name 'linux-libc-dev_*.deb' -print -quit)
 [ -n "$package" ] || { cat "$log" >&2; die "$suite has no linux-libc-dev"; }
 dpkg-deb -x "$package" "$work/unpacked"

@@ -167,7 +167,8 @@ class Guest(Machine):
 
     def _last_words(self):
         lines = self.console_text().split("\n") + self._said
-        return next((line.strip() for line in lines if SPLAT.search(line)), next((line.strip() for line in reversed(lines) if line.strip()), "no message"))
+        return next((line.strip() for line in lines if SPLAT.search(line)),
+                    next((line.strip() for line in reversed(lines) if line.strip()), "no message"))
 
     def _is_ready(self):
         """Whether the guest came as far as the job."""

@@ -178,7 +178,8 @@ def _compare(data, seed, synced):
             continue
         found = sync_load.batch_in(sector, offset)
         if found not in allowed.get(offset, {0}):
-            raise Damage(f"sector at {offset} holds batch {found} instead of {sorted(allowed.get(offset, {0}))}; synced {synced}, seed {seed}")
+            raise Damage(f"sector at {offset} holds batch {found} instead of {sorted(allowed.get(offset, {0}))};"
+                         f" synced {synced}, seed {seed}")
 
 
 class VolatileDisk:

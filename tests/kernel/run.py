@@ -114,7 +114,8 @@ def main():
         cases = [case for case in chosen if case.runs_on(kernel, options.full or options.only or options.short)]
         run_kernel(kernel, cases, binary, rounds, tally)
         if len(cases) < len(chosen):
-            print(f"== linux {kernel.version}: {len(chosen) - len(cases)} cases ran over ublk only (--full: over kernel NBD, too)", flush=True)
+            print(f"== linux {kernel.version}: {len(chosen) - len(cases)} cases ran over ublk only (--full: over kernel NBD, too)",
+                  flush=True)
     print(tally)
     return 0 if tally.failed == 0 and tally.passed else 1
 
@@ -181,7 +182,8 @@ class Lane:
         console = LOGS / self.kernel.release / f"console-{next(GUESTS)}.log"
         try:
             with data_disk() as data, Guest(
-                    self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory, processors=case.processors, console=console, reads_input=True,
+                    self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory,
+                    processors=case.processors, console=console, reads_input=True,
                     files=[(path, f"files/{path.name}") for path in PROGRAMS if path.exists()],
                     settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'", "INIT": case.init}) as guest:
                 while case and self.run_case(guest, case):

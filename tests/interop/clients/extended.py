@@ -86,7 +86,8 @@ def edges_of_the_largest_disk_are_kept(path):
     for offset, length in ((0, size + 1), (1, size), (512, (1 << 63) - 1), (512, (1 << 64) - 1), (size - 1, (1 << 64) - 1), (0, 1 << 63)):
         for command, expected in ((wire.TRIM, invalid), (wire.BLOCK_STATUS, invalid), (wire.WRITE_ZEROES, no_space)):
             expect(f"command {command} of {length} at {offset}", error_of(command, offset, length), expected)
-    expect("last sector", [error_of(wire.WRITE, size - 512, 512, wire.FLAG_PAYLOAD_LEN, b"e" * 512), error_of(wire.READ, size - 512, 512)], [0, 0])
+    expect("last sector",
+           [error_of(wire.WRITE, size - 512, 512, wire.FLAG_PAYLOAD_LEN, b"e" * 512), error_of(wire.READ, size - 512, 512)], [0, 0])
     # A trim is done in pieces: where there is nothing to free they grow.
     expect("all of it", [error_of(command, 0, size) for command in (wire.BLOCK_STATUS, wire.CACHE, wire.TRIM)], [0, 0, 0])
 

@@ -238,7 +238,8 @@ def fua_needs_no_flush(uri):
 
 
 run([
-    export_says_what_it_can, holes_travel_as_holes, holes_of_the_file_travel_as_holes, many_holes_are_told_in_several_replies, write_is_data_at_once, simple_replies_do_everything, export_name_instead_of_go,
-    zeroes_with_and_without_hole, trim_frees_and_reads_zero, errors_leave_the_connection_alive, read_only_refuses_to_write,
-    three_hundred_requests_of_all_sizes_at_once, flush_covers_the_other_connection, fua_needs_no_flush,
+    export_says_what_it_can, holes_travel_as_holes, holes_of_the_file_travel_as_holes, many_holes_are_told_in_several_replies,
+    write_is_data_at_once, simple_replies_do_everything, export_name_instead_of_go, zeroes_with_and_without_hole,
+    trim_frees_and_reads_zero, errors_leave_the_connection_alive, read_only_refuses_to_write, three_hundred_requests_of_all_sizes_at_once,
+    flush_covers_the_other_connection, fua_needs_no_flush,
 ])

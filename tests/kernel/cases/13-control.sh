@@ -42,7 +42,9 @@ refused "User is told of a module that is not loaded" "the kernel module ublk_dr
 # Root's program loads it.
 passes "$tests"
 settle
-refused "User without the node is told of root and of the udev rule" "no right to open /dev/ublk-control: permission denied (run as root, or install the udev rule" as_user "$tests"
+refused "User without the node is told of root and of the udev rule" \
+    "no right to open /dev/ublk-control: permission denied (run as root, or install the udev rule" \
+    as_user "$tests"
 if [ -e /proc/sys/kernel/io_uring_disabled ]; then
     echo 2 >/proc/sys/kernel/io_uring_disabled
     refused "Disabled io_uring is named" "kernel.io_uring_disabled is 2" "$tests"

@@ -25,7 +25,8 @@ sizes() {
     detach
 
     attach odd.qcow2 --block-size 4096 2>output
-    expect_text "warning: the last 1024 bytes of the disk are not a whole block of 4096: the block device ends before them, at 1024000000 bytes$"
+    expect_text "warning: the last 1024 bytes of the disk are not a whole block of 4096:"\
+" the block device ends before them, at 1024000000 bytes$"
     expect_equal "size" 1024000000 "$(size_of "$DEV")"
     dd if=/dev/urandom of="$DEV" bs=4096 seek=$((250000 - 1)) count=1 oflag=direct status=none
     detach

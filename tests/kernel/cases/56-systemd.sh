@@ -1,5 +1,5 @@
 #!/bin/bash
-# promise: the systemd unit attaches when started, takes the device of a dead server over, goes on after a restart or a stop while mounted, detaches when stopped
+# promise: the systemd unit attaches at start, takes over a dead server's device, survives restart and stop while mounted, detaches at stop
 # transports: ublk nbd
 # init: systemd
 # processors: 1

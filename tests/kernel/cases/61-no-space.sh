@@ -1,5 +1,5 @@
 #!/bin/bash
-# promise: a full file system below the image fails writes with "no space" and no more than that, or holds them until there is some, as asked
+# promise: a full file system below the image fails writes with "no space" and nothing else, or holds them until there is some, as asked
 # seconds: 300
 # processors: 1
 . "$PAYLOAD/guest/lib.sh"

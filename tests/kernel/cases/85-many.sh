@@ -24,7 +24,8 @@ available() { awk '/^(MemAvailable|PerProcessor):/ { sum += $2 } END { print sum
 describe_loss() { # BEFORE AFTER: what grew by more than a MiB
     echo "--- memory, KiB before and after"
     awk 'NR == FNR { before[$1] = $2; next } $2 - before[$1] > 1024 || before[$1] - $2 > 1024 { print $1, before[$1], $2 }' "$1" "$2"
-    awk 'NR == FNR { before[$1] = $3 * $4 / 1024; next } $3 * $4 / 1024 - before[$1] > 512 { printf "%s %d %d\n", $1, before[$1], $3 * $4 / 1024 }' \
+    awk 'NR == FNR { before[$1] = $3 * $4 / 1024; next } $3 * $4 / 1024 - before[$1] > 512 {
+        printf "%s %d %d\n", $1, before[$1], $3 * $4 / 1024 }' \
         "$1.slabs" "$2.slabs"
     du -xsk /run /tmp /var
 }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# promise: where no runtime directory can be made, attach --foreground makes a block device all the same; a signal ends it, and nothing waits for a server that nobody could find
+# promise: without a runtime directory, attach --foreground makes a block device; a signal ends it, and nothing waits for its server
 # processors: 1
 . "$PAYLOAD/guest/lib.sh"
 require_transport

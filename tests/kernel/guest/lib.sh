@@ -259,7 +259,8 @@ LOAD=
 start_load() { # DEVICE SIZE [OPTION OF fio...]: random writes in the background, all read back and compared at the end
     local device=$1 size=$2
     shift 2
-    fio --name=load --output=load.fio --allow_file_create=0 --filename="$device" --ioengine=libaio --direct=1 --iodepth=16 --rw=randwrite --bs=4k --size="$size" \
+    fio --name=load --output=load.fio --allow_file_create=0 --filename="$device" --ioengine=libaio \
+        --direct=1 --iodepth=16 --rw=randwrite --bs=4k --size="$size" \
         --verify=crc32c --verify_fatal=1 --verify_state_save=0 --randrepeat=0 --write_iops_log=load --log_avg_msec=0 "$@" &
     LOAD=$!
     sleep 1

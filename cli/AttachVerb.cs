@@ -10,6 +10,8 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Server;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Cli;
@@ -34,14 +36,14 @@ internal sealed class AttachVerb : Verb
     private readonly Option<string> _run = Text("--run", "CMD",
         "run CMD in a shell with $uri, $unixsocket, $device and $name set, detach after it, pass its exit status on; "
         + "a private NBD socket, or with --transport a block device");
-    private readonly Option<string> _format = Choice("--format", Spelling.Formats, "the image's format; never probed");
-    private readonly Option<string> _cache = Choice("--cache", Spelling.CacheModes,
+    private readonly Option<string> _format = Choice("--format", ImageFormats.Words.All, "the image's format; never probed");
+    private readonly Option<string> _cache = Choice("--cache", CacheModes.Words.All,
         "none: bypass the host's page cache where the file system can; writeback: use it");
     private readonly Option<string> _cacheSize = Text("--cache-size", "SIZE", "memory for tables of the image, such as 64M");
     private readonly Option<string> _queues = Text("--queues", "N",
         $"event loops, each with connections or a queue of the block device, 1 to {AttachRules.MaxQueues}");
-    private readonly Option<string> _discard = Choice("--discard", Spelling.DiscardModes, "what a client's discard does");
-    private readonly Option<string> _detectZeroes = Choice("--detect-zeroes", Spelling.DetectZeroesModes,
+    private readonly Option<string> _discard = Choice("--discard", DiscardModes.Words.All, "what a client's discard does");
+    private readonly Option<string> _detectZeroes = Choice("--detect-zeroes", DetectZeroesModes.Words.All,
         "what happens to written data that is all zeroes");
     private readonly Option<string> _snapshot = Text("--snapshot", "NAME_OR_ID", "serve this internal snapshot, read-only");
     private readonly Option<bool> _noBacking = Flag("--no-backing", "refuse an image that names a backing file");
@@ -55,13 +57,13 @@ internal sealed class AttachVerb : Verb
     private readonly Option<string> _lockTimeout = LockTimeout.Option(
         $"{AttachOptions.DefaultLockTimeout}, or {AttachOptions.DefaultRecoveryLockTimeout} with --recover");
     private readonly BackingOptions _backing = new();
-    private readonly Option<string> _onEnospc = Choice("--on-enospc", Spelling.EnospcPolicies,
+    private readonly Option<string> _onEnospc = Choice("--on-enospc", EnospcPolicies.Words.All,
         "what happens to a write that the host has no space for: report it as an error, or stop it and try again");
     private readonly Option<string> _pidFile = Text("--pid-file", "PATH", "written when clients can connect, removed at the end");
     private readonly Option<string> _logLevel = new("--log-level")
     {
         Description = "what the server logs, to the system log or in the foreground to standard error",
-        HelpName = string.Join('|', LogLevels.Words),
+        HelpName = string.Join('|', LogLevels.Words.All),
         DefaultValueFactory = _ => "warning",
     };
     private readonly Option<bool> _json = JsonFlag();
@@ -77,7 +79,7 @@ internal sealed class AttachVerb : Verb
             "nbdinfo [ qcow2blk attach disk.qcow2 ]")
     {
         _factory = factory;
-        _logLevel.CompletionSources.Add([.. LogLevels.Words]);
+        _logLevel.CompletionSources.Add([.. LogLevels.Words.All]);
         Arguments.Add(_image);
         Option[] options =
         [
@@ -137,21 +139,21 @@ internal sealed class AttachVerb : Verb
             ReadOnly = parsed.GetValue(_readOnly),
             Foreground = parsed.GetValue(_foreground),
             RunCommand = run,
-            Format = Spelling.Format(Word(parsed, _format, Spelling.Formats)),
-            Cache = Spelling.Cache(Word(parsed, _cache, Spelling.CacheModes)),
+            Format = ImageFormats.Words.Parse(Word(parsed, _format, ImageFormats.Words.All)),
+            Cache = CacheModes.Words.Parse(Word(parsed, _cache, CacheModes.Words.All)),
             CacheSize = parsed.GetValue(_cacheSize) is { } size ? Quantity.ParseBytes("--cache-size", size) : null,
             Queues = Whole(parsed, _queues),
-            Discard = Spelling.Discard(Word(parsed, _discard, Spelling.DiscardModes)),
-            DetectZeroes = Spelling.DetectZeroes(Word(parsed, _detectZeroes, Spelling.DetectZeroesModes)),
+            Discard = DiscardModes.Words.Parse(Word(parsed, _discard, DiscardModes.Words.All)),
+            DetectZeroes = DetectZeroesModes.Words.Parse(Word(parsed, _detectZeroes, DetectZeroesModes.Words.All)),
             Snapshot = parsed.GetValue(_snapshot),
             NoBacking = parsed.GetValue(_noBacking),
             BackingDirectories = [.. (parsed.GetValue(_backingDirs) ?? []).Select(BackingDirectory)],
             LockTimeout = LockTimeout.Read(parsed, _lockTimeout),
             Backing = _backing.File(parsed),
             BackingFormat = _backing.Format(parsed),
-            OnEnospc = Spelling.Enospc(Word(parsed, _onEnospc, Spelling.EnospcPolicies)),
+            OnEnospc = EnospcPolicies.Words.Parse(Word(parsed, _onEnospc, EnospcPolicies.Words.All)),
             PidFile = parsed.GetValue(_pidFile) is { } pidFile ? Absolute(pidFile) : null,
-            LogLevel = LogLevels.Parse(Word(parsed, _logLevel, LogLevels.Words)),
+            LogLevel = LogLevels.Words.Parse(Word(parsed, _logLevel, LogLevels.Words.All)),
         });
         AttachRules.CheckGiven(block, options);
         return options;

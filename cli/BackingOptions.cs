@@ -14,10 +14,10 @@ internal sealed class BackingOptions
     private readonly Option<string> _format = new("--backing-format")
     {
         Description = "the format of backing files whose format no image states; never probed",
-        HelpName = string.Join('|', Spelling.Formats),
+        HelpName = string.Join('|', ImageFormats.Words.All),
     };
 
-    internal BackingOptions() => _format.CompletionSources.Add([.. Spelling.Formats]);
+    internal BackingOptions() => _format.CompletionSources.Add([.. ImageFormats.Words.All]);
 
     internal Option[] All => [_file, _format];
 
@@ -25,8 +25,8 @@ internal sealed class BackingOptions
     internal string? File(ParseResult parsed) => parsed.GetValue(_file) is { } file ? Verb.Absolute(file) : null;
 
     /// <exception cref="OutcomeException">usage: a format that is not known</exception>
-    internal AttachFormat? Format(ParseResult parsed)
-        => parsed.GetValue(_format) is null ? null : Spelling.Format(Verb.Word(parsed, _format, Spelling.Formats));
+    internal ImageFormat? Format(ParseResult parsed)
+        => parsed.GetValue(_format) is null ? null : ImageFormats.Words.Parse(Verb.Word(parsed, _format, ImageFormats.Words.All));
 
     /// <summary>As <c>info</c> and <c>map</c> need it.</summary>
     /// <param name="parsed">the command line</param>
@@ -36,12 +36,6 @@ internal sealed class BackingOptions
     {
         if (image == ImageFormat.Raw && All.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } given)
             throw new OutcomeException(OutcomeKind.Invalid, $"{given.Name} needs --format qcow2", "a raw image has no backing file");
-        ImageFormat? format = Format(parsed) switch
-        {
-            null => null,
-            AttachFormat.Raw => ImageFormat.Raw,
-            _ => ImageFormat.Qcow2,
-        };
-        return new BackingChoice(File(parsed), format);
+        return new BackingChoice(File(parsed), Format(parsed));
     }
 }

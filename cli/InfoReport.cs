@@ -215,7 +215,7 @@ internal sealed class InfoReport(
         return kind == FeatureKind.Autoclear && header.Autoclear.RecoveryMark() != 0 ? [.. names, "qcow2blk recovery mark"] : names;
     }
 
-    private static string Compression(Header header) => header.CompressionType == CompressionType.Zstd ? "zstd" : "zlib";
+    private static string Compression(Header header) => CompressionTypes.Words.Of(header.CompressionType);
 
     private static string Encryption(Header header) => s_encryption[header.CryptMethod];
 }

@@ -14,7 +14,7 @@ namespace Qcow2Blk.Cli;
 internal sealed class InfoVerb : Verb
 {
     private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
-    private readonly Option<string> _format = Choice("--format", Spelling.Formats, "the image's format; never probed");
+    private readonly Option<string> _format = Choice("--format", ImageFormats.Words.All, "the image's format; never probed");
     private readonly BackingOptions _backing = new();
     private readonly Option<bool> _json = JsonFlag();
 
@@ -30,7 +30,7 @@ internal sealed class InfoVerb : Verb
 
     /// <summary>The image format that an option says.</summary>
     internal static ImageFormat FormatOf(ParseResult parsed, Option<string> option)
-        => Spelling.Format(Word(parsed, option, Spelling.Formats)) == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
+        => ImageFormats.Words.Parse(Word(parsed, option, ImageFormats.Words.All));
 
     private ExitCode Print(ParseResult parsed, ImageFormat format)
     {

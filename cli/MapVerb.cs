@@ -14,7 +14,7 @@ namespace Qcow2Blk.Cli;
 internal sealed class MapVerb : Verb
 {
     private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
-    private readonly Option<string> _format = Choice("--format", Spelling.Formats, "the image's format; never probed");
+    private readonly Option<string> _format = Choice("--format", ImageFormats.Words.All, "the image's format; never probed");
     private readonly BackingOptions _backing = new();
     private readonly Option<bool> _json = JsonFlag();
 

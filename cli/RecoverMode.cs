@@ -69,7 +69,7 @@ internal sealed class RecoverMode(
             DiscardLog = parsed.GetValue(discardLog),
             LockTimeout = LockTimeout.Read(parsed, lockTimeout) ?? options.LockTimeout,
             LogLevel = parsed.GetResult(logLevel) is { Implicit: false }
-                ? LogLevels.Parse(Verb.Word(parsed, logLevel, LogLevels.Words)) : options.LogLevel,
+                ? LogLevels.Words.Parse(Verb.Word(parsed, logLevel, LogLevels.Words.All)) : options.LogLevel,
         };
     }
 

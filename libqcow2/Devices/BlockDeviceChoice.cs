@@ -40,7 +40,7 @@ public sealed class BlockDeviceChoice
         if ((ublk ? UblkRefusal() : NbdRefusal()) is { } refusal)
             throw refusal;
         IExport export = ublk ? OpenUblk() : OpenNbd();
-        log.Info($"transport {Spelling.Of(transport)}: {why}");
+        log.Info($"transport {DeviceTransports.Words.Of(transport)}: {why}");
         return export;
     }
 

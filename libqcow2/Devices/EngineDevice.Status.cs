@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
@@ -14,10 +14,10 @@ public sealed partial class EngineDevice
     {
         writer.WriteStartObject();
         writer.WriteString("name", Name);
-        writer.WriteString("state", State.ToString().ToLowerInvariant());
+        writer.WriteString("state", DeviceStates.Words.Of(State));
         writer.WriteString("image", ImagePath);
         writer.WriteString("backing", _options.Backing);
-        writer.WriteString("backing-format", _options.BackingFormat is { } format ? Spelling.Of(format) : null);
+        writer.WriteString("backing-format", _options.BackingFormat is { } format ? ImageFormats.Words.Of(format) : null);
         writer.WriteString("uri", Uri);
         writer.WriteString("device", DevicePath);
         writer.WriteNumber("pid", System.Environment.ProcessId);
@@ -54,7 +54,7 @@ public sealed partial class EngineDevice
             writer.WriteNumber("version", image.Header.Version);
             writer.WriteNumber("cluster-size", image.Header.ClusterSize);
             writer.WriteNumber("refcount-bits", 1 << image.Header.RefcountOrder);
-            writer.WriteString("compression", image.Header.CompressionType.ToString().ToLowerInvariant());
+            writer.WriteString("compression", CompressionTypes.Words.Of(image.Header.CompressionType));
             writer.WriteNumber("snapshots", image.Header.SnapshotCount);
             writer.WriteNumber("file-bytes", image.File.Length);
         }

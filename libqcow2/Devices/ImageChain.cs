@@ -56,7 +56,7 @@ internal sealed class ImageChain
 
     private bool ReadOnlyTop => _options.EffectiveReadOnly;
 
-    private BackingChoice Choice => new(_options.Backing, _options.BackingFormat is { } format ? FormatOf(format) : null);
+    private BackingChoice Choice => new(_options.Backing, _options.BackingFormat);
 
     /// <summary>Opens the chain. On the home loop.</summary>
     /// <param name="options">what to open, and how</param>
@@ -89,7 +89,7 @@ internal sealed class ImageChain
         using (var top = Find(_options.Image))
         {
             RefuseOtherImage(top);
-            await OpenFileAsync(top, FormatOf(_options.Format), ReadOnlyTop);
+            await OpenFileAsync(top, _options.Format, ReadOnlyTop);
         }
 
         while (_files[^1].Header is { } overlay && Below(overlay) is { } below)
@@ -159,11 +159,11 @@ internal sealed class ImageChain
             var (file, header) = _files[^1];
             var isTop = _files.Count == 1;
             var disk = header is null
-                ? new RawDisk(file, readOnly: !isTop || ReadOnlyTop, _options.Discard == DiscardMode.Unmap)
+                ? new RawDisk(file, readOnly: !isTop || ReadOnlyTop, _options.Discard)
                 : (IDisk)await Qcow2Image.OpenAsync(file, OptionsOf(isTop), _disk);
             _files.RemoveAt(_files.Count - 1);
             _disk = disk;
-            _links.Add(new ChainLink(file.Path, header is null ? "raw" : "qcow2", disk.Size, file.Direct));
+            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(header is null ? ImageFormat.Raw : ImageFormat.Qcow2), disk.Size, file.Direct));
         }
 
         _links.Reverse();
@@ -178,8 +178,8 @@ internal sealed class ImageChain
         Replay = isTop && _recovery.Replay,
         DiscardLog = isTop && _recovery.Discard,
         CacheBytes = _options.CacheSize ?? ImageOptions.DefaultCacheBytes,
-        Unmap = _options.Discard == DiscardMode.Unmap,
-        DetectZeroes = isTop ? (DetectZeroes)_options.DetectZeroes : DetectZeroes.Off,
+        Discard = _options.Discard,
+        DetectZeroes = isTop ? _options.DetectZeroes : DetectZeroes.Off,
         Snapshot = isTop ? _options.Snapshot : null,
         Report = _log.Error,
     };
@@ -191,8 +191,6 @@ internal sealed class ImageChain
             file.Dispose();
         return _disk is null ? 0 : await _disk.CloseAsync();
     }
-
-    private static ImageFormat FormatOf(AttachFormat format) => format == AttachFormat.Raw ? ImageFormat.Raw : ImageFormat.Qcow2;
 
     private static FoundFile Find(string path)
     {

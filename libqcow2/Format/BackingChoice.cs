@@ -30,12 +30,10 @@ public readonly record struct BackingChoice(string? File, ImageFormat? Format)
     /// <summary>The first image is the one that the user speaks of; those below may well be of both formats.</summary>
     private void RefuseContradiction(Header overlay)
     {
-        if (Format is { } format && overlay.BackingFormat is { } stated && stated != NameOf(format))
+        if (Format is { } format && overlay.BackingFormat is { } stated && stated != ImageFormats.Words.Of(format))
             throw new ImageFormatException(overlay.Path, "backing_format",
-                $"the image states that its backing file is {stated}, and --backing-format says {NameOf(format)} (leave it out)");
+                $"the image states that its backing file is {stated}, and --backing-format says {ImageFormats.Words.Of(format)} (leave it out)");
     }
-
-    private static string NameOf(ImageFormat format) => format == ImageFormat.Raw ? "raw" : "qcow2";
 }
 
 /// <summary>A backing file, and as what it is opened.</summary>

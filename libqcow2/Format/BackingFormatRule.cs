@@ -1,12 +1,5 @@
 namespace Qcow2Blk.Format;
 
-/// <summary>The formats that a file in a backing chain can have.</summary>
-public enum ImageFormat
-{
-    Qcow2,
-    Raw,
-}
-
 /// <summary>
 /// Which format a backing file is opened as: always the one its overlay states. Probing would let a guest that writes
 /// a qcow2 header into its raw disk choose which files of the host it reads next.
@@ -19,12 +12,10 @@ public static class BackingFormatRule
     /// <exception cref="ImageFormatException">none is stated, or one that this program does not read</exception>
     public static ImageFormat Require(Header header, ImageFormat? unstated = null) => header.BackingFormat switch
     {
-        "qcow2" => ImageFormat.Qcow2,
-        "raw" => ImageFormat.Raw,
         null => unstated ?? throw new ImageFormatException(header.Path, "backing_format",
             $"backing file \"{header.BackingFile}\" has no stated format, and formats are never guessed"
             + $" (state it: --backing-format qcow2|raw, or in the image: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\" \"{header.Path}\")"),
-        string other => throw new ImageFormatException(header.Path, "backing_format",
+        string other => ImageFormats.Words.TryParse(other) ?? throw new ImageFormatException(header.Path, "backing_format",
             $"backing file format \"{other}\" is not supported, only qcow2 and raw are"),
     };
 }

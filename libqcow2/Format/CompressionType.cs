@@ -9,3 +9,8 @@ public enum CompressionType : byte
     /// <summary>Zstandard frames, one or more, until the cluster is full.</summary>
     Zstd = 1,
 }
+
+public static class CompressionTypes
+{
+    public static EnumWords<CompressionType> Words { get; } = new((CompressionType.Zlib, "zlib"), (CompressionType.Zstd, "zstd"));
+}

@@ -2,18 +2,6 @@ using System;
 
 namespace Qcow2Blk.Image;
 
-/// <summary>What becomes of writes whose payload is all zeroes.</summary>
-public enum DetectZeroes
-{
-    Off,
-
-    /// <summary>They become zero writes that keep clusters allocated.</summary>
-    On,
-
-    /// <summary>They become zero writes that may free clusters.</summary>
-    Unmap,
-}
-
 /// <summary>How an image is opened.</summary>
 public sealed record ImageOptions
 {
@@ -35,8 +23,7 @@ public sealed record ImageOptions
     /// <summary>Whether the log there is given up: the image is served as it is, if it has no errors.</summary>
     public bool DiscardLog { get; init; }
 
-    /// <summary>Whether discards free clusters and punch holes.</summary>
-    public bool Unmap { get; init; } = true;
+    public DiscardMode Discard { get; init; }
 
     public DetectZeroes DetectZeroes { get; init; }
 

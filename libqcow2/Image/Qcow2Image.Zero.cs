@@ -30,7 +30,7 @@ public sealed partial class Qcow2Image
             return refusal;
 
         // Version 2 over a backing file has no way to drop a cluster without showing what is below it.
-        if (!_options.Unmap || !CanZeroByEntry)
+        if (_options.Discard == DiscardMode.Ignore || !CanZeroByEntry)
             return 0;
         var (first, count) = WholeClusters(offset, length);
         if (count <= 0)
@@ -63,7 +63,7 @@ public sealed partial class Qcow2Image
 
     private async LoopTask<int> ZeroRangeAsync(long offset, long length, ZeroFlags flags)
     {
-        var unmap = (flags & ZeroFlags.MayUnmap) != 0 && _options.Unmap;
+        var unmap = (flags & ZeroFlags.MayUnmap) != 0 && _options.Discard == DiscardMode.Unmap;
         var byEntry = _geometry.Version >= 3 || (_backing is null && unmap);
         var fast = (flags & ZeroFlags.Fast) != 0;
         if (!byEntry)

@@ -54,7 +54,7 @@ public sealed partial class Qcow2Image : IDisk
             var counted = (_file.Length >> _geometry.ClusterBits << _geometry.RefcountOrder >> 3) / _geometry.SliceBytes;
             var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024), Math.Max(slices, counted) + 1, options.ResidentCache);
             _refcounts = new RefcountBlocks(context, refcountTable, refcountCache) { EntriesInFile = refcountTable.Entries };
-            _frees = new FreeQueue(context, _refcounts, options.Unmap);
+            _frees = new FreeQueue(context, _refcounts, options.Discard == DiscardMode.Unmap);
             _allocator = new Allocator(context, _refcounts, _frees, _file.HasFixedLength);
             _frees.Freed = _allocator.NoteFree;
         }

@@ -11,7 +11,7 @@ namespace Qcow2Blk.Image;
 public sealed class RawDisk : IDisk
 {
     private readonly IBlockStorage _file;
-    private readonly bool _unmap;
+    private readonly DiscardMode _discard;
     private readonly bool _sparse;
     private readonly WriteTurns _turns;
     private readonly RequestCount _requests = new();
@@ -21,10 +21,10 @@ public sealed class RawDisk : IDisk
     private volatile int _unsynced;
     private volatile bool _closed;
 
-    public RawDisk(IBlockStorage file, bool readOnly, bool unmap = true)
+    public RawDisk(IBlockStorage file, bool readOnly, DiscardMode discard = DiscardMode.Unmap)
     {
         _file = file;
-        _unmap = unmap;
+        _discard = discard;
         _turns = new WriteTurns(Epochs);
         ReadOnly = readOnly;
         _sparse = file.AllocatedBytes < file.Length;
@@ -122,7 +122,7 @@ public sealed class RawDisk : IDisk
         // Only whole sectors can be dropped; a discard may leave the rest alone.
         var start = Rounding.Up(offset, _file.OffsetAlignment);
         var end = Rounding.Down(offset + length, _file.OffsetAlignment);
-        if (!_unmap || end <= start)
+        if (_discard == DiscardMode.Ignore || end <= start)
             return 0;
         _requests.Begin();
         var change = await _turns.BeginChangeAsync();
@@ -200,7 +200,7 @@ public sealed class RawDisk : IDisk
     private async LoopTask<int> ZeroSectorsAsync(long offset, long length, ZeroFlags flags)
     {
         var change = await _turns.BeginChangeAsync();
-        var error = (flags & ZeroFlags.MayUnmap) != 0 && _unmap ? await _file.PunchAsync(offset, length) : -Errno.EOPNOTSUPP;
+        var error = (flags & ZeroFlags.MayUnmap) != 0 && _discard == DiscardMode.Unmap ? await _file.PunchAsync(offset, length) : -Errno.EOPNOTSUPP;
         if (error == -Errno.EOPNOTSUPP && (flags & ZeroFlags.Fast) == 0)
             error = await _file.ZeroAsync(offset, length);
         _turns.EndChange(change);

@@ -20,7 +20,7 @@ public sealed class InspectedImage : IDisposable
     /// <summary>Null for a raw image.</summary>
     public Header? Header { get; }
 
-    public string FormatName => Header is null ? "raw" : "qcow2";
+    public string FormatName => ImageFormats.Words.Of(Header is null ? ImageFormat.Raw : ImageFormat.Qcow2);
 
     /// <summary>Bytes of the virtual disk, a multiple of 512 as qemu rounds them: raw up, qcow2 down.</summary>
     public long DiskSize => Header is null ? Rounding.Up(File.Length, 512) : Rounding.Down(Header.Size, 512);

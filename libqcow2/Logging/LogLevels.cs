@@ -1,24 +1,9 @@
-using System;
-using System.Collections.Generic;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Logging;
 
-/// <summary>The levels as words, in the order of the enum.</summary>
 public static class LogLevels
 {
-    public static IReadOnlyList<string> Words { get; } = ["error", "warning", "info", "debug"];
-
-    public static string Of(LogLevel level) => Words[(int)level];
-
-    /// <exception cref="FormatException">it is none of them</exception>
-    public static LogLevel Parse(string word)
-    {
-        for (var level = LogLevel.Error; level <= LogLevel.Debug; level++)
-        {
-            if (Of(level) == word)
-                return level;
-        }
-
-        throw new FormatException($"\"{word}\" is none of {string.Join(", ", Words)}");
-    }
+    public static EnumWords<LogLevel> Words { get; } = new(
+        (LogLevel.Error, "error"), (LogLevel.Warning, "warning"), (LogLevel.Info, "info"), (LogLevel.Debug, "debug"));
 }

@@ -3,6 +3,7 @@ using System.Buffers;
 using System.Text.Json;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Devices.Control;
 
@@ -17,6 +18,13 @@ public enum ControlVerb
 
     /// <summary>End, but leave the block device to the next server.</summary>
     HandOver,
+}
+
+public static class ControlVerbs
+{
+    public static EnumWords<ControlVerb> Words { get; } = new(
+        (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
+        (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"));
 }
 
 /// <summary>One request line.</summary>
@@ -37,15 +45,13 @@ public readonly record struct ControlRequest(
 
     public static TimeSpan DefaultTimeout { get; } = TimeSpan.FromSeconds(30);
 
-    private static readonly string[] Verbs = ["hello", "status", "suspend", "resume", "detach", "hand-over"];
-
     public byte[] ToLine()
     {
         var buffer = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer))
         {
             writer.WriteStartObject();
-            writer.WriteString("verb"u8, Verbs[(int)Verb]);
+            writer.WriteString("verb"u8, ControlVerbs.Words.Of(Verb));
             writer.WriteNumber("timeout"u8, Timeout.TotalSeconds);
             if (Force)
                 writer.WriteBoolean("force"u8, true);
@@ -67,7 +73,7 @@ public readonly record struct ControlRequest(
         var reader = new Utf8JsonReader(line);
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
             throw new JsonException("a request is a JSON object");
-        int verb = -1;
+        ControlVerb? verb = null;
         TimeSpan timeout = DefaultTimeout;
         bool force = false, allowShrink = false, lazy = false;
         TimeSpan? lockTimeout = null;
@@ -78,7 +84,7 @@ public readonly record struct ControlRequest(
             switch (member)
             {
                 case "verb":
-                    verb = Array.IndexOf(Verbs, reader.GetString());
+                    verb = ControlVerbs.Words.TryParse(reader.GetString());
                     break;
                 case "timeout":
                     timeout = Seconds(member, reader.GetDouble(), MaxTimeoutSeconds);
@@ -101,8 +107,8 @@ public readonly record struct ControlRequest(
         }
         if (reader.Read())
             throw new JsonException("more than one object on the line");
-        return verb >= 0 ? new ControlRequest((ControlVerb)verb, timeout, force, allowShrink, lazy, lockTimeout)
-            : throw new JsonException($"verb is none of {string.Join(", ", Verbs)}");
+        return verb is { } known ? new ControlRequest(known, timeout, force, allowShrink, lazy, lockTimeout)
+            : throw new JsonException($"verb is none of {ControlVerbs.Words}");
     }
 
     private static TimeSpan Seconds(string member, double value, double most)
@@ -130,7 +136,7 @@ public readonly record struct ControlReply(Outcome Result, string? State, ReadOn
             writer.WriteStartObject();
             WriteResult(writer, result);
             if (device is not null)
-                writer.WriteString("state"u8, DeviceStates.Of(device.State));
+                writer.WriteString("state"u8, DeviceStates.Words.Of(device.State));
             if (device is not null && withStatus)
             {
                 writer.WritePropertyName("status"u8);
@@ -148,7 +154,7 @@ public readonly record struct ControlReply(Outcome Result, string? State, ReadOn
         ArgumentNullException.ThrowIfNull(writer);
         writer.WriteBoolean("ok"u8, result.Succeeded);
         if (!result.Succeeded)
-            writer.WriteString("kind"u8, OutcomeKinds.Of(result.Kind));
+            writer.WriteString("kind"u8, OutcomeKinds.Words.Of(result.Kind));
         WriteText(writer, "what", result.What);
         WriteText(writer, "why", result.Why);
         WriteText(writer, "hint", result.Hint);
@@ -193,7 +199,7 @@ public readonly record struct ControlReply(Outcome Result, string? State, ReadOn
         switch (member)
         {
             case "kind":
-                return result with { Kind = OutcomeKinds.Parse(reader.GetString()) };
+                return result with { Kind = OutcomeKinds.OfRefusal(reader.GetString()) };
             case "what":
                 return result with { What = reader.GetString() };
             case "why":

@@ -1,3 +1,5 @@
+using Qcow2Blk.Format;
+
 namespace Qcow2Blk.Devices.Control;
 
 /// <summary>Where in its life an attached device is. The lower-case name is what <c>list</c> and <c>status</c> print.</summary>
@@ -17,10 +19,9 @@ public enum DeviceState
     Detaching,
 }
 
-/// <summary>The states as words, in the order of the enum.</summary>
 public static class DeviceStates
 {
-    private static readonly string[] s_words = ["running", "suspending", "suspended", "failed", "detaching"];
-
-    public static string Of(DeviceState state) => s_words[(int)state];
+    public static EnumWords<DeviceState> Words { get; } = new(
+        (DeviceState.Running, "running"), (DeviceState.Suspending, "suspending"), (DeviceState.Suspended, "suspended"),
+        (DeviceState.Failed, "failed"), (DeviceState.Detaching, "detaching"));
 }

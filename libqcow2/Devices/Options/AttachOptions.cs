@@ -2,71 +2,11 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices.Options;
-
-/// <summary>The format of the attached image itself; never probed.</summary>
-public enum AttachFormat
-{
-    Qcow2,
-    Raw,
-}
-
-/// <summary>How the image file is cached by the host.</summary>
-public enum CacheMode
-{
-    /// <summary>O_DIRECT; where the file system refuses it, a warning and the page cache.</summary>
-    None,
-
-    /// <summary>The page cache; a flush still reaches the disk.</summary>
-    Writeback,
-}
-
-/// <summary>What a client's discard does.</summary>
-public enum DiscardMode
-{
-    /// <summary>Frees whole clusters and punches the file.</summary>
-    Unmap,
-
-    /// <summary>Nothing; the client sees success.</summary>
-    Ignore,
-}
-
-/// <summary>What happens to written data that is all zeroes.</summary>
-public enum DetectZeroesMode
-{
-    Off,
-
-    /// <summary>It becomes a write of zeroes that keeps clusters allocated.</summary>
-    On,
-
-    /// <summary>It becomes a write of zeroes that may free clusters.</summary>
-    Unmap,
-}
-
-/// <summary>What happens to a write that the host has no space for.</summary>
-public enum EnospcPolicy
-{
-    /// <summary>It fails with ENOSPC.</summary>
-    Report,
-
-    /// <summary>It is held and tried again; <c>status</c> shows it.</summary>
-    Stop,
-}
-
-/// <summary>What offers the disk where no NBD address was given: a block device of the kernel.</summary>
-public enum DeviceTransport
-{
-    /// <summary>ublk where the kernel has it, else NBD.</summary>
-    Auto,
-
-    /// <summary>/dev/ublkbN.</summary>
-    Ublk,
-
-    /// <summary>/dev/nbdN.</summary>
-    Nbd,
-}
 
 /// <summary>Everything that <c>qcow2blk attach</c> can say. <see cref="AttachRules"/> tells which combinations make sense.</summary>
 public sealed record AttachOptions
@@ -74,7 +14,8 @@ public sealed record AttachOptions
     /// <summary>The image's absolute path. Its directory part is as the user wrote it: backing names are relative to it.</summary>
     public required string Image { get; init; }
 
-    public AttachFormat Format { get; init; } = AttachFormat.Qcow2;
+    /// <summary>The format of the image itself; never probed.</summary>
+    public ImageFormat Format { get; init; } = ImageFormat.Qcow2;
 
     /// <summary>The wanted device name; null for the file's stem, made unique.</summary>
     public string? Name { get; init; }
@@ -153,7 +94,7 @@ public sealed record AttachOptions
 
     public DiscardMode Discard { get; init; } = DiscardMode.Unmap;
 
-    public DetectZeroesMode DetectZeroes { get; init; } = DetectZeroesMode.Off;
+    public DetectZeroes DetectZeroes { get; init; } = DetectZeroes.Off;
 
     /// <summary>Serve this internal snapshot (ID or name), read-only; null for the active disk.</summary>
     public string? Snapshot { get; init; }
@@ -171,7 +112,7 @@ public sealed record AttachOptions
     public string? Backing { get; init; }
 
     /// <summary>The format of every backing file of the chain whose overlay states none; null refuses such chains.</summary>
-    public AttachFormat? BackingFormat { get; init; }
+    public ImageFormat? BackingFormat { get; init; }
 
     public EnospcPolicy OnEnospc { get; init; } = EnospcPolicy.Report;
 
@@ -207,7 +148,7 @@ public sealed record AttachOptions
     public bool IsBlockDevice => SocketPath is null && ListenHost is null && ListenFd is null;
 
     /// <summary>Whether the server keeps a recovery log: users of a block device do not notice that its server died.</summary>
-    public bool KeepsLog => IsBlockDevice && !NullIo && !EffectiveReadOnly && Format == AttachFormat.Qcow2;
+    public bool KeepsLog => IsBlockDevice && !NullIo && !EffectiveReadOnly && Format == ImageFormat.Qcow2;
 
     /// <summary>Whether the server lives in the process of the command.</summary>
     public bool ServesInProcess => Foreground || RunCommand is not null || ListenFd is not null;

@@ -2,6 +2,9 @@ using System;
 using System.Buffers;
 using System.Collections.Generic;
 using System.Text.Json;
+using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices.Options;
@@ -26,7 +29,7 @@ public static class AttachOptionsJson
         ArgumentNullException.ThrowIfNull(options);
         writer.WriteStartObject();
         writer.WriteString("image"u8, options.Image);
-        writer.WriteString("format"u8, Spelling.Of(options.Format));
+        writer.WriteString("format"u8, ImageFormats.Words.Of(options.Format));
         WriteText(writer, "name", options.Name);
         WriteText(writer, "socket", options.SocketPath);
         if (options.ListenHost is not null)
@@ -40,13 +43,13 @@ public static class AttachOptionsJson
         WriteFlag(writer, "read-only", options.ReadOnly);
         WriteFlag(writer, "foreground", options.Foreground);
         WriteText(writer, "run", options.RunCommand);
-        writer.WriteString("cache"u8, Spelling.Of(options.Cache));
+        writer.WriteString("cache"u8, CacheModes.Words.Of(options.Cache));
         if (options.CacheSize is { } size)
             writer.WriteNumber("cache-size"u8, size);
         if (options.Queues is { } queues)
             writer.WriteNumber("queues"u8, queues);
-        writer.WriteString("discard"u8, Spelling.Of(options.Discard));
-        writer.WriteString("detect-zeroes"u8, Spelling.Of(options.DetectZeroes));
+        writer.WriteString("discard"u8, DiscardModes.Words.Of(options.Discard));
+        writer.WriteString("detect-zeroes"u8, DetectZeroesModes.Words.Of(options.DetectZeroes));
         WriteText(writer, "snapshot", options.Snapshot);
         WriteFlag(writer, "no-backing", options.NoBacking);
         WriteDirectories(writer, options.BackingDirectories);
@@ -54,10 +57,10 @@ public static class AttachOptionsJson
             writer.WriteNumber("lock-timeout"u8, lockTimeout);
         WriteText(writer, "backing", options.Backing);
         if (options.BackingFormat is { } backingFormat)
-            writer.WriteString("backing-format"u8, Spelling.Of(backingFormat));
-        writer.WriteString("on-enospc"u8, Spelling.Of(options.OnEnospc));
+            writer.WriteString("backing-format"u8, ImageFormats.Words.Of(backingFormat));
+        writer.WriteString("on-enospc"u8, EnospcPolicies.Words.Of(options.OnEnospc));
         WriteText(writer, "pid-file", options.PidFile);
-        writer.WriteString("log-level"u8, LogLevels.Of(options.LogLevel));
+        writer.WriteString("log-level"u8, LogLevels.Words.Of(options.LogLevel));
         writer.WriteEndObject();
     }
 
@@ -65,11 +68,11 @@ public static class AttachOptionsJson
     {
         if (!options.IsBlockDevice)
             return;
-        writer.WriteString("transport"u8, Spelling.Of(options.Transport));
+        writer.WriteString("transport"u8, DeviceTransports.Words.Of(options.Transport));
         WriteText(writer, "device", options.Device);
         writer.WriteNumber("depth"u8, options.Depth);
         writer.WriteNumber("block-size"u8, options.BlockSize);
-        writer.WriteString("ublk-mode"u8, Spelling.Of(options.UblkMode));
+        writer.WriteString("ublk-mode"u8, UblkModes.Words.Of(options.UblkMode));
         writer.WriteNumber("nbd-timeout"u8, options.NbdTimeout);
         writer.WriteNumber("dead-timeout"u8, options.DeadTimeout);
         WriteFlag(writer, "null-io", options.NullIo);
@@ -108,17 +111,17 @@ public static class AttachOptionsJson
     private static AttachOptions With(AttachOptions options, string member, ref Utf8JsonReader reader) => member switch
     {
         "image" => options with { Image = Text(ref reader) },
-        "format" => options with { Format = Spelling.Format(Text(ref reader)) },
+        "format" => options with { Format = ImageFormats.Words.Parse(Text(ref reader)) },
         "name" => options with { Name = Text(ref reader) },
         "socket" => options with { SocketPath = Text(ref reader) },
         "listen-host" => options with { ListenHost = Text(ref reader) },
         "listen-port" => options with { ListenPort = reader.GetInt32() },
         "listen-fd" => options with { ListenFd = reader.GetInt32() },
-        "transport" => options with { Transport = Spelling.Transport(Text(ref reader)) },
+        "transport" => options with { Transport = DeviceTransports.Words.Parse(Text(ref reader)) },
         "device" => options with { Device = Text(ref reader) },
         "depth" => options with { Depth = reader.GetInt32() },
         "block-size" => options with { BlockSize = reader.GetInt32() },
-        "ublk-mode" => options with { UblkMode = Spelling.Ublk(Text(ref reader)) },
+        "ublk-mode" => options with { UblkMode = UblkModes.Words.Parse(Text(ref reader)) },
         "nbd-timeout" => options with { NbdTimeout = reader.GetInt32() },
         "dead-timeout" => options with { DeadTimeout = reader.GetInt32() },
         "null-io" => options with { NullIo = reader.GetBoolean() },
@@ -129,20 +132,20 @@ public static class AttachOptionsJson
         "read-only" => options with { ReadOnly = reader.GetBoolean() },
         "foreground" => options with { Foreground = reader.GetBoolean() },
         "run" => options with { RunCommand = Text(ref reader) },
-        "cache" => options with { Cache = Spelling.Cache(Text(ref reader)) },
+        "cache" => options with { Cache = CacheModes.Words.Parse(Text(ref reader)) },
         "cache-size" => options with { CacheSize = reader.GetInt64() },
         "queues" => options with { Queues = reader.GetInt32() },
-        "discard" => options with { Discard = Spelling.Discard(Text(ref reader)) },
-        "detect-zeroes" => options with { DetectZeroes = Spelling.DetectZeroes(Text(ref reader)) },
+        "discard" => options with { Discard = DiscardModes.Words.Parse(Text(ref reader)) },
+        "detect-zeroes" => options with { DetectZeroes = DetectZeroesModes.Words.Parse(Text(ref reader)) },
         "snapshot" => options with { Snapshot = Text(ref reader) },
         "no-backing" => options with { NoBacking = reader.GetBoolean() },
         "backing-dirs" => options with { BackingDirectories = Directories(ref reader) },
         "lock-timeout" => options with { LockTimeout = reader.GetInt32() },
         "backing" => options with { Backing = Text(ref reader) },
-        "backing-format" => options with { BackingFormat = Spelling.Format(Text(ref reader)) },
-        "on-enospc" => options with { OnEnospc = Spelling.Enospc(Text(ref reader)) },
+        "backing-format" => options with { BackingFormat = ImageFormats.Words.Parse(Text(ref reader)) },
+        "on-enospc" => options with { OnEnospc = EnospcPolicies.Words.Parse(Text(ref reader)) },
         "pid-file" => options with { PidFile = Text(ref reader) },
-        "log-level" => options with { LogLevel = LogLevels.Parse(Text(ref reader)) },
+        "log-level" => options with { LogLevel = LogLevels.Words.Parse(Text(ref reader)) },
         _ => throw new JsonException($"unknown attach option \"{member}\""),
     };
 

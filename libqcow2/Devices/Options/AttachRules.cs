@@ -3,6 +3,8 @@ using System.Collections.Generic;
 using System.Text;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image;
 
 namespace Qcow2Blk.Devices.Options;
 
@@ -97,7 +99,7 @@ public static class AttachRules
         KernelNode node = KernelNode.TryParse(device)
             ?? throw Usage($"--device {device} is no device of ours", "devices are /dev/ublkbN and /dev/nbdN", null);
         if (transport != DeviceTransport.Auto && transport != node.Transport)
-            throw Usage($"--device {device} cannot be had with --transport {Spelling.Of(transport)}", "each has nodes of its own",
+            throw Usage($"--device {device} cannot be had with --transport {DeviceTransports.Words.Of(transport)}", "each has nodes of its own",
                 $"leave --transport out, the name of the node says it");
     }
 
@@ -113,7 +115,7 @@ public static class AttachRules
     {
         if (options.Image.Length == 0 || options.Image.Contains('\0', StringComparison.Ordinal))
             throw Usage("IMAGE is no file name", "it is empty or holds a NUL", null);
-        if (options.Discard == DiscardMode.Ignore && options.DetectZeroes == DetectZeroesMode.Unmap)
+        if (options.Discard == DiscardMode.Ignore && options.DetectZeroes == DetectZeroes.Unmap)
             throw Usage("--detect-zeroes unmap needs --discard unmap", "with --discard ignore nothing may be freed",
                 "use --detect-zeroes on");
         if (options.NoBacking && options.BackingDirectories.Count > 0)
@@ -125,7 +127,7 @@ public static class AttachRules
             throw Usage($"--no-backing and {Given(options)} exclude each other", "the first allows no backing file at all", null);
         if (options.Backing is { Length: 0 } || options.Backing?.Contains('\0', StringComparison.Ordinal) == true)
             throw Usage("--backing is not a file name", "it is empty or holds a NUL", null);
-        if (options.Format != AttachFormat.Raw)
+        if (options.Format != ImageFormat.Raw)
             return;
         if (options.Snapshot is not null)
             throw Usage("--snapshot needs --format qcow2", "a raw image has no internal snapshots", null);

@@ -1,4 +1,4 @@
-using System;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Devices.Outcomes;
 
@@ -20,13 +20,13 @@ public enum OutcomeKind
     Busy,
 }
 
-/// <summary>The kinds as words, in the order of the enum.</summary>
 public static class OutcomeKinds
 {
-    private static readonly string[] s_words = ["done", "failed", "invalid", "not-found", "busy"];
+    public static EnumWords<OutcomeKind> Words { get; } = new(
+        (OutcomeKind.Done, "done"), (OutcomeKind.Failed, "failed"), (OutcomeKind.Invalid, "invalid"), (OutcomeKind.NotFound, "not-found"),
+        (OutcomeKind.Busy, "busy"));
 
-    public static string Of(OutcomeKind kind) => s_words[(int)kind];
-
-    /// <returns>failed for a word of a later version: it is not done, whatever it is</returns>
-    public static OutcomeKind Parse(string? word) => Array.IndexOf(s_words, word) is > 0 and var kind ? (OutcomeKind)kind : OutcomeKind.Failed;
+    /// <summary>What a peer says of a command that did not work.</summary>
+    /// <returns>failed for a word of a later version, and for a contradiction: it is not done, whatever it is</returns>
+    public static OutcomeKind OfRefusal(string? word) => Words.TryParse(word) is { } kind and not OutcomeKind.Done ? kind : OutcomeKind.Failed;
 }

@@ -174,7 +174,7 @@ public sealed class UblkExport : IExport
         ArgumentNullException.ThrowIfNull(writer);
         writer.WriteNumber("depth", _shape.Depth);
         writer.WriteNumber("max-request-bytes", _shape.MaximumBytes);
-        writer.WriteString("ublk-mode", UblkModes.Spell(_shape.Mode));
+        writer.WriteString("ublk-mode", UblkModes.Words.Of(_shape.Mode));
         if (_shape.Mode == UblkMode.ZeroCopy)
         {
             long zeroCopied = 0;

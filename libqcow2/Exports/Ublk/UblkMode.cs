@@ -1,3 +1,5 @@
+using Qcow2Blk.Format;
+
 namespace Qcow2Blk.Exports.Ublk;
 
 /// <summary>How the bytes of a request come from the kernel to the image and back.</summary>
@@ -14,4 +16,10 @@ public enum UblkMode
 
     /// <summary>The driver copies into a buffer of each tag.</summary>
     Map,
+}
+
+public static class UblkModes
+{
+    public static EnumWords<UblkMode> Words { get; } = new(
+        (UblkMode.Auto, "auto"), (UblkMode.ZeroCopy, "zero-copy"), (UblkMode.UserCopy, "user-copy"), (UblkMode.Map, "map"));
 }

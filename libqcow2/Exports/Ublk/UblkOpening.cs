@@ -73,14 +73,14 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
 
     private ublksrv_ctrl_dev_info Add(UblkControl control, UblkAvailability availability)
     {
-        var mode = UblkModes.Choose(options, availability);
+        var mode = UblkModeChoice.Choose(options, availability);
         ublksrv_ctrl_dev_info info = new()
         {
             dev_id = options.Id is { } wanted ? (uint)wanted : Interop.Ublk.AnyDevice,
             nr_hw_queues = (ushort)loops.Count,
             queue_depth = (ushort)options.Depth,
-            max_io_buf_bytes = (uint)UblkModes.MaximumBytesOf(mode),
-            flags = UblkModes.FlagsOf(mode) | (availability.IsUnprivileged ? Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV : options.IsRecoverable ? RecoveryFlags : 0),
+            max_io_buf_bytes = (uint)UblkModeChoice.MaximumBytesOf(mode),
+            flags = UblkModeChoice.FlagsOf(mode) | (availability.IsUnprivileged ? Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV : options.IsRecoverable ? RecoveryFlags : 0),
             ublksrv_flags = UblkDevice.Mark,
             owner_uid = Unistd.EffectiveUser(),
             owner_gid = Unistd.EffectiveGroup(),
@@ -118,7 +118,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         IsReadOnly = options.ReadOnly,
         LogicalBlockSize = options.BlockSize,
         ClusterSize = options.ClusterSize,
-        MemoryAlignment = UblkModes.Of(info.flags) == UblkMode.ZeroCopy ? options.MemoryAlignment : 0,
+        MemoryAlignment = UblkModeChoice.Of(info.flags) == UblkMode.ZeroCopy ? options.MemoryAlignment : 0,
         MaxIoBytes = info.max_io_buf_bytes,
         CanDiscard = options.Discards,
     };
@@ -126,8 +126,8 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
     private void CheckGranted(in ublksrv_ctrl_dev_info info, UblkMode mode)
     {
         // Kernels drop flags that they do not know without a word.
-        if (UblkModes.Of(info.flags) != mode && options.Mode != UblkMode.Auto)
-            throw new ExportRefusedException(ExportRefusal.Unavailable, $"the kernel granted flags 0x{info.flags:x}, which are not those of --ublk-mode {UblkModes.Spell(mode)}", "use --ublk-mode auto");
+        if (UblkModeChoice.Of(info.flags) != mode && options.Mode != UblkMode.Auto)
+            throw new ExportRefusedException(ExportRefusal.Unavailable, $"the kernel granted flags 0x{info.flags:x}, which are not those of --ublk-mode {UblkModes.Words.Of(mode)}", "use --ublk-mode auto");
         if ((info.flags & RecoveryFlags) != RecoveryFlags && options.IsRecoverable)
             report("this device cannot be recovered when its server dies: it is an unprivileged user's");
     }
@@ -212,7 +212,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
     {
         var size = (info.flags & Interop.Ublk.UBLK_F_IO_DESC_SIZE) != 0 && info.io_desc_size != 0 ? info.io_desc_size : 24;
         return new UblkShape(
-            descriptor, info.queue_depth, size, (int)info.max_io_buf_bytes, UblkModes.Of(info.flags), options.NullIo);
+            descriptor, info.queue_depth, size, (int)info.max_io_buf_bytes, UblkModeChoice.Of(info.flags), options.NullIo);
     }
 
     private void StartQueues(UblkControl control, int id)

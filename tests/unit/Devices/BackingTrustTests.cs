@@ -131,7 +131,7 @@ public sealed class BackingTrustTests : IDisposable
         Directory.CreateSymbolicLink(_scene.File("link"), "ok");
         Directory.CreateSymbolicLink(_scene.File("other"), "secret");
         _log.OnWarning = () => Swap(_scene.File("link"), _scene.File("other"));
-        AttachOptions options = ChainScene.Options(_scene.File("link/odd.raw")) with { Format = AttachFormat.Raw, Cache = CacheMode.None };
+        AttachOptions options = ChainScene.Options(_scene.File("link/odd.raw")) with { Format = ImageFormat.Raw, Cache = CacheMode.None };
         IReadOnlyList<ChainLink> links = _scene.Open(options);
         Assert.SkipWhen(_log.Warnings == 0, "files here take direct transfers of any length");
         Assert.Equal(1024, links[0].Size);
@@ -156,9 +156,9 @@ public sealed class BackingTrustTests : IDisposable
         Overlay("ok/base.raw", null);
         Assert.Contains("state it: --backing-format qcow2|raw", Refusal(Options), StringComparison.Ordinal);
         byte[] before = File.ReadAllBytes(_top);
-        Assert.Equal((byte)'A', Read(Options with { BackingFormat = AttachFormat.Raw, ReadOnly = true }));
+        Assert.Equal((byte)'A', Read(Options with { BackingFormat = ImageFormat.Raw, ReadOnly = true }));
         Assert.Equal(before, File.ReadAllBytes(_top));
-        Assert.Contains("ok/base.raw: ", Refusal(Options with { BackingFormat = AttachFormat.Qcow2 }), StringComparison.Ordinal);
+        Assert.Contains("ok/base.raw: ", Refusal(Options with { BackingFormat = ImageFormat.Qcow2 }), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -167,7 +167,7 @@ public sealed class BackingTrustTests : IDisposable
         OverlayAt(_scene.File("bottom.qcow2"), "ok/base.raw", "raw");
         OverlayAt(_scene.File("middle.qcow2"), "bottom.qcow2", null);
         Overlay("middle.qcow2", null);
-        Assert.Equal((byte)'A', Read(Options with { BackingFormat = AttachFormat.Qcow2 }));
+        Assert.Equal((byte)'A', Read(Options with { BackingFormat = ImageFormat.Qcow2 }));
     }
 
     [Fact]
@@ -176,8 +176,8 @@ public sealed class BackingTrustTests : IDisposable
         Overlay("ok/base.raw", "raw");
         Assert.Equal(
             $"{_top}: the image states that its backing file is raw, and --backing-format says qcow2 (leave it out)",
-            Refusal(Options with { BackingFormat = AttachFormat.Qcow2 }));
-        Assert.Equal((byte)'A', Read(Options with { BackingFormat = AttachFormat.Raw }));
+            Refusal(Options with { BackingFormat = ImageFormat.Qcow2 }));
+        Assert.Equal((byte)'A', Read(Options with { BackingFormat = ImageFormat.Raw }));
     }
 
     [Theory]
@@ -222,8 +222,8 @@ public sealed class BackingTrustTests : IDisposable
         Qemu.Img("create", "-q", "-f", "qcow2", _top, "64k");
         string given = _scene.File("ok/base.raw");
         Assert.Equal($"{_top}: the image has no backing file, and with one (--backing {given}) its disk would hold something else",
-            Refusal(Options with { Backing = given, BackingFormat = AttachFormat.Raw }));
-        Assert.Equal((byte)0, Read(Options with { BackingFormat = AttachFormat.Raw }));
+            Refusal(Options with { Backing = given, BackingFormat = ImageFormat.Raw }));
+        Assert.Equal((byte)0, Read(Options with { BackingFormat = ImageFormat.Raw }));
     }
 
     /// <summary>Each becomes what the other was.</summary>

@@ -7,6 +7,8 @@ using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Exports.Ublk;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
 using Xunit;
 
@@ -32,21 +34,21 @@ public sealed class AttachRulesTests
         { "--discard-log", s_good with { DiscardLog = true } },
         { "--discard-log", s_block with { DiscardLog = true, ReadOnly = true } },
         { "--discard-log", s_block with { DiscardLog = true, Snapshot = "1" } },
-        { "--discard-log", s_block with { DiscardLog = true, Format = AttachFormat.Raw } },
+        { "--discard-log", s_block with { DiscardLog = true, Format = ImageFormat.Raw } },
         { "exclude each other", s_good with { ListenHost = "localhost" } },
         { "LISTEN_FDS", s_good with { ListenFd = 3 } },
         { "LISTEN_FDS", s_good with { SocketPath = null, ListenFd = 3, RunCommand = "true" } },
         { "107 bytes, this one has 108", s_good with { SocketPath = "/" + new string('x', 107) } },
         { "port", s_good with { SocketPath = null, ListenHost = "localhost", ListenPort = 65536 } },
-        { "--discard unmap", s_good with { Discard = DiscardMode.Ignore, DetectZeroes = DetectZeroesMode.Unmap } },
+        { "--discard unmap", s_good with { Discard = DiscardMode.Ignore, DetectZeroes = DetectZeroes.Unmap } },
         { "--no-backing", s_good with { NoBacking = true, BackingDirectories = ["/a"] } },
         { "--no-backing and --backing exclude each other", s_good with { NoBacking = true, Backing = "/b" } },
-        { "--no-backing and --backing-format exclude each other", s_good with { NoBacking = true, BackingFormat = AttachFormat.Raw } },
-        { "--backing needs --format qcow2", s_good with { Format = AttachFormat.Raw, Backing = "/b" } },
-        { "--backing-format needs --format qcow2", s_good with { Format = AttachFormat.Raw, BackingFormat = AttachFormat.Qcow2 } },
+        { "--no-backing and --backing-format exclude each other", s_good with { NoBacking = true, BackingFormat = ImageFormat.Raw } },
+        { "--backing needs --format qcow2", s_good with { Format = ImageFormat.Raw, Backing = "/b" } },
+        { "--backing-format needs --format qcow2", s_good with { Format = ImageFormat.Raw, BackingFormat = ImageFormat.Qcow2 } },
         { "--backing is not a file name", s_good with { Backing = "" } },
-        { "--snapshot", s_good with { Format = AttachFormat.Raw, Snapshot = "1" } },
-        { "--no-backing", s_good with { Format = AttachFormat.Raw, NoBacking = true } },
+        { "--snapshot", s_good with { Format = ImageFormat.Raw, Snapshot = "1" } },
+        { "--no-backing", s_good with { Format = ImageFormat.Raw, NoBacking = true } },
         { "--queues 0", s_good with { Queues = 0 } },
         { "--queues 65", s_good with { Queues = 65 } },
         { "--cache-size", s_good with { CacheSize = 4096 } },
@@ -115,7 +117,7 @@ public sealed class AttachRulesTests
         var full = new AttachOptions
         {
             Image = "/data/ä \"quoted\"\n.qcow2",
-            Format = AttachFormat.Raw,
+            Format = ImageFormat.Raw,
             Name = "n",
             SocketPath = "/s",
             ListenHost = "::1",
@@ -128,7 +130,7 @@ public sealed class AttachRulesTests
             CacheSize = 1L << 33,
             Queues = 4,
             Discard = DiscardMode.Ignore,
-            DetectZeroes = DetectZeroesMode.Unmap,
+            DetectZeroes = DetectZeroes.Unmap,
             Snapshot = "s",
             NoBacking = true,
             BackingDirectories = ["/a", "/b"],

@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;
+using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Devices;
@@ -54,7 +55,7 @@ public abstract class KernelConnectionsFixture : IDisposable
         IDisk? disk = null;
         OnHome(async () =>
         {
-            disk = (await ImageChain.OpenAsync(new AttachOptions { Image = path, Format = AttachFormat.Raw, SocketPath = "/none" }, new NoLog())).Disk;
+            disk = (await ImageChain.OpenAsync(new AttachOptions { Image = path, Format = ImageFormat.Raw, SocketPath = "/none" }, new NoLog())).Disk;
             return 0;
         });
         _disk = disk!;

@@ -1,21 +1,13 @@
 namespace Qcow2Blk.Exports.Ublk;
 
 /// <summary>Which mode a device gets, by what is asked for and what the kernel offers.</summary>
-internal static class UblkModes
+internal static class UblkModeChoice
 {
     private const ulong ZeroCopyFlags = Interop.Ublk.UBLK_F_SUPPORT_ZERO_COPY | Interop.Ublk.UBLK_F_AUTO_BUF_REG | Interop.Ublk.UBLK_F_USER_COPY;
 
     // Each tag keeps a buffer of this size in memory for ever: 16 MiB for a queue of 128.
     private const int MaximumBytesOfMap = 128 << 10;
     private const int MaximumBytesOfCopy = 1 << 20;
-
-    public static string Spell(UblkMode mode) => mode switch
-    {
-        UblkMode.ZeroCopy => "zero-copy",
-        UblkMode.UserCopy => "user-copy",
-        UblkMode.Map => "map",
-        _ => "auto",
-    };
 
     /// <remarks>
     /// Measured (docs/performance.md): zero copy costs the fewest instructions for every size of request, from 4 KiB on, and
@@ -32,8 +24,8 @@ internal static class UblkModes
         return options.Mode switch
         {
             UblkMode.Auto => zeroCopy && !options.IsMemory && !options.NullIo ? UblkMode.ZeroCopy : UblkMode.Map,
-            UblkMode.ZeroCopy when !zeroCopy => throw Missing("zero-copy", "UBLK_F_AUTO_BUF_REG, Linux 6.16", availability),
-            UblkMode.UserCopy when !userCopy => throw Missing("user-copy", "UBLK_F_USER_COPY, Linux 6.5", availability),
+            UblkMode.ZeroCopy when !zeroCopy => throw Missing(options.Mode, "UBLK_F_AUTO_BUF_REG, Linux 6.16", availability),
+            UblkMode.UserCopy when !userCopy => throw Missing(options.Mode, "UBLK_F_USER_COPY, Linux 6.5", availability),
             _ => options.Mode,
         };
     }
@@ -54,7 +46,7 @@ internal static class UblkModes
 
     public static int MaximumBytesOf(UblkMode mode) => mode == UblkMode.Map ? MaximumBytesOfMap : MaximumBytesOfCopy;
 
-    private static ExportRefusedException Missing(string mode, string what, UblkAvailability availability) => availability.IsUnprivileged
-        ? new(ExportRefusal.Denied, $"--ublk-mode {mode} needs CAP_SYS_ADMIN", "use --ublk-mode auto")
-        : new(ExportRefusal.Unavailable, $"this kernel does not offer --ublk-mode {mode} ({what})", "use --ublk-mode auto");
+    private static ExportRefusedException Missing(UblkMode mode, string what, UblkAvailability availability) => availability.IsUnprivileged
+        ? new(ExportRefusal.Denied, $"--ublk-mode {UblkModes.Words.Of(mode)} needs CAP_SYS_ADMIN", "use --ublk-mode auto")
+        : new(ExportRefusal.Unavailable, $"this kernel does not offer --ublk-mode {UblkModes.Words.Of(mode)} ({what})", "use --ublk-mode auto");
 }

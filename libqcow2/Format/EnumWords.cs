@@ -1,0 +1,39 @@
+using System;
+using System.Collections.Generic;
+
+namespace Qcow2Blk.Format;
+
+/// <summary>
+/// The words of an enum: on the command line, in state files and JSON, in messages. They stand beside the enum, in its order,
+/// and nowhere else. What is written must be readable by another version, so a word never changes.
+/// </summary>
+public sealed class EnumWords<T>
+    where T : struct, Enum
+{
+    private readonly T[] _values;
+    private readonly string[] _words;
+
+    public EnumWords(params ReadOnlySpan<(T Value, string Word)> pairs)
+    {
+        _values = new T[pairs.Length];
+        _words = new string[pairs.Length];
+        for (var i = 0; i < pairs.Length; i++)
+            (_values[i], _words[i]) = pairs[i];
+    }
+
+    /// <summary>Every word.</summary>
+    public IReadOnlyList<string> All => _words;
+
+    /// <exception cref="ArgumentOutOfRangeException">it is not a value of the enum</exception>
+    public string Of(T value) => Array.IndexOf(_values, value) is >= 0 and var index ? _words[index]
+        : throw new ArgumentOutOfRangeException(nameof(value), value, null);
+
+    /// <returns>null if it is none of the words</returns>
+    public T? TryParse(string? word) => Array.IndexOf(_words, word) is >= 0 and var index ? _values[index] : null;
+
+    /// <exception cref="FormatException">it is none of the words</exception>
+    public T Parse(string? word) => TryParse(word) ?? throw new FormatException($"\"{word}\" is none of {this}");
+
+    /// <summary>The words for people: "none, writeback".</summary>
+    public override string ToString() => string.Join(", ", _words);
+}

@@ -1,0 +1,18 @@
+using Qcow2Blk.Format;
+
+namespace Qcow2Blk.Image;
+
+/// <summary>What a client's discard does.</summary>
+public enum DiscardMode
+{
+    /// <summary>Frees whole clusters and punches the file.</summary>
+    Unmap,
+
+    /// <summary>Nothing; the client sees success.</summary>
+    Ignore,
+}
+
+public static class DiscardModes
+{
+    public static EnumWords<DiscardMode> Words { get; } = new((DiscardMode.Unmap, "unmap"), (DiscardMode.Ignore, "ignore"));
+}

@@ -7,6 +7,7 @@ using System.CommandLine.Parsing;
 using System.Linq;
 using System.Reflection;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
 

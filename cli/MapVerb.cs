@@ -3,7 +3,6 @@ using System.Collections.Generic;
 using System.CommandLine;
 using System.IO;
 using System.Text;
-using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 using Qcow2Blk.Inspect;
@@ -14,8 +13,7 @@ namespace Qcow2Blk.Cli;
 internal sealed class MapVerb : Verb
 {
     private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
-    private readonly Option<string> _format = Choice("--format", ImageFormats.Words.All, "the image's format; never probed");
-    private readonly BackingOptions _backing = new();
+    private readonly ChainOptions _chain = new();
     private readonly Option<bool> _json = JsonFlag();
 
     public MapVerb()
@@ -23,15 +21,15 @@ internal sealed class MapVerb : Verb
             "qcow2blk map disk.qcow2", "qcow2blk map disk.qcow2 --json | jq 'map(select(.data).length) | add'")
     {
         Arguments.Add(_image);
-        foreach (Option option in (Option[])[_format, .. _backing.All, _json])
+        foreach (Option option in (Option[])[.. _chain.All, _json])
             Options.Add(option);
-        Does(parsed => Print(parsed, InfoVerb.FormatOf(parsed, _format)));
+        Does(Print);
     }
 
-    private ExitCode Print(ParseResult parsed, ImageFormat format)
+    private ExitCode Print(ParseResult parsed)
     {
         string path = parsed.GetValue(_image)!;
-        BackingChoice backing = _backing.Choice(parsed, format);
+        var (format, backing) = _chain.Read(parsed);
         try
         {
             using InspectedChain chain = InspectedChain.Open(path, format, backing);

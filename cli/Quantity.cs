@@ -1,6 +1,5 @@
 using System;
 using System.Globalization;
-using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Cli;
 
@@ -31,26 +30,6 @@ internal static class Quantity
         < 1e9 => Invariant(value / 1e6, "ms"),
         _ => Invariant(value / 1e9, "s"),
     };
-
-    /// <summary>Reads 4096, 64K, 16M, 1G (powers of 1024, "iB" allowed).</summary>
-    /// <exception cref="OutcomeException">usage</exception>
-    internal static long ParseBytes(string option, string text)
-    {
-        string digits = text.TrimEnd("iBb".ToCharArray());
-        int shift = digits.Length == 0 ? 0 : char.ToUpperInvariant(digits[^1]) switch
-        {
-            'K' => 10,
-            'M' => 20,
-            'G' => 30,
-            'T' => 40,
-            _ => 0,
-        };
-        if (shift > 0)
-            digits = digits[..^1];
-        if (long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out long value) && value <= long.MaxValue >> shift)
-            return value << shift;
-        throw new OutcomeException(OutcomeKind.Invalid, $"{option} {text} is no size", "a size is a number and perhaps K, M, G or T");
-    }
 
     private static string Invariant(double value, string unit)
         => $"{value.ToString(value >= 100 ? "0" : "0.#", CultureInfo.InvariantCulture)} {unit}";

@@ -1,46 +1,38 @@
 using System;
-using System.Collections.Generic;
 using System.CommandLine;
 using System.Linq;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;
-using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Cli;
 
 /// <summary><c>attach --recover</c>: new servers for block devices whose servers died.</summary>
-/// <param name="foreground">serve in the command's process</param>
-/// <param name="recover">asked for by this</param>
-/// <param name="recoverOrAttach">or by this</param>
-/// <param name="discardLog">without the log of the dead server</param>
-/// <param name="lockTimeout">may be another one than before</param>
-/// <param name="logLevel">may be another one than before</param>
+/// <param name="table">what attach knows of devices; some of it may be said of a recovery</param>
+/// <param name="recoverOrAttach">asked for by another</param>
 /// <param name="json">how the result is printed</param>
-internal sealed class RecoverMode(
-    Option<bool> foreground, Option<bool> recover, Option<bool> recoverOrAttach, Option<bool> discardLog, Option<string> lockTimeout,
-    Option<string> logLevel, Option<bool> json)
+internal sealed class RecoverMode(TableOptions table, Option<bool> recoverOrAttach, Option<bool> json)
 {
     /// <summary>As no TARGET.</summary>
     private const string All = "all";
 
     /// <param name="parsed">the command line</param>
     /// <param name="target">which device; null for all</param>
-    /// <param name="options">all that attach knows</param>
     /// <param name="serve">starts a server and tells the user about it</param>
     /// <returns>the first failure's status</returns>
-    internal ExitCode Run(ParseResult parsed, string? target, IEnumerable<Option> options, Func<AttachOptions, ExitCode> serve)
+    internal ExitCode Run(ParseResult parsed, string? target, Func<AttachOptions, ExitCode> serve)
     {
-        RefuseOthers(parsed, options);
+        RefuseOthers(parsed);
+        AttachOptions said = table.Read(parsed);
         DeviceRegistry registry = Targets.Registry();
         if (target is not null && !(target == All && registry.Find(All) is null))
             return serve(OptionsFor(parsed, Recovery.One(registry, target)));
-        if (parsed.GetValue(foreground))
+        if (said.Foreground)
             throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");
         if (parsed.GetValue(json))
             throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
-        if (parsed.GetValue(discardLog))
+        if (said.DiscardLog)
             throw new OutcomeException(OutcomeKind.Invalid, "--discard-log needs the name of a device",
                 "what several devices had answered is not given up at once", "name one device");
         ExitCode status = ExitCode.Done;
@@ -62,26 +54,19 @@ internal sealed class RecoverMode(
 
     private AttachOptions OptionsFor(ParseResult parsed, DeviceRecord lost)
     {
-        AttachOptions options = Recovery.OptionsFor(lost);
-        return options with
-        {
-            Foreground = parsed.GetValue(foreground),
-            DiscardLog = parsed.GetValue(discardLog),
-            LockTimeout = LockTimeout.Read(parsed, lockTimeout) ?? options.LockTimeout,
-            LogLevel = parsed.GetResult(logLevel) is { Implicit: false }
-                ? LogLevels.Words.Parse(Verb.Word(parsed, logLevel, LogLevels.Words.All)) : options.LogLevel,
-        };
+        var settings = new AttachSettings(Recovery.OptionsFor(lost));
+        table.Read(parsed, settings, option => option.IsOfRecovery);
+        return settings.Options;
     }
 
     /// <summary>What the device is cannot be changed now, so nobody shall believe that it was.</summary>
-    private void RefuseOthers(ParseResult parsed, IEnumerable<Option> options)
+    private void RefuseOthers(ParseResult parsed)
     {
-        Option[] allowed = [foreground, recover, discardLog, lockTimeout, logLevel, json];
-        if (parsed.GetResult(recoverOrAttach) is { Implicit: false })
+        if (TableOptions.IsGiven(parsed, recoverOrAttach))
             throw new OutcomeException(OutcomeKind.Invalid, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
-        if (options.FirstOrDefault(option => !allowed.Contains(option) && parsed.GetResult(option) is { Implicit: false }) is { } other)
-            throw new OutcomeException(OutcomeKind.Invalid, $"--recover cannot be combined with {other.Name}",
-                "a device is taken over with the options that it had", $"leave {other.Name} out");
+        if (table.Given(parsed).FirstOrDefault(option => !option.IsOfRecovery) is { } other)
+            throw new OutcomeException(OutcomeKind.Invalid, $"--recover cannot be combined with {other.Switch}",
+                "a device is taken over with the options that it had", $"leave {other.Switch} out");
     }
 
     private static ExitCode TryServe(Func<ExitCode> serve, string name)

@@ -15,7 +15,7 @@ internal sealed class ResumeVerb : DeviceCommand
 {
     private readonly Option<bool> _allowShrink = Flag("--allow-shrink", "go on although the disk is smaller than it was");
 
-    private readonly Option<string> _lockTimeout = LockTimeout.Option($"as at attach, else {AttachOptions.DefaultLockTimeout}");
+    private readonly TableOptions _lockTimeout = new("lock-timeout", $"as at attach, else {AttachOptions.DefaultLockTimeout}");
 
     public ResumeVerb()
         : base("resume", "re-read a suspended image and go on with the held requests",
@@ -23,12 +23,13 @@ internal sealed class ResumeVerb : DeviceCommand
             "qcow2blk resume disk --allow-shrink")
     {
         Options.Add(_allowShrink);
-        Options.Add(_lockTimeout);
+        foreach (Option option in _lockTimeout.All)
+            Options.Add(option);
     }
 
     protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout)
         => new(ControlVerb.Resume, timeout, Force: false, parsed.GetValue(_allowShrink),
-            LockTimeout: LockTimeout.Read(parsed, _lockTimeout) is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
+            LockTimeout: _lockTimeout.Read(parsed).LockTimeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
 
     /// <summary>A block device whose server died while it was suspended goes on with another one.</summary>
     protected override Outcome OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)

@@ -29,29 +29,8 @@ internal abstract class Verb(string name, string description, params string[] ex
 
     protected internal static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 
-    protected internal static Option<string> Choice(string name, IReadOnlyList<string> words, string description)
-    {
-        var option = new Option<string>(name)
-        {
-            Description = description,
-            HelpName = string.Join('|', words),
-            DefaultValueFactory = _ => words[0],
-        };
-        option.CompletionSources.Add([.. words]);
-        return option;
-    }
-
     protected internal static Option<string> Text(string name, string valueName, string description)
         => new(name) { Description = description, HelpName = valueName };
-
-    /// <summary>The word that was given for a choice.</summary>
-    /// <exception cref="OutcomeException">usage: it is none of them</exception>
-    protected internal static string Word(ParseResult parsed, Option<string> option, IReadOnlyList<string> words)
-    {
-        string word = parsed.GetValue(option)!;
-        return words.Contains(word) ? word
-            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {word} is not known", $"it is one of {string.Join(", ", words)}", Nearest.Hint(word, words));
-    }
 
     /// <summary>Numbers are read by us: the parser's own refusal names .NET types.</summary>
     /// <exception cref="OutcomeException">usage</exception>
@@ -64,15 +43,5 @@ internal abstract class Verb(string name, string description, params string[] ex
             : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {text} is no number", "digits and perhaps a decimal point");
     }
 
-    /// <exception cref="OutcomeException">usage: it is no whole number</exception>
-    protected internal static int? Whole(ParseResult parsed, Option<string> option)
-        => Number(parsed, option) is not { } value ? null
-            : value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value
-            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {value} is no whole number", "digits only");
-
     protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");
-
-    /// <summary>An existing file, made absolute without following links: backing names are relative to what the user wrote.</summary>
-    protected internal static string Absolute(string path)
-        => System.IO.Path.IsPathRooted(path) ? path : System.IO.Path.Combine(Environment.CurrentDirectory, path);
 }

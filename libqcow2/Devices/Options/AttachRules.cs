@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.Text;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Format;
@@ -8,7 +7,9 @@ using Qcow2Blk.Image;
 
 namespace Qcow2Blk.Devices.Options;
 
-/// <summary>Which attach options make sense together: the one place that says so.</summary>
+/// <summary>
+/// Which attach options make sense together: the one place that says so. What each may be by itself says <see cref="AttachOptionTable"/>.
+/// </summary>
 public static class AttachRules
 {
     /// <summary>Bytes of sockaddr_un.sun_path with its terminating NUL (unix(7)).</summary>
@@ -41,9 +42,8 @@ public static class AttachRules
         ArgumentNullException.ThrowIfNull(options);
         CheckTransport(options);
         CheckImage(options);
-        CheckNumbers(options);
-        if (options.Name is not null)
-            DeviceName.Check(options.Name);
+        foreach (var option in AttachOptionTable.All)
+            option.Check(options);
     }
 
     private static void CheckTransport(AttachOptions options)
@@ -57,10 +57,6 @@ public static class AttachRules
             throw Usage("--socket and --listen exclude each other", "a device has one address", "give one of them");
         if (options.IsBlockDevice)
             CheckBlockDevice(options);
-        if (options.SocketPath is { } path)
-            CheckSocketPath(path);
-        if (options.ListenPort is < 0 or > 65535)
-            throw Usage($"--listen port {options.ListenPort} is out of range", "ports are 0 to 65535", null);
     }
 
     /// <summary>Options that only a block device of the kernel has, beside an address that makes an NBD server.</summary>
@@ -80,14 +76,6 @@ public static class AttachRules
 
     private static void CheckBlockDevice(AttachOptions options)
     {
-        if (options.Depth is < 1 or > MaxDepth)
-            throw Usage($"--depth {options.Depth} is out of range", $"1 to {MaxDepth} requests", null);
-        if (options.BlockSize is not (512 or 4096))
-            throw Usage($"--block-size {options.BlockSize} is not possible", "disks have blocks of 512 or 4096 bytes", null);
-        if (options.NbdTimeout is < 1 or > MaxDeadTimeout)
-            throw Usage($"--nbd-timeout {options.NbdTimeout} is out of range", $"1 to {MaxDeadTimeout} seconds", null);
-        if (options.DeadTimeout is < 0 or > MaxDeadTimeout)
-            throw Usage($"--dead-timeout {options.DeadTimeout} is out of range", $"0 to {MaxDeadTimeout} seconds", null);
         if (options.Device is { } device)
             CheckNode(device, options.Transport);
         if (options.Transport == DeviceTransport.Nbd && options.UblkMode != UblkMode.Auto)
@@ -96,25 +84,15 @@ public static class AttachRules
 
     private static void CheckNode(string device, DeviceTransport transport)
     {
-        KernelNode node = KernelNode.TryParse(device)
-            ?? throw Usage($"--device {device} is no device of ours", "devices are /dev/ublkbN and /dev/nbdN", null);
-        if (transport != DeviceTransport.Auto && transport != node.Transport)
+        if (transport != DeviceTransport.Auto && KernelNode.TryParse(device) is { } node && transport != node.Transport)
             throw Usage($"--device {device} cannot be had with --transport {DeviceTransports.Words.Of(transport)}", "each has nodes of its own",
                 $"leave --transport out, the name of the node says it");
-    }
-
-    private static void CheckSocketPath(string path)
-    {
-        int bytes = Encoding.UTF8.GetByteCount(path);
-        if (bytes > MaxSocketPathBytes)
-            throw Usage($"cannot serve on {path}",
-                $"a unix socket path holds {MaxSocketPathBytes} bytes, this one has {bytes}", "use a shorter path");
     }
 
     private static void CheckImage(AttachOptions options)
     {
         if (options.Image.Length == 0 || options.Image.Contains('\0', StringComparison.Ordinal))
-            throw Usage("IMAGE is no file name", "it is empty or holds a NUL", null);
+            throw Usage("IMAGE is not a file name", "it is empty or holds a NUL", null);
         if (options.Discard == DiscardMode.Ignore && options.DetectZeroes == DetectZeroes.Unmap)
             throw Usage("--detect-zeroes unmap needs --discard unmap", "with --discard ignore nothing may be freed",
                 "use --detect-zeroes on");
@@ -125,8 +103,6 @@ public static class AttachRules
                 "leave it out");
         if (options.NoBacking && (options.Backing is not null || options.BackingFormat is not null))
             throw Usage($"--no-backing and {Given(options)} exclude each other", "the first allows no backing file at all", null);
-        if (options.Backing is { Length: 0 } || options.Backing?.Contains('\0', StringComparison.Ordinal) == true)
-            throw Usage("--backing is not a file name", "it is empty or holds a NUL", null);
         if (options.Format != ImageFormat.Raw)
             return;
         if (options.Snapshot is not null)
@@ -138,16 +114,6 @@ public static class AttachRules
     }
 
     private static string Given(AttachOptions options) => options.Backing is null ? "--backing-format" : "--backing";
-
-    private static void CheckNumbers(AttachOptions options)
-    {
-        if (options.Queues is < 1 or > MaxQueues)
-            throw Usage($"--queues {options.Queues} is out of range", $"1 to {MaxQueues}", null);
-        if (options.LockTimeout is < 0 or > MaxLockTimeout)
-            throw Usage($"--lock-timeout {options.LockTimeout} is out of range", $"0 to {MaxLockTimeout} seconds", null);
-        if (options.CacheSize is < MinCacheSize or > MaxCacheSize)
-            throw Usage($"--cache-size {options.CacheSize} is out of range", "1M to 64G", null);
-    }
 
     private static OutcomeException Usage(string what, string why, string? hint)
         => new(OutcomeKind.Invalid, what, why, hint);

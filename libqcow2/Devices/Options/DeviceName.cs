@@ -1,7 +1,6 @@
 using System;
 using System.IO;
 using System.Text;
-using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Devices.Options;
 
@@ -25,13 +24,8 @@ public static class DeviceName
         return true;
     }
 
-    /// <exception cref="OutcomeException">usage</exception>
-    public static void Check(string name)
-    {
-        if (!IsValid(name))
-            throw new OutcomeException(OutcomeKind.Invalid, $"--name \"{name}\" is not usable as a device name",
-                $"names have 1 to {MaxLength} of the characters A-Z a-z 0-9 . _ - and do not begin with . or -");
-    }
+    /// <summary>What is allowed, for messages.</summary>
+    public static string Rule { get; } = $"names have 1 to {MaxLength} of the characters A-Z a-z 0-9 . _ - and do not begin with . or -";
 
     /// <summary>The name an image gets when none was asked for: its file's stem, other characters replaced.</summary>
     public static string FromImage(string imagePath)

@@ -39,6 +39,9 @@ public readonly record struct ListenAddress(string Host, int Port)
         return new ListenAddress(host.Length == 0 ? Loopback : host, port.Length == 0 ? AttachOptions.DefaultPort : Number(text, port));
     }
 
+    /// <summary>As <see cref="Parse"/> reads it.</summary>
+    public override string ToString() => Host.Contains(':', StringComparison.Ordinal) ? $"[{Host}]:{Port}" : $"{Host}:{Port}";
+
     private static int Number(string text, string port)
         => ushort.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out ushort value) ? value
             : throw Bad(text, $"\"{port}\" is no port, ports are 0 to 65535");

@@ -4,6 +4,8 @@ using System.Globalization;
 using System.IO;
 using System.Text.Json;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Devices.Registry;
@@ -94,21 +96,39 @@ public sealed record DeviceRecord
     {
         try
         {
-            using FileStream file = File.OpenRead(path);
-            if (file.Length > MaxBytes)
-                return null;
-            var json = new byte[file.Length];
-            file.ReadExactly(json);
-            return Parse(json);
+            return Load(path);
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException or JsonException
-            or FormatException or InvalidOperationException)
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException or JsonException)
         {
             return null;
         }
     }
 
-    /// <exception cref="JsonException">not a state file</exception>
+    /// <summary>As <see cref="TryRead"/>.</summary>
+    /// <exception cref="OutcomeException">it is none of ours or damaged: which file, which field, and its value</exception>
+    public static DeviceRecord Read(string path)
+    {
+        try
+        {
+            return Load(path);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException or JsonException)
+        {
+            throw new OutcomeException(OutcomeKind.Failed, $"cannot read the state file {path}", HouseStyle.Of(error.Message), null, error);
+        }
+    }
+
+    private static DeviceRecord Load(string path)
+    {
+        using var file = File.OpenRead(path);
+        if (file.Length > MaxBytes)
+            throw new JsonException($"it has {file.Length} bytes, more than {MaxBytes}");
+        var json = new byte[file.Length];
+        file.ReadExactly(json);
+        return Parse(json);
+    }
+
+    /// <exception cref="JsonException">not a state file; where a field is wrong, the message says which, and its value</exception>
     public static DeviceRecord Parse(ReadOnlySpan<byte> json)
     {
         var reader = new Utf8JsonReader(json);
@@ -125,9 +145,22 @@ public sealed record DeviceRecord
         {
             string member = reader.GetString()!;
             reader.Read();
-            record = With(record, member, ref reader);
+            record = Read(record, member, ref reader);
         }
         return record.Name.Length > 0 && record.Image.Length > 0 ? record : throw new JsonException("no name or image");
+    }
+
+    private static DeviceRecord Read(DeviceRecord record, string member, ref Utf8JsonReader reader)
+    {
+        var found = JsonText.Of(ref reader);
+        try
+        {
+            return With(record, member, ref reader);
+        }
+        catch (Exception error) when (error is InvalidOperationException or FormatException)
+        {
+            throw new JsonException($"{member} {found} is not a value that it can have", error);
+        }
     }
 
     private static DeviceRecord With(DeviceRecord record, string member, ref Utf8JsonReader reader)

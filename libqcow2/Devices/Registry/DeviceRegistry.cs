@@ -86,6 +86,8 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
         // What lives is meant before what died.
         if (found.Length > 1 && found.Count(entry => entry.Alive) == 1)
             return found.Single(entry => entry.Alive);
+        if (found.Length == 0)
+            RefuseDamaged(target);
         return found.Length switch
         {
             1 => found[0],
@@ -94,6 +96,13 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
             _ => throw new OutcomeException(OutcomeKind.Invalid, $"{target} is not one device",
                 $"{string.Join(", ", found.Select(entry => entry.Record.Name))} answer to it", "give a name"),
         };
+    }
+
+    /// <exception cref="OutcomeException">there is a state file of that name, and what is wrong with it</exception>
+    private void RefuseDamaged(string name)
+    {
+        if (DeviceName.IsValid(name) && File.Exists(Directory.StateFileOf(name)))
+            _ = DeviceRecord.Read(Directory.StateFileOf(name));
     }
 
     /// <returns>null if there is no device of this name</returns>

@@ -119,7 +119,7 @@ public sealed partial class DeviceServer : IDisposable
         Recoveries = lost?.Recoveries ?? 0,
         HandedOver = lost?.HandedOver ?? false,
         ImageIdentity = lost?.ImageIdentity,
-        Options = options with { RecoverDevice = null, DiscardLog = false, InheritedConnections = 0, OnlyImage = null },
+        Options = AttachOptionTable.Kept(options),
     };
 
     private static DeviceServer Open(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry,

@@ -17,14 +17,7 @@ public static class Recovery
     public static AttachOptions OptionsFor(DeviceRecord dead)
     {
         ArgumentNullException.ThrowIfNull(dead);
-        return dead.Options with
-        {
-            Name = dead.Name,
-            RecoverDevice = dead.DevicePath,
-            DiscardLog = false,
-            Foreground = false,
-            RunCommand = null,
-        };
+        return AttachOptionTable.OfNextServer(dead.Options) with { Name = dead.Name, RecoverDevice = dead.DevicePath };
     }
 
     /// <summary>Every device that waits for a server, but for those that were suspended: they wait for a resume.</summary>

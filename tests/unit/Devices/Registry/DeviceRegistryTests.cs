@@ -179,6 +179,23 @@ public sealed class DeviceRegistryTests : IDisposable
         Assert.Equal("disk", Assert.Single(_registry.List()).Record.Name);
     }
 
+    [Theory]
+    [InlineData("{\"name\":7}", "name 7 is not a value that it can have")]
+    [InlineData("{\"name\":\"half\",\"image\":\"/x\",\"pid\":\"many\"}", "pid \"many\" is not a value that it can have")]
+    [InlineData("{\"name\":\"half\",\"image\":\"/x\",\"started\":\"soon\"}", "started \"soon\" is not a value that it can have")]
+    [InlineData("{\"name\":\"half\",\"image\":\"/x\",\"options\":{\"image\":\"/x\",\"depth\":0}}", "options.depth 0 is out of range: 1 to 1024 requests")]
+    [InlineData("{\"name\":\"half\"}", "no name or image")]
+    public void Damaged_state_file_is_refused_with_the_file_the_field_and_its_value(string json, string why)
+    {
+        _registry.Directory.Ensure();
+        string file = _registry.Directory.StateFileOf("half");
+        File.WriteAllText(file, json);
+        Assert.Null(_registry.Find("half"));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => _registry.Resolve("half"));
+        Assert.Equal((OutcomeKind.Failed, $"cannot read the state file {file}", why), (error.Kind, error.What, error.Why));
+        Assert.Equal(OutcomeKind.NotFound, Assert.Throws<OutcomeException>(() => _registry.Resolve("other")).Kind);
+    }
+
     private static DeviceRecord Record(string name, AttachOptions options, string? uri = null, string? socketIdentity = null)
         => new() { Name = name, Image = options.Image, Uri = uri, Pid = 1 << 23, Started = default, Options = options, SocketIdentity = socketIdentity };
 

@@ -2,16 +2,16 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 
-namespace Qcow2Blk.Cli;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>What a word with a typing mistake was meant to be.</summary>
-internal static class Nearest
+public static class Nearest
 {
     /// <summary>As a hint: "did you mean --socket?"; null if nothing is near.</summary>
-    internal static string? Hint(string word, IEnumerable<string> known) => To(word, known) is { } meant ? $"did you mean {meant}?" : null;
+    public static string? Hint(string word, IEnumerable<string> known) => To(word, known) is { } meant ? $"did you mean {meant}?" : null;
 
     /// <summary>The nearest of the known words: at most a third of its letters may differ, and one in words of up to five.</summary>
-    internal static string? To(string word, IEnumerable<string> known)
+    public static string? To(string word, IEnumerable<string> known)
     {
         ReadOnlySpan<char> bare = word.AsSpan().TrimStart('-');
         string? nearest = null;
@@ -27,7 +27,7 @@ internal static class Nearest
     }
 
     /// <summary>Letters to put in, leave out, replace or swap with their neighbour (optimal string alignment).</summary>
-    internal static int Distance(ReadOnlySpan<char> from, ReadOnlySpan<char> to)
+    public static int Distance(ReadOnlySpan<char> from, ReadOnlySpan<char> to)
     {
         // Nothing that is so much longer is near: a hostile word costs nothing.
         const int MaxLength = 64;

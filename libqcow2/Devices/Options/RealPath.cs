@@ -1,6 +1,6 @@
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Devices.Registry;
+namespace Qcow2Blk.Devices.Options;
 
 /// <summary>realpath(3).</summary>
 public static class RealPath

@@ -1,0 +1,46 @@
+using System.Collections.Generic;
+using System.Globalization;
+using System.Text.Json;
+using Qcow2Blk.Devices.Outcomes;
+
+namespace Qcow2Blk.Devices.Options;
+
+/// <summary>A number of bytes within bounds: 4096, 64K, 16M, 1G, 1T (powers of 1024, "iB" allowed).</summary>
+/// <param name="least">the least that is allowed, in bytes</param>
+/// <param name="most">the most that is allowed, in bytes</param>
+/// <param name="range">both, as people write them</param>
+internal sealed class SizeKind(long least, long most, string range) : ValueKind<long?>
+{
+    public override string Noun => "a whole number of bytes";
+
+    public override long? Parse(string said, string text)
+    {
+        var digits = text.TrimEnd("iBb".ToCharArray());
+        var shift = digits.Length == 0 ? 0 : char.ToUpperInvariant(digits[^1]) switch
+        {
+            'K' => 10,
+            'M' => 20,
+            'G' => 30,
+            'T' => 40,
+            _ => 0,
+        };
+        if (shift > 0)
+            digits = digits[..^1];
+        return long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value <= long.MaxValue >> shift
+            ? value << shift
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is no size", "a size is a number and perhaps K, M, G or T");
+    }
+
+    public override IReadOnlyList<string> Print(long? value) => [value!.Value.ToString(CultureInfo.InvariantCulture)];
+
+    public override bool TryRead(ref Utf8JsonReader reader, out long? value)
+    {
+        value = reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out var number) ? number : null;
+        return value is not null;
+    }
+
+    public override void Write(Utf8JsonWriter writer, long? value) => writer.WriteNumberValue(value!.Value);
+
+    public override ValueRefusal? Refuse(string said, long? value)
+        => value >= least && value <= most ? null : new ValueRefusal($"{said} {value} is out of range", range);
+}

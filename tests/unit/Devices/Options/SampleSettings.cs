@@ -1,0 +1,60 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Qcow2Blk.Devices.Options;
+
+namespace Qcow2Blk.Tests.Devices.Options;
+
+/// <summary>Values that options of the table can have, as users write them.</summary>
+internal static class SampleSettings
+{
+    private const string Awkward = "ä \"quoted\" $x \\ 'end";
+
+    /// <summary>For those that are not one of a few words.</summary>
+    private static readonly Dictionary<string, string[]> s_texts = new()
+    {
+        ["socket"] = ["/run/disk.sock", $"/run/{Awkward}"],
+        ["listen"] = ["localhost:10809", "[::1]:0", "backup.example:65535"],
+        ["device"] = ["/dev/ublkb3", "/dev/nbd0"],
+        ["depth"] = ["1", "128", "1024"],
+        ["nbd-timeout"] = ["1", "86400"],
+        ["dead-timeout"] = ["0", "86400"],
+        ["name"] = ["disk", "a.b_c-9"],
+        ["run"] = ["true", Awkward],
+        ["cache-size"] = ["1048576", "68719476736"],
+        ["queues"] = ["1", "64"],
+        ["snapshot"] = ["1", Awkward],
+        ["backing-dir"] = ["/", "/tmp", "/usr"],
+        ["backing"] = ["/base.qcow2", $"/{Awkward}"],
+        ["lock-timeout"] = ["0", "3600"],
+        ["pid-file"] = ["/run/disk.pid"],
+    };
+
+    internal static IReadOnlyList<string> Of(AttachOption option)
+        => option.IsFlag ? ["true"] : option.Words.Count > 0 ? option.Words : s_texts.GetValueOrDefault(option.Name)
+            ?? throw new NotSupportedException($"{option.Switch} has no sample values: give it some here");
+
+    /// <summary>Options as users could give them, at random: an address or a block device, and of the rest a third.</summary>
+    internal static AttachOptions Random(int seed)
+    {
+        var random = new Random(seed);
+        var settings = new AttachSettings(new AttachOptions { Image = "/disk.qcow2" });
+        var address = random.Next(3) switch { 0 => "socket", 1 => "listen", _ => null };
+        foreach (var option in AttachOptionTable.All.Where(option => option.IsPublic))
+        {
+            if (option.Name is "socket" or "listen" ? option.Name != address : (option.IsOfBlockDevice && address is not null) || random.Next(3) > 0)
+                continue;
+            for (var times = option.IsList ? random.Next(1, 4) : 1; times > 0; times--)
+                settings.Set(option, Any(random, Of(option)));
+        }
+
+        // The name of a node decides.
+        return KernelNode.TryParse(settings.Options.Device) is { } node ? settings.Options with { Transport = node.Transport } : settings.Options;
+    }
+
+    /// <summary>Lists count by what is in them.</summary>
+    internal static bool AreSame(AttachOptions one, AttachOptions other)
+        => one.BackingDirectories.SequenceEqual(other.BackingDirectories) && (one with { BackingDirectories = other.BackingDirectories }) == other;
+
+    private static string Any(Random random, IReadOnlyList<string> of) => of[random.Next(of.Count)];
+}

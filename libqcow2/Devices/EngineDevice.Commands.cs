@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports;
@@ -13,10 +14,10 @@ public sealed partial class EngineDevice
     // A flush during suspend or detach that takes longer than this is a dead disk.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromMinutes(5);
 
-    public Outcome Suspend(TimeSpan timeout) =>
-        InTurn($"cannot suspend {Name}", timeout, () => SuspendNow(timeout));
+    // The opening or closing of the image that was begun last: it may go on although nobody waits for it any more.
+    private Task? _atStorage;
 
-    private Outcome SuspendNow(TimeSpan timeout)
+    public async Task<Outcome> SuspendAsync(TimeSpan timeout, CancellationToken cut)
     {
         var what = $"cannot suspend {Name}";
         switch ((DeviceState)_state)
@@ -28,19 +29,19 @@ public sealed partial class EngineDevice
         }
 
         _state = (int)DeviceState.Suspending;
-        if (!HoldRequests(timeout))
+        if (!await HoldRequestsAsync(timeout, cut))
         {
             GoOn();
             return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
         }
 
-        return FlushAndClose(what);
+        return await FlushAndCloseAsync(what, cut);
     }
 
-    public Outcome Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null) =>
-        InTurn($"cannot resume {Name}", timeout, () => ResumeNow(allowShrink, lockTimeout ?? LockTimeoutWithin(timeout)));
+    public Task<Outcome> ResumeAsync(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout, CancellationToken cut) =>
+        ResumeAsync(allowShrink, lockTimeout ?? LockTimeoutWithin(timeout), cut);
 
-    private Outcome ResumeNow(bool allowShrink, TimeSpan lockTimeout)
+    private async Task<Outcome> ResumeAsync(bool allowShrink, TimeSpan lockTimeout, CancellationToken cut)
     {
         if ((DeviceState)_state != DeviceState.Suspended)
             return Outcome.Done($"{Name} is not suspended");
@@ -49,7 +50,7 @@ public sealed partial class EngineDevice
         var before = _served.Size;
         try
         {
-            OpenChain(lockTimeout);
+            await OpenChainAsync(lockTimeout, cut);
         }
         catch (Exception error)
         {
@@ -60,8 +61,7 @@ public sealed partial class EngineDevice
         var size = _disk!.Size;
         if (RefuseSize(what, before, size, allowShrink) is { } refused)
         {
-            OnHome(_disk.CloseAsync, CloseTimeout);
-            _disk = null;
+            await CloseDiskAsync(CloseTimeout, cut);
             return refused;
         }
 
@@ -93,40 +93,40 @@ public sealed partial class EngineDevice
         return Export.Resize(size) is { } more ? $"{note}; {more}" : note;
     }
 
-    public Outcome Detach(bool force, TimeSpan timeout) =>
-        InTurn($"cannot detach {Name}", timeout, () => DetachNow(force, timeout));
-
-    private Outcome DetachNow(bool force, TimeSpan timeout)
+    public async Task<Outcome> DetachAsync(bool force, TimeSpan timeout, CancellationToken cut)
     {
         var what = $"cannot detach {Name}";
         var suspended = (DeviceState)_state == DeviceState.Suspended;
         if (Export.DevicePath is not null)
         {
-            if (suspended && !force && ReopenToDetach(what, timeout) is { } refused)
+            if (suspended && !force && await ReopenToDetachAsync(what, timeout, cut) is { } refused)
                 return refused;
             suspended &= force;
-            if (TakeFromUsers(what, suspended, force, timeout) is { } ended)
+            if (await TakeFromUsersAsync(what, suspended, force, timeout, cut) is { } ended)
                 return ended;
-            force = true; // There is no way back: its users have lost the device.
+            // There is no way back: its users have lost the device.
+            (force, cut) = (true, CancellationToken.None);
         }
 
-        var drained = suspended || HoldRequests(timeout);
+        var drained = suspended || await HoldRequestsAsync(timeout, cut);
         if (!drained && !force)
         {
             GoOn();
             return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout, or --force");
         }
 
-        return suspended || _disk is null ? End(0) : FlushAndDetach(what, force, drained, timeout);
+        if (!suspended && _disk is not null)
+            return await FlushAndDetachAsync(what, force, drained, timeout, cut);
+        return await EndsAsync(_atStorage ?? Task.CompletedTask, timeout, cut) ? End(0) : Abandon();
     }
 
     /// <summary>The kernel may still have something to write: a suspended device is resumed for that.</summary>
     /// <returns>null if it was, or is not needed; else why the detach is refused</returns>
-    private Outcome? ReopenToDetach(string what, TimeSpan timeout)
+    private async Task<Outcome?> ReopenToDetachAsync(string what, TimeSpan timeout, CancellationToken cut)
     {
-        if (Export.FindUser() is { } user)
+        if (await FindUserAsync() is { } user)
             return InUse(what, user);
-        Outcome resumed = ResumeNow(allowShrink: false, LockTimeoutWithin(timeout));
+        Outcome resumed = await ResumeAsync(allowShrink: false, LockTimeoutWithin(timeout), cut);
         return resumed.Succeeded
             ? null
             : Outcome.Refused(resumed.Kind, what, $"it is suspended, the kernel may have something to write, and it cannot be resumed: {resumed.Why}", "mend that; --force loses what is not written");
@@ -137,29 +137,29 @@ public sealed partial class EngineDevice
 
     /// <summary>Ends a block device for its users, while it still serves what the kernel has to write down.</summary>
     /// <returns>null if there is none any more; else how the detach ended</returns>
-    private Outcome? TakeFromUsers(string what, bool suspended, bool force, TimeSpan timeout)
+    private async Task<Outcome?> TakeFromUsersAsync(string what, bool suspended, bool force, TimeSpan timeout, CancellationToken cut)
     {
-        if (!force && Export.FindUser() is { } user)
+        if (!force && await FindUserAsync() is { } user)
             return InUse(what, user);
         if (suspended)
             Export.Refuse(-Errno.EIO);
         // What cannot be written is said while the device can still be kept.
-        if (!force && _disk is not null && OnHome(_disk.FlushAsync, timeout) is var flushed and not 0)
+        if (!force && _disk is not null && await OnHomeAsync(_disk.FlushAsync, timeout, cut) is var flushed and not 0)
         {
             return flushed is null
                 ? NoAnswer(what)
                 : Outcome.Refused(OutcomeKind.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}", "--force detaches all the same and loses what was written since the flush before it");
         }
 
-        var error = Export.Stop(force, timeout);
+        var error = await BlockingAsync(() => Export.Stop(force, timeout));
         if (error == -Errno.ETIMEDOUT && force)
-            error = StopByRefusing(timeout);
+            error = await StopByRefusingAsync(timeout);
         if (error == 0)
             return null;
         if (force)
             return Abandon();
         return error == -Errno.EBUSY
-            ? InUse(what, Export.FindUser() ?? "in use")
+            ? InUse(what, await FindUserAsync() ?? "in use")
             : Outcome.Refused(OutcomeKind.Failed, what, $"the kernel could not write down what it cached: {Errno.Text(error)}", "--force detaches all the same and loses that");
     }
 
@@ -167,32 +167,17 @@ public sealed partial class EngineDevice
     /// The kernel still writes down what it had cached, slowly. What it has not sent yet is refused, so that the image can be
     /// closed.
     /// </summary>
-    private int StopByRefusing(TimeSpan timeout)
+    private async Task<int> StopByRefusingAsync(TimeSpan timeout)
     {
         Export.Refuse(-Errno.EIO);
-        var error = Export.Stop(force: true, timeout);
+        var error = await BlockingAsync(() => Export.Stop(force: true, timeout));
         _cutOff = error == 0;
         return error;
     }
 
-    /// <summary>One command at a time; one that hangs on dead storage must not take the others with it.</summary>
-    private Outcome InTurn(string what, TimeSpan timeout, Func<Outcome> command)
+    private async Task<Outcome> FlushAndCloseAsync(string what, CancellationToken cut)
     {
-        if (!_command.TryEnter(timeout))
-            return Outcome.Refused(OutcomeKind.Failed, what, "another command on it is still running");
-        try
-        {
-            return command();
-        }
-        finally
-        {
-            _command.Exit();
-        }
-    }
-
-    private Outcome FlushAndClose(string what)
-    {
-        if (OnHome(_disk!.FlushAsync, CloseTimeout) is not { } error)
+        if (await OnHomeAsync(_disk!.FlushAsync, CloseTimeout, cut) is not { } error)
         {
             GoOn();
             return NoAnswer(what);
@@ -205,13 +190,13 @@ public sealed partial class EngineDevice
             return Outcome.Refused(OutcomeKind.Failed, what, $"flush failed: {Errno.Text(error)}");
         }
 
-        return CloseForSuspend(what);
+        return await CloseForSuspendAsync(what, cut);
     }
 
-    private Outcome FlushAndDetach(string what, bool force, bool drained, TimeSpan timeout)
+    private async Task<Outcome> FlushAndDetachAsync(string what, bool force, bool drained, TimeSpan timeout, CancellationToken cut)
     {
         // Before the point of no return: what cannot be written must not be dropped without being asked to.
-        var error = OnHome(_disk!.FlushAsync, timeout);
+        var error = await OnHomeAsync(_disk!.FlushAsync, timeout, cut);
         if (error is null or < 0 && !force)
         {
             GoOn();
@@ -223,7 +208,7 @@ public sealed partial class EngineDevice
         if (!drained || error is null)
             return Abandon();
         _state = (int)DeviceState.Detaching;
-        var closing = CloseDisk(timeout);
+        var closing = await CloseDiskAsync(timeout, CancellationToken.None);
         return closing is null ? Abandon() : End(error < 0 ? error.Value : closing.Value);
     }
 
@@ -250,10 +235,10 @@ public sealed partial class EngineDevice
     private static Outcome NoAnswer(string what) =>
         Outcome.Refused(OutcomeKind.Failed, what, "its storage did not answer in time", "try a longer --timeout");
 
-    private Outcome CloseForSuspend(string what)
+    private async Task<Outcome> CloseForSuspendAsync(string what, CancellationToken cut)
     {
         var lost = _disk?.WriteErrorReason;
-        var error = CloseDisk(CloseTimeout);
+        var error = await CloseDiskAsync(CloseTimeout, cut);
         StaySuspended();
 
         // The disk that knew it is gone, and the next one will not know: every client has to hear of it.
@@ -288,19 +273,20 @@ public sealed partial class EngineDevice
     }
 
     /// <returns>0 or a negative errno; null if it did not end in time (it may still)</returns>
-    private int? CloseDisk(TimeSpan timeout)
+    private async Task<int?> CloseDiskAsync(TimeSpan timeout, CancellationToken cut)
     {
-        var error = OnHome(_disk!.CloseAsync, timeout);
+        var closing = OnHomeAsync(_disk!.CloseAsync);
+        _atStorage = closing;
         _disk = null;
-        return error;
+        return await EndsAsync(closing, timeout, cut) ? await closing : null;
     }
 
     /// <summary>Closes the gate and waits until no request is in progress.</summary>
-    private bool HoldRequests(TimeSpan timeout)
+    private async Task<bool> HoldRequestsAsync(TimeSpan timeout, CancellationToken cut)
     {
-        var drained = new ManualResetEventSlim();
+        using var drained = new LoopSignal();
         Export.Hold(drained.Set);
-        return drained.Wait(timeout);
+        return await EndsAsync(drained.Seen, timeout, cut);
     }
 
     private void GoOn()

@@ -1,5 +1,7 @@
 using System;
 using System.Collections.Generic;
+using System.Threading;
+using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
@@ -9,14 +11,11 @@ namespace Qcow2Blk.Devices;
 /// <summary>Leaving a block device to the next server.</summary>
 public sealed partial class EngineDevice
 {
-    public string? FindUser() => Export.FindUser();
+    public Task<string?> FindUserAsync() => BlockingAsync(Export.FindUser);
 
     public void LeaveAsIs() => _abandoned = true;
 
-    public Outcome HandOver(TimeSpan timeout, bool ending) =>
-        InTurn($"cannot hand {Name} over", timeout, () => HandOverNow(timeout, ending));
-
-    private Outcome HandOverNow(TimeSpan timeout, bool ending)
+    public async Task<Outcome> HandOverAsync(TimeSpan timeout, bool ending, CancellationToken cut)
     {
         var what = $"cannot hand {Name} over";
         if (Export.DevicePath is null)
@@ -36,20 +35,20 @@ public sealed partial class EngineDevice
             return Outcome.Refused(OutcomeKind.Failed, what, why, "\"sync\" makes one, which fails; then try again");
         }
 
-        if (!HoldRequests(timeout))
+        if (!await HoldRequestsAsync(timeout, cut))
         {
             GoOn();
             return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
         }
 
-        var flushed = OnHome(_disk!.FlushAsync, timeout);
+        var flushed = await OnHomeAsync(_disk!.FlushAsync, timeout, cut);
         if (flushed != 0)
         {
             GoOn();
             return flushed is null ? NoAnswer(what) : Outcome.Refused(OutcomeKind.Failed, what, $"flush failed: {Errno.Text(flushed.Value)}");
         }
 
-        var closed = CloseDisk(CloseTimeout);
+        var closed = await CloseDiskAsync(CloseTimeout, cut);
         if (closed is null)
         {
             StaySuspended();
@@ -59,19 +58,19 @@ public sealed partial class EngineDevice
         if (closed < 0)
             _served.NoteLoss();
         var kept = new List<int>();
-        var error = closed < 0 ? closed.Value : Export.HandOver(timeout, kept);
+        var error = closed < 0 ? closed.Value : await BlockingAsync(() => Export.HandOver(timeout, kept));
         if (error < 0)
-            return GoBack(what, error, timeout, ending);
+            return await GoBackAsync(what, error, timeout, ending, cut);
         _state = (int)DeviceState.Detaching;
         return kept.Count == 0 ? Outcome.Done() : Outcome.Done() with { Descriptors = kept };
     }
 
     /// <summary>The next server cannot have it: this one goes on.</summary>
-    private Outcome GoBack(string what, int error, TimeSpan timeout, bool ending)
+    private async Task<Outcome> GoBackAsync(string what, int error, TimeSpan timeout, bool ending, CancellationToken cut)
     {
         try
         {
-            OpenChain(LockTimeoutWithin(timeout));
+            await OpenChainAsync(LockTimeoutWithin(timeout), cut);
         }
         catch (Exception failure)
         {

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Threading;
+using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
@@ -36,7 +37,7 @@ public sealed class EngineDeviceFactory(Func<StopUblkDevice> newStop) : IDeviceF
 
 /// <summary>
 /// An image served over NBD: its loops, its disk, its listener, and the life from attach to detach. Commands come on
-/// any thread and take turns.
+/// any thread, one at a time.
 /// </summary>
 public sealed partial class EngineDevice : IDevice
 {
@@ -50,7 +51,6 @@ public sealed partial class EngineDevice : IDevice
     // Of an NBD server: copies of clusters (two for each request) that keep a fast disk busy; the largest need 6 MiB each.
     private const int WorkBytesOfServer = 128 << 20;
 
-    private readonly Lock _command = new();
     private readonly AttachOptions _options;
     private readonly ILog _log;
     private readonly string? _recoveryLog;
@@ -138,7 +138,7 @@ public sealed partial class EngineDevice : IDevice
                 loop.Start();
             if (device.Home.IsEmulated)
                 log.Warning("io_uring is not available here (a container's seccomp profile, or kernel.io_uring_disabled): using threads, which is slower");
-            device.OpenChain(options.EffectiveLockTimeout);
+            device.OpenChainAsync(options.EffectiveLockTimeout, CancellationToken.None).GetAwaiter().GetResult();
             device._served.Set(device._disk);
             device._openExport = host.OpenExport(options, device._loops, device._served, new Catalog(device), log);
             return device;
@@ -180,27 +180,30 @@ public sealed partial class EngineDevice : IDevice
     }
 
     /// <param name="lockTimeout">how long locks may take that nobody alive holds: last writes of a server that was killed</param>
+    /// <param name="cut">as if the files did not answer</param>
     /// <exception cref="TimeoutException">the files do not answer</exception>
-    private void OpenChain(TimeSpan lockTimeout)
+    private async Task OpenChainAsync(TimeSpan lockTimeout, CancellationToken cut)
     {
         IDisk? disk = null;
         IReadOnlyList<ChainLink> chain = [];
         var givenUp = false;
         var log = ChooseLog();
-        var opened = Await(async () =>
+        var opening = OnHomeAsync(async () =>
         {
             (disk, chain) = await _openDisk(_options, _log, log, lockTimeout);
             if (disk is Qcow2Image image)
                 await image.LoadBitmapsAsync();
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
-        }, CloseTimeout + lockTimeout, out _);
-        if (!opened)
+        });
+        _atStorage = opening;
+        if (!await EndsAsync(opening, CloseTimeout + lockTimeout, cut))
         {
             // If it opens after all, it is closed again.
             Volatile.Write(ref givenUp, true);
             throw new TimeoutException($"{ImagePath} did not open within {CloseTimeout.TotalMinutes:0} minutes");
         }
 
+        await opening;
         (_disk, _chain) = (disk, chain);
         ImageIdentity = disk!.File.Identity?.ToString();
         WarnOfBitmaps();
@@ -229,42 +232,55 @@ public sealed partial class EngineDevice : IDevice
 
     private void CloseQuietly()
     {
-        if (_disk is { } disk && OnHome(disk.CloseAsync, Timeout.InfiniteTimeSpan) is { } error and < 0)
+        if (_disk is { } disk && OnHomeAsync(disk.CloseAsync).GetAwaiter().GetResult() is var error and < 0)
             _log.Error($"cannot close {ImagePath}: {Errno.Text(error)}");
         _disk = null;
         Dispose();
     }
 
-    /// <summary>Runs a task on the home loop and waits for it here.</summary>
-    /// <returns>its result, or null if it did not end in time; it still runs then</returns>
-    private int? OnHome(Func<LoopTask<int>> start, TimeSpan timeout) =>
-        Await(start, timeout, out var result) ? result : null;
-
-    private bool Await(Func<LoopTask<int>> start, TimeSpan timeout, out int result)
+    /// <returns>the result of a task on the home loop, or null if it did not end in time; it still runs then</returns>
+    private async Task<int?> OnHomeAsync(Func<LoopTask<int>> start, TimeSpan timeout, CancellationToken cut)
     {
-        var done = new ManualResetEventSlim();
-        var outcome = 0;
+        var task = OnHomeAsync(start);
+        return await EndsAsync(task, timeout, cut) ? await task : null;
+    }
+
+    /// <summary>Runs a task on the home loop; what awaits it goes on elsewhere.</summary>
+    private async Task<int> OnHomeAsync(Func<LoopTask<int>> start)
+    {
+        using var ended = new LoopSignal();
+        var result = 0;
         Exception? failure = null;
         Home.PostFromAnyThread(() => RunAsync().Forget());
-        var ended = done.Wait(timeout);
-        result = outcome;
-        return failure is null ? ended : throw failure;
+        await ended.Seen;
+        return failure is null ? result : throw failure;
 
         async LoopTask<int> RunAsync()
         {
             try
             {
-                outcome = await start();
+                result = await start();
             }
             catch (Exception error)
             {
                 failure = error;
             }
 
-            done.Set();
+            ended.Set();
             return 0;
         }
     }
+
+    /// <returns>false if it did not end in time, or was cut short</returns>
+    private static async Task<bool> EndsAsync(Task task, TimeSpan timeout, CancellationToken cut)
+    {
+        await task.WaitAsync(timeout, cut).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return task.IsCompleted;
+    }
+
+    /// <summary>What waits for the kernel, and maybe long, blocks a thread of its own and none of the pool.</summary>
+    private static Task<T> BlockingAsync<T>(Func<T> call) => Task.Factory.StartNew(
+        call, CancellationToken.None, TaskCreationOptions.DenyChildAttach | TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     /// <summary>The one export there is, under its name and as the default.</summary>
     private sealed class Catalog(EngineDevice device) : IExportCatalog

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Text.Json;
 using System.Threading;
+using System.Threading.Tasks;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
@@ -26,7 +27,7 @@ public sealed class ControlServer : IDisposable
     private readonly int _listener;
     private readonly IDevice _device;
     private readonly ILog _log;
-    private readonly Func<ControlRequest, Outcome> _execute;
+    private readonly Func<ControlRequest, Task<Outcome>> _execute;
     private readonly Action<ControlRequest> _unheard;
     private readonly object _lock = new(); // Not a Lock: closing waits on it.
     private readonly HashSet<int> _connections = [];
@@ -40,7 +41,7 @@ public sealed class ControlServer : IDisposable
     /// <param name="unheard">told of a request that was done and whose asker was gone when it was answered</param>
     /// <param name="log">for refused peers</param>
     /// <exception cref="OutcomeException">the socket cannot be made</exception>
-    public ControlServer(string path, IDevice device, Func<ControlRequest, Outcome> execute, Action<ControlRequest> unheard, ILog log)
+    public ControlServer(string path, IDevice device, Func<ControlRequest, Task<Outcome>> execute, Action<ControlRequest> unheard, ILog log)
     {
         _device = device;
         _unheard = unheard;
@@ -192,7 +193,7 @@ public sealed class ControlServer : IDisposable
         descriptors = [];
         try
         {
-            Outcome result = _execute(request);
+            Outcome result = _execute(request).GetAwaiter().GetResult();
             descriptors = result.Descriptors ?? [];
             return ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded);
         }

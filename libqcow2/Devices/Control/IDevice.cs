@@ -1,5 +1,7 @@
 using System;
 using System.Text.Json;
+using System.Threading;
+using System.Threading.Tasks;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
@@ -7,8 +9,8 @@ using Qcow2Blk.Logging;
 namespace Qcow2Blk.Devices.Control;
 
 /// <summary>
-/// An attached image as its commands see it. Every method may be called from any thread (control connections have
-/// threads of their own) and blocks until the outcome is known; the device orders concurrent calls itself.
+/// An attached image as its commands see it. Every method may be called from any thread but the device's loops. Commands are
+/// tasks that end when the outcome is known, and come one at a time: <see cref="CommandTurns"/> orders them.
 /// </summary>
 /// <remarks>
 /// <see cref="IDisposable.Dispose"/> frees what is left after <see cref="Detach"/>; on a device that was not
@@ -38,15 +40,17 @@ public interface IDevice : IDisposable
     /// device runs on.
     /// </summary>
     /// <param name="timeout">how long requests in flight may take to end; past it the suspend is undone</param>
-    Outcome Suspend(TimeSpan timeout);
+    /// <param name="cut">as if everything that it waits for had taken too long</param>
+    Task<Outcome> SuspendAsync(TimeSpan timeout, CancellationToken cut);
 
     /// <summary>Locks and re-reads the image and goes on with the held requests. On failure it stays suspended.</summary>
     /// <param name="allowShrink">accept a disk that is now smaller than clients were told</param>
-    /// <param name="timeout">how long another command on it may take to end</param>
+    /// <param name="timeout">bounds the wait for locks where the next says nothing</param>
     /// <param name="lockTimeout">
     /// how long to wait for image locks that nobody alive holds; null for what attach was told, within the timeout
     /// </param>
-    Outcome Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null);
+    /// <param name="cut">as if opening had taken too long</param>
+    Task<Outcome> ResumeAsync(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout, CancellationToken cut);
 
     /// <summary>
     /// Stops serving, flushes and closes the image. When it returns success the file is complete and unlocked.
@@ -55,7 +59,8 @@ public interface IDevice : IDisposable
     /// detach even if requests do not end or the last flush fails: the result then says what was lost
     /// </param>
     /// <param name="timeout">how long requests in flight may take to end</param>
-    Outcome Detach(bool force, TimeSpan timeout);
+    /// <param name="cut">as if they had taken too long; without effect once its users have lost the device</param>
+    Task<Outcome> DetachAsync(bool force, TimeSpan timeout, CancellationToken cut);
 
     /// <summary>
     /// Holds requests, finishes those in flight, flushes, closes the image and lets go of the block device without ending
@@ -63,11 +68,12 @@ public interface IDevice : IDisposable
     /// </summary>
     /// <param name="timeout">how long requests in flight may take to end</param>
     /// <param name="ending">the process ends whatever comes of it: then nobody edits the image before the next server</param>
-    Outcome HandOver(TimeSpan timeout, bool ending);
+    /// <param name="cut">as if what it waits for had taken too long</param>
+    Task<Outcome> HandOverAsync(TimeSpan timeout, bool ending, CancellationToken cut);
 
     /// <summary>Who uses the block device: "mounted on /mnt".</summary>
     /// <returns>null if nobody does, or if users cannot be known (network clients)</returns>
-    string? FindUser();
+    Task<string?> FindUserAsync();
 
     /// <summary>What the device's server knows of it beyond the image, for <c>status</c>. Set from any thread.</summary>
     DeviceHistory History { get; set; }

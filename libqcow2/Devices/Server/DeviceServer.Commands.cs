@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
@@ -12,7 +13,8 @@ public sealed partial class DeviceServer
     /// <summary>How soon a lazy detach notices that the last user has gone.</summary>
     private static readonly TimeSpan LazyPoll = TimeSpan.FromMilliseconds(500);
 
-    private readonly Lock _detaching = new();
+    private readonly CommandTurns _turns = new();
+    private readonly Lock _records = new();
     private bool _detached;
     private bool _lazy;
 
@@ -22,53 +24,73 @@ public sealed partial class DeviceServer
     /// <summary>Whether it was left to somebody who was gone when that was done.</summary>
     public bool HandOverUnheard { get; private set; }
 
-    private Outcome Execute(ControlRequest request) => request.Verb switch
+    private Task<Outcome> ExecuteAsync(ControlRequest request) => request.Verb switch
     {
-        ControlVerb.Suspend => Suspend(request.Timeout),
-        ControlVerb.Resume => Resume(request.AllowShrink, request.Timeout, request.LockTimeout),
-        ControlVerb.Detach when request.Lazy => DetachLazily(request.Timeout),
-        ControlVerb.Detach => Detach(request.Force, request.Timeout),
-        ControlVerb.HandOver => HandOverAsAsked(request.Timeout),
-        _ => Outcome.Done(),
+        ControlVerb.Suspend => SuspendAsync(request.Timeout),
+        ControlVerb.Resume => ResumeAsync(request.AllowShrink, request.Timeout, request.LockTimeout),
+        ControlVerb.Detach when request.Lazy => DetachLazilyAsync(request.Timeout),
+        ControlVerb.Detach => DetachAsync(request.Force, request.Timeout),
+        ControlVerb.HandOver => HandOverAsync(request.Timeout, ending: false),
+        _ => Task.FromResult(Outcome.Done()), // Status and greetings wait behind nothing.
     };
 
-    /// <summary>Ends the device. After success <see cref="WaitForEnd"/> returns.</summary>
-    public Outcome Detach(bool force, TimeSpan timeout)
+    /// <summary>Ends the device. After success <see cref="WaitForEnd"/> returns. By force it waits behind no other command.</summary>
+    private Task<Outcome> DetachAsync(bool force, TimeSpan timeout)
     {
-        lock (_detaching)
-        {
-            if (_detached)
-                return Outcome.Done($"{Record.Name} is already detached");
-            if (HandedOver)
-                return Outcome.Refused(OutcomeKind.Busy, $"cannot detach {Record.Name}", "another server is taking it over", "try again");
-            Outcome result = _device.Detach(force, timeout);
-            _detached = result.Succeeded;
-            if (_detached)
-                _ended.Set();
-            else
-                NoteSuspension(); // A suspended device is resumed to be detached.
-            return result;
-        }
+        var what = $"cannot detach {Record.Name}";
+        return force
+            ? _turns.RunFirstAsync(what, timeout, () => DetachNowAsync(force, timeout, CancellationToken.None))
+            : _turns.RunAsync(what, timeout, cut => DetachNowAsync(force, timeout, cut));
+    }
+
+    private async Task<Outcome> DetachNowAsync(bool force, TimeSpan timeout, CancellationToken cut)
+    {
+        if (_detached)
+            return Outcome.Done($"{Record.Name} is already detached");
+        if (HandedOver)
+            return Outcome.Refused(OutcomeKind.Busy, $"cannot detach {Record.Name}", "another server is taking it over", "try again");
+        Outcome result = await _device.DetachAsync(force, timeout, cut);
+        _detached = result.Succeeded;
+        if (_detached)
+            RequestEnd();
+        else
+            NoteSuspension(); // A suspended device is resumed to be detached.
+        return result;
     }
 
     /// <summary>Leaves the block device to the next server. After success <see cref="WaitForEnd"/> returns.</summary>
-    public Outcome HandOver(TimeSpan timeout) => HandOver(timeout, ending: true);
+    public Outcome HandOver(TimeSpan timeout) => HandOverAsync(timeout, ending: true).GetAwaiter().GetResult();
 
-    private Outcome HandOver(TimeSpan timeout, bool ending)
+    /// <summary>
+    /// Who asked, and does not end with this process, is told if the image was closed and could not be opened again: they may be
+    /// mending it from now on.
+    /// </summary>
+    private Task<Outcome> HandOverAsync(TimeSpan timeout, bool ending)
     {
-        lock (_detaching)
+        var what = $"cannot hand {Record.Name} over";
+        return _turns.RunAsync(what, timeout, async cut =>
         {
             if (_detached || HandedOver)
-                return Outcome.Refused(OutcomeKind.Busy, $"cannot hand {Record.Name} over", "it is ending already");
-            Outcome result = _device.HandOver(timeout, ending);
-            if (!result.Succeeded)
-                return result;
+                return Outcome.Refused(OutcomeKind.Busy, what, "it is ending already");
+            Outcome result = await _device.HandOverAsync(timeout, ending, cut);
+            if (result.Succeeded)
+                LeaveToNext();
+            else if (!ending)
+                NoteSuspension();
+            return result;
+        });
+    }
+
+    private void LeaveToNext()
+    {
+        lock (_records)
+        {
             HandedOver = true;
             Record = Record with { HandedOver = true };
             Publish();
-            _ended.Set();
-            return result;
         }
+
+        RequestEnd();
     }
 
     /// <summary>
@@ -76,23 +98,26 @@ public sealed partial class DeviceServer
     /// from under a file system: a block device that is in use is left to the next server, and its requests wait. If no
     /// server can find it, they would wait for ever: then it goes.
     /// </summary>
+    /// <remarks>Blocks: the thread that began the process has nothing else to do.</remarks>
     /// <returns>how it went; anything but done means that data may not have reached the disk, or that the device is still there</returns>
-    public Outcome Finish()
+    public Outcome Finish() => FinishAsync().GetAwaiter().GetResult();
+
+    private async Task<Outcome> FinishAsync()
     {
         if (HandedOver)
             return Outcome.Done();
-        Outcome result = Detach(force: false, SignalTimeout);
+        Outcome result = await DetachAsync(force: false, SignalTimeout);
         if (result.Succeeded)
             return result;
         _log.Error(OutcomeException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
         if (result.Kind == OutcomeKind.Busy && Record.DevicePath is not null && _claim is not null)
         {
-            if (!HandOver(SignalTimeout).Succeeded)
+            if (!(await HandOverAsync(SignalTimeout, ending: true)).Succeeded)
                 LeaveAsKilled();
             return Outcome.Refused(OutcomeKind.Busy, result.What!, result.Why!,
                 $"its requests wait: \"qcow2blk attach --recover {Record.Name}\" goes on, \"qcow2blk detach --force {Record.Name}\" ends it");
         }
-        if (Detach(force: true, ForcedTimeout).Note is { } lost)
+        if ((await DetachAsync(force: true, ForcedTimeout)).Note is { } lost)
             _log.Error($"detached {Record.Name}: {lost}");
         return result;
     }
@@ -100,37 +125,24 @@ public sealed partial class DeviceServer
     /// <summary>Ends without another step, as if killed: the next server takes the device over, and replays its log.</summary>
     private void LeaveAsKilled()
     {
-        lock (_detaching)
+        _device.LeaveAsIs();
+        LeaveToNext();
+    }
+
+    private Task<Outcome> SuspendAsync(TimeSpan timeout) => _turns.RunAsync($"cannot suspend {Record.Name}", timeout, async cut =>
+    {
+        Outcome result = await _device.SuspendAsync(timeout, cut);
+        NoteSuspension();
+        return result;
+    });
+
+    private Task<Outcome> ResumeAsync(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout) =>
+        _turns.RunAsync($"cannot resume {Record.Name}", timeout, async cut =>
         {
-            _device.LeaveAsIs();
-            HandedOver = true;
-            Record = Record with { HandedOver = true };
-            Publish();
-            _ended.Set();
-        }
-    }
-
-    private Outcome Suspend(TimeSpan timeout)
-    {
-        Outcome result = _device.Suspend(timeout);
-        NoteSuspension();
-        return result;
-    }
-
-    private Outcome Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout)
-    {
-        Outcome result = _device.Resume(allowShrink, timeout, lockTimeout);
-        NoteSuspension();
-        return result;
-    }
-
-    /// <summary>Who asked is told if the image was closed and could not be opened again: they may be mending it from now on.</summary>
-    private Outcome HandOverAsAsked(TimeSpan timeout)
-    {
-        Outcome result = HandOver(timeout, ending: false);
-        NoteSuspension();
-        return result;
-    }
+            Outcome result = await _device.ResumeAsync(allowShrink, timeout, lockTimeout, cut);
+            NoteSuspension();
+            return result;
+        });
 
     private void NotHeard(ControlRequest request)
     {
@@ -144,7 +156,7 @@ public sealed partial class DeviceServer
     /// </summary>
     private void NoteSuspension()
     {
-        lock (_detaching)
+        lock (_records)
         {
             bool suspended = _device.State == DeviceState.Suspended;
             if (_detached || HandedOver || suspended == Record.Suspended)
@@ -171,32 +183,29 @@ public sealed partial class DeviceServer
         }
     }
 
-    private Outcome DetachLazily(TimeSpan timeout)
+    private Task<Outcome> DetachLazilyAsync(TimeSpan timeout) => _turns.RunAsync($"cannot detach {Record.Name}", timeout, async cut =>
     {
-        lock (_detaching)
-        {
-            if (_device.FindUser() is not { } user)
-                return Detach(force: false, timeout);
-            if (!_lazy)
-                new Thread(() => DetachWhenUnused(timeout), 256 << 10) { IsBackground = true, Name = "lazy-detach" }.Start();
-            _lazy = true;
-            _device.History = _device.History with { DetachWaitsFor = user };
-            return Outcome.Done($"{Record.DevicePath} is {user}: detaches when that has ended");
-        }
-    }
+        if (await _device.FindUserAsync() is not { } user)
+            return await DetachNowAsync(force: false, timeout, cut);
+        if (!_lazy)
+            _ = DetachWhenUnusedAsync(timeout);
+        _lazy = true;
+        _device.History = _device.History with { DetachWaitsFor = user };
+        return Outcome.Done($"{Record.DevicePath} is {user}: detaches when that has ended");
+    });
 
-    private void DetachWhenUnused(TimeSpan timeout)
+    private async Task DetachWhenUnusedAsync(TimeSpan timeout)
     {
         string? said = null;
-        while (!_ended.Wait(LazyPoll))
+        while (!await EndsWithinAsync(LazyPoll))
         {
             try
             {
-                string? user = _device.FindUser();
+                string? user = await _device.FindUserAsync();
                 _device.History = _device.History with { DetachWaitsFor = user };
                 if (user is not null)
                     continue;
-                Outcome result = Detach(force: false, timeout);
+                Outcome result = await DetachAsync(force: false, timeout);
                 if (result.Succeeded)
                     return;
                 _device.History = _device.History with { DetachWaitsFor = result.Why };
@@ -209,5 +218,11 @@ public sealed partial class DeviceServer
                 return; // The device has ended otherwise.
             }
         }
+    }
+
+    private async Task<bool> EndsWithinAsync(TimeSpan time)
+    {
+        await _ended.Task.WaitAsync(time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return _ended.Task.IsCompleted;
     }
 }

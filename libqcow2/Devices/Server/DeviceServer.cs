@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
@@ -25,7 +26,7 @@ public sealed partial class DeviceServer : IDisposable
     private readonly DeviceClaim? _claim;
     private readonly IDevice _device;
     private readonly ILog _log;
-    private readonly ManualResetEventSlim _ended = new();
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ControlServer? _control;
     private PidFile? _pidFile;
 
@@ -146,7 +147,7 @@ public sealed partial class DeviceServer : IDisposable
             device.History = new DeviceHistory(record.Started, record.Recoveries, record.Supervisor?.Pid, null);
             server = new DeviceServer(claim, device, record, log);
             if (claim is not null)
-                server._control = new ControlServer(registry.Directory.SocketOf(name), device, server.Execute, server.NotHeard, log);
+                server._control = new ControlServer(registry.Directory.SocketOf(name), device, server.ExecuteAsync, server.NotHeard, log);
             claim?.Publish(record);
             server._pidFile = options.PidFile is { } pidFile ? PidFile.Write(pidFile) : null;
             if (KernelNode.TryParse(record.DevicePath) is { } node)
@@ -157,18 +158,24 @@ public sealed partial class DeviceServer : IDisposable
         catch
         {
             server?._control?.Dispose();
-            if (!recovers || !device.HandOver(SignalTimeout, ending: true).Succeeded)
-                device.Detach(force: true, SignalTimeout);
+            End(device, recovers);
             device.Dispose();
             throw;
         }
     }
 
+    /// <summary>It cannot be served after all: a device that was there before is left to the next server.</summary>
+    private static void End(IDevice device, bool recovers)
+    {
+        if (!recovers || !device.HandOverAsync(SignalTimeout, ending: true, CancellationToken.None).GetAwaiter().GetResult().Succeeded)
+            device.DetachAsync(force: true, SignalTimeout, CancellationToken.None).GetAwaiter().GetResult();
+    }
+
     /// <summary>Blocks until the device was detached, or <see cref="RequestEnd"/> was called.</summary>
-    public void WaitForEnd() => _ended.Wait();
+    public void WaitForEnd() => _ended.Task.Wait();
 
     /// <summary>Makes <see cref="WaitForEnd"/> return: a signal came. Safe from any thread.</summary>
-    public void RequestEnd() => _ended.Set();
+    public void RequestEnd() => _ended.TrySetResult();
 
     /// <summary>
     /// Removes everything that makes the device findable, or what of that does not belong to the next server. Control
@@ -176,6 +183,7 @@ public sealed partial class DeviceServer : IDisposable
     /// </summary>
     public void Dispose()
     {
+        _turns.Dispose();
         _device.Dispose();
         _pidFile?.Dispose();
         if (HandedOver)
@@ -183,6 +191,5 @@ public sealed partial class DeviceServer : IDisposable
         else
             _claim?.Dispose();
         _control?.Dispose();
-        _ended.Dispose();
     }
 }

@@ -1,6 +1,7 @@
 using System;
 using System.Text.Json;
 using System.Threading;
+using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
@@ -32,11 +33,12 @@ internal sealed class FakeDevice(string name, string image) : IDevice
 
     internal Action? OnHandOver { get; init; }
 
-    public string? FindUser() => User;
+    public Task<string?> FindUserAsync() => Task.FromResult(User);
 
-    public Outcome HandOver(TimeSpan timeout, bool ending)
+    public async Task<Outcome> HandOverAsync(TimeSpan timeout, bool ending, CancellationToken cut)
     {
-        OnHandOver?.Invoke();
+        if (OnHandOver is not null)
+            await Task.Run(OnHandOver, CancellationToken.None);
         return RefuseHandOver ?? Outcome.Done();
     }
 
@@ -47,35 +49,38 @@ internal sealed class FakeDevice(string name, string image) : IDevice
     /// <summary>What a forced detach says of its loss.</summary>
     internal string? ForcedNote { get; init; }
 
-    internal ManualResetEventSlim? HoldSuspend { get; init; }
+    /// <summary>What a suspend waits for, unless it is cut short.</summary>
+    internal Task HoldSuspend { get; init; } = Task.CompletedTask;
 
     internal int Disposed { get; private set; }
 
     internal (bool AllowShrink, TimeSpan Timeout, TimeSpan? LockTimeout) LastResume { get; private set; }
 
-    public Outcome Suspend(TimeSpan timeout)
+    public async Task<Outcome> SuspendAsync(TimeSpan timeout, CancellationToken cut)
     {
-        HoldSuspend?.Wait();
+        await HoldSuspend.WaitAsync(cut).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (!HoldSuspend.IsCompleted)
+            return Outcome.Refused(OutcomeKind.Failed, $"cannot suspend {Name}", "requests did not end");
         if (State == DeviceState.Suspended)
             return Outcome.Done("already suspended");
         State = DeviceState.Suspended;
         return Outcome.Done();
     }
 
-    public Outcome Resume(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout = null)
+    public Task<Outcome> ResumeAsync(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout, CancellationToken cut)
     {
         LastResume = (allowShrink, timeout, lockTimeout);
-        return State == DeviceState.Running
+        return Task.FromResult(State == DeviceState.Running
             ? Outcome.Done("already running")
-            : Outcome.Refused(OutcomeKind.Busy, $"cannot resume {Name}", "image is in use by qemu-img (process 7)", "wait");
+            : Outcome.Refused(OutcomeKind.Busy, $"cannot resume {Name}", "image is in use by qemu-img (process 7)", "wait"));
     }
 
-    public Outcome Detach(bool force, TimeSpan timeout)
+    public Task<Outcome> DetachAsync(bool force, TimeSpan timeout, CancellationToken cut)
     {
         if (RefuseDetach is { } refusal && !force)
-            return refusal;
+            return Task.FromResult(refusal);
         State = DeviceState.Detaching;
-        return Outcome.Done(force ? ForcedNote : null);
+        return Task.FromResult(Outcome.Done(force ? ForcedNote : null));
     }
 
     public void WriteStatus(Utf8JsonWriter writer)

@@ -119,12 +119,12 @@ public sealed class DeviceServerTests : IDisposable
     [Fact]
     public async Task Status_is_answered_while_a_suspend_is_waiting()
     {
-        using var hold = new ManualResetEventSlim();
-        using DeviceServer server = Start(new FakeDevice("disk", "/data/disk.qcow2") { HoldSuspend = hold });
+        var hold = new TaskCompletionSource();
+        using DeviceServer server = Start(new FakeDevice("disk", "/data/disk.qcow2") { HoldSuspend = hold.Task });
         Task<ControlReply> suspend = Task.Run(() => Ask("disk", ControlVerb.Suspend), TestContext.Current.CancellationToken);
         Assert.True(Ask("disk", ControlVerb.Status).Result.Succeeded);
         Assert.False(suspend.IsCompleted);
-        hold.Set();
+        hold.SetResult();
         Assert.Equal("suspended", (await suspend).State);
     }
 

@@ -1,8 +1,10 @@
 using System;
 using System.Collections.Generic;
+using System.Net.Sockets;
 using System.Text.Json;
 using System.Threading;
 using System.Threading.Tasks;
+using DotNext.Threading;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
@@ -12,150 +14,175 @@ using Qcow2Blk.Logging;
 namespace Qcow2Blk.Devices.Control;
 
 /// <summary>
-/// The control socket of one device: newline-separated JSON requests and replies (docs/control-protocol.md), a
-/// thread for each connection, because commands block.
+/// The control socket of one device: newline-separated JSON requests and replies (docs/control-protocol.md). No connection has a
+/// thread: one that stalls, reads nothing or waits for a long command costs the others a place at most.
 /// </summary>
 public sealed class ControlServer : IDisposable
 {
-    /// <summary>Connections at once: people and monitoring, not clients of the disk.</summary>
+    /// <summary>See <see cref="ControlLimits.Connections"/>.</summary>
     public const int MaxConnections = 16;
 
-    /// <summary>A connection that says nothing for so long gives its place back.</summary>
-    private const int IdleMilliseconds = 60_000;
-    private const int AnswerMilliseconds = 2_000;
+    private static readonly TimeSpan s_acceptPause = TimeSpan.FromMilliseconds(100);
 
-    private readonly int _listener;
+    private readonly Socket _listener;
     private readonly IDevice _device;
     private readonly ILog _log;
     private readonly Func<ControlRequest, Task<Outcome>> _execute;
     private readonly Action<ControlRequest> _unheard;
-    private readonly object _lock = new(); // Not a Lock: closing waits on it.
-    private readonly HashSet<int> _connections = [];
-    private readonly Thread _acceptor;
-    private bool _closing;
-    private int _answering;
+    private readonly ControlLimits _limits;
+    private readonly CancellationTokenSource _closing = new();
+
+    // One more than there are, until the server ends: then they count down to nothing.
+    private readonly AsyncCountdownEvent _connections = new(1);
+    private readonly AsyncCountdownEvent _answers = new(1);
+    private readonly Task _accepting;
+    private int _closed;
 
     /// <param name="path">the socket to make; nothing of that name may exist</param>
     /// <param name="device">what the commands are for</param>
     /// <param name="execute">does what a request asks; after the end of the device the process is expected to end</param>
     /// <param name="unheard">told of a request that was done and whose asker was gone when it was answered</param>
     /// <param name="log">for refused peers</param>
+    /// <param name="limits">null for those of the protocol</param>
     /// <exception cref="OutcomeException">the socket cannot be made</exception>
-    public ControlServer(string path, IDevice device, Func<ControlRequest, Task<Outcome>> execute, Action<ControlRequest> unheard, ILog log)
+    public ControlServer(string path, IDevice device, Func<ControlRequest, Task<Outcome>> execute, Action<ControlRequest> unheard, ILog log,
+        ControlLimits? limits = null)
     {
         _device = device;
         _unheard = unheard;
         _execute = execute;
         _log = log;
-        _listener = UnixSocket.Serve(path, MaxConnections);
-        if (_listener < 0)
-            throw new OutcomeException(OutcomeKind.Failed, $"cannot make the control socket {path}", Errno.Text(_listener),
+        _limits = limits ?? new ControlLimits();
+        // Not made by the class: only here is its file never open to others.
+        int listener = UnixSocket.Serve(path, _limits.Connections);
+        if (listener < 0)
+            throw new OutcomeException(OutcomeKind.Failed, $"cannot make the control socket {path}", Errno.Text(listener),
                 System.Text.Encoding.UTF8.GetByteCount(path) > AttachRules.MaxSocketPathBytes
                     ? $"the path is longer than {AttachRules.MaxSocketPathBytes} bytes, use a shorter --name or {RuntimeDirectory.Variable}"
                     : null);
-        _acceptor = new Thread(Accept, 256 << 10) { IsBackground = true, Name = "control" };
-        _acceptor.Start();
+        _listener = new Socket(new SafeSocketHandle(listener, ownsHandle: true));
+        _accepting = Task.Run(AcceptAsync);
     }
 
+    /// <summary>Ends in a bounded time, whatever clients and commands do.</summary>
     public void Dispose()
     {
-        lock (_lock)
-        {
-            if (_closing)
-                return;
-            _closing = true;
-
-            // The command that ended the device is answered before its connection is cut.
-            long deadline = Environment.TickCount64 + AnswerMilliseconds;
-            while (_answering > 0 && deadline > Environment.TickCount64)
-                Monitor.Wait(_lock, (int)Math.Max(1, deadline - Environment.TickCount64));
-            foreach (int connection in _connections)
-                _ = UnixSocket.Shutdown(connection, UnixSocket.SHUT_RDWR);
-        }
-        _ = UnixSocket.Shutdown(_listener, UnixSocket.SHUT_RDWR);
-        _acceptor.Join();
-        _ = Unistd.Close(_listener);
+        if (Interlocked.Exchange(ref _closed, 1) == 0)
+            CloseAsync().GetAwaiter().GetResult();
     }
 
-    private void Accept()
+    private async Task CloseAsync()
     {
-        while (true)
+        // The command that ended the device is answered before its connection is cut.
+        _answers.Signal();
+        await _answers.WaitAsync(_limits.End);
+        await _closing.CancelAsync();
+        await _accepting;
+        _listener.Dispose();
+        _connections.Signal();
+        await _connections.WaitAsync(_limits.End);
+    }
+
+    private async Task AcceptAsync()
+    {
+        while (!_closing.IsCancellationRequested)
         {
-            int connection = UnixSocket.Accept(_listener);
-            lock (_lock)
+            try
             {
-                if (_closing)
-                {
-                    if (connection >= 0)
-                        _ = Unistd.Close(connection);
-                    return;
-                }
+                Admit(await _listener.AcceptAsync(_closing.Token));
             }
-            if (connection >= 0)
-                Admit(connection);
-            else if (connection != -Errno.EINTR)
-                Thread.Sleep(100); // Out of descriptors or memory: that passes, or nothing would help.
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+            catch (SocketException)
+            {
+                // Out of descriptors or memory: that passes, or nothing would help.
+                await Task.Delay(s_acceptPause, _closing.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
         }
     }
 
-    private void Admit(int connection)
+    private void Admit(Socket connection)
     {
-        bool full;
-        lock (_lock)
+        if (_connections.CurrentCount <= _limits.Connections)
         {
-            full = _connections.Count >= MaxConnections;
-            if (!full)
-                _connections.Add(connection);
-        }
-        if (full)
-        {
-            Reply(connection, Outcome.Refused(OutcomeKind.Busy, "no control connection",
-                $"{MaxConnections} others are open", "try again later"));
-            _ = Unistd.Close(connection);
+            _connections.AddCount();
+            _ = Task.Run(() => ServeAsync(connection));
             return;
         }
-        new Thread(() => Serve(connection), 256 << 10) { IsBackground = true, Name = "control" }.Start();
+        // Into an empty buffer: this waits for nothing.
+        _ = Unistd.WriteAll((int)connection.Handle, ControlReply.ToLine(Outcome.Refused(OutcomeKind.Busy, "no control connection",
+            $"{_limits.Connections} others are open", "try again later"), null, false));
+        connection.Dispose();
     }
 
-    private void Serve(int connection)
+    private async Task ServeAsync(Socket connection)
     {
         try
         {
+            using var cut = _closing.Token.UnsafeRegister(static state => ((Socket)state!).Dispose(), connection);
+            // What a client does not read fills this, and not what else the machine would give.
+            connection.SendBufferSize = _limits.ReplyBytes;
             if (IsOurs(connection))
-                Converse(connection);
+                await ConverseAsync(connection);
+        }
+        catch (Exception error) when (IsEnd(error))
+        {
+            // It went, stalled, or the server ends.
         }
         catch (Exception error)
         {
             _log.Error($"control connection: {error.GetType().Name}: {error.Message}");
         }
-        lock (_lock)
-            _connections.Remove(connection);
-        _ = Unistd.Close(connection);
+        finally
+        {
+            connection.Dispose();
+            _connections.Signal();
+        }
     }
 
-    private bool IsOurs(int connection)
+    private bool IsOurs(Socket connection)
     {
-        int result = UnixSocket.Peer(connection, out UnixSocket.Ucred peer);
+        int result = UnixSocket.Peer((int)connection.Handle, out UnixSocket.Ucred peer);
         if (result == 0 && (peer.uid == 0 || peer.uid == Unistd.EffectiveUser()))
             return true;
         _log.Warning($"refused a control connection of user {peer.uid}, process {peer.pid}");
         return false;
     }
 
-    private void Converse(int connection)
+    private async Task ConverseAsync(Socket connection)
     {
-        var reader = new LineReader(connection, ControlRequest.MaxBytes);
-        while (true)
+        var buffer = new LineBuffer(ControlRequest.MaxBytes);
+        do
         {
-            LineReader.Outcome outcome = reader.Next(IdleMilliseconds, out byte[] line);
-            if (outcome == LineReader.Outcome.TooLong)
-                Reply(connection, Malformed($"a line is longer than {ControlRequest.MaxBytes} bytes"));
-            if (outcome != LineReader.Outcome.Line || !Answer(connection, line))
+            if (!await FillAsync(connection, buffer))
                 return;
+            if (buffer.IsTooLong)
+            {
+                await SendAsync(connection, Malformed($"a line is longer than {ControlRequest.MaxBytes} bytes"));
+                return;
+            }
         }
+        while (await AnswerAsync(connection, buffer.Take()!));
     }
 
-    private bool Answer(int connection, byte[] line)
+    /// <summary>Receives until a line has come whole, or one is too long.</summary>
+    /// <returns>false at the end</returns>
+    private async Task<bool> FillAsync(Socket connection, LineBuffer buffer)
+    {
+        using var patience = new CancellationTokenSource(_limits.Idle);
+        while (!buffer.HasLine && !buffer.IsTooLong)
+        {
+            int count = await connection.ReceiveAsync(buffer.Room(), SocketFlags.None, patience.Token);
+            if (count == 0)
+                return false;
+            buffer.Fill(count);
+        }
+        return true;
+    }
+
+    private async Task<bool> AnswerAsync(Socket connection, byte[] line)
     {
         ControlRequest request;
         try
@@ -164,50 +191,74 @@ public sealed class ControlServer : IDisposable
         }
         catch (Exception error) when (error is JsonException or FormatException or InvalidOperationException)
         {
-            return Reply(connection, Malformed(error.Message.Split('\n')[0]));
+            await SendAsync(connection, Malformed(error.Message.Split('\n')[0]));
+            return true;
         }
-        lock (_lock)
-            _answering++;
+        if (!_answers.TryAddCount())
+            return false;
         try
         {
-            byte[] reply = Perform(request, out IReadOnlyList<int> descriptors);
-            int sent = UnixSocket.SendAll(connection, reply, descriptors);
-            foreach (int descriptor in descriptors)
-                _ = Unistd.Close(descriptor);
-            if (sent < 0)
+            (byte[] reply, IReadOnlyList<int> descriptors) = await PerformAsync(request);
+            bool heard = await TryReplyAsync(connection, reply, descriptors);
+            if (!heard)
                 _unheard(request);
-            return sent == 0;
+            return heard;
         }
         finally
         {
-            lock (_lock)
-            {
-                _answering--;
-                Monitor.PulseAll(_lock);
-            }
+            _answers.Signal();
         }
     }
 
-    private byte[] Perform(ControlRequest request, out IReadOnlyList<int> descriptors)
+    private async Task<(byte[] Reply, IReadOnlyList<int> Descriptors)> PerformAsync(ControlRequest request)
     {
-        descriptors = [];
+        IReadOnlyList<int> descriptors = [];
         try
         {
-            Outcome result = _execute(request).GetAwaiter().GetResult();
+            Outcome result = await _execute(request);
             descriptors = result.Descriptors ?? [];
-            return ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded);
+            return (ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded), descriptors);
         }
         catch (Exception error)
         {
             _log.Error($"{request.Verb} failed: {error}");
-            return ControlReply.ToLine(Outcome.Refused(OutcomeKind.Failed, "internal error",
-                $"{error.GetType().Name}: {error.Message}", "please report this"), null, false);
+            return (ControlReply.ToLine(Outcome.Refused(OutcomeKind.Failed, "internal error",
+                $"{error.GetType().Name}: {error.Message}", "please report this"), null, false), descriptors);
         }
     }
 
-    private static bool Reply(int connection, Outcome result)
-        => Unistd.WriteAll(connection, ControlReply.ToLine(result, null, false)) == 0;
+    /// <param name="descriptors">go with the reply, and are closed here</param>
+    /// <returns>false if nobody reads it</returns>
+    private async Task<bool> TryReplyAsync(Socket connection, byte[] reply, IReadOnlyList<int> descriptors)
+    {
+        try
+        {
+            // Such a reply is short: a client that leaves no room for it reads none.
+            if (descriptors.Count > 0)
+                return UnixSocket.SendAll((int)connection.Handle, reply, descriptors) == 0;
+            await SendAsync(connection, reply);
+            return true;
+        }
+        catch (Exception error) when (IsEnd(error))
+        {
+            return false;
+        }
+        finally
+        {
+            foreach (int descriptor in descriptors)
+                _ = Unistd.Close(descriptor);
+        }
+    }
 
-    private static Outcome Malformed(string why)
-        => Outcome.Refused(OutcomeKind.Invalid, "malformed control request", why);
+    private async Task SendAsync(Socket connection, ReadOnlyMemory<byte> bytes)
+    {
+        using var patience = new CancellationTokenSource(_limits.Reply);
+        while (!bytes.IsEmpty)
+            bytes = bytes[await connection.SendAsync(bytes, SocketFlags.None, patience.Token)..];
+    }
+
+    private static bool IsEnd(Exception error) => error is SocketException or ObjectDisposedException or OperationCanceledException;
+
+    private static byte[] Malformed(string why)
+        => ControlReply.ToLine(Outcome.Refused(OutcomeKind.Invalid, "malformed control request", why), null, false);
 }

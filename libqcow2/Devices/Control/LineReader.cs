@@ -10,8 +10,7 @@ namespace Qcow2Blk.Devices.Control;
 /// <param name="descriptors">gets the descriptors that come with the lines; null where fd is no socket</param>
 internal sealed class LineReader(int fd, int maxBytes, ICollection<int>? descriptors = null)
 {
-    private byte[] _buffer = new byte[Math.Min(maxBytes, 4096)];
-    private int _filled;
+    private readonly LineBuffer _buffer = new(maxBytes);
 
     internal enum Outcome
     {
@@ -30,32 +29,21 @@ internal sealed class LineReader(int fd, int maxBytes, ICollection<int>? descrip
         long deadline = Environment.TickCount64 + milliseconds;
         while (true)
         {
-            int end = _buffer.AsSpan(0, _filled).IndexOf((byte)'\n');
-            if (end >= 0)
+            if (_buffer.Take() is { } whole)
             {
-                line = Take(end);
+                line = whole;
                 return Outcome.Line;
             }
-            if (_filled == maxBytes)
+            if (_buffer.IsTooLong)
                 return Outcome.TooLong;
             int left = milliseconds < 0 ? -1 : (int)Math.Max(0, deadline - Environment.TickCount64);
             if (!UnixSocket.WaitReadable(fd, left))
                 return Outcome.TimedOut;
-            if (_filled == _buffer.Length)
-                Array.Resize(ref _buffer, Math.Min(maxBytes, _buffer.Length * 2));
-            Span<byte> room = _buffer.AsSpan(_filled);
+            Span<byte> room = _buffer.Room().Span;
             int count = descriptors is null ? Unistd.Read(fd, room) : UnixSocket.Receive(fd, room, descriptors);
             if (count <= 0)
                 return count == 0 ? Outcome.End : Outcome.Failed;
-            _filled += count;
+            _buffer.Fill(count);
         }
-    }
-
-    private byte[] Take(int end)
-    {
-        byte[] line = _buffer.AsSpan(0, end).ToArray();
-        _filled -= end + 1;
-        _buffer.AsSpan(end + 1, _filled).CopyTo(_buffer);
-        return line;
     }
 }

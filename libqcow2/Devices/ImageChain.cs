@@ -159,7 +159,7 @@ internal sealed class ImageChain
             var (file, header) = _files[^1];
             var isTop = _files.Count == 1;
             var disk = header is null
-                ? new RawDisk(file, readOnly: !isTop || ReadOnlyTop, _options.Discard)
+                ? new RawDisk(file, readOnly: !isTop || ReadOnlyTop, _options.Discard, _log.Error)
                 : (IDisk)await Qcow2Image.OpenAsync(file, OptionsOf(isTop), _disk);
             _files.RemoveAt(_files.Count - 1);
             _disk = disk;

@@ -55,7 +55,7 @@ internal sealed partial class Allocator
             // Whatever the file says: the dead server had taken the last use away before it gave the cluster out again (it may
             // have held several compressed clusters), and had no time to write that down.
             if (_refcounts.Get(slot, _refcounts.IndexOf(cluster)) != 1)
-                _refcounts.Set(slot, _refcounts.IndexOf(cluster), 1);
+                _refcounts.Set(slot, cluster, 1);
             return 0;
         }
     }

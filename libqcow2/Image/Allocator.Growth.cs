@@ -44,6 +44,8 @@ internal sealed partial class Allocator
 
         // From here on nothing is awaited: a commit sees either all of it or nothing.
         _context.NoteData();
+        Invariant.Holds(_refcounts.EntriesInFile == firstBlock, "a refcount table grows by one task at a time", firstBlock);
+        _context.RequireInFile(start << _geometry.ClusterBits, blocks + tableClusters);
         if (table.Entries < tableClusters * entriesPerCluster)
             table.Grow(tableClusters * entriesPerCluster);
         for (var i = 0; i < blocks; i++)

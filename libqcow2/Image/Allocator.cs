@@ -60,7 +60,16 @@ internal sealed partial class Allocator
     public async LoopTask<HostRun> AllocateAsync(int count)
     {
         await _lock.EnterAsync();
-        var run = await FindRunAsync(count);
+        HostRun run;
+        try
+        {
+            run = await FindRunAsync(count);
+        }
+        catch (InvariantBreach breach)
+        {
+            run = new HostRun(_context.Stop(breach), 0, 0, false);
+        }
+
         _lock.Exit();
         return run;
     }
@@ -68,6 +77,7 @@ internal sealed partial class Allocator
     /// <summary>Gives back clusters that nothing points to yet.</summary>
     public async LoopTask<int> ReleaseAsync(HostRun run)
     {
+        Invariant.Holds(run is { Error: 0, Clusters: > 0 }, "only what was allocated is given back", run.Offset, run.Clusters);
         var first = run.Offset >> _geometry.ClusterBits;
         for (var cluster = first; cluster < first + run.Clusters; cluster++)
         {
@@ -175,6 +185,7 @@ internal sealed partial class Allocator
     /// <summary>The clusters are free and their slice is loaded: from here to the refcounts nothing is awaited.</summary>
     private async LoopTask<HostRun> TakeAsync(int slot, long cluster, int count)
     {
+        Invariant.Holds(cluster > 0 && count > 0, "what is allocated is at least one cluster, and not the header", cluster, count);
         var offset = cluster << _geometry.ClusterBits;
         if (offset + ((long)count << _geometry.ClusterBits) > Limits.MaxHostOffset)
             return new HostRun(-Errno.EFBIG, 0, 0, false);
@@ -185,7 +196,15 @@ internal sealed partial class Allocator
         }
 
         for (var i = 0; i < count; i++)
-            _refcounts.Set(slot, _refcounts.IndexOf(cluster + i), 1);
+        {
+            var refcount = _refcounts.Get(slot, _refcounts.IndexOf(cluster + i));
+            Invariant.Holds(refcount == 0, "only a cluster that nobody uses is allocated", cluster + i, (long)refcount);
+            Invariant.Holds(
+                !Invariant.Thorough || !_frees.IsQueued(cluster + i),
+                "a cluster is not allocated before all that freed it is done", cluster + i);
+            _refcounts.Set(slot, cluster + i, 1);
+        }
+
         var taken = _context.Log?.NoteTaken(cluster, count) ?? default;
 
         // Unless something was freed below meanwhile: that must stay in reach.
@@ -236,6 +255,11 @@ internal sealed partial class Allocator
         if (error < 0)
             return error;
         _context.NoteData();
+        var former = _refcounts.Table[_refcounts.BlockOf(cluster)];
+        Invariant.Holds(former == 0, "a refcount block is made only where there is none", cluster, (long)former);
+        Invariant.Holds(
+            _refcounts.BlockOf(cluster) < _refcounts.EntriesInFile, "a refcount block is one that the table in the file can name", cluster);
+        _context.RequireInFile(offset, 1);
         _context.Metadata!.Add(offset);
         _refcounts.Table[_refcounts.BlockOf(cluster)] = (ulong)offset;
         return 0;

@@ -13,8 +13,12 @@ internal sealed class ClusterLocks
     private (long First, long End)[] _held = new (long, long)[32];
     private int _count;
 
+    /// <summary>Whether no range is held.</summary>
+    public bool IsEmpty => _count == 0;
+
     public bool TryEnter(long first, long count)
     {
+        Invariant.Holds(first >= 0 && count > 0, "a range of guest clusters that is locked is on the disk", first, count);
         var end = first + count;
         for (var i = 0; i < _count; i++)
         {
@@ -31,17 +35,23 @@ internal sealed class ClusterLocks
     /// <summary>Completes when some range was released: look at the mapping again then, and try again.</summary>
     public LoopTask<int> WaitForReleaseAsync() => _released.WaitAsync();
 
-    public void Exit(long first, long count)
+    /// <summary>Whether all of the range is held as one; by whom is for the caller to know.</summary>
+    public bool IsHeld(long first, long count)
     {
         for (var i = 0; i < _count; i++)
         {
-            if (_held[i] != (first, first + count))
-                continue;
-            _held[i] = _held[--_count];
-            _released.WakeAll();
-            return;
+            if (_held[i].First <= first && first + count <= _held[i].End)
+                return true;
         }
 
-        throw new InvalidOperationException($"clusters {first}+{count} are not locked");
+        return false;
+    }
+
+    public void Exit(long first, long count)
+    {
+        var range = Array.IndexOf(_held, (first, first + count), 0, _count);
+        Invariant.Holds(range >= 0, "guest clusters are unlocked as they were locked, by who holds them", first, count);
+        _held[range] = _held[--_count];
+        _released.WakeAll();
     }
 }

@@ -158,22 +158,37 @@ internal sealed class Committer : IDisposable
     {
         Count++;
         var headerIsStale = _refcounts.HeaderIsStale;
-        var dataWritten = Capture(headerIsStale);
-        var error = await WriteRefcountsAsync(headerIsStale, dataWritten);
+        int error;
+        try
+        {
+            var dataWritten = Capture(headerIsStale);
+            error = await WriteRefcountsAsync(headerIsStale, dataWritten);
 
-        // A sync that failed elsewhere meanwhile, or corruption found: then nothing may be published any more.
-        if (error == 0)
-            error = _context.WriteError;
-        if (error == 0)
-            error = await WriteTablesAsync();
+            // A sync that failed elsewhere meanwhile, or corruption found: then nothing may be published any more.
+            if (error == 0)
+                error = _context.WriteError;
+            if (error == 0)
+                error = await WriteTablesAsync();
+            Captured(error == 0, headerIsStale);
+        }
+        catch (InvariantBreach breach)
+        {
+            // What was captured is never written, and what it was captured from stays in memory, for reads.
+            error = _context.Stop(breach);
+        }
+
         LastFailed = error < 0;
-        Captured(error == 0, headerIsStale);
         return error;
     }
 
     /// <summary>Copies what is dirty at this instant; what changes from here on goes with the next commit.</summary>
     private bool Capture(bool headerIsStale)
     {
+        Invariant.Holds(_context.IsHome, "only the home loop commits");
+        Invariant.Holds(
+            _refcountSlices.Count + _refcountTable.Count + _l2Slices.Count + _l1Table.Count == 0,
+            "a commit begins when the one before has ended",
+            Count);
         _context.Log?.Capture();
         _frees.Capture();
         _refcounts.Cache.CaptureInto(_refcountSlices);
@@ -203,6 +218,8 @@ internal sealed class Committer : IDisposable
             return error;
         }
 
+        // The refcounts are down: what the table, or the header, will point to is there.
+        Invariant.Holds(_refcountSlices.IsDurable, "a refcount table is written when the blocks it points to are on disk", Count);
         if (headerIsStale)
             return await _context.HeaderBlock.SetRefcountTableAsync(new HostOffset(_tableOffset), _tableClusters);
         if (_refcountTable.Count == 0)
@@ -215,6 +232,9 @@ internal sealed class Committer : IDisposable
     {
         if (_l2Slices.Count == 0 && _l1Table.Count == 0)
             return 0;
+        Invariant.Holds(_refcountSlices.IsDurable, "no L2 slice is written before the refcounts of what it points to are on disk", Count);
+        Invariant.Holds(_refcountTable.IsDurable, "no L2 slice is written before the refcount table is on disk", Count);
+        Invariant.Holds(_context.WriteError == 0, "nothing is published once writing has stopped", Count);
         var error = await _l2Slices.WriteAsync(_context.File);
         if (error == 0)
             error = await _l1Table.WriteAsync(_context.File);
@@ -225,12 +245,22 @@ internal sealed class Committer : IDisposable
     {
         var error = await _context.File.FlushAsync();
         if (error < 0)
+        {
             _context.SyncFailed(error);
-        return error;
+            return error;
+        }
+
+        _refcountSlices.Synced();
+        _refcountTable.Synced();
+        _l2Slices.Synced();
+        _l1Table.Synced();
+        return 0;
     }
 
     private void Captured(bool succeeded, bool headerIsStale)
     {
+        if (succeeded)
+            Invariant.Holds(_l2Slices.IsDurable && _l1Table.IsDurable, "a commit has ended when all of it survives power loss", Count);
         _refcounts.Cache.Written(_refcountSlices, succeeded);
         _tables.Cache.Written(_l2Slices, succeeded);
         if (!succeeded)

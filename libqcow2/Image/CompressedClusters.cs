@@ -125,7 +125,16 @@ internal sealed class CompressedClusters : IDisposable
         var start = Rounding.Down(entry.Host.Value, unit);
         var end = Rounding.Up(entry.Host.Value + entry.CompressedLength, unit);
         var sectors = pool.Rent(checked((int)(end - start)));
-        var error = await _context.File.ReadAsync(start, sectors);
+        int error;
+        try
+        {
+            error = await _context.File.ReadAsync(start, sectors);
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
+        }
+
         if (error == 0)
         {
             var work = InflateWork.Rent();

@@ -22,6 +22,7 @@ internal sealed class FreeQueue
     private List<(long First, long Count)> _reclaiming = [];
     private bool _cannotPunch;
     private bool _running;
+    private int _committedEpoch;
 
     /// <param name="context">the image</param>
     /// <param name="refcounts">its refcounts</param>
@@ -47,6 +48,8 @@ internal sealed class FreeQueue
     /// <summary>One use less of each cluster, once the change in memory that removed the pointers is on disk.</summary>
     public void Add(long first, long count)
     {
+        Invariant.Holds(_context.IsHome, "only the home loop frees clusters", first);
+        Invariant.Holds(first >= 0 && count > 0, "a range that is freed has clusters", first, count);
         UnpublishedClusters += count;
         if (_unpublished.Count > 0)
         {
@@ -64,6 +67,10 @@ internal sealed class FreeQueue
     /// <summary>A commit takes its copy of the metadata now.</summary>
     public void Capture()
     {
+        Invariant.Holds(_committing.Count == 0, "what one commit covers is not mixed with the next", _committing.Count);
+        if (Invariant.Thorough)
+            Invariant.Holds(
+                CountOf(_unpublished) == UnpublishedClusters, "every cluster that waits for a commit is counted", UnpublishedClusters);
         (_unpublished, _committing) = (_committing, _unpublished);
         UnpublishedClusters = 0;
     }
@@ -72,6 +79,7 @@ internal sealed class FreeQueue
     public void Captured(bool succeeded)
     {
         (succeeded ? _committed : _unpublished).AddRange(_committing);
+        _committedEpoch = _context.Epochs.Number;
         if (!succeeded)
         {
             foreach (var (_, count) in _committing)
@@ -95,13 +103,30 @@ internal sealed class FreeQueue
 
     private async LoopTask<int> ReclaimAsync()
     {
-        while (_committed.Count > 0)
+        try
         {
-            (_committed, _reclaiming) = (_reclaiming, _committed);
-            await _context.Epochs.WaitForQuietAsync();
-            foreach (var (first, count) in _reclaiming)
-                await FreeAsync(first, count);
-            _reclaiming.Clear();
+            while (_committed.Count > 0)
+            {
+                (_committed, _reclaiming) = (_reclaiming, _committed);
+                var epoch = _committedEpoch;
+                await _context.Epochs.WaitForQuietAsync();
+                Invariant.Holds(
+                    _context.Epochs.QuietBefore - epoch > 0,
+                    "nothing is freed while a request may use it that began before the commit", epoch);
+                foreach (var (first, count) in _reclaiming)
+                {
+                    // Once writing has stopped, what is left leaks.
+                    if (_context.WriteError == 0)
+                        await FreeAsync(first, count);
+                }
+
+                _reclaiming.Clear();
+            }
+        }
+        catch (InvariantBreach breach)
+        {
+            // What was to be freed is leaked.
+            _context.Stop(breach);
         }
 
         _running = false;
@@ -125,7 +150,11 @@ internal sealed class FreeQueue
             while (last < end && await _refcounts.GetAsync(last) == 1)
                 last++;
             if (last > first)
+            {
+                RequireLastUse(first, last - first);
                 await PunchAsync(first, last - first);
+            }
+
             var stop = Math.Max(last, first + 1);
             for (var cluster = first; cluster < stop; cluster++)
                 await _refcounts.DecrementAsync(cluster);
@@ -135,6 +164,36 @@ internal sealed class FreeQueue
         }
 
         return 0;
+    }
+
+    /// <summary>Whether the cluster waits for a commit, or for the requests before it. For who only checks: it walks the lists.</summary>
+    public bool IsQueued(long cluster) =>
+        HasCluster(_unpublished, cluster) || HasCluster(_committing, cluster) || HasCluster(_committed, cluster);
+
+    private static bool HasCluster(List<(long First, long Count)> ranges, long cluster)
+    {
+        foreach (var (first, count) in ranges)
+        {
+            if (first <= cluster && cluster < first + count)
+                return true;
+        }
+
+        return false;
+    }
+
+    private static long CountOf(List<(long First, long Count)> ranges)
+    {
+        long sum = 0;
+        foreach (var (_, count) in ranges)
+            sum += count;
+        return sum;
+    }
+
+    /// <summary>What is punched is used by nobody else. A slice that is not in memory any more was looked at just before.</summary>
+    private void RequireLastUse(long first, long count)
+    {
+        for (var cluster = first; cluster < first + count && Invariant.Thorough; cluster++)
+            Invariant.Holds(_refcounts.Peek(cluster) is 1 or null, "only a cluster whose last use it was is punched", cluster);
     }
 
     private async LoopTask<int> PunchAsync(long first, long count)

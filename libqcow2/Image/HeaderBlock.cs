@@ -74,15 +74,21 @@ internal sealed class HeaderBlock : IDisposable
 
     private async LoopTask<int> WriteAsync()
     {
-        var error = await _file.WriteAsync(0, _block);
-        if (error == 0)
+        try
         {
-            error = await _file.FlushAsync();
-            if (error < 0)
-                SyncFailed?.Invoke(error);
-        }
+            var error = await _file.WriteAsync(0, _block);
+            if (error == 0)
+            {
+                error = await _file.FlushAsync();
+                if (error < 0)
+                    SyncFailed?.Invoke(error);
+            }
 
-        _lock.Exit();
-        return error;
+            return error;
+        }
+        finally
+        {
+            _lock.Exit();
+        }
     }
 }

@@ -8,28 +8,51 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Image;
 
 /// <summary>What the parts of one open image share.</summary>
-internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBlock headerBlock)
+internal sealed class ImageContext
 {
+    private readonly LoopScheduler _home = LoopScheduler.Current;
+    private string? _writeErrorReason;
+    private volatile int _writeError;
     private int _dataWritten;
+    private int _breaches;
+    private int _corruptMarkDue;
 
-    public IBlockStorage File { get; } = file;
+    /// <param name="file">the image file</param>
+    /// <param name="header">its header, supported</param>
+    /// <param name="headerBlock">the sector of it that can be changed</param>
+    public ImageContext(IBlockStorage file, Header header, HeaderBlock headerBlock)
+    {
+        File = file;
+        Header = header;
+        Geometry = new Geometry(header);
+        HeaderBlock = headerBlock;
+        WriteUnit = Math.Max(512, file.OffsetAlignment);
+        Epochs.Broken = breach => Stop(breach);
+    }
 
-    public Header Header { get; } = header;
+    public IBlockStorage File { get; }
 
-    public Geometry Geometry { get; } = new(header);
+    public Header Header { get; }
 
-    public HeaderBlock HeaderBlock { get; } = headerBlock;
+    public Geometry Geometry { get; }
+
+    public HeaderBlock HeaderBlock { get; }
 
     public RequestEpochs Epochs { get; } = new();
 
     /// <summary>Bytes of the smallest metadata write.</summary>
-    public int WriteUnit { get; } = Math.Max(512, file.OffsetAlignment);
+    public int WriteUnit { get; }
 
-    /// <summary>0, or the errno every further change is answered with: the image is corrupt, or a sync failed.</summary>
-    public int WriteError { get; private set; }
+    /// <summary>Whether the calling thread runs the home loop, which alone changes metadata.</summary>
+    public bool IsHome => _home.IsCurrent;
+
+    /// <summary>
+    /// 0, or the errno every further change is answered with: the image is corrupt, a sync failed, or an invariant was broken.
+    /// </summary>
+    public int WriteError => _writeError;
 
     /// <summary>Why <see cref="WriteError"/> is set.</summary>
-    public string? WriteErrorReason { get; private set; }
+    public string? WriteErrorReason => Volatile.Read(ref _writeErrorReason);
 
     /// <summary>Writes what is dirty to make room in a cache; set once by the committer.</summary>
     public Func<LoopTask<int>> Commit { get; set; } = null!;
@@ -45,6 +68,19 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
 
     /// <summary>Told of trouble that no request reports. Set by whoever opened the image.</summary>
     public Action<string>? Report { get; set; }
+
+    /// <summary>What the image begins to point to lies in the file, at the start of a cluster and behind the header.</summary>
+    /// <exception cref="InvariantBreach">it does not</exception>
+    public void RequireInFile(long hostOffset, long clusters)
+    {
+        Invariant.Holds(
+            (hostOffset & Geometry.ClusterMask) == 0 && hostOffset > 0, "what the image points to begins with a cluster", hostOffset);
+        Invariant.Holds(
+            hostOffset + (clusters << Geometry.ClusterBits) <= Rounding.Up(File.Length, Geometry.ClusterSize),
+            "what the image points to is in the file",
+            hostOffset,
+            File.Length);
+    }
 
     /// <summary>Data reached the file (but perhaps not the disk). Any loop.</summary>
     public void NoteData()
@@ -64,20 +100,16 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
     /// </summary>
     public void SyncFailed(int error)
     {
-        if (WriteError != 0)
-            return;
-
         // Whatever the disk said: a request that fails for lack of space may be kept and tried again, and this one is for ever.
-        WriteError = -Errno.EIO;
-        WriteErrorReason = $"sync of {File.Path} failed: {Errno.Text(error)}; what was written since the last flush may be lost";
-        Report?.Invoke(WriteErrorReason);
+        var reason = $"sync of {File.Path} failed: {Errno.Text(error)}; what was written since the last flush may be lost";
+        if (TryStop(reason))
+            Report?.Invoke(reason);
     }
 
     /// <summary>What is in memory must never be committed: opening failed half-way.</summary>
     public void Abandon()
     {
-        if (WriteError == 0)
-            (WriteError, WriteErrorReason) = (-Errno.EIO, $"{File.Path} was not opened");
+        TryStop($"{File.Path} was not opened");
     }
 
     /// <summary>
@@ -86,15 +118,68 @@ internal sealed class ImageContext(IBlockStorage file, Header header, HeaderBloc
     /// <returns>-EIO, for the request that found it</returns>
     public int Corrupt(string what)
     {
-        if (WriteError != 0)
+        var reason = $"{File.Path} is corrupt: {what}";
+        if (!TryStop(reason) || IsUnproven)
             return -Errno.EIO;
-        WriteError = -Errno.EIO;
-        WriteErrorReason = $"{File.Path} is corrupt: {what}";
-        if (IsUnproven)
-            return -Errno.EIO;
-        Report?.Invoke(WriteErrorReason);
-        if (!File.ReadOnly && Header.Version >= 3)
-            HeaderBlock.SetIncompatibleAsync(IncompatibleFeatures.Corrupt).Forget();
+        Report?.Invoke(reason);
+        _corruptMarkDue = 1;
+        MarkCorruptIfDue();
         return -Errno.EIO;
+    }
+
+    /// <summary>
+    /// An invariant is broken, so what is in memory may be wrong: as if the image were corrupt. Any loop; what other loops meet
+    /// is told and marked by the home loop.
+    /// </summary>
+    /// <returns>-EIO, for the request that met it</returns>
+    public int Stop(InvariantBreach breach)
+    {
+        var reason = $"{File.Path} takes no more writes: qcow2blk broke a rule of its own: {breach.Message};"
+            + " run \"qemu-img check\" on it and report this bug";
+        var isFirst = TryStop(reason);
+        if (isFirst && !IsUnproven)
+            Volatile.Write(ref _corruptMarkDue, 1);
+
+        // The first one is told even if something else had stopped the image before; later ones may be what it led to.
+        var report = Interlocked.Exchange(ref _breaches, 1) == 0 ? Report : null;
+        if (IsHome)
+            Finish();
+        else
+            _home.PostFromAnyThread(Finish);
+        return -Errno.EIO;
+
+        void Finish()
+        {
+            report?.Invoke(reason);
+            MarkCorruptIfDue();
+        }
+    }
+
+    /// <summary>Sets the corrupt bit in the file, once, if something asked for it. Home loop, before the header is drained.</summary>
+    public void MarkCorruptIfDue()
+    {
+        if (Interlocked.Exchange(ref _corruptMarkDue, 0) != 0 && !File.ReadOnly && Header.Version >= 3)
+            MarkCorruptAsync().Forget();
+    }
+
+    private async LoopTask<int> MarkCorruptAsync()
+    {
+        try
+        {
+            return await HeaderBlock.SetIncompatibleAsync(IncompatibleFeatures.Corrupt);
+        }
+        catch (InvariantBreach breach)
+        {
+            return Stop(breach);
+        }
+    }
+
+    /// <returns>false if writing had been stopped before, for another reason</returns>
+    private bool TryStop(string reason)
+    {
+        if (Interlocked.CompareExchange(ref _writeErrorReason, reason, null) is not null)
+            return false;
+        _writeError = -Errno.EIO;
+        return true;
     }
 }

@@ -38,8 +38,14 @@ internal sealed class L2Tables : SlicedTables
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public int IndexOf(long guestCluster) => (int)guestCluster & (_geometry.SliceEntries - 1);
 
-    public ulong Raw(int slot, long guestCluster) =>
-        BinaryPrimitives.ReverseEndianness(Cache.Read(slot, IndexOf(guestCluster)));
+    public ulong Raw(int slot, long guestCluster)
+    {
+        // It holds only until something is awaited: then another slice may be there.
+        if (Invariant.Thorough)
+            Invariant.Holds(
+                Cache.Shows(slot, KeyOf(guestCluster)), "an L2 entry is read from the slice of its cluster", guestCluster, slot);
+        return BinaryPrimitives.ReverseEndianness(Cache.Read(slot, IndexOf(guestCluster)));
+    }
 
     public L2Entry Entry(int slot, long guestCluster) => L2Entry.Decode(Raw(slot, guestCluster), _geometry);
 
@@ -50,8 +56,17 @@ internal sealed class L2Tables : SlicedTables
     /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
     public void Set(int slot, long guestCluster, ulong raw, LogTime taken = default)
     {
+        Invariant.Holds(Context.IsHome, "only the home loop changes the mapping", guestCluster);
+        Invariant.Holds(
+            Cache.HasSlice(slot, KeyOf(guestCluster)), "an L2 entry is changed in the slice of its cluster", guestCluster, slot);
+        Invariant.Holds(
+            L2Entry.Decode(raw, _geometry).Kind != L2Kind.Invalid, "an L2 entry that is set can be read again", guestCluster, (long)raw);
+
         // First the log: as soon as other loops see the entry, they may write in place and answer.
         Context.Log?.Append(guestCluster, Raw(slot, guestCluster), raw, taken);
+        if (Invariant.Thorough)
+            Invariant.Holds(
+                Context.Log?.EndsWith(guestCluster, raw) ?? true, "an entry is in the log before anybody sees it", guestCluster);
         Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
     }
 
@@ -118,8 +133,17 @@ internal sealed class L2Tables : SlicedTables
     {
         var index = L1IndexOf(key);
         await _tableLock.EnterAsync();
-        var l1 = L1Entry.Decode(L1[index]);
-        var error = l1 is { IsEmpty: false, Copied: true } ? 0 : await ReplaceTableAsync(key, index, l1);
+        int error;
+        try
+        {
+            var l1 = L1Entry.Decode(L1[index]);
+            error = l1 is { IsEmpty: false, Copied: true } ? 0 : await ReplaceTableAsync(key, index, l1);
+        }
+        catch (InvariantBreach breach)
+        {
+            error = Context.Stop(breach);
+        }
+
         _tableLock.Exit();
         return error < 0 ? error : await LoadAsync(key);
     }
@@ -146,6 +170,10 @@ internal sealed class L2Tables : SlicedTables
         }
 
         Context.NoteData();
+        Invariant.Holds(Context.IsHome, "only the home loop changes the L1 table", index);
+        Invariant.Holds(L1Entry.Decode(L1[index]) == old, "an L2 table is replaced by one task at a time", index);
+        Invariant.Holds(!old.Copied, "an L2 table is replaced only if it is shared, or there is none", index);
+        Context.RequireInFile(run.Offset, 1);
         Context.Metadata!.Add(run.Offset);
         var raw = L1Entry.Encode(new HostOffset(run.Offset), copied: true);
         Context.Log?.AppendL1(index, L1[index], raw);

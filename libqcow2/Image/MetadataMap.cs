@@ -1,5 +1,6 @@
 using System.Collections.Generic;
 using Qcow2Blk.Format;
+using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;
 
@@ -58,14 +59,20 @@ internal sealed class MetadataMap
     public void Add(long hostOffset, int clusters = 1)
     {
         for (var i = 0; i < clusters; i++)
-            _clusters.Add((hostOffset >> _clusterBits) + i);
+        {
+            var isNew = _clusters.Add((hostOffset >> _clusterBits) + i);
+            Invariant.Holds(isNew, "new metadata lies where no other is", hostOffset, i);
+        }
     }
 
     /// <summary>The clusters hold no metadata of the active image any more.</summary>
     public void Remove(long hostOffset, int clusters = 1)
     {
         for (var i = 0; i < clusters; i++)
+        {
+            Invariant.Holds(_clusters.Contains((hostOffset >> _clusterBits) + i), "metadata that is given up was there", hostOffset, i);
             _clusters.Remove((hostOffset >> _clusterBits) + i);
+        }
     }
 
     private void Enter(string field, long offset, long length)

@@ -62,6 +62,7 @@ internal sealed unsafe class MetadataTable : IDisposable
     /// <summary>Makes the table larger in memory; new entries are 0. Its place in the file is still the old one.</summary>
     public void Grow(int entries)
     {
+        Invariant.Holds(entries >= Entries, "a table never loses entries", entries, Entries);
         var bigger = Allocate(entries);
         NativeMemory.Copy(_entries, bigger, (nuint)Entries * sizeof(ulong));
         NativeMemory.AlignedFree(_entries);
@@ -73,6 +74,7 @@ internal sealed unsafe class MetadataTable : IDisposable
     /// <summary>Gives the table a new place, where nothing of it is yet.</summary>
     public void MoveTo(long hostOffset)
     {
+        Invariant.Holds(hostOffset > 0 && hostOffset % _unit == 0, "a table begins with a write unit of the file", hostOffset);
         HostOffset = hostOffset;
         for (var unit = 0; unit < _dirty.Length; unit++)
             MarkDirty(unit);
@@ -83,6 +85,11 @@ internal sealed unsafe class MetadataTable : IDisposable
     {
         if (_dirtyCount == 0)
             return;
+        if (Invariant.Thorough)
+            Invariant.Holds(
+                _dirty.AsSpan().Count(true) == _dirtyCount,
+                "every part of a table that was changed is written by the next commit", _dirtyCount);
+        Invariant.Holds(entries <= Entries && HostOffset > 0, "what is written of a table is in it, and has a place", entries, Entries);
         var units = Units(entries);
         for (var unit = 0; unit < units; unit++)
         {
@@ -115,11 +122,8 @@ internal sealed unsafe class MetadataTable : IDisposable
         _dirtyCount++;
     }
 
-    private void Check(int index)
-    {
-        if ((uint)index >= (uint)Entries)
-            throw new ArgumentOutOfRangeException(nameof(index), $"entry {index} of {Entries}");
-    }
+    private void Check(int index) =>
+        Invariant.Holds((uint)index < (uint)Entries, "an entry that is used is in its table", index, Entries);
 
     private int Units(int entries) => (int)((((long)entries * sizeof(ulong)) + _unit - 1) / _unit);
 

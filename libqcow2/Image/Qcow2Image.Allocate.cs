@@ -26,7 +26,16 @@ public sealed partial class Qcow2Image
             }
         }
 
-        var result = await WriteUnderLockAsync(offset, buffer, first, count);
+        int result;
+        try
+        {
+            result = await WriteUnderLockAsync(offset, buffer, first, count);
+        }
+        catch (InvariantBreach breach)
+        {
+            result = _context.Stop(breach);
+        }
+
         _locks.Exit(first, count);
         return result;
     }
@@ -47,6 +56,8 @@ public sealed partial class Qcow2Image
         if (_context.WriteError != 0)
             return _context.WriteError;
 
+        Invariant.Holds(_locks.IsHeld(first, count), "who changes the mapping of clusters has locked them", first, count);
+
         // Decided only now: while this waited, another request may have done the work.
         count = CountToAllocate(slot, first, count);
         if (count == 0)
@@ -61,6 +72,7 @@ public sealed partial class Qcow2Image
         if (error == 0)
         {
             _context.NoteData();
+            RequireOurs(run, isNew: !reuse);
             error = await PublishAsync(first, run);
         }
 
@@ -150,6 +162,7 @@ public sealed partial class Qcow2Image
         var slot = await _tables.LoadForWriteAsync(_tables.KeyOf(first));
         if (slot < 0)
             return slot == SlicedTables.Absent ? -Interop.Errno.EIO : slot;
+        RequireMayChange(first, run.Clusters);
         for (var i = 0; i < run.Clusters; i++)
         {
             var old = _tables.Entry(slot, first + i);
@@ -160,6 +173,29 @@ public sealed partial class Qcow2Image
         }
 
         return 0;
+    }
+
+    /// <summary>An entry changes only under its cluster's lock, inside an epoch, and once the header was prepared for it.</summary>
+    private void RequireMayChange(long first, long count)
+    {
+        Invariant.Holds(_locks.IsHeld(first, count), "an L2 entry is changed only under the lock of its cluster", first, count);
+        Invariant.Holds(_isPrepared, "no entry changes before the header says who writes the image", first);
+        if (Invariant.Thorough)
+            Invariant.Holds(Epochs.InProgress > 0, "the mapping is changed only inside an epoch", first);
+    }
+
+    /// <summary>What entries are about to call ours alone: in the file and, if it is new, no metadata and used once.</summary>
+    private void RequireOurs(HostRun run, bool isNew)
+    {
+        _context.RequireInFile(run.Offset, run.Clusters);
+        for (var i = 0; i < run.Clusters && isNew; i++)
+        {
+            var offset = run.Offset + ((long)i << _geometry.ClusterBits);
+            Invariant.Holds(!_context.Metadata!.Contains(offset), "guest data is never where metadata is", offset);
+            if (Invariant.Thorough)
+                Invariant.Holds(
+                    _refcounts!.Peek(offset >> _geometry.ClusterBits) is 1 or null, "COPIED is set only with refcount 1", offset);
+        }
     }
 
     /// <summary>Queues what an entry pointed to.</summary>

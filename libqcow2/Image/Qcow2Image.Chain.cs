@@ -125,8 +125,18 @@ public sealed partial class Qcow2Image
     /// <summary>Closes one image of the chain and leaves those below it open.</summary>
     private async LoopTask<int> CloseThisAsync()
     {
-        await EndRequestsAsync();
-        var error = _committer is null ? 0 : await SettleAsync();
+        int error;
+        try
+        {
+            await EndRequestsAsync();
+            error = _committer is null ? 0 : await SettleAsync();
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
+            _tables.Cache.ForgetKeys();
+        }
+
         await DrainAsync();
 
         // Direct transfers that other loops began before the map was closed to them.

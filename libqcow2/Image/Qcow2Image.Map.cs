@@ -25,9 +25,21 @@ public sealed partial class Qcow2Image
         // Past the end of the file (a truncated image) a write makes the file longer, which only the home loop does.
         if (host + length > _file.Length)
             return false;
+        if (host < _geometry.ClusterSize || (Invariant.Thorough && Epochs.InProgress == 0))
+            return RefuseMapping(offset, host);
         _context.Log?.NoteAlive();
         extent = new FileExtent(_file, host);
         return true;
+    }
+
+    /// <summary>A breach on the loop of an export, which serves others too: the home loop will answer this request.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private bool RefuseMapping(long offset, long host)
+    {
+        _context.Stop(new InvariantBreach(
+            "what loops write in place is mapped inside an epoch, and is not the header"
+            + $" (offset = {offset}, host = {host}, requests = {Epochs.InProgress})"));
+        return false;
     }
 
     public async LoopTask<DiskExtent> MapAsync(long offset, long length)
@@ -36,6 +48,23 @@ public sealed partial class Qcow2Image
             return new DiskExtent(refusal < 0 ? refusal : -Interop.Errno.EINVAL, 0, false, false, 0);
         var parity = Epochs.Enter(0);
         var walk = ChainWalk.Rent(_layers);
+        DiskExtent extent;
+        try
+        {
+            extent = await MapPiecesAsync(offset, length, walk);
+        }
+        catch (InvariantBreach breach)
+        {
+            extent = new DiskExtent(_context.Stop(breach), 0, false, false, 0);
+        }
+
+        walk.Return();
+        Epochs.Exit(0, parity);
+        return extent;
+    }
+
+    private async LoopTask<DiskExtent> MapPiecesAsync(long offset, long length, ChainWalk walk)
+    {
         var first = await MapOneAsync(offset, length, walk);
         var slices = 1;
         var seeks = first.Seeks;
@@ -50,8 +79,6 @@ public sealed partial class Qcow2Image
             first = first with { Length = first.Length + next.Length };
         }
 
-        walk.Return();
-        Epochs.Exit(0, parity);
         return seeks == first.Seeks ? first : first with { Seeks = seeks };
     }
 
@@ -68,10 +95,17 @@ public sealed partial class Qcow2Image
 
         // Half the cache at most: reading ahead must not drive out what is in use.
         var left = Math.Min(_tables.Cache.Capacity / 2, MaximumSlicesPerPrefetch);
-        for (var cluster = offset >> _geometry.ClusterBits; cluster <= last && left-- > 0 && error == 0; cluster = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
+        try
         {
-            var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
-            error = slot is < 0 and not SlicedTables.Absent ? slot : 0;
+            for (var cluster = offset >> _geometry.ClusterBits; cluster <= last && left-- > 0 && error == 0; cluster = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
+            {
+                var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
+                error = slot is < 0 and not SlicedTables.Absent ? slot : 0;
+            }
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
         }
 
         Epochs.Exit(0, parity);

@@ -12,13 +12,24 @@ public sealed partial class Qcow2Image
     private readonly AsyncLock _prepareLock = new();
     private AutoclearFeatures _autoclear;
     private bool _marked;
+    private bool _isPrepared;
 
     private LoopTask<int> PrepareForWritingAsync() => _writePrepared ? new LoopTask<int>(0) : PrepareOnceAsync();
 
     private async LoopTask<int> PrepareOnceAsync()
     {
         await _prepareLock.EnterAsync();
-        var error = _writePrepared ? 0 : await PrepareAsync();
+        int error;
+        try
+        {
+            error = _writePrepared ? 0 : await PrepareAsync();
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
+        }
+
+        _isPrepared |= error == 0;
         _writePrepared |= error == 0 && !_closed;
         _prepareLock.Exit();
         return error;

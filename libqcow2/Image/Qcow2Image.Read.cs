@@ -16,18 +16,25 @@ public sealed partial class Qcow2Image
         var group = TaskGroup.Rent();
         var walk = ChainWalk.Rent(_layers);
         var error = 0;
-        while (!buffer.IsEmpty)
+        try
         {
-            var found = await LocateAsync(offset, buffer.Length, walk);
-            if (found.Error < 0)
+            while (!buffer.IsEmpty)
             {
-                error = found.Error;
-                break;
-            }
+                var found = await LocateAsync(offset, buffer.Length, walk);
+                if (found.Error < 0)
+                {
+                    error = found.Error;
+                    break;
+                }
 
-            var done = StartRead(found, offset, buffer.Slice(0, (int)found.Length), group);
-            offset += done;
-            buffer = buffer.Slice(done);
+                var done = StartRead(found, offset, buffer.Slice(0, (int)found.Length), group);
+                offset += done;
+                buffer = buffer.Slice(done);
+            }
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
         }
 
         // Whatever happened, nothing may write into the caller's buffer any more when this returns.

@@ -25,15 +25,24 @@ public sealed partial class Qcow2Image
             return await WriteZeroesAsync(offset, buffer.Length, flags | (forceUnitAccess ? ZeroFlags.ForceUnitAccess : 0));
         }
 
+        int error;
         _changes.Begin();
-        var error = await PrepareForWritingAsync();
-        if (error == 0)
-            error = await WriteAnywhereAsync(offset, buffer);
+        try
+        {
+            error = await PrepareForWritingAsync();
+            if (error == 0)
+                error = await WriteAnywhereAsync(offset, buffer);
 
-        // What was freed but not committed is no space yet: make it so, and try once more.
-        if (error == -Errno.ENOSPC && await ReclaimAsync())
-            error = await WriteAnywhereAsync(offset, buffer);
-        _committer!.WriteBehind();
+            // What was freed but not committed is no space yet: make it so, and try once more.
+            if (error == -Errno.ENOSPC && await ReclaimAsync())
+                error = await WriteAnywhereAsync(offset, buffer);
+            _committer!.WriteBehind();
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
+        }
+
         _changes.End();
         return error == 0 && forceUnitAccess ? await FlushAsync() : error;
     }
@@ -71,17 +80,24 @@ public sealed partial class Qcow2Image
     {
         var group = TaskGroup.Rent();
         var error = 0;
-        while (!buffer.IsEmpty)
+        try
         {
-            var done = await WriteRunAsync(offset, buffer, group);
-            if (done < 0)
+            while (!buffer.IsEmpty)
             {
-                error = done;
-                break;
-            }
+                var done = await WriteRunAsync(offset, buffer, group);
+                if (done < 0)
+                {
+                    error = done;
+                    break;
+                }
 
-            offset += done;
-            buffer = buffer.Slice(done);
+                offset += done;
+                buffer = buffer.Slice(done);
+            }
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
         }
 
         var result = await group.WaitAsync();
@@ -121,6 +137,9 @@ public sealed partial class Qcow2Image
         var sliceEnd = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits;
         var expected = _tables.Raw(slot, cluster);
         var next = cluster + 1;
+        Invariant.Holds((expected & L2Entry.CopiedFlag) != 0, "only a cluster of ours alone is written in place", cluster, (long)expected);
+        if (Invariant.Thorough)
+            Invariant.Holds(Epochs.InProgress > 0, "a cluster is written in place only inside an epoch", cluster);
         while (next < sliceEnd
             && (next << _geometry.ClusterBits) - offset < length
             && _tables.Raw(slot, next) == (expected += (ulong)_geometry.ClusterSize))

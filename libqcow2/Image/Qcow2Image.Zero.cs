@@ -35,13 +35,22 @@ public sealed partial class Qcow2Image
         var (first, count) = WholeClusters(offset, length);
         if (count <= 0)
             return 0;
+        int error;
         _changes.Begin();
-        var error = await PrepareForWritingAsync();
-        if (error == 0)
-            error = await ZeroClustersAsync(first, count, unmap: true);
-        if (error == -Errno.ENOSPC && await ReclaimAsync())
-            error = await ZeroClustersAsync(first, count, unmap: true);
-        _committer!.WriteBehind();
+        try
+        {
+            error = await PrepareForWritingAsync();
+            if (error == 0)
+                error = await ZeroClustersAsync(first, count, unmap: true);
+            if (error == -Errno.ENOSPC && await ReclaimAsync())
+                error = await ZeroClustersAsync(first, count, unmap: true);
+            _committer!.WriteBehind();
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
+        }
+
         _changes.End();
         return error;
     }
@@ -50,13 +59,22 @@ public sealed partial class Qcow2Image
     {
         if (RefuseChange(offset, length) is var refusal and < 0)
             return refusal;
+        int error;
         _changes.Begin();
-        var error = await PrepareForWritingAsync();
-        if (error == 0)
-            error = await ZeroRangeAsync(offset, length, flags);
-        if (error == -Errno.ENOSPC && await ReclaimAsync())
-            error = await ZeroRangeAsync(offset, length, flags);
-        _committer!.WriteBehind();
+        try
+        {
+            error = await PrepareForWritingAsync();
+            if (error == 0)
+                error = await ZeroRangeAsync(offset, length, flags);
+            if (error == -Errno.ENOSPC && await ReclaimAsync())
+                error = await ZeroRangeAsync(offset, length, flags);
+            _committer!.WriteBehind();
+        }
+        catch (InvariantBreach breach)
+        {
+            error = _context.Stop(breach);
+        }
+
         _changes.End();
         return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;
     }
@@ -153,7 +171,15 @@ public sealed partial class Qcow2Image
                     continue;
                 }
 
-                error = await ZeroInSliceAsync(first, (int)here, unmap);
+                try
+                {
+                    error = await ZeroInSliceAsync(first, (int)here, unmap);
+                }
+                catch (InvariantBreach breach)
+                {
+                    error = _context.Stop(breach);
+                }
+
                 _locks.Exit(first, here);
             }
 
@@ -206,6 +232,7 @@ public sealed partial class Qcow2Image
             return slot == SlicedTables.Absent ? -Errno.EIO : slot;
         if (_context.WriteError != 0)
             return _context.WriteError;
+        RequireMayChange(first, count);
         for (var cluster = first; cluster < first + count; cluster++)
         {
             var raw = _tables.Raw(slot, cluster);

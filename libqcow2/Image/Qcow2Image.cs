@@ -123,6 +123,8 @@ public sealed partial class Qcow2Image : IDisk
         await _changes.WaitForEndAsync();
         await Epochs.WaitForQuietAsync();
         _tables.Cache.ForgetKeys();
+        Invariant.Holds(_context.IsHome, "only the home loop closes an image");
+        Invariant.Holds(_changes.IsZero && _locks.IsEmpty, "no cluster is locked once every request has ended");
         return 0;
     }
 
@@ -135,6 +137,9 @@ public sealed partial class Qcow2Image : IDisk
             await _committer.DrainAsync();
         if (_frees is not null)
             await _frees.DrainAsync();
+
+        // What another loop has met, if its message has not come yet.
+        _context.MarkCorruptIfDue();
         return await _context.HeaderBlock.DrainAsync();
     }
 

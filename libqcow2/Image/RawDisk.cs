@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
@@ -12,17 +13,24 @@ public sealed class RawDisk : IDisk
 {
     private readonly IBlockStorage _file;
     private readonly DiscardMode _discard;
+    private readonly Action<string>? _report;
     private readonly bool _sparse;
     private readonly WriteTurns _turns;
     private readonly RequestCount _requests = new();
     private readonly AsyncLock _flush = new();
-    private int _syncError;
-    private string _syncErrorText = "";
+    private volatile int _writeError;
+    private string? _writeErrorReason;
     private volatile int _unsynced;
     private volatile bool _closed;
 
-    public RawDisk(IBlockStorage file, bool readOnly, DiscardMode discard = DiscardMode.Unmap)
+    /// <param name="file">the bytes; the disk's from now on</param>
+    /// <param name="readOnly">whether changes are refused</param>
+    /// <param name="discard">whether discards give space back</param>
+    /// <param name="report">told of a broken invariant; failed syncs are told to flushes</param>
+    public RawDisk(IBlockStorage file, bool readOnly, DiscardMode discard = DiscardMode.Unmap, Action<string>? report = null)
     {
+        _report = report;
+        Epochs.Broken = breach => Stop(breach);
         _file = file;
         _discard = discard;
         _turns = new WriteTurns(Epochs);
@@ -45,9 +53,7 @@ public sealed class RawDisk : IDisk
 
     public IBlockStorage File => _file;
 
-    public string? WriteErrorReason => _syncError == 0
-        ? null
-        : $"sync of {_file.Path} failed: {_syncErrorText}; what was written since the last flush may be lost";
+    public string? WriteErrorReason => Volatile.Read(ref _writeErrorReason);
 
     public bool TryMapRead(long offset, int length, out FileExtent extent)
     {
@@ -61,7 +67,7 @@ public sealed class RawDisk : IDisk
     public bool TryMapWrite(long offset, int length, out FileExtent extent)
     {
         extent = new FileExtent(_file, offset);
-        return !ReadOnly && !_closed && _syncError == 0 && !_turns.IsExclusive && IsAligned(offset, length);
+        return !ReadOnly && !_closed && _writeError == 0 && !_turns.IsExclusive && IsAligned(offset, length);
     }
 
     public void NoteDirectWrite() => _unsynced = 1;
@@ -71,7 +77,16 @@ public sealed class RawDisk : IDisk
         if (CheckRange(offset, buffer.Length) is var refusal and < 0)
             return refusal;
         _requests.Begin();
-        var error = await _file.ReadAsync(offset, buffer);
+        int error;
+        try
+        {
+            error = await _file.ReadAsync(offset, buffer);
+        }
+        catch (InvariantBreach breach)
+        {
+            error = Stop(breach);
+        }
+
         _requests.End();
         return error;
     }
@@ -82,15 +97,13 @@ public sealed class RawDisk : IDisk
             return refusal;
         int error;
         _requests.Begin();
-        if (!IsAligned(offset, buffer.Length))
+        try
         {
-            error = await WriteUnalignedAsync(offset, buffer);
+            error = IsAligned(offset, buffer.Length) ? await WriteAlignedAsync(offset, buffer) : await WriteUnalignedAsync(offset, buffer);
         }
-        else
+        catch (InvariantBreach breach)
         {
-            var change = await _turns.BeginChangeAsync();
-            error = await _file.WriteAsync(offset, buffer);
-            _turns.EndChange(change);
+            error = Stop(breach);
         }
 
         NoteDirectWrite();
@@ -105,10 +118,18 @@ public sealed class RawDisk : IDisk
         var fast = (flags & ZeroFlags.Fast) != 0;
         int error;
         _requests.Begin();
-        if (IsAligned(offset, length))
-            error = await ZeroSectorsAsync(offset, length, flags);
-        else
-            error = fast ? -Errno.EOPNOTSUPP : await ZeroUnalignedAsync(offset, length, flags);
+        try
+        {
+            if (IsAligned(offset, length))
+                error = await ZeroSectorsAsync(offset, length, flags);
+            else
+                error = fast ? -Errno.EOPNOTSUPP : await ZeroUnalignedAsync(offset, length, flags);
+        }
+        catch (InvariantBreach breach)
+        {
+            error = Stop(breach);
+        }
+
         NoteDirectWrite();
         _requests.End();
         return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;
@@ -125,9 +146,16 @@ public sealed class RawDisk : IDisk
         if (_discard == DiscardMode.Ignore || end <= start)
             return 0;
         _requests.Begin();
-        var change = await _turns.BeginChangeAsync();
-        var error = await _file.PunchAsync(start, end - start);
-        _turns.EndChange(change);
+        int error;
+        try
+        {
+            error = await PunchAsync(start, end - start);
+        }
+        catch (InvariantBreach breach)
+        {
+            error = Stop(breach);
+        }
+
         NoteDirectWrite();
         _requests.End();
         return error == -Errno.EOPNOTSUPP ? 0 : error;
@@ -144,16 +172,40 @@ public sealed class RawDisk : IDisk
 
         // After a failed sync nothing can be promised: the kernel may have dropped what it could not write. As
         // ImageContext.SyncFailed: for ever, whatever the disk said.
-        if (_syncError == 0 && _unsynced != 0)
+        try
         {
-            _unsynced = 0;
-            if (await _file.FlushAsync() is var error and < 0)
-                (_syncErrorText, _syncError) = (Errno.Text(error), -Errno.EIO);
+            if (_writeError == 0 && _unsynced != 0)
+            {
+                _unsynced = 0;
+                if (await _file.FlushAsync() is var error and < 0)
+                    TryStop($"sync of {_file.Path} failed: {Errno.Text(error)}; what was written since the last flush may be lost");
+            }
+        }
+        catch (InvariantBreach breach)
+        {
+            Stop(breach);
         }
 
         _flush.Exit();
         _requests.End();
-        return _syncError;
+        return _writeError;
+    }
+
+    private bool TryStop(string reason)
+    {
+        if (Interlocked.CompareExchange(ref _writeErrorReason, reason, null) is not null)
+            return false;
+        _writeError = -Errno.EIO;
+        return true;
+    }
+
+    /// <summary>As <c>ImageContext.Stop</c>. Any loop.</summary>
+    private int Stop(InvariantBreach breach)
+    {
+        var reason = $"{_file.Path} takes no more writes: qcow2blk broke a rule of its own: {breach.Message}; report this bug";
+        if (TryStop(reason))
+            _report?.Invoke(reason);
+        return -Errno.EIO;
     }
 
     public LoopTask<DiskExtent> MapAsync(long offset, long length)
@@ -185,7 +237,7 @@ public sealed class RawDisk : IDisk
     {
         if (CheckRange(offset, length) is var refusal and < 0)
             return refusal;
-        return ReadOnly ? -Errno.EPERM : _syncError;
+        return ReadOnly ? -Errno.EPERM : _writeError;
     }
 
     private int CheckRange(long offset, long length)
@@ -197,14 +249,48 @@ public sealed class RawDisk : IDisk
 
     private bool IsAligned(long offset, long length) => ((offset | length) & (_file.OffsetAlignment - 1)) == 0;
 
+    private async LoopTask<int> WriteAlignedAsync(long offset, NativeBuffer buffer)
+    {
+        var change = await _turns.BeginChangeAsync();
+        try
+        {
+            return await _file.WriteAsync(offset, buffer);
+        }
+        finally
+        {
+            _turns.EndChange(change);
+        }
+    }
+
+    private async LoopTask<int> PunchAsync(long offset, long length)
+    {
+        var change = await _turns.BeginChangeAsync();
+        try
+        {
+            return await _file.PunchAsync(offset, length);
+        }
+        finally
+        {
+            _turns.EndChange(change);
+        }
+    }
+
     private async LoopTask<int> ZeroSectorsAsync(long offset, long length, ZeroFlags flags)
     {
         var change = await _turns.BeginChangeAsync();
-        var error = (flags & ZeroFlags.MayUnmap) != 0 && _discard == DiscardMode.Unmap ? await _file.PunchAsync(offset, length) : -Errno.EOPNOTSUPP;
-        if (error == -Errno.EOPNOTSUPP && (flags & ZeroFlags.Fast) == 0)
-            error = await _file.ZeroAsync(offset, length);
-        _turns.EndChange(change);
-        return error;
+        try
+        {
+            var error = (flags & ZeroFlags.MayUnmap) != 0 && _discard == DiscardMode.Unmap
+                ? await _file.PunchAsync(offset, length)
+                : -Errno.EOPNOTSUPP;
+            if (error == -Errno.EOPNOTSUPP && (flags & ZeroFlags.Fast) == 0)
+                error = await _file.ZeroAsync(offset, length);
+            return error;
+        }
+        finally
+        {
+            _turns.EndChange(change);
+        }
     }
 
     /// <summary>Only the parts of sectors at both ends are written as data, however long the range is.</summary>
@@ -247,15 +333,21 @@ public sealed class RawDisk : IDisk
         var end = Rounding.Up(offset + buffer.Length, alignment);
         var pool = LoopScheduler.Current.Buffers;
         var sectors = pool.Rent(checked((int)(end - start)));
-        var error = await _file.ReadAsync(start, sectors);
-        if (error == 0)
+        try
         {
-            buffer.Span.CopyTo(sectors.Span[(int)(offset - start)..]);
-            error = await _file.WriteAsync(start, sectors);
-        }
+            var error = await _file.ReadAsync(start, sectors);
+            if (error == 0)
+            {
+                buffer.Span.CopyTo(sectors.Span[(int)(offset - start)..]);
+                error = await _file.WriteAsync(start, sectors);
+            }
 
-        pool.Return(sectors);
-        _turns.EndExclusive();
-        return error;
+            return error;
+        }
+        finally
+        {
+            pool.Return(sectors);
+            _turns.EndExclusive();
+        }
     }
 }

@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Threading;
+using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;
 
@@ -97,6 +98,7 @@ internal sealed unsafe class RecoveryLog : IDisposable
     /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
     public void Append(long guestCluster, ulong old, ulong raw, LogTime taken)
     {
+        Invariant.Holds(!_disposed, "a log is written only while it is there", guestCluster);
         if (IsReplaying)
             return;
         NoteAlive();
@@ -144,6 +146,9 @@ internal sealed unsafe class RecoveryLog : IDisposable
         _freed.Clear();
         _droppedSinceCapture = false;
         NoteAlive();
+        Invariant.Holds(
+            _header->Start <= _header->End && _header->CapturedEnd <= _header->End,
+            "a log begins before it ends", (long)_header->Start, (long)_header->End);
 
         // In the middle of a replay a commit covers only what was replayed so far: nothing is dropped from the log.
         _captured = IsReplaying ? _header->Start : _header->End;
@@ -159,6 +164,9 @@ internal sealed unsafe class RecoveryLog : IDisposable
         NoteAlive();
         if (!succeeded)
             return;
+        Invariant.Holds(
+            _header->Start <= _captured && _captured <= _header->CapturedEnd,
+            "a commit takes only what it covers from the log", (long)_captured, (long)_header->CapturedEnd);
 
         // A server that is killed in between leaves a start to which the next hash belongs.
         Volatile.Write(ref _header->Start, _captured);
@@ -172,6 +180,11 @@ internal sealed unsafe class RecoveryLog : IDisposable
 
     /// <summary>The record at a position between Start and End.</summary>
     public ref readonly LogRecord this[ulong position] => ref _records[position % Capacity];
+
+    /// <summary>Whether the last record says this, or there need not be one.</summary>
+    public bool EndsWith(long guestCluster, ulong raw) =>
+        IsReplaying || _header->Dropped != 0
+        || (Count > 0 && this[_header->End - 1] is var last && last.Index == guestCluster && last.New == raw);
 
     public void Dispose()
     {

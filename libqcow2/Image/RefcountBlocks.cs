@@ -39,11 +39,17 @@ internal sealed class RefcountBlocks : SlicedTables
 
     public ulong Get(int slot, int index) => RefcountEntries.Get(Cache.Data(slot), index, _geometry.RefcountOrder);
 
-    public void Set(int slot, int index, ulong value)
+    public void Set(int slot, long cluster, ulong value)
     {
-        RefcountEntries.Set(Cache.Data(slot), index, _geometry.RefcountOrder, value);
+        Invariant.Holds(Context.IsHome, "only the home loop changes refcounts", cluster);
+        Invariant.Holds(Cache.HasSlice(slot, KeyOf(cluster)), "a refcount is changed in the slice of its cluster", cluster, slot);
+        Invariant.Holds(value <= _geometry.RefcountMax, "a refcount has room for its value", cluster, (long)value);
+        RefcountEntries.Set(Cache.Data(slot), IndexOf(cluster), _geometry.RefcountOrder, value);
         Cache.MarkDirty(slot);
     }
+
+    /// <summary>The refcount of a cluster if its slice is in memory, else null. For who only checks.</summary>
+    public ulong? Peek(long cluster) => Cache.Peek(KeyOf(cluster)) is var slot and >= 0 ? Get(slot, IndexOf(cluster)) : null;
 
     /// <summary>The first refcount of 0 in the slice at or after <paramref name="index"/>, or -1.</summary>
     public int FindFree(int slot, int index) =>
@@ -69,7 +75,7 @@ internal sealed class RefcountBlocks : SlicedTables
         var count = slot == Absent ? 0 : Get(slot, index);
         if (count == 0)
             return Context.Corrupt($"cluster at 0x{cluster << _geometry.ClusterBits:x} is in use with refcount 0");
-        Set(slot, index, count - 1);
+        Set(slot, cluster, count - 1);
         return 0;
     }
 

@@ -10,8 +10,12 @@ internal sealed class RequestCount
 
     public void Begin() => _inProgress++;
 
+    /// <summary>Whether none is in progress.</summary>
+    public bool IsZero => _inProgress == 0;
+
     public void End()
     {
+        Invariant.Holds(_inProgress > 0, "a request ends once, and only if it has begun", _inProgress);
         if (--_inProgress == 0)
             _ended.WakeAll();
     }

@@ -1,3 +1,5 @@
+using System;
+using System.Runtime.CompilerServices;
 using System.Threading;
 using Qcow2Blk.Scheduling;
 
@@ -23,6 +25,19 @@ public sealed class RequestEpochs
     private readonly long[] _counters = new long[(MaximumLoops + 1) * Stride];
     private readonly AsyncLock _advancing = new();
     private int _epoch;
+    private int _quietBefore;
+
+    /// <summary>
+    /// Told of a breach, on the loop that meets it: neither what has entered nor what waits can go another way then. Without it,
+    /// the caller gets the exception.
+    /// </summary>
+    internal Action<InvariantBreach>? Broken { get; set; }
+
+    /// <summary>The number of the epoch at this moment. Home loop.</summary>
+    internal int Number => _epoch;
+
+    /// <summary>Every request that began in an epoch before this one has ended. Home loop.</summary>
+    internal int QuietBefore => _quietBefore;
 
     /// <summary>Begins a request on loop <paramref name="loop"/>; hand the result to <see cref="Exit"/>.</summary>
     public int Enter(int loop)
@@ -57,7 +72,10 @@ public sealed class RequestEpochs
     public void Exit(int loop, int parity)
     {
         ref var counter = ref Counter(loop, parity);
-        Volatile.Write(ref counter, counter - 1);
+        if (counter <= 0)
+            Break($"an epoch that is left is one that was entered (loop = {loop}, parity = {parity})");
+        else
+            Volatile.Write(ref counter, counter - 1);
     }
 
     /// <summary>Completes when every request that is in progress now has ended. Home loop; not from inside a request.</summary>
@@ -69,7 +87,14 @@ public sealed class RequestEpochs
         Volatile.Write(ref _epoch, _epoch + 1);
         Interlocked.MemoryBarrier();
         await WaitForPreviousAsync();
+        var open = Volatile.Read(ref Counter(0, (_epoch - 1) & 1));
+        if (open == 0)
+            _quietBefore = _epoch;
         _advancing.Exit();
+
+        // Only of the home loop: the counter of another goes up for a moment when it enters an epoch that is just over.
+        if (open != 0)
+            Break($"an epoch is over only when every request in it has ended (open = {open}, epoch = {_epoch})");
         return 0;
     }
 
@@ -83,6 +108,15 @@ public sealed class RequestEpochs
                 sum += Volatile.Read(ref Counter(loop, 0)) + Volatile.Read(ref Counter(loop, 1));
             return sum;
         }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void Break(string rule)
+    {
+        var breach = new InvariantBreach(rule);
+        if (Broken is null)
+            throw breach;
+        Broken(breach);
     }
 
     private bool PreviousIsQuiet()

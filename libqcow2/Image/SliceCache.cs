@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;
 
@@ -95,17 +96,14 @@ internal sealed unsafe class SliceCache : IDisposable
     /// <summary>The slot of a loaded slice, or -1. Home loop.</summary>
     public int Find(long key)
     {
-        var first = (int)(key & _setMask) * Ways;
-        for (var slot = first; slot < first + Ways; slot++)
+        var slot = Peek(key);
+        if (slot >= 0)
         {
-            if (_keys[slot] != key)
-                continue;
             _lastUse[slot] = ++_clock;
             Hits++;
-            return slot;
         }
 
-        return -1;
+        return slot;
     }
 
     /// <summary>Reads one 64-bit entry as it is on disk (big endian). Any thread, no lock.</summary>
@@ -196,6 +194,9 @@ internal sealed unsafe class SliceCache : IDisposable
 
     private int Take(int victim, long key)
     {
+        Invariant.Holds(key >= 0, "a slice that is loaded has a place in a table", key);
+        Invariant.Holds(
+            _states[victim] == SlotState.None, "a slice that is dirty, being written or being read is not evicted", victim, key);
         Misses++;
         Volatile.Write(ref _keys[victim], NoKey);
         Volatile.Write(ref _generations[victim], _generations[victim] + 1);
@@ -208,6 +209,10 @@ internal sealed unsafe class SliceCache : IDisposable
     /// <summary>The claimed slot holds its slice now.</summary>
     public void Loaded(int slot, long hostOffset)
     {
+        Invariant.Holds(
+            _states[slot] == SlotState.Loading && slot < Capacity, "only a slot that was claimed is filled, and not the spare one", slot);
+        Invariant.Holds(Peek(_pendingKeys[slot]) < 0, "a slice is in one slot only: of two, changes would be lost", _pendingKeys[slot]);
+        Invariant.Holds(hostOffset > 0 && hostOffset % SliceBytes == 0, "a slice has a place of its own in the file", hostOffset);
         _states[slot] = SlotState.None;
         _hostOffsets[slot] = hostOffset;
         _lastUse[slot] = ++_clock;
@@ -215,7 +220,30 @@ internal sealed unsafe class SliceCache : IDisposable
     }
 
     /// <summary>The claimed slot could not be filled, or holds what nobody else may find.</summary>
-    public void Abandon(int slot) => _states[slot] = SlotState.None;
+    public void Abandon(int slot)
+    {
+        Invariant.Holds(_states[slot] == SlotState.Loading, "only a slot that was claimed is given back", slot);
+        _states[slot] = SlotState.None;
+    }
+
+    /// <summary>Whether the slot holds that slice now, so that what was seen in it before may be changed. Home loop.</summary>
+    public bool HasSlice(int slot, long key) => _keys[slot] == key;
+
+    /// <summary>As the other; the spare slot shows a slice that nobody may change.</summary>
+    public bool Shows(int slot, long key) => (slot == Capacity ? _pendingKeys[slot] : _keys[slot]) == key;
+
+    /// <summary>The slot of a loaded slice, or -1; nothing is counted, for who only checks. Home loop.</summary>
+    public int Peek(long key)
+    {
+        var first = (int)(key & _setMask) * Ways;
+        for (var slot = first; slot < first + Ways; slot++)
+        {
+            if (_keys[slot] == key)
+                return slot;
+        }
+
+        return -1;
+    }
 
     public NativeBuffer Buffer(int slot) => new(_memory + (nint)((long)slot * SliceBytes), SliceBytes);
 
@@ -227,6 +255,7 @@ internal sealed unsafe class SliceCache : IDisposable
     /// <summary>Changes a 64-bit entry in one store, visible to readers of other threads.</summary>
     public void Write(int slot, int index, ulong raw)
     {
+        Invariant.Holds((uint)index < (uint)SliceBytes / sizeof(ulong), "an entry that is changed lies in its slice", index);
         Volatile.Write(ref ((ulong*)(_data + ((long)slot * SliceBytes)))[index], raw);
         MarkDirty(slot);
     }
@@ -235,6 +264,7 @@ internal sealed unsafe class SliceCache : IDisposable
     {
         if ((_states[slot] & SlotState.Dirty) != 0)
             return;
+        Invariant.Holds(slot < Capacity && (_states[slot] & SlotState.Loading) == 0, "only a slice that is loaded becomes dirty", slot);
         _states[slot] |= SlotState.Dirty;
         _dirty[DirtyCount++] = slot;
     }
@@ -253,6 +283,9 @@ internal sealed unsafe class SliceCache : IDisposable
     /// </summary>
     public void CaptureInto(SliceImage image)
     {
+        if (Invariant.Thorough)
+            CheckDirty();
+
         // In the order of the file, so that neighbours are written together.
         for (var i = 0; i < DirtyCount; i++)
             _dirtyOffsets[i] = _hostOffsets[_dirty[i]];
@@ -260,6 +293,13 @@ internal sealed unsafe class SliceCache : IDisposable
         for (var i = 0; i < DirtyCount; i++)
         {
             var slot = _dirty[i];
+            Invariant.Holds(
+                _states[slot] == SlotState.Dirty,
+                "a slice is captured if it is dirty, and not while it is being written", slot, (long)_states[slot]);
+            Invariant.Holds(
+                i == 0 || _dirtyOffsets[i] - _dirtyOffsets[i - 1] >= SliceBytes,
+                "two slices do not lie in one place of the file",
+                _dirtyOffsets[i]);
             _states[slot] = (_states[slot] & ~SlotState.Dirty) | SlotState.Writing;
             image.Add(slot, _hostOffsets[slot], Data(slot));
         }
@@ -273,10 +313,20 @@ internal sealed unsafe class SliceCache : IDisposable
         for (var i = 0; i < image.Count; i++)
         {
             var slot = image.Slot(i);
+            Invariant.Holds((_states[slot] & SlotState.Writing) != 0, "a slice ends being written once, and only if it was captured", slot);
             _states[slot] &= ~SlotState.Writing;
             if (!succeeded)
                 MarkDirty(slot);
         }
+    }
+
+    /// <summary>What is dirty is on the list of what is to be written, once, and nothing else is.</summary>
+    private void CheckDirty()
+    {
+        var dirty = 0;
+        foreach (var state in _states)
+            dirty += (state & SlotState.Dirty) != 0 ? 1 : 0;
+        Invariant.Holds(dirty == DirtyCount, "every dirty slice is written by the next commit", dirty, DirtyCount);
     }
 
     /// <summary>

@@ -19,7 +19,19 @@ internal sealed class SliceImage : IDisposable
     private nuint _capacity;
     private nuint _used;
 
+    private State _state;
+
+    private enum State
+    {
+        Filling,
+        Written,
+        Durable,
+    }
+
     public int Count { get; private set; }
+
+    /// <summary>Whether all pieces survive power loss.</summary>
+    public bool IsDurable => Count == 0 || _state == State.Durable;
 
     public int Slot(int index) => _slots[index];
 
@@ -28,6 +40,8 @@ internal sealed class SliceImage : IDisposable
     /// <param name="content">its bytes; copied</param>
     public unsafe void Add(int slot, long hostOffset, ReadOnlySpan<byte> content)
     {
+        Invariant.Holds(_state == State.Filling, "what is captured is not changed any more", (long)_state, hostOffset);
+        Invariant.Holds(hostOffset > 0, "metadata that is captured has a place in the file", hostOffset, slot);
         if (Count == _slots.Length)
         {
             Array.Resize(ref _slots, Count * 2);
@@ -52,23 +66,41 @@ internal sealed class SliceImage : IDisposable
         var position = 0L;
         var index = 0;
         var group = TaskGroup.Rent();
-        while (index < Count)
+        try
         {
-            var offset = _offsets[index];
-            var length = _lengths[index++];
-            while (index < Count && _offsets[index] == offset + length && length < longestWrite)
-                length += _lengths[index++];
-            group.Add(file.WriteAsync(offset, Piece(position, length)));
-            position += length;
-            if (group.Pending < MaximumParallelWrites)
-                continue;
-            var error = await group.WaitAsync();
-            if (error < 0)
-                return error;
-            group = TaskGroup.Rent();
+            while (index < Count)
+            {
+                var offset = _offsets[index];
+                var length = _lengths[index++];
+                while (index < Count && _offsets[index] == offset + length && length < longestWrite)
+                    length += _lengths[index++];
+                group.Add(file.WriteAsync(offset, Piece(position, length)));
+                position += length;
+                if (group.Pending < MaximumParallelWrites)
+                    continue;
+                var error = await group.WaitAsync();
+                if (error < 0)
+                    return error;
+                group = TaskGroup.Rent();
+            }
+        }
+        catch (InvariantBreach)
+        {
+            await group.WaitAsync();
+            throw;
         }
 
-        return await group.WaitAsync();
+        var result = await group.WaitAsync();
+        if (result == 0)
+            _state = State.Written;
+        return result;
+    }
+
+    /// <summary>A sync that began after the writes has ended.</summary>
+    public void Synced()
+    {
+        if (_state == State.Written)
+            _state = State.Durable;
     }
 
     public void Clear()
@@ -76,6 +108,7 @@ internal sealed class SliceImage : IDisposable
         const nuint keep = 256 * 1024;
         Count = 0;
         _used = 0;
+        _state = State.Filling;
         if (_capacity > keep)
             Dispose();
     }

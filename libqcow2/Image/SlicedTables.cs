@@ -80,25 +80,41 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
                 continue;
             }
 
-            var result = await Context.File.ReadAsync(hostOffset, Cache.Buffer(slot));
-
-            // The table may have moved meanwhile (copied because a snapshot shares it): its content is the same,
-            // its place is not.
-            var now = Locate(key);
-            var isGood = result == 0 && now > 0;
-            if (isGood)
-                Check(slot, key);
-            if (isGood && !isSpare)
+            var now = await FillAsync(slot, key, hostOffset);
+            if (now > 0 && !isSpare)
                 Cache.Loaded(slot, now);
             else
                 Cache.Abandon(slot);
 
             // Who is woken runs later: what is in the spare slot stays until the caller awaits something.
             _loaded.WakeAll();
-            if (result < 0)
-                return result;
-            if (isGood && isSpare)
+            if (now < 0)
+                return (int)now;
+            if (now > 0 && isSpare)
                 return slot;
+        }
+    }
+
+    /// <summary>Reads a slice into its slot.</summary>
+    /// <returns>
+    /// where it is now: the table may have moved meanwhile (copied because a snapshot shares it), its content is the same then;
+    /// 0 if there is none any more; or a negative errno
+    /// </returns>
+    private async LoopTask<long> FillAsync(int slot, long key, long hostOffset)
+    {
+        try
+        {
+            var error = await Context.File.ReadAsync(hostOffset, Cache.Buffer(slot));
+            if (error < 0)
+                return error;
+            var now = Locate(key);
+            if (now > 0)
+                Check(slot, key);
+            return now;
+        }
+        catch (InvariantBreach breach)
+        {
+            return Context.Stop(breach);
         }
     }
 

@@ -1,5 +1,3 @@
-using System;
-
 namespace Qcow2Blk.Scheduling;
 
 /// <summary>A lock between tasks of one loop, first come first served.</summary>
@@ -21,8 +19,7 @@ public sealed class AsyncLock
 
     public void Exit()
     {
-        if (!_held)
-            throw new InvalidOperationException("the lock is not held");
+        Invariant.Holds(_held, "a lock is left only by who holds it");
 
         // Handed over, not released: a newcomer must not overtake the one that was woken.
         if (_waiters.IsEmpty)

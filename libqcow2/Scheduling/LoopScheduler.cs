@@ -16,6 +16,9 @@ public abstract class LoopScheduler
     public static LoopScheduler Current =>
         s_current ?? throw new InvalidOperationException("this thread runs no loop");
 
+    /// <summary>Whether the calling thread runs this loop.</summary>
+    internal bool IsCurrent => ReferenceEquals(s_current, this);
+
     /// <summary>Native buffers of this loop.</summary>
     public NativeBufferPool Buffers { get; } = new();
 

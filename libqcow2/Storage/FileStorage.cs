@@ -110,6 +110,8 @@ public sealed class FileStorage : IBlockStorage
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
     {
+        RequireOpen(offset);
+        TransferRules.RequireRead(offset, buffer);
         if (buffer.IsEmpty)
             return new LoopTask<int>(0);
         return IsAligned(offset, buffer) ? FileOperation.Read(this, offset, buffer) : ReadBouncedAsync(offset, buffer);
@@ -117,19 +119,34 @@ public sealed class FileStorage : IBlockStorage
 
     public LoopTask<int> WriteAsync(long offset, NativeBuffer buffer)
     {
-        if (((offset | (uint)buffer.Length) & (OffsetAlignment - 1)) != 0)
-            throw new ArgumentException($"write of {buffer.Length} bytes at {offset} is not aligned to {OffsetAlignment}");
+        RequireLocked(offset);
+        TransferRules.RequireWrite(this, offset, buffer);
         if (buffer.IsEmpty)
             return new LoopTask<int>(0);
         return IsAligned(offset, buffer) ? FileOperation.Write(this, offset, buffer) : WriteBouncedAsync(offset, buffer);
     }
 
-    public LoopTask<int> FlushAsync() => ReadOnly ? new LoopTask<int>(0) : FileOperation.Sync(this);
+    public LoopTask<int> FlushAsync()
+    {
+        RequireOpen(0);
+        return ReadOnly ? new LoopTask<int>(0) : FileOperation.Sync(this);
+    }
 
-    public LoopTask<int> PunchAsync(long offset, long length) =>
-        AllocateAsync(Files.FALLOC_FL_PUNCH_HOLE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
+    public LoopTask<int> PunchAsync(long offset, long length)
+    {
+        RequireLocked(offset);
+        TransferRules.RequireRange(this, offset, length);
+        return AllocateAsync(Files.FALLOC_FL_PUNCH_HOLE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
+    }
 
-    public async LoopTask<int> ZeroAsync(long offset, long length)
+    public LoopTask<int> ZeroAsync(long offset, long length)
+    {
+        RequireLocked(offset);
+        TransferRules.RequireRange(this, offset, length);
+        return ZeroRangeAsync(offset, length);
+    }
+
+    private async LoopTask<int> ZeroRangeAsync(long offset, long length)
     {
         if (!_zeroRangeRefused)
         {
@@ -151,6 +168,8 @@ public sealed class FileStorage : IBlockStorage
     {
         if (_isBlockDevice)
             return new LoopTask<int>(-Errno.EINVAL);
+        RequireLocked(length);
+        TransferRules.RequireLength(this, length);
         if (length > _length)
         {
             // Grows, never cuts: a write past the end may have made the file longer than we know.
@@ -199,6 +218,16 @@ public sealed class FileStorage : IBlockStorage
                 return;
             length = before;
         }
+    }
+
+    /// <summary>After the close its number may be another file's.</summary>
+    private void RequireOpen(long offset) => Invariant.Holds(Descriptor >= 0, "nothing is asked of a file that was closed", offset);
+
+    /// <summary>While the lock is let go (a suspend) the image is others' to change.</summary>
+    private void RequireLocked(long offset)
+    {
+        RequireOpen(offset);
+        Invariant.Holds(Lock is null || Lock.Held, "an image is changed only while its lock is held", offset);
     }
 
     private bool IsAligned(long offset, NativeBuffer buffer) =>

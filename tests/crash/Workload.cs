@@ -54,7 +54,7 @@ internal sealed class Workload
 
     private async LoopTask<int> RunAsync(SimulatedLoop loop, MemoryStorage storage)
     {
-        var options = new ImageOptions { CacheBytes = _random.Next(2) == 0 ? 16 << 10 : 1 << 20 };
+        var options = new ImageOptions { CacheBytes = _random.Next(2) == 0 ? 16 << 10 : 1 << 20, Report = BrokenRule.Refuse };
         _image = await Qcow2Image.OpenAsync(storage, options, await OpenBackingAsync(loop));
         var guests = TaskGroup.Rent();
         var count = _random.Next(1, 9);

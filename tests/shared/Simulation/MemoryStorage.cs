@@ -49,6 +49,9 @@ public sealed class MemoryStorage : IBlockStorage
     /// <summary>Asked before each operation: 0, or the errno (positive) that the operation fails with.</summary>
     public Func<StorageOperation, int>? Fault { get; set; }
 
+    /// <summary>Asked before each operation: null, or the rule that whoever starts it is told to have broken.</summary>
+    internal Func<StorageOperation, string?>? Breach { get; set; }
+
     /// <summary>Operations that this says yes to take effect and end only after <see cref="Release"/>.</summary>
     public Predicate<StorageOperation>? Hold { get; set; }
 
@@ -81,15 +84,14 @@ public sealed class MemoryStorage : IBlockStorage
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
     {
-        Require(offset >= 0, "read at a negative offset");
+        TransferRules.RequireRead(offset, buffer);
         var operation = new StorageOperation(StorageOperationKind.Read, offset, buffer.Length, null);
         return Start(operation, buffer);
     }
 
     public LoopTask<int> WriteAsync(long offset, NativeBuffer buffer)
     {
-        Require(offset >= 0, "write at a negative offset");
-        Require((offset | (uint)buffer.Length) % OffsetAlignment == 0, $"write of {buffer.Length} bytes at {offset} is not aligned to {OffsetAlignment}");
+        TransferRules.RequireWrite(this, offset, buffer);
         Require(buffer.Address % MemoryAlignment == 0, $"write from memory at 0x{buffer.Address:x} is not aligned to {MemoryAlignment}");
         return Start(new StorageOperation(StorageOperationKind.Write, offset, buffer.Length, null), buffer);
     }
@@ -102,7 +104,7 @@ public sealed class MemoryStorage : IBlockStorage
 
     public LoopTask<int> SetLengthAsync(long length)
     {
-        Require(length >= 0, "set-length to a negative length");
+        TransferRules.RequireLength(this, length);
         return Start(new StorageOperation(StorageOperationKind.SetLength, 0, length, null), default);
     }
 
@@ -123,13 +125,15 @@ public sealed class MemoryStorage : IBlockStorage
 
     private LoopTask<int> StartRange(StorageOperationKind kind, long offset, long length)
     {
-        Require(offset >= 0 && length >= 0, $"{kind} of {length} bytes at {offset}");
+        TransferRules.RequireRange(this, offset, length);
         return Start(new StorageOperation(kind, offset, length, null), default);
     }
 
     private LoopTask<int> Start(StorageOperation operation, NativeBuffer buffer)
     {
         Require(!_disposed, $"{operation.Kind} on a storage that is closed");
+        if (Breach?.Invoke(operation) is { } rule)
+            throw new InvariantBreach(rule);
         InFlight++;
         operation.LengthBefore = Content.Length;
         Started++;

@@ -74,8 +74,10 @@ public sealed class SimulatedLoop : LoopScheduler, IDisposable
         {
             if (step == StepLimit)
                 throw new InvalidOperationException($"still not complete after {StepLimit} steps: something waits in circles");
-            if (!Step())
-                throw new InvalidOperationException("deadlock: the task is not complete, yet nothing is pending");
+            if (Step())
+                continue;
+            ThrowUnobserved();
+            throw new InvalidOperationException("deadlock: the task is not complete, yet nothing is pending");
         }
 
         ThrowUnobserved();

@@ -103,7 +103,9 @@ public sealed class ClosedDiskTests
         if (!disk.ReadOnly)
         {
             Assert.Equal(0, loop.RunUntilComplete(disk.WriteAsync(0, buffer.Take(4096), forceUnitAccess: false)));
+            var parity = disk.Epochs.Enter(0);
             Assert.True(disk.TryMapWrite(0, 4096, out _));
+            disk.Epochs.Exit(0, parity);
         }
 
         Assert.Equal(0, loop.Run(disk.CloseAsync));

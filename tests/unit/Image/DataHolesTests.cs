@@ -70,10 +70,12 @@ public sealed class DataHolesTests
         using var run = new OneImage(OneImage.Make("preallocation=metadata", "8M"));
         Assert.Equal(0, run.Write(7 * Megabyte, 512, 1)); // loads the table, prepares for writing
         Assert.True(run.Loop.RunUntilComplete(run.Image.MapAsync(Megabyte, 4096)).IsZero);
-        Assert.True(run.Image.TryMapWrite(Megabyte, 4096, out var place));
         using var buffer = new TableBuffer(4096);
         buffer.Span.Fill(9);
+        var parity = run.Image.Epochs.Enter(0);
+        Assert.True(run.Image.TryMapWrite(Megabyte, 4096, out var place));
         Assert.Equal(0, run.Loop.RunUntilComplete(place.File.WriteAsync(place.Offset, buffer.Take(4096))));
+        run.Image.Epochs.Exit(0, parity);
 
         Assert.False(run.Loop.RunUntilComplete(run.Image.MapAsync(Megabyte, 4096)).IsZero);
         Assert.True(run.Image.TryMapRead(Megabyte, 4096, out var again) && again.MayBeHole);

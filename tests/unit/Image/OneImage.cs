@@ -21,7 +21,8 @@ internal sealed class OneImage : IDisposable
         Storage = new MemoryStorage(Loop, content, alignment) { Modified = modified };
         if (backing is not null)
             _backing = Loop.RunUntilComplete(Qcow2Image.OpenAsync(BackingFile.Open(Loop, backing), new ImageOptions { ReadOnly = true }, null));
-        Image = Loop.RunUntilComplete(Qcow2Image.OpenAsync(Storage, (options ?? new ImageOptions()) with { Report = report }, _backing));
+        options = (options ?? new ImageOptions()) with { Report = report ?? BrokenRule.Refuse };
+        Image = Loop.RunUntilComplete(Qcow2Image.OpenAsync(Storage, options, _backing));
     }
 
     public SimulatedLoop Loop { get; }

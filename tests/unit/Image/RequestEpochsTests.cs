@@ -142,7 +142,7 @@ public sealed class RequestEpochsTests
         locks.Exit(10, 5);
         Assert.Equal(0, loop.RunUntilComplete(waiting));
         Assert.True(locks.TryEnter(10, 5));
-        Assert.Throws<InvalidOperationException>(() => locks.Exit(10, 4));
+        Assert.Throws<InvariantBreach>(() => locks.Exit(10, 4));
     }
 
     [Fact]

@@ -143,7 +143,7 @@ public sealed class SliceCacheTests
             cache.Data(slot).Fill(0xEE); // what a read under way may show
             for (var index = 0; index < 8; index++)
                 BinaryPrimitives.WriteUInt64LittleEndian(cache.Data(slot)[(index * 8)..], Content(key, index));
-            cache.Loaded(slot, 0);
+            cache.Loaded(slot, 64);
         }
 
         Volatile.Write(ref stop, true);
@@ -159,7 +159,7 @@ public sealed class SliceCacheTests
         var slot = cache.Claim(key);
         Assert.InRange(slot, 0, cache.Capacity - 1);
         cache.Data(slot).Clear();
-        cache.Loaded(slot, key * SliceBytes);
+        cache.Loaded(slot, (key + 1) * SliceBytes);
         return slot;
     }
 }

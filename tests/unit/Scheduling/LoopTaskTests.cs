@@ -204,7 +204,7 @@ public sealed class LoopTaskTests
             Assert.Equal([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], order);
             Assert.True(turn.TryEnter());
             turn.Exit();
-            Assert.Throws<InvalidOperationException>(turn.Exit);
+            Assert.Throws<InvariantBreach>(turn.Exit);
         }
     }
 

@@ -144,6 +144,7 @@ public sealed class EngineModelTests
 
     private static ImageOptions Options(int seed) => new()
     {
+        Report = BrokenRule.Refuse,
         CacheBytes = seed % 3 == 0 ? 16 << 10 : 1 << 20,
         DetectZeroes = (DetectZeroes)(seed / 3 % 3),
     };

@@ -69,8 +69,11 @@ internal sealed class FreeQueue
     {
         Invariant.Holds(_committing.Count == 0, "what one commit covers is not mixed with the next", _committing.Count);
         if (Invariant.Thorough)
+        {
             Invariant.Holds(
                 CountOf(_unpublished) == UnpublishedClusters, "every cluster that waits for a commit is counted", UnpublishedClusters);
+        }
+
         (_unpublished, _committing) = (_committing, _unpublished);
         UnpublishedClusters = 0;
     }

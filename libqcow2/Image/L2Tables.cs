@@ -42,8 +42,11 @@ internal sealed class L2Tables : SlicedTables
     {
         // It holds only until something is awaited: then another slice may be there.
         if (Invariant.Thorough)
+        {
             Invariant.Holds(
                 Cache.Shows(slot, KeyOf(guestCluster)), "an L2 entry is read from the slice of its cluster", guestCluster, slot);
+        }
+
         return BinaryPrimitives.ReverseEndianness(Cache.Read(slot, IndexOf(guestCluster)));
     }
 
@@ -65,8 +68,11 @@ internal sealed class L2Tables : SlicedTables
         // First the log: as soon as other loops see the entry, they may write in place and answer.
         Context.Log?.Append(guestCluster, Raw(slot, guestCluster), raw, taken);
         if (Invariant.Thorough)
+        {
             Invariant.Holds(
                 Context.Log?.EndsWith(guestCluster, raw) ?? true, "an entry is in the log before anybody sees it", guestCluster);
+        }
+
         Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
     }
 

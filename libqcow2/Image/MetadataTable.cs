@@ -86,9 +86,12 @@ internal sealed unsafe class MetadataTable : IDisposable
         if (_dirtyCount == 0)
             return;
         if (Invariant.Thorough)
+        {
             Invariant.Holds(
                 _dirty.AsSpan().Count(true) == _dirtyCount,
                 "every part of a table that was changed is written by the next commit", _dirtyCount);
+        }
+
         Invariant.Holds(entries <= Entries && HostOffset > 0, "what is written of a table is in it, and has a place", entries, Entries);
         var units = Units(entries);
         for (var unit = 0; unit < units; unit++)

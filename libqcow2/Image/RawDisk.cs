@@ -120,7 +120,10 @@ public sealed class RawDisk : IDisk
         _requests.Begin();
         try
         {
-            if (IsAligned(offset, length))
+            // A client may ask for nothing; no file takes that.
+            if (length == 0)
+                error = 0;
+            else if (IsAligned(offset, length))
                 error = await ZeroSectorsAsync(offset, length, flags);
             else
                 error = fast ? -Errno.EOPNOTSUPP : await ZeroUnalignedAsync(offset, length, flags);

@@ -73,7 +73,7 @@ public sealed class RequestEpochs
     {
         ref var counter = ref Counter(loop, parity);
         if (counter <= 0)
-            Break($"an epoch that is left is one that was entered (loop = {loop}, parity = {parity})");
+            NeverEntered(loop, parity);
         else
             Volatile.Write(ref counter, counter - 1);
     }
@@ -110,7 +110,11 @@ public sealed class RequestEpochs
         }
     }
 
+    // Apart, so that the loops of exports pay only for the comparison.
     [MethodImpl(MethodImplOptions.NoInlining)]
+    private void NeverEntered(int loop, int parity) =>
+        Break($"an epoch that is left is one that was entered (loop = {loop}, parity = {parity})");
+
     private void Break(string rule)
     {
         var breach = new InvariantBreach(rule);

@@ -191,6 +191,33 @@ public sealed class InvariantBreachTests
         Assert.Equal((-EIO, 0), (loop.Run(disk.CloseAsync), storage.InFlight));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Requests_of_no_bytes_break_no_rule(bool isQcow2)
+    {
+        using var loop = new SimulatedLoop(1);
+        var content = isQcow2 ? s_image.Copy() : new SparseBytes();
+        if (!isQcow2)
+            content.Write(0, new byte[1 << 20]);
+        var storage = new MemoryStorage(loop, content, alignment: 512);
+        IDisk disk = isQcow2
+            ? loop.RunUntilComplete(Qcow2Image.OpenAsync(storage, new ImageOptions(), null))
+            : new RawDisk(storage, readOnly: false);
+
+        foreach (var offset in new[] { 0, 512, 700, disk.Size })
+        {
+            Assert.Equal(0, loop.RunUntilComplete(disk.ReadAsync(offset, default)));
+            Assert.Equal(0, loop.Run(() => disk.WriteAsync(offset, default, forceUnitAccess: true)));
+            Assert.Equal(0, loop.Run(() => disk.WriteZeroesAsync(offset, 0, ZeroFlags.None)));
+            Assert.Equal(0, loop.Run(() => disk.WriteZeroesAsync(offset, 0, ZeroFlags.MayUnmap | ZeroFlags.ForceUnitAccess)));
+            Assert.Equal(0, loop.Run(() => disk.DiscardAsync(offset, 0)));
+        }
+
+        Assert.Null(disk.WriteErrorReason);
+        Assert.Equal(0, loop.Run(disk.CloseAsync));
+    }
+
     /// <summary>Requests of all kinds side by side, on tables that are shared with a snapshot.</summary>
     private static void RunSomeOfEverything(OneImage run)
     {

@@ -12,10 +12,12 @@ internal sealed class TableOptions
 {
     private readonly (AttachOption Declared, Option Option)[] _all;
 
-    internal TableOptions(IEnumerable<AttachOption> declared) => _all = [.. declared.Select(option => (option, Make(option, option.Default)))];
+    internal TableOptions(IEnumerable<AttachOption> declared) =>
+        _all = [.. declared.Select(option => (option, Make(option, option.Default)))];
 
     /// <summary>One option that has another default with this verb.</summary>
-    internal TableOptions(string name, string usual) => _all = [(AttachOptionTable.Named(name), Make(AttachOptionTable.Named(name), usual))];
+    internal TableOptions(string name, string usual) =>
+        _all = [(AttachOptionTable.Named(name), Make(AttachOptionTable.Named(name), usual))];
 
     /// <summary>Some options, by name.</summary>
     internal TableOptions(params IEnumerable<string> names)
@@ -26,7 +28,8 @@ internal sealed class TableOptions
     internal IEnumerable<Option> All => _all.Select(pair => pair.Option);
 
     /// <summary>Those that stand on the command line.</summary>
-    internal IEnumerable<AttachOption> Given(ParseResult parsed) => _all.Where(pair => IsGiven(parsed, pair.Option)).Select(pair => pair.Declared);
+    internal IEnumerable<AttachOption> Given(ParseResult parsed) =>
+        _all.Where(pair => IsGiven(parsed, pair.Option)).Select(pair => pair.Declared);
 
     /// <summary>Passes on what stands on the command line.</summary>
     /// <param name="parsed">the command line</param>
@@ -59,7 +62,8 @@ internal sealed class TableOptions
     {
         string description = declared.Help + (usual is null ? "" : $" [default: {usual}]");
         Option option = declared.IsFlag ? new Option<bool>(declared.Switch)
-            : declared.IsList ? new Option<string[]>(declared.Switch) { Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false }
+            : declared.IsList
+                ? new Option<string[]>(declared.Switch) { Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false }
             : new Option<string>(declared.Switch);
         option.Description = description;
         option.HelpName = declared.ValueName;

@@ -163,7 +163,8 @@ internal sealed class ImageChain
                 : (IDisk)await Qcow2Image.OpenAsync(file, OptionsOf(isTop), _disk);
             _files.RemoveAt(_files.Count - 1);
             _disk = disk;
-            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(header is null ? ImageFormat.Raw : ImageFormat.Qcow2), disk.Size, file.Direct));
+            var format = header is null ? ImageFormat.Raw : ImageFormat.Qcow2;
+            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(format), disk.Size, file.Direct));
         }
 
         _links.Reverse();

@@ -25,8 +25,16 @@ public sealed class EnumWords<T>
     public IReadOnlyList<string> All => _words;
 
     /// <exception cref="ArgumentOutOfRangeException">it is not a value of the enum</exception>
-    public string Of(T value) => Array.IndexOf(_values, value) is >= 0 and var index ? _words[index]
-        : throw new ArgumentOutOfRangeException(nameof(value), value, null);
+    public string Of(T value)
+    {
+        for (var i = 0; i < _values.Length; i++)
+        {
+            if (EqualityComparer<T>.Default.Equals(_values[i], value))
+                return _words[i];
+        }
+
+        throw new ArgumentOutOfRangeException(nameof(value), $"{value} has no word");
+    }
 
     /// <returns>null if it is none of the words</returns>
     public T? TryParse(string? word) => Array.IndexOf(_words, word) is >= 0 and var index ? _values[index] : null;

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Devices.Options;
 
@@ -83,14 +84,14 @@ public abstract class AttachOption
     internal abstract void Write(Utf8JsonWriter writer, AttachOptions options);
 
     /// <summary>Reads the value that the reader stands on.</summary>
-    /// <exception cref="JsonException">it is not a value of this option: the message says the member, the value, and what is allowed</exception>
+    /// <exception cref="JsonException">it is not a value of this option: member, value, and what is allowed</exception>
     internal abstract AttachOptions Read(ref Utf8JsonReader reader, AttachOptions options);
 }
 
 /// <param name="kind">what its value can be</param>
 /// <param name="get">the value; null, or false, where it was not given</param>
 /// <param name="set">the options with a value</param>
-internal sealed class AttachOption<T>(ValueKind<T> kind, Func<AttachOptions, T> get, Func<AttachOptions, T, AttachOptions> set) : AttachOption
+internal class AttachOption<T>(ValueKind<T> kind, Func<AttachOptions, T> get, Func<AttachOptions, T, AttachOptions> set) : AttachOption
 {
     public override bool IsFlag => kind is FlagKind;
 
@@ -142,3 +143,11 @@ internal sealed class AttachOption<T>(ValueKind<T> kind, Func<AttachOptions, T> 
             throw new OutcomeException(OutcomeKind.Invalid, refusal.What, refusal.Why, refusal.Hint);
     }
 }
+
+/// <summary>An option whose value is a word of an enum.</summary>
+/// <remarks>It is text to all that an option does, so that no code is made for each enum but this.</remarks>
+internal sealed class WordOption<T>(EnumWords<T> words, Func<AttachOptions, T?> get, Func<AttachOptions, T?, AttachOptions> set)
+    : AttachOption<string?>(
+        new WordKind(words.All), options => get(options) is { } value ? words.Of(value) : null,
+        (options, word) => set(options, words.TryParse(word)))
+    where T : struct, Enum;

@@ -32,7 +32,7 @@ public static class AttachOptionTable
             Help = $"serve NBD on this TCP address; PORT alone means localhost, and without a port it is {AttachOptions.DefaultPort}",
             IsStored = false,
         },
-        new AttachOption<DeviceTransport?>(new WordKind<DeviceTransport>(DeviceTransports.Words), o => o.Transport, SetTransport)
+        new WordOption<DeviceTransport>(DeviceTransports.Words, o => o.Transport, SetTransport)
         {
             Name = "transport",
             Help = "which kind of block device to make; auto: ublk where the kernel has it, otherwise its NBD",
@@ -46,7 +46,8 @@ public static class AttachOptionTable
             Default = "the first free one",
             IsOfBlockDevice = true,
         },
-        new AttachOption<int?>(new WholeKind(1, AttachRules.MaxDepth, "requests"), o => o.Depth, (o, depth) => o with { Depth = depth!.Value })
+        new AttachOption<int?>(
+            new WholeKind(1, AttachRules.MaxDepth, "requests"), o => o.Depth, (o, depth) => o with { Depth = depth!.Value })
         {
             Name = "depth",
             ValueName = "N",
@@ -59,14 +60,15 @@ public static class AttachOptionTable
             Help = "the logical block size of the block device, in bytes",
             IsOfBlockDevice = true,
         },
-        new AttachOption<UblkMode?>(new WordKind<UblkMode>(UblkModes.Words), o => o.UblkMode, (o, mode) => o with { UblkMode = mode!.Value })
+        new WordOption<UblkMode>(UblkModes.Words, o => o.UblkMode, (o, mode) => o with { UblkMode = mode!.Value })
         {
             Name = "ublk-mode",
             Help = "how ublk moves data",
             IsOfBlockDevice = true,
         },
         new AttachOption<int?>(
-            new WholeKind(1, AttachRules.MaxDeadTimeout, "seconds"), o => o.NbdTimeout, (o, seconds) => o with { NbdTimeout = seconds!.Value })
+            new WholeKind(1, AttachRules.MaxDeadTimeout, "seconds"), o => o.NbdTimeout,
+            (o, seconds) => o with { NbdTimeout = seconds!.Value })
         {
             Name = "nbd-timeout",
             ValueName = "SECONDS",
@@ -74,7 +76,8 @@ public static class AttachOptionTable
             IsOfBlockDevice = true,
         },
         new AttachOption<int?>(
-            new WholeKind(0, AttachRules.MaxDeadTimeout, "seconds"), o => o.DeadTimeout, (o, seconds) => o with { DeadTimeout = seconds!.Value })
+            new WholeKind(0, AttachRules.MaxDeadTimeout, "seconds"), o => o.DeadTimeout,
+            (o, seconds) => o with { DeadTimeout = seconds!.Value })
         {
             Name = "dead-timeout",
             ValueName = "SECONDS",
@@ -122,18 +125,19 @@ public static class AttachOptionTable
                 + "on a private NBD socket, or with --transport on a block device",
             Life = OptionLife.Server,
         },
-        new AttachOption<ImageFormat?>(new WordKind<ImageFormat>(ImageFormats.Words), o => o.Format, (o, format) => o with { Format = format!.Value })
+        new WordOption<ImageFormat>(ImageFormats.Words, o => o.Format, (o, format) => o with { Format = format!.Value })
         {
             Name = "format",
             Help = "the format of the image; it is never probed",
         },
-        new AttachOption<CacheMode?>(new WordKind<CacheMode>(CacheModes.Words), o => o.Cache, (o, mode) => o with { Cache = mode!.Value })
+        new WordOption<CacheMode>(CacheModes.Words, o => o.Cache, (o, mode) => o with { Cache = mode!.Value })
         {
             Name = "cache",
             Help = "none: bypass the host's page cache where the file system can; writeback: use it",
         },
         new AttachOption<long?>(
-            new SizeKind(AttachRules.MinCacheSize, AttachRules.MaxCacheSize, "1M to 64G"), o => o.CacheSize, (o, bytes) => o with { CacheSize = bytes })
+            new SizeKind(AttachRules.MinCacheSize, AttachRules.MaxCacheSize, "1M to 64G"), o => o.CacheSize,
+            (o, bytes) => o with { CacheSize = bytes })
         {
             Name = "cache-size",
             ValueName = "SIZE",
@@ -145,14 +149,12 @@ public static class AttachOptionTable
             ValueName = "N",
             Help = $"how many event loops to run, each with connections or a queue of the block device, 1 to {AttachRules.MaxQueues}",
         },
-        new AttachOption<DiscardMode?>(
-            new WordKind<DiscardMode>(DiscardModes.Words), o => o.Discard, (o, mode) => o with { Discard = mode!.Value })
+        new WordOption<DiscardMode>(DiscardModes.Words, o => o.Discard, (o, mode) => o with { Discard = mode!.Value })
         {
             Name = "discard",
             Help = "how to handle discards; unmap: free the clusters; ignore: do nothing",
         },
-        new AttachOption<DetectZeroes?>(
-            new WordKind<DetectZeroes>(DetectZeroesModes.Words), o => o.DetectZeroes, (o, mode) => o with { DetectZeroes = mode!.Value })
+        new WordOption<DetectZeroes>(DetectZeroesModes.Words, o => o.DetectZeroes, (o, mode) => o with { DetectZeroes = mode!.Value })
         {
             Name = "detect-zeroes",
             Help = "how to handle writes of zeroes; on: keep the clusters allocated; unmap: free them",
@@ -182,8 +184,7 @@ public static class AttachOptionTable
             ValueName = "FILE",
             Help = "use FILE as the image's backing file, in place of the one that it names; the image is not changed",
         },
-        new AttachOption<ImageFormat?>(
-            new WordKind<ImageFormat>(ImageFormats.Words), o => o.BackingFormat, (o, format) => o with { BackingFormat = format })
+        new WordOption<ImageFormat>(ImageFormats.Words, o => o.BackingFormat, (o, format) => o with { BackingFormat = format })
         {
             Name = "backing-format",
             Help = "the format of backing files where no image states it; it is never probed",
@@ -197,8 +198,7 @@ public static class AttachOptionTable
             Default = $"{AttachOptions.DefaultLockTimeout}, or {AttachOptions.DefaultRecoveryLockTimeout} with --recover",
             IsOfRecovery = true,
         },
-        new AttachOption<EnospcPolicy?>(
-            new WordKind<EnospcPolicy>(EnospcPolicies.Words), o => o.OnEnospc, (o, policy) => o with { OnEnospc = policy!.Value })
+        new WordOption<EnospcPolicy>(EnospcPolicies.Words, o => o.OnEnospc, (o, policy) => o with { OnEnospc = policy!.Value })
         {
             Name = "on-enospc",
             Help = "how to handle a write that the host has no space for; report: fail it; stop: hold it and try again",
@@ -209,7 +209,7 @@ public static class AttachOptionTable
             ValueName = "PATH",
             Help = "write the server's process ID to this file when clients can connect, and remove it at the end",
         },
-        new AttachOption<LogLevel?>(new WordKind<LogLevel>(LogLevels.Words), o => o.LogLevel, (o, level) => o with { LogLevel = level!.Value })
+        new WordOption<LogLevel>(LogLevels.Words, o => o.LogLevel, (o, level) => o with { LogLevel = level!.Value })
         {
             Name = "log-level",
             Help = "how much the server logs, to the system log or in the foreground to standard error",
@@ -263,7 +263,8 @@ public static class AttachOptionTable
     public static AttachOption Named(string name)
         => All.FirstOrDefault(option => option.IsPublic && option.Name == name)
             ?? throw new OutcomeException(OutcomeKind.Invalid, $"\"{name}\" is not an option of attach",
-                $"it is one of {string.Join(", ", Known.Select(option => option.Name))}", Nearest.Hint(name, Known.Select(option => option.Name)));
+                $"it is one of {string.Join(", ", Known.Select(option => option.Name))}",
+                Nearest.Hint(name, Known.Select(option => option.Name)));
 
     /// <summary>What a state file keeps: not what was meant for one start of a server.</summary>
     public static AttachOptions Kept(AttachOptions options) => Without(options, option => option.Life == OptionLife.Start);
@@ -279,12 +280,14 @@ public static class AttachOptionTable
     /// <summary>The name of a node says what makes it.</summary>
     private static AttachOptions SetTransport(AttachOptions options, DeviceTransport? transport) => options with
     {
-        Transport = transport is DeviceTransport.Auto && KernelNode.TryParse(options.Device) is { } node ? node.Transport : transport!.Value,
+        Transport = transport is DeviceTransport.Auto && KernelNode.TryParse(options.Device) is { } node
+            ? node.Transport : transport!.Value,
     };
 
     private static AttachOptions SetDevice(AttachOptions options, string? device) => options with
     {
         Device = device,
-        Transport = options.Transport == DeviceTransport.Auto && KernelNode.TryParse(device) is { } node ? node.Transport : options.Transport,
+        Transport = options.Transport == DeviceTransport.Auto && KernelNode.TryParse(device) is { } node
+            ? node.Transport : options.Transport,
     };
 }

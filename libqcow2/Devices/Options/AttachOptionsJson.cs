@@ -1,6 +1,6 @@
 using System;
 using System.Buffers;
-using System.Collections.Frozen;
+using System.Collections.Generic;
 using System.Linq;
 using System.Text.Json;
 using Qcow2Blk.Format;
@@ -13,8 +13,8 @@ namespace Qcow2Blk.Devices.Options;
 /// </summary>
 public static class AttachOptionsJson
 {
-    private static readonly FrozenDictionary<string, AttachOption> s_members =
-        AttachOptionTable.All.Where(option => option.IsStored).ToFrozenDictionary(option => option.Member ?? option.Name);
+    private static readonly Dictionary<string, AttachOption> s_members =
+        AttachOptionTable.All.Where(option => option.IsStored).ToDictionary(option => option.Member ?? option.Name);
 
     public static byte[] Write(AttachOptions options)
     {

@@ -85,8 +85,8 @@ public static class AttachRules
     private static void CheckNode(string device, DeviceTransport transport)
     {
         if (transport != DeviceTransport.Auto && KernelNode.TryParse(device) is { } node && transport != node.Transport)
-            throw Usage($"--device {device} cannot be had with --transport {DeviceTransports.Words.Of(transport)}", "each has nodes of its own",
-                $"leave --transport out, the name of the node says it");
+            throw Usage($"--device {device} cannot be had with --transport {DeviceTransports.Words.Of(transport)}",
+                "each has nodes of its own", $"leave --transport out, the name of the node says it");
     }
 
     private static void CheckImage(AttachOptions options)

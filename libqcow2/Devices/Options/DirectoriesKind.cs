@@ -5,7 +5,9 @@ using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Devices.Options;
 
-/// <summary>Directories, one each time that the option is given. Resolved here, once: what the name leads to later does not count.</summary>
+/// <summary>
+/// Directories, one each time that the option is given. Resolved here, once: what the name leads to later does not count.
+/// </summary>
 internal sealed class DirectoriesKind : ValueKind<IReadOnlyList<string>>
 {
     public override string Noun => "a list of texts";

@@ -21,6 +21,7 @@ internal static class JsonText
     private static string Short(ref Utf8JsonReader reader)
     {
         var bytes = reader.ValueSpan;
-        return bytes.Length <= MaxLength ? Printable.Escape(Encoding.UTF8.GetString(bytes)) : Printable.Escape(Encoding.UTF8.GetString(bytes[..MaxLength])) + "…";
+        var isLong = bytes.Length > MaxLength;
+        return Printable.Escape(Encoding.UTF8.GetString(isLong ? bytes[..MaxLength] : bytes)) + (isLong ? "…" : "");
     }
 }

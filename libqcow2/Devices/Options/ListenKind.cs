@@ -13,7 +13,8 @@ internal sealed class ListenKind : ValueKind<ListenAddress?>
 
     public override IReadOnlyList<string> Print(ListenAddress? value) => [value!.Value.ToString()];
 
-    public override bool TryRead(ref Utf8JsonReader reader, out ListenAddress? value) => throw new NotSupportedException("it is not stored");
+    public override bool TryRead(ref Utf8JsonReader reader, out ListenAddress? value) =>
+        throw new NotSupportedException("it is not stored");
 
     public override void Write(Utf8JsonWriter writer, ListenAddress? value) => throw new NotSupportedException("it is not stored");
 }

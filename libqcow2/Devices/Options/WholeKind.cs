@@ -17,7 +17,8 @@ internal class WholeKind(int least, int most, string? unit = null) : ValueKind<i
     /// <remarks>"5.0" is whole too.</remarks>
     public override int? Parse(string said, string text)
     {
-        if (!double.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value))
+        const NumberStyles written = NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign;
+        if (!double.TryParse(text, written, CultureInfo.InvariantCulture, out var value))
             throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is no number", "digits and perhaps a decimal point");
         return value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value
             : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {value} is no whole number", "digits only");

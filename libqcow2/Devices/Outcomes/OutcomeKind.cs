@@ -28,5 +28,6 @@ public static class OutcomeKinds
 
     /// <summary>What a peer says of a command that did not work.</summary>
     /// <returns>failed for a word of a later version, and for a contradiction: it is not done, whatever it is</returns>
-    public static OutcomeKind OfRefusal(string? word) => Words.TryParse(word) is { } kind and not OutcomeKind.Done ? kind : OutcomeKind.Failed;
+    public static OutcomeKind OfRefusal(string? word) =>
+        Words.TryParse(word) is { } kind and not OutcomeKind.Done ? kind : OutcomeKind.Failed;
 }

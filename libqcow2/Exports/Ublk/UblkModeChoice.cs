@@ -48,5 +48,6 @@ internal static class UblkModeChoice
 
     private static ExportRefusedException Missing(UblkMode mode, string what, UblkAvailability availability) => availability.IsUnprivileged
         ? new(ExportRefusal.Denied, $"--ublk-mode {UblkModes.Words.Of(mode)} needs CAP_SYS_ADMIN", "use --ublk-mode auto")
-        : new(ExportRefusal.Unavailable, $"this kernel does not offer --ublk-mode {UblkModes.Words.Of(mode)} ({what})", "use --ublk-mode auto");
+        : new(ExportRefusal.Unavailable, $"this kernel does not offer --ublk-mode {UblkModes.Words.Of(mode)} ({what})",
+            "use --ublk-mode auto");
 }

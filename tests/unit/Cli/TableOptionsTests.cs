@@ -42,13 +42,14 @@ public sealed class TableOptionsTests
         if (option.IsHidden)
             Assert.Empty(line);
         else
-            Assert.Equal($"{option.Switch}{(option.ValueName is { } value ? $" <{value}>" : "")} | {HelpOf(option)}", Columns(Assert.Single(line)));
+            Assert.Equal(LineOf(option), Columns(Assert.Single(line)));
     }
 
     [Fact]
     public void Help_has_the_order_of_the_table()
         => Assert.Equal(Declared.Where(option => !option.IsHidden).Select(option => option.Switch),
-            s_help.Value.Split('\n').Select(line => line.Trim().Split(' ')[0]).Where(word => Declared.Any(option => option.Switch == word)));
+            s_help.Value.Split('\n').Select(line => line.Trim().Split(' ')[0])
+                .Where(word => Declared.Any(option => option.Switch == word)));
 
     [Theory]
     [MemberData(nameof(Public))]
@@ -86,11 +87,12 @@ public sealed class TableOptionsTests
     private static string Row(AttachOption option)
     {
         var written = option.ValueName is { } value ? $"{option.Switch} {value}" : option.Switch;
-        return $"| `{written.Replace("|", "\\|", StringComparison.Ordinal)}` | {option.Help} | {option.Default} | {(option.IsOfBlockDevice ? "block devices" : "all")} "
-            + $"| {option.Life switch { OptionLife.Device => "device", OptionLife.Server => "server", _ => "start" }} |";
+        return $"| `{written.Replace("|", "\\|", StringComparison.Ordinal)}` | {option.Help} | {option.Default} "
+            + $"| {(option.IsOfBlockDevice ? "block devices" : "all")} | {option.Life switch { OptionLife.Device => "device", OptionLife.Server => "server", _ => "start" }} |";
     }
 
-    private static string HelpOf(AttachOption option) => option.Default is { } usual ? $"{option.Help} [default: {usual}]" : option.Help!;
+    private static string LineOf(AttachOption option) =>
+        $"{option.Switch}{(option.ValueName is { } value ? $" <{value}>" : "")} | {option.Help}{(option.Default is { } usual ? $" [default: {usual}]" : "")}";
 
     /// <summary>Two columns of help, with a bar between them.</summary>
     private static string Columns(string line)

@@ -21,7 +21,8 @@ public sealed partial class EnumWordsTests
 
     [Fact]
     public void No_enum_has_two_tables()
-        => Assert.Equal([], Found().Values.GroupBy(words => words.GetType()).Where(group => group.Count() > 1).Select(group => $"{group.Key}"));
+        => Assert.Equal([], Found().Values.GroupBy(words => words.GetType()).Where(group => group.Count() > 1)
+            .Select(group => $"{group.Key}"));
 
     [Fact]
     public void Nothing_else_is_a_word()
@@ -33,7 +34,8 @@ public sealed partial class EnumWordsTests
         Assert.Throws<ArgumentOutOfRangeException>(() => ImageFormats.Words.Of((ImageFormat)7));
     }
 
-    private static readonly MethodInfo s_check = typeof(EnumWordsTests).GetMethod(nameof(Check), BindingFlags.NonPublic | BindingFlags.Static)!;
+    private static readonly MethodInfo s_check =
+        typeof(EnumWordsTests).GetMethod(nameof(Check), BindingFlags.NonPublic | BindingFlags.Static)!;
 
     private static void Check<T>(EnumWords<T> words)
         where T : struct, Enum
@@ -49,7 +51,9 @@ public sealed partial class EnumWordsTests
     private static SortedDictionary<string, object> Found() => new(typeof(EnumWords<>).Assembly.GetTypes()
         .SelectMany(type => type.GetProperties(BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static))
         .Where(property => property.PropertyType is { IsGenericType: true } type && type.GetGenericTypeDefinition() == typeof(EnumWords<>))
-        .ToDictionary(property => $"{property.DeclaringType!.Name}.{property.Name}", property => property.GetValue(null)!), StringComparer.Ordinal);
+        .ToDictionary(
+            property => $"{property.DeclaringType!.Name}.{property.Name}",
+            property => property.GetValue(null)!), StringComparer.Ordinal);
 
     /// <summary>Between words of a name in Pascal case: Zero|Copy.</summary>
     [GeneratedRegex("(?<=[a-z])(?=[A-Z])")]

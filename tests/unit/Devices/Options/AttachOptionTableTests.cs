@@ -39,7 +39,8 @@ public sealed class AttachOptionTableTests
             var settings = new AttachSettings(s_plain);
             settings.Set(name, text);
             Assert.Equal([text], option.Texts(settings.Options));
-            var rest = AttachOptionTable.All.Where(other => other != option && other.Name is not ("listen-host" or "listen-port" or "transport") && !other.IsOfBlockDevice);
+            var rest = AttachOptionTable.All.Where(other =>
+                other != option && !other.IsOfBlockDevice && other.Name is not ("listen-host" or "listen-port" or "transport"));
             Assert.All(rest, other => Assert.Equal(other.Texts(s_plain), other.Texts(settings.Options)));
         }
     }
@@ -108,7 +109,8 @@ public sealed class AttachOptionTableTests
         var settings = new AttachSettings(s_plain);
         settings.Set("no-backing", "true");
         settings.Set("backing", "base");
-        Assert.StartsWith("--no-backing and --backing exclude", Assert.Throws<OutcomeException>(settings.ToOptions).What, StringComparison.Ordinal);
+        Assert.StartsWith("--no-backing and --backing exclude",
+            Assert.Throws<OutcomeException>(settings.ToOptions).What, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -116,7 +118,8 @@ public sealed class AttachOptionTableTests
     {
         var all = s_plain with
         {
-            Depth = 7, Foreground = true, RunCommand = "true", DiscardLog = true, RecoverDevice = "/dev/nbd0", OnlyImage = "1:2:3", InheritedConnections = 4,
+            Depth = 7, Foreground = true, RunCommand = "true", DiscardLog = true,
+            RecoverDevice = "/dev/nbd0", OnlyImage = "1:2:3", InheritedConnections = 4,
         };
         Assert.Equal(s_plain with { Depth = 7, Foreground = true, RunCommand = "true" }, AttachOptionTable.Kept(all));
         Assert.Equal(s_plain with { Depth = 7 }, AttachOptionTable.OfNextServer(all));

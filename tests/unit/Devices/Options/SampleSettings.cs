@@ -42,19 +42,22 @@ internal static class SampleSettings
         var address = random.Next(3) switch { 0 => "socket", 1 => "listen", _ => null };
         foreach (var option in AttachOptionTable.All.Where(option => option.IsPublic))
         {
-            if (option.Name is "socket" or "listen" ? option.Name != address : (option.IsOfBlockDevice && address is not null) || random.Next(3) > 0)
+            var isAddress = option.Name is "socket" or "listen";
+            if (isAddress ? option.Name != address : (option.IsOfBlockDevice && address is not null) || random.Next(3) > 0)
                 continue;
             for (var times = option.IsList ? random.Next(1, 4) : 1; times > 0; times--)
                 settings.Set(option, Any(random, Of(option)));
         }
 
         // The name of a node decides.
-        return KernelNode.TryParse(settings.Options.Device) is { } node ? settings.Options with { Transport = node.Transport } : settings.Options;
+        var options = settings.Options;
+        return KernelNode.TryParse(options.Device) is { } node ? options with { Transport = node.Transport } : options;
     }
 
     /// <summary>Lists count by what is in them.</summary>
     internal static bool AreSame(AttachOptions one, AttachOptions other)
-        => one.BackingDirectories.SequenceEqual(other.BackingDirectories) && (one with { BackingDirectories = other.BackingDirectories }) == other;
+        => one.BackingDirectories.SequenceEqual(other.BackingDirectories)
+            && (one with { BackingDirectories = other.BackingDirectories }) == other;
 
     private static string Any(Random random, IReadOnlyList<string> of) => of[random.Next(of.Count)];
 }

@@ -118,8 +118,13 @@ public sealed class AttachOptionTableTests
     {
         var all = s_plain with
         {
-            Depth = 7, Foreground = true, RunCommand = "true", DiscardLog = true,
-            RecoverDevice = "/dev/nbd0", OnlyImage = "1:2:3", InheritedConnections = 4,
+            Depth = 7,
+            Foreground = true,
+            RunCommand = "true",
+            DiscardLog = true,
+            RecoverDevice = "/dev/nbd0",
+            OnlyImage = "1:2:3",
+            InheritedConnections = 4,
         };
         Assert.Equal(s_plain with { Depth = 7, Foreground = true, RunCommand = "true" }, AttachOptionTable.Kept(all));
         Assert.Equal(s_plain with { Depth = 7 }, AttachOptionTable.OfNextServer(all));

@@ -102,10 +102,27 @@ public sealed class AttachOptionsJsonTests
         Assert.Equal(
             s_block with
             {
-                Image = "/d", Format = ImageFormat.Raw, Name = "n", Transport = DeviceTransport.Nbd, Device = "/dev/nbd7", Depth = 64, BlockSize = 4096,
-                NbdTimeout = 5, DeadTimeout = 0, NullIo = true, RecoverDevice = "/dev/nbd7", DiscardLog = true, OnlyImage = "8:1:7",
-                InheritedConnections = 2, ReadOnly = true, Cache = CacheMode.Writeback, Queues = 3, Discard = DiscardMode.Ignore,
-                DetectZeroes = DetectZeroes.On, OnEnospc = EnospcPolicy.Stop, LogLevel = LogLevel.Info,
+                Image = "/d",
+                Format = ImageFormat.Raw,
+                Name = "n",
+                Transport = DeviceTransport.Nbd,
+                Device = "/dev/nbd7",
+                Depth = 64,
+                BlockSize = 4096,
+                NbdTimeout = 5,
+                DeadTimeout = 0,
+                NullIo = true,
+                RecoverDevice = "/dev/nbd7",
+                DiscardLog = true,
+                OnlyImage = "8:1:7",
+                InheritedConnections = 2,
+                ReadOnly = true,
+                Cache = CacheMode.Writeback,
+                Queues = 3,
+                Discard = DiscardMode.Ignore,
+                DetectZeroes = DetectZeroes.On,
+                OnEnospc = EnospcPolicy.Stop,
+                LogLevel = LogLevel.Info,
             },
             AttachOptionsJson.Read(Encoding.UTF8.GetBytes(block)));
         const string nbd = """
@@ -118,8 +135,19 @@ public sealed class AttachOptionsJsonTests
         Assert.Equal(
             s_block with
             {
-                Image = "/d", ListenHost = "::1", ListenPort = 0, Foreground = true, RunCommand = "true", CacheSize = 1 << 20, Snapshot = "s", LockTimeout = 0,
-                Backing = "/b", BackingFormat = ImageFormat.Raw, PidFile = "/p", LogLevel = LogLevel.Debug, BackingDirectories = read.BackingDirectories,
+                Image = "/d",
+                ListenHost = "::1",
+                ListenPort = 0,
+                Foreground = true,
+                RunCommand = "true",
+                CacheSize = 1 << 20,
+                Snapshot = "s",
+                LockTimeout = 0,
+                Backing = "/b",
+                BackingFormat = ImageFormat.Raw,
+                PidFile = "/p",
+                LogLevel = LogLevel.Debug,
+                BackingDirectories = read.BackingDirectories,
             },
             read);
     }

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Numerics;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Buffers;
 
@@ -155,7 +156,7 @@ public sealed class NativeBufferPool
 
         // Small buffers are cut from one mapping, so that a thousand of them are not a thousand mappings.
         var length = (nuint)1 << Math.Max(shift, SlabShift);
-        var memory = Files.Map(length, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);
+        var memory = Files.Map(length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == 0)
             throw new InsufficientMemoryException($"cannot map {length} bytes for I/O buffers");
         MappedBytes += (long)length;

@@ -1,6 +1,7 @@
 using System;
 using System.Numerics;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Buffers;
 
@@ -28,8 +29,8 @@ internal sealed class ReservedMemory
     {
         if (length < 1 << UnitShift || !BitOperations.IsPow2(length))
             throw new ArgumentOutOfRangeException(nameof(length), $"{length} bytes");
-        const int kind = Files.MAP_PRIVATE | Files.MAP_ANONYMOUS | Files.MAP_POPULATE;
-        _start = Files.Map((nuint)length, Files.PROT_READ | Files.PROT_WRITE, kind, -1, 0);
+        var kind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
+        _start = Files.Map((nuint)length, PROT_READ | PROT_WRITE, kind, -1, 0);
         if (_start == 0)
             throw new InsufficientMemoryException($"cannot reserve {length} bytes for I/O buffers");
         _length = length;

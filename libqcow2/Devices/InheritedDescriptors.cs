@@ -2,6 +2,7 @@ using System;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices;
 
@@ -20,7 +21,7 @@ public static class InheritedDescriptors
         for (int i = 0; i < descriptors.Length; i++)
         {
             descriptors[i] = First + i;
-            _ = Fcntl.Control(descriptors[i], Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+            _ = Fcntl.Control(descriptors[i], F_SETFD, FD_CLOEXEC);
         }
         return descriptors;
     }

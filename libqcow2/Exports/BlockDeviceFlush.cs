@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports;
 
@@ -41,12 +42,12 @@ internal static class BlockDeviceFlush
     /// <summary>Whether a device could be claimed.</summary>
     /// <returns>0 or a negative errno, -EBUSY if somebody holds it</returns>
     internal static int Try(string path, TimeSpan timeout) =>
-        TimedCall.Run(ThreadName, () => OpenAndClose(path, Files.O_EXCL), timeout);
+        TimedCall.Run(ThreadName, () => OpenAndClose(path, O_EXCL), timeout);
 
     private static int OpenAndSync(string path, bool readOnly)
     {
         // Reading is enough for a sync; and udev takes the end of a description that may write for a change, and looks.
-        var fd = Files.Open(path, Files.O_RDONLY | Files.O_EXCL | Files.O_CLOEXEC);
+        var fd = Files.Open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
         if (fd < 0 || readOnly)
             return fd;
         var error = Files.Sync(fd);
@@ -58,7 +59,7 @@ internal static class BlockDeviceFlush
 
     private static int SyncShared(string path)
     {
-        var fd = Files.Open(path, Files.O_RDONLY | Files.O_CLOEXEC);
+        var fd = Files.Open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
             return fd;
         var error = Files.Sync(fd);
@@ -68,7 +69,7 @@ internal static class BlockDeviceFlush
 
     private static int OpenAndClose(string path, int flags)
     {
-        var fd = Files.Open(path, Files.O_RDONLY | Files.O_CLOEXEC | flags);
+        var fd = Files.Open(path, O_RDONLY | O_CLOEXEC | flags);
         return fd < 0 ? fd : Files.Close(fd);
     }
 

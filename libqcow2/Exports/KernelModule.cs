@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports;
 
@@ -28,7 +29,7 @@ internal static class KernelModule
 
     private static int Run(string program, string module)
     {
-        var quiet = Files.Open("/dev/null", Files.O_RDWR | Files.O_CLOEXEC);
+        var quiet = Files.Open("/dev/null", O_RDWR | O_CLOEXEC);
         if (quiet < 0)
             return quiet;
         var pid = Spawn.Start(new Spawn.Child

@@ -2,6 +2,7 @@ using System.IO;
 using System.Runtime.CompilerServices;
 using System.Threading;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Image;
 
@@ -25,7 +26,7 @@ internal static unsafe class RecoveryLogFile
 
     public static RecoveryLog Create(string path)
     {
-        var descriptor = OpenOwn(path, Files.O_RDWR | Files.O_CREAT, "make");
+        var descriptor = OpenOwn(path, O_RDWR | O_CREAT, "make");
         try
         {
             if (Files.Truncate(descriptor, 0) is var cut and < 0)
@@ -40,7 +41,7 @@ internal static unsafe class RecoveryLogFile
 
     public static RecoveryLog? Open(string path, in LoggedImage image)
     {
-        var descriptor = OpenOwn(path, Files.O_RDWR, "open");
+        var descriptor = OpenOwn(path, O_RDWR, "open");
         if (descriptor < 0)
             return null;
         try
@@ -58,7 +59,7 @@ internal static unsafe class RecoveryLogFile
             // After a power cut the data that its entries point to may be missing (the directory need not be on tmpfs).
             if (header.Identity.Boot != image.Identity.Boot)
                 return null;
-            if (Files.Seek(descriptor, 0, Files.SEEK_END) != FileBytes || header.End - header.Start > RecoveryLog.Capacity)
+            if (Files.Seek(descriptor, 0, SEEK_END) != FileBytes || header.End - header.Start > RecoveryLog.Capacity)
                 throw new RecoveryLogException($"{path} is not a recovery log");
             RefuseOtherImage(path, header.Identity, image.Identity);
             if (header.Dropped != 0)
@@ -75,7 +76,7 @@ internal static unsafe class RecoveryLogFile
     /// <summary>How many changes a dead server left there that are in no image yet.</summary>
     public static long CountOf(string path)
     {
-        var descriptor = Files.Open(path, Files.O_RDONLY | Files.O_CLOEXEC | Files.O_NOFOLLOW | Files.O_NONBLOCK);
+        var descriptor = Files.Open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (descriptor < 0)
             return 0;
         LogHeader header = default;
@@ -92,13 +93,13 @@ internal static unsafe class RecoveryLogFile
     /// <returns>the descriptor, or -ENOENT</returns>
     private static int OpenOwn(string path, int flags, string what)
     {
-        var descriptor = Files.Open(path, flags | Files.O_CLOEXEC | Files.O_NOFOLLOW | Files.O_NONBLOCK, 0x180);
-        if (descriptor == -Errno.ENOENT && (flags & Files.O_CREAT) == 0)
+        var descriptor = Files.Open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0x180);
+        if (descriptor == -Errno.ENOENT && (flags & O_CREAT) == 0)
             return descriptor;
         var refusal = descriptor == -Errno.ELOOP ? "it is a symbolic link"
             : descriptor < 0 ? Errno.Text(descriptor)
             : Stat.OfFile(descriptor, out var found) is var error and < 0 ? Errno.Text(error)
-            : found.Kind != Stat.S_IFREG ? "it is not a regular file"
+            : !found.IsRegularFile ? "it is not a regular file"
             : found.stx_uid != Unistd.EffectiveUser() ? $"it belongs to user {found.stx_uid}"
             : found.stx_nlink != 1 ? "it has another name too"
             : null;
@@ -115,8 +116,8 @@ internal static unsafe class RecoveryLogFile
         var error = Files.Allocate(descriptor, 0, 0, FileBytes);
         if (error < 0)
             throw new IOException($"no space for {path}: {Errno.Text(error)}");
-        const int flags = Files.MAP_SHARED | Files.MAP_POPULATE;
-        var memory = Files.Map((nuint)FileBytes, Files.PROT_READ | Files.PROT_WRITE, flags, descriptor, 0);
+        var flags = MAP_SHARED | MAP_POPULATE;
+        var memory = Files.Map((nuint)FileBytes, PROT_READ | PROT_WRITE, flags, descriptor, 0);
         return memory != 0 ? new RecoveryLog(path, memory) : throw new IOException($"cannot map {path}");
     }
 

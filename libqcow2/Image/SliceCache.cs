@@ -5,6 +5,7 @@ using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Image;
 
@@ -63,8 +64,8 @@ internal sealed unsafe class SliceCache : IDisposable
         _memoryLength = (nuint)((long)slots * sliceBytes);
         _memory = Files.Map(
             _memoryLength,
-            Files.PROT_READ | Files.PROT_WRITE,
-            Files.MAP_PRIVATE | Files.MAP_ANONYMOUS | (resident ? Files.MAP_POPULATE : Files.MAP_NORESERVE),
+            PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS | (resident ? MAP_POPULATE : MAP_NORESERVE),
             -1,
             0);
         if (_memory == 0)

@@ -4,6 +4,8 @@ using System.Runtime.InteropServices;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Storage;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Inspect;
 
@@ -50,17 +52,17 @@ public sealed unsafe partial class InspectedFile : IDisposable
     {
         found.RequireImageFile();
         string path = found.Path;
-        int fd = found.Open(Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
+        int fd = found.Open(O_RDONLY | O_CLOEXEC);
         if (fd < 0)
             throw Failed(path, "cannot open", fd);
         try
         {
-            int result = Stat.OfFile(fd, out Stat.Statx stat);
+            int result = Stat.OfFile(fd, out statx stat);
             if (result < 0)
                 throw Failed(path, "cannot stat", result);
-            long length = stat.Kind == Stat.S_IFREG ? (long)Math.Min(stat.stx_size, long.MaxValue) : Seek(fd, 0, SEEK_END);
+            long length = stat.IsRegularFile ? (long)Math.Min(stat.stx_size, long.MaxValue) : Files.Seek(fd, 0, SEEK_END);
             if (length < 0)
-                throw Failed(path, "cannot find the size of", -Marshal.GetLastPInvokeError());
+                throw Failed(path, "cannot find the size of", (int)length);
             if (length > Limits.MaxFileBytes)
                 throw new IOException($"cannot open {path}: its size of {length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
             long allocated = (long)Math.Min(stat.stx_blocks, (ulong)Limits.MaxFileBytes / 512) * 512;
@@ -79,15 +81,14 @@ public sealed unsafe partial class InspectedFile : IDisposable
     {
         while (!buffer.IsEmpty)
         {
-            nint count;
+            long count;
             fixed (byte* start = buffer)
-                count = ReadAt(Descriptor, start, (nuint)buffer.Length, offset);
+                count = Files.Read(Descriptor, start, (nuint)buffer.Length, offset);
             if (count < 0)
             {
-                int errno = Marshal.GetLastPInvokeError();
-                if (errno == Errno.EINTR)
+                if (count == -Errno.EINTR)
                     continue;
-                throw Failed(Path, $"cannot read at 0x{offset:x}", -errno);
+                throw Failed(Path, $"cannot read at 0x{offset:x}", (int)count);
             }
             if (count == 0)
             {
@@ -105,10 +106,4 @@ public sealed unsafe partial class InspectedFile : IDisposable
     public void Dispose() => _ = Unistd.Close(Descriptor);
 
     private static IOException Failed(string path, string what, int errno) => new($"{what} {path}: {Errno.Text(errno)}");
-
-    [LibraryImport("libc", EntryPoint = "pread", SetLastError = true)]
-    private static partial nint ReadAt(int fd, void* buffer, nuint count, long offset);
-
-    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
-    private static partial long Seek(int fd, long offset, int whence);
 }

@@ -1,9 +1,11 @@
 using System.Runtime.InteropServices;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
 /// <summary>The io_uring interface of <c>linux/io_uring.h</c>: names, numbers and offsets are the kernel's.</summary>
-internal static unsafe partial class IoUring
+/// <remarks>Tmds.LibC knows the ring of Linux 5.7; one list of it is easier to read than two.</remarks>
+internal static unsafe class IoUring
 {
     public const byte IORING_OP_NOP = 0;
     public const byte IORING_OP_FSYNC = 3;
@@ -52,30 +54,21 @@ internal static unsafe partial class IoUring
     public const uint IORING_ASYNC_CANCEL_ALL = 1;
     public const uint IORING_ASYNC_CANCEL_FD = 2;
 
-    private const long SYS_io_uring_setup = 425;
-    private const long SYS_io_uring_enter = 426;
-    private const long SYS_io_uring_register = 427;
+    private const int SYS_io_uring_setup = 425;
+    private const int SYS_io_uring_enter = 426;
+    private const int SYS_io_uring_register = 427;
 
     /// <summary>Returns a ring descriptor or a negative errno.</summary>
     public static int Setup(uint entries, io_uring_params* parameters) =>
-        Errno.Of((int)Syscall3(SYS_io_uring_setup, entries, (long)parameters, 0));
+        Errno.Of((int)syscall(SYS_io_uring_setup, entries, parameters));
 
     /// <summary>Returns how many entries were consumed, or a negative errno.</summary>
     public static int Enter(int fd, uint toSubmit, uint minComplete, uint flags, io_uring_getevents_arg* argument) =>
-        Errno.Of((int)Syscall6(
-            SYS_io_uring_enter, fd, toSubmit, minComplete, flags, (long)argument, argument is null ? 0 : sizeof(io_uring_getevents_arg)));
+        Errno.Of((int)syscall(
+            SYS_io_uring_enter, fd, toSubmit, minComplete, flags, argument, argument is null ? 0 : sizeof(io_uring_getevents_arg)));
 
     public static int Register(int fd, uint opcode, void* argument, uint count) =>
-        Errno.Of((int)Syscall4(SYS_io_uring_register, fd, opcode, (long)argument, count));
-
-    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
-    private static partial long Syscall3(long number, long a, long b, long c);
-
-    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
-    private static partial long Syscall4(long number, long a, long b, long c, long d);
-
-    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
-    private static partial long Syscall6(long number, long a, long b, long c, long d, long e, long f);
+        Errno.Of((int)syscall(SYS_io_uring_register, fd, opcode, argument, count));
 }
 
 [StructLayout(LayoutKind.Explicit, Size = 64)]

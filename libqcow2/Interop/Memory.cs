@@ -1,18 +1,14 @@
 using System;
 using System.Globalization;
 using System.IO;
-using System.Runtime.InteropServices;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
 /// <summary>Memory locking and files in memory, of <c>sys/mman.h</c>.</summary>
-internal static partial class Memory
+internal static unsafe class Memory
 {
-    private const int MCL_CURRENT = 1;
-    private const int MCL_FUTURE = 2;
-    private const int MCL_ONFAULT = 4;
-    private const uint MFD_CLOEXEC = 1;
-
     /// <summary>
     /// Keeps every page of this process in memory from its first use on, and brings its program and libraries in now: a
     /// server of a block device must not wait for pages that lie on that very device.
@@ -20,7 +16,7 @@ internal static partial class Memory
     /// <returns>0 or a negative errno; without CAP_IPC_LOCK it fails and changes nothing</returns>
     public static int LockAll()
     {
-        var error = Errno.Of(LockAllCall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
+        var error = Errno.Of(mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
         if (error == 0)
             BringPrograms();
         return error;
@@ -29,10 +25,11 @@ internal static partial class Memory
     /// <summary>Makes a file that has no name in any directory (memfd_create), close-on-exec.</summary>
     /// <param name="name">shown in /proc/PID/fd</param>
     /// <returns>the descriptor, or a negative errno</returns>
-    public static int CreateFile(string name) => Errno.Of(CreateFileCall(name, MFD_CLOEXEC));
-
-    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int CreateFileCall(string name, uint flags);
+    public static int CreateFile(string name)
+    {
+        using var text = new CString(name, stackalloc byte[CString.Room]);
+        return Errno.Of(memfd_create(text, MFD_CLOEXEC));
+    }
 
     /// <summary>Locks the executable mappings, which reads them from their files.</summary>
     private static void BringPrograms()
@@ -42,7 +39,7 @@ internal static partial class Memory
             foreach (var line in File.ReadLines("/proc/self/maps"))
             {
                 if (TryParseProgram(line, out var start, out var length))
-                    LockCall(start, length); // Best effort: what is missing is read when it is needed.
+                    mlock((void*)start, (size_t)(ulong)length); // Best effort: what is missing is read when it is needed.
             }
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -69,10 +66,4 @@ internal static partial class Memory
         length = end - start;
         return true;
     }
-
-    [LibraryImport("libc", EntryPoint = "mlockall", SetLastError = true)]
-    private static partial int LockAllCall(int flags);
-
-    [LibraryImport("libc", EntryPoint = "mlock", SetLastError = true)]
-    private static partial int LockCall(nuint start, nuint length);
 }

@@ -1,9 +1,9 @@
-using System.Runtime.InteropServices;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
 /// <summary>The kernel's NBD device: <c>linux/nbd-netlink.h</c>, and the ioctls of <c>linux/nbd.h</c>.</summary>
-internal static partial class NbdDevice
+internal static unsafe class NbdDevice
 {
     internal const string NBD_GENL_FAMILY_NAME = "nbd";
     internal const byte NBD_GENL_VERSION = 1;
@@ -43,8 +43,5 @@ internal static partial class NbdDevice
 
     /// <summary>An ioctl of a device node, whose argument is a number.</summary>
     /// <returns>0 or more, or a negative errno</returns>
-    internal static int Control(int fd, uint request, nint argument) => Errno.Of(IoctlCall(fd, request, argument));
-
-    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
-    private static partial int IoctlCall(int fd, nuint request, nint argument);
+    internal static int Control(int fd, uint request, nint argument) => Errno.Of(ioctl(fd, (int)request, (void*)argument));
 }

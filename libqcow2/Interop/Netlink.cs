@@ -1,15 +1,14 @@
 using System;
 using System.Runtime.InteropServices;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
 /// <summary><c>linux/netlink.h</c> and <c>linux/genetlink.h</c>: the numbers, the headers and the socket.</summary>
-internal static unsafe partial class Netlink
+internal static unsafe class Netlink
 {
-    internal const int AF_NETLINK = 16;
-    internal const int SOCK_RAW = 3;
     internal const int NETLINK_GENERIC = 16;
-    internal const int SOL_NETLINK = 270;
     internal const int NETLINK_ADD_MEMBERSHIP = 1;
     internal const int NETLINK_CAP_ACK = 10;
     internal const int NETLINK_EXT_ACK = 11;
@@ -76,11 +75,11 @@ internal static unsafe partial class Netlink
     /// <returns>the socket, or a negative errno</returns>
     internal static int OpenGeneric()
     {
-        var fd = Errno.Of(SocketCall(AF_NETLINK, SOCK_RAW | UnixSocket.SOCK_CLOEXEC, NETLINK_GENERIC));
+        var fd = Errno.Of(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC));
         if (fd < 0)
             return fd;
-        var address = new sockaddr_nl { nl_family = AF_NETLINK };
-        var error = Errno.Of(BindCall(fd, &address, (uint)sizeof(sockaddr_nl)));
+        var address = new sockaddr_nl { nl_family = (ushort)AF_NETLINK };
+        var error = Errno.Of(bind(fd, (sockaddr*)&address, sizeof(sockaddr_nl)));
         if (error < 0)
         {
             Files.Close(fd);
@@ -101,12 +100,12 @@ internal static unsafe partial class Netlink
     /// <returns>bytes sent, or a negative errno</returns>
     internal static long Send(int fd, ReadOnlySpan<byte> message)
     {
-        var kernel = new sockaddr_nl { nl_family = AF_NETLINK };
+        var kernel = new sockaddr_nl { nl_family = (ushort)AF_NETLINK };
         fixed (byte* start = message)
         {
             long result;
             do
-                result = Errno.Of((long)SendtoCall(fd, start, (nuint)message.Length, 0, &kernel, (uint)sizeof(sockaddr_nl)));
+                result = Errno.Of((long)sendto(fd, start, message.Length, 0, (sockaddr*)&kernel, sizeof(sockaddr_nl)));
             while (result == -Errno.EINTR);
             return result;
         }
@@ -119,30 +118,17 @@ internal static unsafe partial class Netlink
     /// <returns>its bytes, or a negative errno: -EAGAIN if there is none, -ENOMEM if it is larger than the room</returns>
     internal static int Receive(int fd, Span<byte> buffer, bool wait)
     {
-        const int MSG_TRUNC = 0x20;
         fixed (byte* start = buffer)
         {
             while (true)
             {
                 sockaddr_nl from = default;
-                var length = (uint)sizeof(sockaddr_nl);
-                var result = Errno.Of((long)RecvfromCall(fd, start, (nuint)buffer.Length, MSG_TRUNC | (wait ? 0 : Poll.MSG_DONTWAIT), &from, &length));
+                socklen_t length = sizeof(sockaddr_nl);
+                var result = Errno.Of((long)recvfrom(fd, start, buffer.Length, MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT), (sockaddr*)&from, &length));
                 if (result == -Errno.EINTR || (result >= 0 && from.nl_pid != 0))
                     continue; // Only the kernel is listened to.
                 return result > buffer.Length ? -Errno.ENOMEM : (int)result;
             }
         }
     }
-
-    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
-    private static partial int SocketCall(int family, int type, int protocol);
-
-    [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
-    private static partial int BindCall(int fd, sockaddr_nl* address, uint length);
-
-    [LibraryImport("libc", EntryPoint = "sendto", SetLastError = true)]
-    private static partial nint SendtoCall(int fd, byte* data, nuint length, int flags, sockaddr_nl* to, uint toLength);
-
-    [LibraryImport("libc", EntryPoint = "recvfrom", SetLastError = true)]
-    private static partial nint RecvfromCall(int fd, byte* data, nuint length, int flags, sockaddr_nl* from, uint* fromLength);
 }

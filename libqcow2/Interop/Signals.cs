@@ -1,18 +1,13 @@
 using System.Runtime.InteropServices;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
 /// <summary>signal.h and sys/prctl.h: what a server does to its own process.</summary>
 internal static unsafe partial class Signals
 {
-    internal const int SIGHUP = 1;
-    internal const int SIGINT = 2;
-    internal const int SIGKILL = 9;
-    internal const int SIGPIPE = 13;
-    internal const int SIGTERM = 15;
     internal const int PR_SET_NAME = 15;
-
-    private const nint SIG_IGN = 1;
 
     // signal(7), the numbers of x86 and ARM.
     private static readonly string?[] s_names =
@@ -27,13 +22,9 @@ internal static unsafe partial class Signals
     [LibraryImport("libc", EntryPoint = "prctl", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int ProcessControl(int option, string argument);
 
-    private const int SIG_BLOCK = 0;
-
-    [LibraryImport("libc", EntryPoint = "sigfillset")]
-    private static partial int FillSet(void* signals);
-
+    // The package takes it from libpthread.so.0, which new systems have for old programs only.
     [LibraryImport("libc", EntryPoint = "pthread_sigmask")]
-    private static partial int ChangeMask(int how, void* signals, void* old);
+    private static partial int ChangeMask(int how, sigset_t* signals, sigset_t* old);
 
     /// <summary>The name of a signal as kill(1) takes it; null if the number has none.</summary>
     internal static string? NameOf(int signal) => signal >= 0 && signal < s_names.Length ? s_names[signal] : null;
@@ -41,13 +32,13 @@ internal static unsafe partial class Signals
     /// <summary>Lets the calling thread take no signal that other threads can take: for one that stays in a system call.</summary>
     internal static void BlockAll()
     {
-        var all = stackalloc byte[Spawn.SignalSetSize];
-        _ = FillSet(all);
-        _ = ChangeMask(SIG_BLOCK, all, null);
+        sigset_t all;
+        _ = sigfillset(&all);
+        _ = ChangeMask(SIG_BLOCK, &all, null);
     }
 
     /// <summary>A client that goes away is an errno, not the end of the process.</summary>
-    internal static void IgnoreBrokenPipes() => _ = SetHandler(SIGPIPE, SIG_IGN);
+    internal static void IgnoreBrokenPipes() => _ = SetHandler(SIGPIPE, (nint)SIG_IGN);
 
     /// <summary>Names the calling thread; on the first thread that is the name ps(1) shows for the process.</summary>
     internal static void NameThread(string name) => _ = ProcessControl(PR_SET_NAME, name);

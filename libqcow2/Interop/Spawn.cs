@@ -2,6 +2,8 @@ using System;
 using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using System.Text;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
@@ -12,10 +14,9 @@ internal static unsafe partial class Spawn
     internal const short POSIX_SPAWN_SETSIGMASK = 0x08;
     internal const short POSIX_SPAWN_SETSID = 0x80;
 
-    /// <summary>At least sizeof(posix_spawn_file_actions_t), sizeof(posix_spawnattr_t) and sizeof(sigset_t) of glibc.</summary>
+    /// <summary>At least sizeof(posix_spawn_file_actions_t) and sizeof(posix_spawnattr_t) of glibc.</summary>
     internal const int FileActionsSize = 80;
     internal const int AttributesSize = 336;
-    internal const int SignalSetSize = 128;
 
     /// <summary>pidfd_open(2); the number is the same on every architecture.</summary>
     internal const int SYS_pidfd_open = 434;
@@ -48,28 +49,16 @@ internal static unsafe partial class Spawn
     private static partial int AttributesSetFlags(void* attributes, short flags);
 
     [LibraryImport("libc", EntryPoint = "posix_spawnattr_setsigdefault")]
-    private static partial int AttributesSetDefault(void* attributes, void* signals);
+    private static partial int AttributesSetDefault(void* attributes, sigset_t* signals);
 
     [LibraryImport("libc", EntryPoint = "posix_spawnattr_setsigmask")]
-    private static partial int AttributesSetMask(void* attributes, void* signals);
-
-    [LibraryImport("libc", EntryPoint = "sigemptyset")]
-    private static partial int EmptySet(void* signals);
-
-    [LibraryImport("libc", EntryPoint = "sigfillset")]
-    private static partial int FillSet(void* signals);
+    private static partial int AttributesSetMask(void* attributes, sigset_t* signals);
 
     [LibraryImport("libc", EntryPoint = "waitpid", SetLastError = true)]
     private static partial int WaitRaw(int pid, int* status, int options);
 
-    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
-    internal static partial int Kill(int pid, int signal);
-
-    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
-    private static partial nint Call(nint number, nint first, nint second);
-
-    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
-    private static partial nint Call(nint number, nint first, nint second, nint third, nint fourth);
+    /// <returns>0, or -1 with the last error set</returns>
+    internal static int Kill(int pid, int signal) => kill(pid, signal);
 
     /// <summary>What a child begins with. Descriptors that are not given are closed; every signal has its default action.</summary>
     internal readonly ref struct Child
@@ -94,12 +83,11 @@ internal static unsafe partial class Spawn
     {
         byte* actions = stackalloc byte[FileActionsSize];
         byte* attributes = stackalloc byte[AttributesSize];
-        byte* none = stackalloc byte[SignalSetSize];
-        byte* all = stackalloc byte[SignalSetSize];
+        sigset_t none, all;
         _ = ActionsInit(actions);
         _ = AttributesInit(attributes);
-        _ = EmptySet(none);
-        _ = FillSet(all);
+        _ = sigemptyset(&none);
+        _ = sigfillset(&all);
         byte** argv = Strings(child.Arguments);
         byte** envp = Strings(child.Environment);
         try
@@ -109,8 +97,8 @@ internal static unsafe partial class Spawn
             _ = ActionsAddCloseFrom(actions, child.Descriptors.Length);
             int flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | (child.NewSession ? POSIX_SPAWN_SETSID : 0);
             _ = AttributesSetFlags(attributes, (short)flags);
-            _ = AttributesSetDefault(attributes, all);
-            _ = AttributesSetMask(attributes, none);
+            _ = AttributesSetDefault(attributes, &all);
+            _ = AttributesSetMask(attributes, &none);
             int pid;
             int error = PosixSpawn(&pid, child.Path, actions, attributes, argv, envp);
             return error == 0 ? pid : -error;
@@ -143,14 +131,13 @@ internal static unsafe partial class Spawn
     /// <returns>the descriptor, or a negative errno</returns>
     internal static int OpenProcess(int pid)
     {
-        nint fd = Call(SYS_pidfd_open, pid, 0);
-        return fd >= 0 ? (int)fd : -Marshal.GetLastPInvokeError();
+        return Errno.Of((int)syscall(SYS_pidfd_open, pid, 0));
     }
 
     /// <summary>Signals the process that <see cref="OpenProcess"/> opened, and never another one of its number.</summary>
     /// <returns>0 or a negative errno; -ESRCH if it has ended</returns>
     internal static int Signal(int process, int signal)
-        => Call(SYS_pidfd_send_signal, process, signal, 0, 0) >= 0 ? 0 : -Marshal.GetLastPInvokeError();
+        => Errno.Of((int)syscall(SYS_pidfd_send_signal, process, signal, 0, 0));
 
     private static byte** Strings(IReadOnlyList<string> values)
     {

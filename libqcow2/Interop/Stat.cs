@@ -1,65 +1,67 @@
+using System;
 using System.Runtime.InteropServices;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
 /// <summary>linux/stat.h: statx(2), whose layout is the same on every architecture.</summary>
-internal static unsafe partial class Stat
+internal static unsafe class Stat
 {
-    internal const int AT_FDCWD = -100;
-    internal const int AT_EMPTY_PATH = 0x1000;
-    internal const int AT_SYMLINK_NOFOLLOW = 0x100;
-    internal const uint STATX_BASIC_STATS = 0x7ff;
-    internal const uint STATX_BTIME = 0x800;
-    internal const ushort S_IFMT = 0xF000;
-    internal const ushort S_IFDIR = 0x4000;
-    internal const ushort S_IFBLK = 0x6000;
-    internal const ushort S_IFREG = 0x8000;
-    internal const ushort S_IFSOCK = 0xC000;
+    /// <summary>stx_dio_mem_align and stx_dio_offset_align (Linux 6.1), which the package's headers are too old for.</summary>
+    internal const uint STATX_DIOALIGN = 0x2000;
 
-    /// <summary>struct statx: the members that are used, at their offsets.</summary>
-    [StructLayout(LayoutKind.Explicit, Size = 256)]
-    internal struct Statx
+    extension(in statx file)
     {
-        [FieldOffset(0)] internal uint stx_mask;
-        [FieldOffset(16)] internal uint stx_nlink;
-        [FieldOffset(20)] internal uint stx_uid;
-        [FieldOffset(28)] internal ushort stx_mode;
-        [FieldOffset(32)] internal ulong stx_ino;
-        [FieldOffset(40)] internal ulong stx_size;
-        [FieldOffset(48)] internal ulong stx_blocks;
+        internal bool IsRegularFile => S_ISREG(file.stx_mode);
 
-        /// <summary>When the file was made (stx_btime.tv_sec, tv_nsec); 0 where the file system does not keep that.</summary>
-        [FieldOffset(80)] internal long stx_btime_sec;
-        [FieldOffset(88)] internal uint stx_btime_nsec;
-        [FieldOffset(136)] internal uint stx_dev_major;
-        [FieldOffset(140)] internal uint stx_dev_minor;
+        internal bool IsDirectory => S_ISDIR(file.stx_mode);
 
-        internal readonly ushort Kind => (ushort)(stx_mode & S_IFMT);
+        internal bool IsBlockDevice => S_ISBLK(file.stx_mode);
 
-        internal readonly bool SameFileAs(in Statx other)
-            => stx_ino == other.stx_ino && stx_dev_major == other.stx_dev_major && stx_dev_minor == other.stx_dev_minor;
+        internal bool IsSocket => S_ISSOCK(file.stx_mode);
+
+        internal bool SameFileAs(in statx other)
+            => file.stx_ino == other.stx_ino && file.stx_dev_major == other.stx_dev_major && file.stx_dev_minor == other.stx_dev_minor;
     }
 
-    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int StatxRaw(int directory, string path, int flags, uint mask, Statx* result);
-
     /// <returns>0 or a negative errno</returns>
-    internal static int OfPath(string path, out Statx result, bool follow = true)
+    internal static int OfPath(string path, out statx result, bool follow = true)
         => Call(AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, out result);
 
     /// <returns>0 or a negative errno</returns>
-    internal static int OfFile(int fd, out Statx result) => Call(fd, "", AT_EMPTY_PATH, out result);
+    internal static int OfFile(int fd, out statx result) => Call(fd, "", AT_EMPTY_PATH, out result);
 
-    private static int Call(int directory, string path, int flags, out Statx result)
+    /// <summary>What is known of an open file, with the alignment that O_DIRECT needs on it.</summary>
+    /// <returns>0 or a negative errno</returns>
+    internal static int OfFile(int fd, uint mask, out statx_aligned result)
     {
-        fixed (Statx* target = &result)
-            return StatxRaw(directory, path, flags, STATX_BASIC_STATS | STATX_BTIME, target) == 0 ? 0 : -Marshal.GetLastPInvokeError();
+        byte none = 0;
+        fixed (statx_aligned* target = &result)
+            return Errno.Of(statx(fd, &none, AT_EMPTY_PATH, mask, (statx*)target));
     }
 
-    [LibraryImport("libc", EntryPoint = "mkdirat", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int MakeDirectoryAtRaw(int directory, string path, uint mode);
+    private static int Call(int directory, string path, int flags, out statx result)
+    {
+        using var name = new CString(path, stackalloc byte[CString.Room]);
+        fixed (statx* target = &result)
+            return Errno.Of(statx(directory, name, flags, STATX_BASIC_STATS | STATX_BTIME, target));
+    }
 
-    /// <summary>Makes a directory in an open one, or in the working directory (<see cref="AT_FDCWD"/>).</summary>
+    /// <summary>Makes a directory in an open one, or in the working directory (AT_FDCWD).</summary>
     /// <returns>0 or a negative errno</returns>
-    internal static int MakeDirectoryAt(int directory, string path, uint mode) => Errno.Of(MakeDirectoryAtRaw(directory, path, mode));
+    internal static int MakeDirectoryAt(int directory, string path, uint mode)
+    {
+        using var name = new CString(path, stackalloc byte[CString.Room]);
+        return Errno.Of(mkdirat(directory, name, (ushort)mode));
+    }
+}
+
+/// <summary>struct statx with what came after the package's headers.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 256)]
+internal struct statx_aligned
+{
+    [FieldOffset(0)] public statx file;
+    [FieldOffset(152)] public uint stx_dio_mem_align;
+    [FieldOffset(156)] public uint stx_dio_offset_align;
 }

@@ -1,6 +1,8 @@
 using System;
 using System.Collections;
 using System.Runtime.InteropServices;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
@@ -35,11 +37,8 @@ internal static partial class Threads
         }
 
         fixed (byte* first = mask)
-            return Errno.Of(SetAffinityCall(0, (nuint)mask.Length, first));
+            return Errno.Of(sched_setaffinity(0, mask.Length, (cpu_set_t*)first));
     }
-
-    [LibraryImport("libc", EntryPoint = "sched_setaffinity", SetLastError = true)]
-    private static unsafe partial int SetAffinityCall(int thread, nuint length, byte* mask);
 
     [LibraryImport("libc", EntryPoint = "prctl", SetLastError = true)]
     private static partial int Control(int option, nuint value, nuint a, nuint b, nuint c);

@@ -1,56 +1,57 @@
 using System;
 using System.Runtime.InteropServices;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
 /// <summary>unistd.h: what the command and the control plane need of files and processes.</summary>
 internal static unsafe partial class Unistd
 {
-    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
-    private static partial nint ReadRaw(int fd, void* buffer, nuint count);
+    internal static int Close(int fd) => close(fd);
 
-    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
-    private static partial nint WriteRaw(int fd, void* buffer, nuint count);
-
-    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
-    internal static partial int Close(int fd);
-
-    [LibraryImport("libc", EntryPoint = "pipe2", SetLastError = true)]
-    private static partial int Pipe2(int* ends, int flags);
-
-    [LibraryImport("libc", EntryPoint = "dup2", SetLastError = true)]
-    internal static partial int Dup2(int from, int to);
-
-    [LibraryImport("libc", EntryPoint = "dup3", SetLastError = true)]
-    private static partial int Dup3(int from, int to, int flags);
+    internal static int Dup2(int from, int to) => dup2(from, to);
 
     /// <summary>Puts another open file behind a descriptor, at one instant; it does not survive exec.</summary>
     /// <returns>the descriptor, or a negative errno</returns>
-    internal static int Replace(int from, int to) => Errno.Of(Dup3(from, to, Fcntl.O_CLOEXEC));
+    internal static int Replace(int from, int to) => Errno.Of(dup3(from, to, O_CLOEXEC));
 
-    [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int Unlink(string path);
+    /// <returns>0, or -1 with the last error set</returns>
+    internal static int Unlink(string path)
+    {
+        using var name = new CString(path, stackalloc byte[CString.Room]);
+        return unlink(name);
+    }
 
-    [LibraryImport("libc", EntryPoint = "rmdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int RemoveDirectory(string path);
+    /// <returns>0, or -1 with the last error set</returns>
+    internal static int RemoveDirectory(string path)
+    {
+        using var name = new CString(path, stackalloc byte[CString.Room]);
+        return rmdir(name);
+    }
 
-    [LibraryImport("libc", EntryPoint = "link", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int Link(string existing, string added);
+    /// <returns>0, or -1 with the last error set</returns>
+    internal static int Link(string existing, string added)
+    {
+        using var from = new CString(existing, stackalloc byte[CString.Room]);
+        using var to = new CString(added, stackalloc byte[CString.Room]);
+        return link(from, to);
+    }
 
     [LibraryImport("libc", EntryPoint = "rename", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Rename(string from, string to);
 
-    [LibraryImport("libc", EntryPoint = "chdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int ChangeDirectory(string path);
+    /// <returns>0, or -1 with the last error set</returns>
+    internal static int ChangeDirectory(string path)
+    {
+        using var name = new CString(path, stackalloc byte[CString.Room]);
+        return chdir(name);
+    }
 
-    [LibraryImport("libc", EntryPoint = "geteuid")]
-    internal static partial uint EffectiveUser();
+    internal static uint EffectiveUser() => geteuid();
 
-    [LibraryImport("libc", EntryPoint = "getegid")]
-    internal static partial uint EffectiveGroup();
+    internal static uint EffectiveGroup() => getegid();
 
-    [LibraryImport("libc", EntryPoint = "getppid")]
-    internal static partial int ParentProcess();
+    internal static int ParentProcess() => getppid();
 
     [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint RealPathRaw(string path, nint buffer);
@@ -58,15 +59,13 @@ internal static unsafe partial class Unistd
     [LibraryImport("libc", EntryPoint = "free")]
     private static partial void Free(nint memory);
 
-    [LibraryImport("libc", EntryPoint = "readlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial nint ReadLinkRaw(string path, byte* buffer, nuint size);
-
     /// <summary>What a symbolic link says, as bytes; null where it cannot be read or is longer than any path (PATH_MAX).</summary>
     internal static byte[]? ReadLink(string path)
     {
         const int PathMax = 4096;
         byte* buffer = stackalloc byte[PathMax];
-        nint length = ReadLinkRaw(path, buffer, PathMax);
+        using var name = new CString(path, stackalloc byte[CString.Room]);
+        long length = readlink(name, buffer, PathMax);
         return length is > 0 and < PathMax ? new ReadOnlySpan<byte>(buffer, (int)length).ToArray() : null;
     }
 
@@ -77,7 +76,7 @@ internal static unsafe partial class Unistd
         {
             while (true)
             {
-                nint count = ReadRaw(fd, start, (nuint)buffer.Length);
+                long count = read(fd, start, buffer.Length);
                 if (count >= 0)
                     return (int)count;
                 int errno = Marshal.GetLastPInvokeError();
@@ -93,9 +92,9 @@ internal static unsafe partial class Unistd
     {
         while (!data.IsEmpty)
         {
-            nint count;
+            long count;
             fixed (byte* start = data)
-                count = WriteRaw(fd, start, (nuint)data.Length);
+                count = write(fd, start, data.Length);
             if (count >= 0)
                 data = data[(int)count..];
             else if (Marshal.GetLastPInvokeError() is var errno and not Errno.EINTR)
@@ -109,7 +108,7 @@ internal static unsafe partial class Unistd
     internal static int Pipe(out int readEnd, out int writeEnd)
     {
         int* ends = stackalloc int[2];
-        int result = Pipe2(ends, Fcntl.O_CLOEXEC);
+        int result = pipe2(ends, O_CLOEXEC);
         readEnd = ends[0];
         writeEnd = ends[1];
         return result == 0 ? 0 : -Marshal.GetLastPInvokeError();

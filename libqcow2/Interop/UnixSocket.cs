@@ -2,104 +2,32 @@ using System;
 using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using System.Text;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
 /// <summary>sys/un.h and the part of sys/socket.h that the control socket needs: blocking, close-on-exec.</summary>
-internal static unsafe partial class UnixSocket
+internal static unsafe class UnixSocket
 {
-    internal const int AF_UNIX = 1;
-    internal const int SOCK_STREAM = 1;
-    internal const int SOCK_DGRAM = 2;
-    internal const int SOCK_CLOEXEC = 0x80000;
-    internal const int SOL_SOCKET = 1;
-    internal const int SO_PEERCRED = 17;
-    internal const int SHUT_RDWR = 2;
-    internal const short POLLIN = 1;
-    internal const int SCM_RIGHTS = 1;
-    internal const int MSG_CMSG_CLOEXEC = 0x40000000;
-
     /// <summary>Two for each connection that a block device can have, and the kernel takes 253.</summary>
     internal const int MaxDescriptors = 64;
 
     private const int ControlBytes = 16 + (MaxDescriptors * sizeof(int));
 
-    /// <summary>struct cmsghdr.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct Cmsghdr
-    {
-        internal nuint cmsg_len;
-        internal int cmsg_level;
-        internal int cmsg_type;
-    }
-
-    /// <summary>struct sockaddr_un.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct SockaddrUn
-    {
-        internal ushort sun_family;
-        internal fixed byte sun_path[108];
-    }
-
-    /// <summary>struct ucred.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct Ucred
-    {
-        internal int pid;
-        internal uint uid;
-        internal uint gid;
-    }
-
-    /// <summary>struct pollfd (poll.h).</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct Pollfd
-    {
-        internal int fd;
-        internal short events;
-        internal short revents;
-    }
-
-    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
-    private static partial int Socket(int family, int type, int protocol);
-
-    [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
-    private static partial int Bind(int fd, SockaddrUn* address, uint length);
-
-    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
-    private static partial int ConnectRaw(int fd, SockaddrUn* address, uint length);
-
-    [LibraryImport("libc", EntryPoint = "listen", SetLastError = true)]
-    private static partial int Listen(int fd, int backlog);
-
-    [LibraryImport("libc", EntryPoint = "accept4", SetLastError = true)]
-    private static partial int Accept4(int fd, void* address, void* length, int flags);
-
-    [LibraryImport("libc", EntryPoint = "fchmod", SetLastError = true)]
-    private static partial int ChangeMode(int fd, uint mode);
-
-    [LibraryImport("libc", EntryPoint = "shutdown", SetLastError = true)]
-    internal static partial int Shutdown(int fd, int how);
-
-    [LibraryImport("libc", EntryPoint = "getsockopt", SetLastError = true)]
-    private static partial int GetOption(int fd, int level, int option, void* value, uint* length);
-
-    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
-    private static partial int Poll(Pollfd* fds, nuint count, int milliseconds);
-
-    [LibraryImport("libc", EntryPoint = "sendto", SetLastError = true)]
-    private static partial nint SendTo(int fd, void* bytes, nuint count, int flags, SockaddrUn* address, uint length);
+    internal static int Shutdown(int fd, int how) => shutdown(fd, how);
 
     /// <summary>Binds and listens; only the owner may connect.</summary>
     /// <returns>the socket, or a negative errno</returns>
     internal static int Serve(string path, int backlog)
     {
-        if (!TryAddress(path, out SockaddrUn address, out uint length))
+        if (!TryAddress(path, out sockaddr_un address, out uint length))
             return -Errno.EINVAL;
-        int fd = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
             return -Marshal.GetLastPInvokeError();
         // The mode of an unbound socket is the mode that bind gives to its file: it is never open to others.
-        if (ChangeMode(fd, 0x180) == 0 && Bind(fd, &address, length) == 0 && Listen(fd, backlog) == 0)
+        if (fchmod(fd, 0x180) == 0 && bind(fd, (sockaddr*)&address, length) == 0 && listen(fd, backlog) == 0)
             return fd;
         int errno = Marshal.GetLastPInvokeError();
         _ = Unistd.Close(fd);
@@ -111,12 +39,12 @@ internal static unsafe partial class UnixSocket
     /// <returns>the socket, or a negative errno (-ECONNREFUSED: nobody listens there any more)</returns>
     internal static int Connect(string path, bool wait = true)
     {
-        if (!TryAddress(path, out SockaddrUn address, out uint length))
+        if (!TryAddress(path, out sockaddr_un address, out uint length))
             return -Errno.EINVAL;
-        int fd = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : Interop.Poll.SOCK_NONBLOCK), 0);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
         if (fd < 0)
             return -Marshal.GetLastPInvokeError();
-        if (ConnectRaw(fd, &address, length) == 0)
+        if (connect(fd, (sockaddr*)&address, length) == 0)
             return fd;
         int errno = Marshal.GetLastPInvokeError();
         _ = Unistd.Close(fd);
@@ -126,18 +54,18 @@ internal static unsafe partial class UnixSocket
     /// <returns>the connection, or a negative errno</returns>
     internal static int Accept(int fd)
     {
-        int connection = Accept4(fd, null, null, SOCK_CLOEXEC);
+        int connection = accept4(fd, null, null, SOCK_CLOEXEC);
         return connection >= 0 ? connection : -Marshal.GetLastPInvokeError();
     }
 
     /// <summary>Who connected.</summary>
     /// <returns>0 or a negative errno</returns>
-    internal static int Peer(int fd, out Ucred peer)
+    internal static int Peer(int fd, out ucred peer)
     {
-        fixed (Ucred* target = &peer)
+        fixed (ucred* target = &peer)
         {
-            uint length = (uint)sizeof(Ucred);
-            return GetOption(fd, SOL_SOCKET, SO_PEERCRED, target, &length) == 0 ? 0 : -Marshal.GetLastPInvokeError();
+            socklen_t length = sizeof(ucred);
+            return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, target, &length) == 0 ? 0 : -Marshal.GetLastPInvokeError();
         }
     }
 
@@ -150,11 +78,11 @@ internal static unsafe partial class UnixSocket
         long deadline = Environment.TickCount64 + milliseconds;
         while (true)
         {
-            var entry = new Pollfd { fd = fd, events = POLLIN };
-            int ready = Poll(&entry, 1, milliseconds);
+            var entry = new pollfd { fd = fd, events = POLLIN };
+            int ready = Poll.Wait(&entry, 1, milliseconds);
             if (ready >= 0)
                 return ready > 0;
-            if (Marshal.GetLastPInvokeError() != Errno.EINTR)
+            if (ready != -Errno.EINTR)
                 return false;
             if (milliseconds >= 0)
                 milliseconds = (int)Math.Max(0, deadline - Environment.TickCount64);
@@ -170,24 +98,24 @@ internal static unsafe partial class UnixSocket
         if (descriptors.Count > MaxDescriptors)
             return -Errno.EINVAL;
         byte* control = stackalloc byte[ControlBytes];
-        ((Cmsghdr*)control)->cmsg_len = (nuint)(sizeof(Cmsghdr) + (descriptors.Count * sizeof(int)));
-        ((Cmsghdr*)control)->cmsg_level = SOL_SOCKET;
-        ((Cmsghdr*)control)->cmsg_type = SCM_RIGHTS;
+        ((cmsghdr*)control)->cmsg_len = sizeof(cmsghdr) + (descriptors.Count * sizeof(int));
+        ((cmsghdr*)control)->cmsg_level = SOL_SOCKET;
+        ((cmsghdr*)control)->cmsg_type = SCM_RIGHTS;
         for (int i = 0; i < descriptors.Count; i++)
-            ((int*)(control + sizeof(Cmsghdr)))[i] = descriptors[i];
+            ((int*)(control + sizeof(cmsghdr)))[i] = descriptors[i];
         long sent;
         fixed (byte* start = bytes)
         {
-            var vector = new iovec { iov_base = (nint)start, iov_len = (nuint)bytes.Length };
+            var vector = new iovec { iov_base = start, iov_len = bytes.Length };
             var message = new msghdr
             {
-                msg_iov = (nint)(&vector),
+                msg_iov = &vector,
                 msg_iovlen = 1,
-                msg_control = (nint)control,
-                msg_controllen = (nuint)(sizeof(Cmsghdr) + Aligned(descriptors.Count * sizeof(int))),
+                msg_control = control,
+                msg_controllen = sizeof(cmsghdr) + Aligned(descriptors.Count * sizeof(int)),
             };
             do
-                sent = Interop.Poll.SendMessage(fd, &message, Sockets.MSG_NOSIGNAL);
+                sent = Poll.SendMessage(fd, &message, MSG_NOSIGNAL);
             while (sent == -Errno.EINTR);
         }
         // Descriptors are refused where too many are on their way (ETOOMANYREFS): the answer itself is worth more.
@@ -203,24 +131,24 @@ internal static unsafe partial class UnixSocket
         msghdr message;
         fixed (byte* start = bytes)
         {
-            var vector = new iovec { iov_base = (nint)start, iov_len = (nuint)bytes.Length };
+            var vector = new iovec { iov_base = start, iov_len = bytes.Length };
             do
             {
-                message = new msghdr { msg_iov = (nint)(&vector), msg_iovlen = 1, msg_control = (nint)control, msg_controllen = ControlBytes };
-                received = Interop.Poll.ReceiveMessage(fd, &message, MSG_CMSG_CLOEXEC);
+                message = new msghdr { msg_iov = &vector, msg_iovlen = 1, msg_control = control, msg_controllen = ControlBytes };
+                received = Poll.ReceiveMessage(fd, &message, MSG_CMSG_CLOEXEC);
             }
             while (received == -Errno.EINTR);
         }
         // Invariant: the kernel wrote whole headers, at multiples of their alignment, within msg_controllen.
-        for (nuint offset = 0; received >= 0 && offset + (nuint)sizeof(Cmsghdr) <= message.msg_controllen;)
+        for (uint offset = 0; received >= 0 && offset + (uint)sizeof(cmsghdr) <= message.msg_controllen;)
         {
-            var header = (Cmsghdr*)(control + offset);
-            if (header->cmsg_len < (nuint)sizeof(Cmsghdr) || header->cmsg_len > message.msg_controllen - offset)
+            var header = (cmsghdr*)(control + offset);
+            if (header->cmsg_len < (uint)sizeof(cmsghdr) || header->cmsg_len > message.msg_controllen - offset)
                 break;
-            int count = header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS ? (int)(header->cmsg_len - (nuint)sizeof(Cmsghdr)) / sizeof(int) : 0;
+            int count = header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS ? (int)(header->cmsg_len - (uint)sizeof(cmsghdr)) / sizeof(int) : 0;
             for (int i = 0; i < count; i++)
                 descriptors.Add(((int*)(header + 1))[i]);
-            offset += (nuint)Aligned((int)header->cmsg_len);
+            offset += (uint)Aligned((int)header->cmsg_len);
         }
         return (int)received;
     }
@@ -231,19 +159,19 @@ internal static unsafe partial class UnixSocket
     /// <returns>0 or a negative errno</returns>
     internal static int SendDatagram(string path, ReadOnlySpan<byte> bytes)
     {
-        if (!TryAddress(path, out SockaddrUn address, out uint length))
+        if (!TryAddress(path, out sockaddr_un address, out uint length))
             return -Errno.EINVAL;
         if (address.sun_path[0] == (byte)'@')
         {
             address.sun_path[0] = 0;
             length--; // Every byte of such a name counts: no terminator.
         }
-        int fd = Socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
             return -Marshal.GetLastPInvokeError();
         fixed (byte* start = bytes)
         {
-            nint sent = SendTo(fd, start, (nuint)bytes.Length, Interop.Poll.MSG_DONTWAIT | Sockets.MSG_NOSIGNAL, &address, length);
+            long sent = sendto(fd, start, bytes.Length, MSG_DONTWAIT | MSG_NOSIGNAL, (sockaddr*)&address, length);
             int errno = Marshal.GetLastPInvokeError();
             _ = Unistd.Close(fd);
             return sent == bytes.Length ? 0 : -errno;
@@ -252,7 +180,7 @@ internal static unsafe partial class UnixSocket
 
     private static int Aligned(int bytes) => (bytes + sizeof(nuint) - 1) & ~(sizeof(nuint) - 1);
 
-    private static bool TryAddress(string path, out SockaddrUn address, out uint length)
+    private static bool TryAddress(string path, out sockaddr_un address, out uint length)
     {
         address = default;
         address.sun_family = AF_UNIX;

@@ -1,4 +1,5 @@
 using Qcow2Blk.Interop;
+using Tmds.Linux;
 
 namespace Qcow2Blk.Storage;
 
@@ -12,9 +13,9 @@ internal readonly record struct EntryIdentity(uint Major, uint Minor, ulong Inod
     /// <summary>The file of this name, be it a symbolic link.</summary>
     /// <returns>null if there is none</returns>
     public static EntryIdentity? Of(string path)
-        => Stat.OfPath(path, out Stat.Statx stat, follow: false) == 0 ? Of(stat) : null;
+        => Stat.OfPath(path, out statx stat, follow: false) == 0 ? Of(stat) : null;
 
-    public static EntryIdentity Of(in Stat.Statx stat) => new(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, stat.stx_btime_sec, stat.stx_btime_nsec);
+    public static EntryIdentity Of(in statx stat) => new(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec);
 
     /// <summary>As state files keep it.</summary>
     public override string ToString() => $"{Major}:{Minor}:{Inode}:{Seconds}.{Nanoseconds:d9}";

@@ -5,6 +5,8 @@ using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Storage;
 
@@ -22,12 +24,12 @@ public sealed class FileStorage : IBlockStorage
         Descriptor = descriptor;
         ReadOnly = readOnly;
         Direct = direct;
-        statx_buffer status;
-        var result = Files.Stat(descriptor, Files.STATX_BASIC_STATS | Files.STATX_DIOALIGN, &status);
+        var result = Stat.OfFile(descriptor, STATX_BASIC_STATS | Stat.STATX_DIOALIGN, out var aligned);
+        ref readonly var status = ref aligned.file;
         if (result < 0)
             throw new IOException($"cannot stat {path}: {Errno.Text(result)}");
-        _isBlockDevice = (status.stx_mode & Files.S_IFMT) == Files.S_IFBLK;
-        _length = _isBlockDevice ? Files.Seek(descriptor, 0, Files.SEEK_END) : (long)Math.Min(status.stx_size, long.MaxValue);
+        _isBlockDevice = status.IsBlockDevice;
+        _length = _isBlockDevice ? Files.Seek(descriptor, 0, SEEK_END) : (long)Math.Min(status.stx_size, long.MaxValue);
         if (_length < 0)
             throw new IOException($"cannot find the size of {path}: {Errno.Text((int)_length)}");
         if (_length > Limits.MaxFileBytes)
@@ -37,7 +39,7 @@ public sealed class FileStorage : IBlockStorage
 
         // Only a regular file: a device's node lies on devtmpfs, which is a tmpfs too, but its bytes do not.
         IsMemory = !_isBlockDevice && FileSystemType() == Files.TMPFS_MAGIC;
-        (OffsetAlignment, MemoryAlignment) = direct ? FindAlignment(status) : (1, 1);
+        (OffsetAlignment, MemoryAlignment) = direct ? FindAlignment(aligned) : (1, 1);
     }
 
     public string Path { get; }
@@ -87,7 +89,7 @@ public sealed class FileStorage : IBlockStorage
         ArgumentNullException.ThrowIfNull(found);
         storage = null;
         found.RequireImageFile();
-        var flags = (readOnly ? Files.O_RDONLY : Files.O_RDWR) | Files.O_CLOEXEC | (direct ? Files.O_DIRECT : 0);
+        var flags = (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | (direct ? O_DIRECT : 0);
         var descriptor = found.Open(flags);
         if (descriptor < 0)
             return descriptor;
@@ -136,7 +138,7 @@ public sealed class FileStorage : IBlockStorage
     {
         RequireLocked(offset);
         TransferRules.RequireRange(this, offset, length);
-        return AllocateAsync(Files.FALLOC_FL_PUNCH_HOLE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
+        return AllocateAsync(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
     }
 
     public LoopTask<int> ZeroAsync(long offset, long length)
@@ -150,7 +152,7 @@ public sealed class FileStorage : IBlockStorage
     {
         if (!_zeroRangeRefused)
         {
-            var result = await AllocateAsync(Files.FALLOC_FL_ZERO_RANGE | Files.FALLOC_FL_KEEP_SIZE, offset, length);
+            var result = await AllocateAsync(Files.FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length);
             if (result == 0)
                 return 0;
             if (result != -Errno.EOPNOTSUPP)
@@ -173,7 +175,7 @@ public sealed class FileStorage : IBlockStorage
         if (length > _length)
         {
             // Grows, never cuts: a write past the end may have made the file longer than we know.
-            var actual = Files.Seek(Descriptor, 0, Files.SEEK_END);
+            var actual = Files.Seek(Descriptor, 0, SEEK_END);
             if (actual < 0)
                 return new LoopTask<int>((int)actual);
             NoteWritten(actual);
@@ -198,13 +200,12 @@ public sealed class FileStorage : IBlockStorage
         Descriptor = -1;
     }
 
-    public unsafe long? Modified()
+    public long? Modified()
     {
-        statx_buffer status;
         var isLocal = FileSystemType() is Files.TMPFS_MAGIC or Files.EXT4_SUPER_MAGIC or Files.XFS_SUPER_MAGIC or Files.BTRFS_SUPER_MAGIC
             or Files.F2FS_SUPER_MAGIC;
-        return isLocal && !_isBlockDevice && Files.Stat(Descriptor, Files.STATX_BASIC_STATS, &status) == 0
-            ? (status.stx_mtime_sec * 1000) + (status.stx_mtime_nsec / 1_000_000)
+        return isLocal && !_isBlockDevice && Stat.OfFile(Descriptor, out statx status) == 0
+            ? (status.stx_mtime.tv_sec * 1000) + (status.stx_mtime.tv_nsec / 1_000_000)
             : null;
     }
 
@@ -233,11 +234,11 @@ public sealed class FileStorage : IBlockStorage
     private bool IsAligned(long offset, NativeBuffer buffer) =>
         ((offset | (uint)buffer.Length) & (OffsetAlignment - 1)) == 0 && (buffer.Address & (MemoryAlignment - 1)) == 0;
 
-    private unsafe (int Offset, int Memory) FindAlignment(in statx_buffer status)
+    private unsafe (int Offset, int Memory) FindAlignment(in statx_aligned status)
     {
         if (IsMemory)
             return (1, 1);
-        if ((status.stx_mask & Files.STATX_DIOALIGN) != 0 && status.stx_dio_offset_align != 0)
+        if ((status.file.stx_mask & Stat.STATX_DIOALIGN) != 0 && status.stx_dio_offset_align != 0)
             return ((int)status.stx_dio_offset_align, (int)status.stx_dio_mem_align);
         int sector;
         if (_isBlockDevice && Files.SectorSize(Descriptor, &sector) == 0)
@@ -255,7 +256,7 @@ public sealed class FileStorage : IBlockStorage
 
     private unsafe bool ReadsAt512()
     {
-        var memory = Files.Map(8192, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);
+        var memory = Files.Map(8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == 0)
             return false;
         var result = Files.Read(Descriptor, (void*)(memory + 512), 512, 0);

@@ -3,6 +3,8 @@ using System.Globalization;
 using System.IO;
 using System.Text;
 using Qcow2Blk.Interop;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Storage;
 
@@ -14,9 +16,9 @@ namespace Qcow2Blk.Storage;
 public sealed class FoundFile : IDisposable
 {
     private readonly int _fd;
-    private readonly Stat.Statx _status;
+    private readonly statx _status;
 
-    private FoundFile(string path, int fd, in Stat.Statx status)
+    private FoundFile(string path, int fd, in statx status)
     {
         Path = path;
         _fd = fd;
@@ -33,10 +35,10 @@ public sealed class FoundFile : IDisposable
     public static int Find(string path, out FoundFile? found)
     {
         found = null;
-        int fd = Files.Open(path, Files.O_PATH | Files.O_CLOEXEC);
+        int fd = Files.Open(path, O_PATH | O_CLOEXEC);
         if (fd < 0)
             return fd;
-        int result = Stat.OfFile(fd, out Stat.Statx status);
+        int result = Stat.OfFile(fd, out statx status);
         if (result == 0)
             found = new FoundFile(path, fd, status);
         else
@@ -47,9 +49,9 @@ public sealed class FoundFile : IDisposable
     /// <exception cref="IOException">it is something that holds no disk: a directory, a pipe, a character device</exception>
     public void RequireImageFile()
     {
-        if (_status.Kind is Stat.S_IFREG or Stat.S_IFBLK)
+        if (_status.IsRegularFile || _status.IsBlockDevice)
             return;
-        string kind = _status.Kind == Stat.S_IFDIR ? "a directory" : "neither a regular file nor a block device";
+        string kind = _status.IsDirectory ? "a directory" : "neither a regular file nor a block device";
         throw new IOException($"cannot open {Path}: it is {kind}");
     }
 

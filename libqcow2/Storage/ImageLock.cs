@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Storage;
 
@@ -66,8 +67,8 @@ public sealed class ImageLock
     {
         for (int n = 0; n < PermissionCount; n++)
         {
-            _ = Fcntl.SetLock(_fd, Fcntl.F_UNLCK, UsedBase + n, 1);
-            _ = Fcntl.SetLock(_fd, Fcntl.F_UNLCK, UnsharedBase + n, 1);
+            _ = Fcntl.SetLock(_fd, F_UNLCK, UsedBase + n, 1);
+            _ = Fcntl.SetLock(_fd, F_UNLCK, UnsharedBase + n, 1);
         }
         Held = false;
     }
@@ -110,7 +111,7 @@ public sealed class ImageLock
 
     private void Take(long offset)
     {
-        int result = Fcntl.SetLock(_fd, Fcntl.F_RDLCK, offset, 1);
+        int result = Fcntl.SetLock(_fd, F_RDLCK, offset, 1);
         // An exclusive lock on one of the bytes is somebody who is testing or a foreign program; qemu holds shared ones.
         if (result is -Errno.EAGAIN or -Errno.EACCES)
             throw new ImageLockedException(_path, LockHolder.Find(_fd, offset), "it locks the image exclusively");
@@ -120,7 +121,7 @@ public sealed class ImageLock
 
     private void Test(long offset, string conflict)
     {
-        int result = Fcntl.TestLock(_fd, Fcntl.F_WRLCK, offset, 1, out int process);
+        int result = Fcntl.TestLock(_fd, F_WRLCK, offset, 1, out int process);
         if (result < 0)
             throw new IOException($"cannot test locks on {_path}: {Errno.Text(result)}");
         if (result > 0)

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.IO;
 using Qcow2Blk.Interop;
+using Tmds.Linux;
 
 namespace Qcow2Blk.Storage;
 
@@ -24,7 +25,7 @@ internal readonly record struct LockHolder(string Name, bool Lives)
     /// <param name="offset">the byte that is locked</param>
     internal static LockHolder Find(int fd, long offset)
     {
-        if (Stat.OfFile(fd, out Stat.Statx file) < 0)
+        if (Stat.OfFile(fd, out statx file) < 0)
             return Unknown;
         LockHolder found = Unknown;
         foreach (string directory in Entries("/proc"))
@@ -60,13 +61,13 @@ internal readonly record struct LockHolder(string Name, bool Lives)
         }
     }
 
-    private static bool Holds(int process, in Stat.Statx file, long offset, int besides = -1)
+    private static bool Holds(int process, in statx file, long offset, int besides = -1)
     {
         foreach (string descriptor in Entries($"/proc/{process}/fd"))
         {
             string number = Path.GetFileName(descriptor);
             if (number != besides.ToString(CultureInfo.InvariantCulture)
-                && Stat.OfPath(descriptor, out Stat.Statx opened) == 0 && opened.SameFileAs(file)
+                && Stat.OfPath(descriptor, out statx opened) == 0 && opened.SameFileAs(file)
                 && HasLock($"/proc/{process}/fdinfo/{number}", offset))
                 return true;
         }

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Threading;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Uring;
 
@@ -56,9 +57,9 @@ internal sealed unsafe class CommandRing : IDisposable
             parameters.sq_off.array + (parameters.sq_entries * sizeof(uint)),
             parameters.cq_off.cqes + (parameters.cq_entries * (uint)sizeof(io_uring_cqe)));
         _entriesLength = parameters.sq_entries * EntryLength;
-        const int protection = Files.PROT_READ | Files.PROT_WRITE;
-        _queues = Files.Map(_queuesLength, protection, Files.MAP_SHARED | Files.MAP_POPULATE, fd, IoUring.IORING_OFF_SQ_RING);
-        _entries = Files.Map(_entriesLength, protection, Files.MAP_SHARED | Files.MAP_POPULATE, fd, IoUring.IORING_OFF_SQES);
+        var protection = PROT_READ | PROT_WRITE;
+        _queues = Files.Map(_queuesLength, protection, MAP_SHARED | MAP_POPULATE, fd, IoUring.IORING_OFF_SQ_RING);
+        _entries = Files.Map(_entriesLength, protection, MAP_SHARED | MAP_POPULATE, fd, IoUring.IORING_OFF_SQES);
         _buffer = (byte*)NativeMemory.AllocZeroed(BufferLength);
         if (_queues == 0 || _entries == 0)
             return;

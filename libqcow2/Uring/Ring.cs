@@ -3,6 +3,7 @@ using System.IO;
 using System.Runtime.CompilerServices;
 using System.Threading;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Uring;
 
@@ -56,9 +57,9 @@ internal sealed unsafe class Ring : IDisposable
         _completionMask = completions - 1;
         _queuesLength = HeaderBytes + (completions * (uint)sizeof(io_uring_cqe));
         _entriesLength = entries * (uint)sizeof(io_uring_sqe);
-        const int shared = Files.MAP_PRIVATE | Files.MAP_ANONYMOUS;
-        _queues = Files.Map(_queuesLength, Files.PROT_READ | Files.PROT_WRITE, shared, -1, 0);
-        _entriesMemory = Files.Map(_entriesLength, Files.PROT_READ | Files.PROT_WRITE, shared, -1, 0);
+        var shared = MAP_PRIVATE | MAP_ANONYMOUS;
+        _queues = Files.Map(_queuesLength, PROT_READ | PROT_WRITE, shared, -1, 0);
+        _entriesMemory = Files.Map(_entriesLength, PROT_READ | PROT_WRITE, shared, -1, 0);
         if (_queues == 0 || _entriesMemory == 0)
         {
             Dispose();
@@ -84,8 +85,8 @@ internal sealed unsafe class Ring : IDisposable
             parameters.sq_off.array + (parameters.sq_entries * sizeof(uint)),
             parameters.cq_off.cqes + (parameters.cq_entries * (uint)sizeof(io_uring_cqe)));
         _entriesLength = parameters.sq_entries * (uint)sizeof(io_uring_sqe);
-        _queues = Files.Map(_queuesLength, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_SHARED | Files.MAP_POPULATE, fd, IoUring.IORING_OFF_SQ_RING);
-        _entriesMemory = Files.Map(_entriesLength, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_SHARED | Files.MAP_POPULATE, fd, IoUring.IORING_OFF_SQES);
+        _queues = Files.Map(_queuesLength, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, IoUring.IORING_OFF_SQ_RING);
+        _entriesMemory = Files.Map(_entriesLength, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, IoUring.IORING_OFF_SQES);
         if (_queues == 0 || _entriesMemory == 0)
         {
             Dispose();

@@ -4,6 +4,9 @@ using System.Collections.Generic;
 using System.IO;
 using System.Threading;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
+using msghdr = Tmds.Linux.msghdr;
+using pollfd = Tmds.Linux.pollfd;
 
 namespace Qcow2Blk.Uring;
 
@@ -134,13 +137,13 @@ internal sealed unsafe class RingEmulation : IDisposable
         switch (entry.opcode)
         {
             case IoUring.IORING_OP_RECV:
-                return (int)Poll.Receive(entry.fd, (void*)entry.addr, entry.len, Poll.MSG_DONTWAIT);
+                return (int)Poll.Receive(entry.fd, (void*)entry.addr, entry.len, MSG_DONTWAIT);
             case IoUring.IORING_OP_RECVMSG:
-                return (int)Poll.ReceiveMessage(entry.fd, (msghdr*)entry.addr, Poll.MSG_DONTWAIT);
+                return (int)Poll.ReceiveMessage(entry.fd, (msghdr*)entry.addr, MSG_DONTWAIT);
             case IoUring.IORING_OP_SENDMSG:
-                return (int)Poll.SendMessage(entry.fd, (msghdr*)entry.addr, (int)entry.rw_flags | Poll.MSG_DONTWAIT);
+                return (int)Poll.SendMessage(entry.fd, (msghdr*)entry.addr, (int)entry.rw_flags | MSG_DONTWAIT);
             case IoUring.IORING_OP_ACCEPT:
-                return IsReady(entry.fd, Poll.POLLIN) ? Poll.Accept(entry.fd, (int)entry.rw_flags) : -Errno.EAGAIN;
+                return IsReady(entry.fd, POLLIN) ? Poll.Accept(entry.fd, (int)entry.rw_flags) : -Errno.EAGAIN;
             case IoUring.IORING_OP_POLL_ADD:
                 return IsReady(entry.fd, (short)entry.rw_flags) ? (int)entry.rw_flags : -Errno.EAGAIN;
             default:
@@ -158,10 +161,10 @@ internal sealed unsafe class RingEmulation : IDisposable
     {
         if (_descriptors.Length < _waiting.Count + 1)
             _descriptors = new pollfd[_waiting.Count * 2];
-        _descriptors[0] = new pollfd { fd = _eventFd, events = Poll.POLLIN };
+        _descriptors[0] = new pollfd { fd = _eventFd, events = POLLIN };
         for (var i = 0; i < _waiting.Count; i++)
         {
-            var events = _waiting[i].opcode == IoUring.IORING_OP_SENDMSG ? Poll.POLLOUT : Poll.POLLIN;
+            var events = _waiting[i].opcode == IoUring.IORING_OP_SENDMSG ? POLLOUT : POLLIN;
             _descriptors[i + 1] = new pollfd { fd = _waiting[i].fd, events = events };
         }
 

@@ -10,6 +10,8 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Control;
 
@@ -144,7 +146,7 @@ public sealed class ControlServer : IDisposable
 
     private bool IsOurs(Socket connection)
     {
-        int result = UnixSocket.Peer((int)connection.Handle, out UnixSocket.Ucred peer);
+        int result = UnixSocket.Peer((int)connection.Handle, out ucred peer);
         if (result == 0 && (peer.uid == 0 || peer.uid == Unistd.EffectiveUser()))
             return true;
         _log.Warning($"refused a control connection of user {peer.uid}, process {peer.pid}");

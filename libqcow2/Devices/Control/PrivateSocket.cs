@@ -4,6 +4,7 @@ using System.Text;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Control;
 
@@ -43,7 +44,7 @@ public sealed class PrivateSocket : IDisposable
             // A name that cannot be foreseen, and mkdir takes none that is there: what is used by name later is ours. 64 bits.
             string path = Path.Combine(parent, $"qcow2blk-{Guid.NewGuid():n}"[..25]);
             int error = Encoding.UTF8.GetByteCount(path) + 1 + Name.Length > AttachRules.MaxSocketPathBytes
-                ? -Errno.ENAMETOOLONG : Stat.MakeDirectoryAt(Stat.AT_FDCWD, path, OwnerOnly);
+                ? -Errno.ENAMETOOLONG : Stat.MakeDirectoryAt(AT_FDCWD, path, OwnerOnly);
             if (error == 0)
                 return path;
             why += $"{(why.Length > 0 ? ", " : "")}{parent}: {Errno.Text(error)}";

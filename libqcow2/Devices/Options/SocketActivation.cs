@@ -2,6 +2,7 @@ using System;
 using System.Globalization;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Options;
 
@@ -26,7 +27,7 @@ public static class SocketActivation
         if (count != "1")
             throw new OutcomeException(OutcomeKind.Invalid, $"cannot serve with LISTEN_FDS={count}", "a device has one address",
                 "pass exactly one listening socket");
-        if (Fcntl.Control(FirstFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC) != 0)
+        if (Fcntl.Control(FirstFd, F_SETFD, FD_CLOEXEC) != 0)
             throw new OutcomeException(OutcomeKind.Invalid, "cannot serve with LISTEN_FDS=1", $"descriptor {FirstFd} is not open");
         return FirstFd;
     }

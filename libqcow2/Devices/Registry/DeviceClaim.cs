@@ -5,6 +5,8 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Registry;
 
@@ -106,10 +108,10 @@ public sealed class DeviceClaim : IDisposable
     {
         while (true)
         {
-            int fd = Fcntl.Open(stateFile, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC, 0);
+            int fd = Fcntl.Open(stateFile, O_RDONLY | O_CLOEXEC, 0);
             if (fd < 0)
                 return false;
-            bool held = Fcntl.TestLock(fd, Fcntl.F_WRLCK, 0, 1, out _) == 1;
+            bool held = Fcntl.TestLock(fd, F_WRLCK, 0, 1, out _) == 1;
             // A free lock on a file that was replaced meanwhile says nothing about its successor.
             bool decided = held || IsStill(fd, stateFile);
             _ = Unistd.Close(fd);
@@ -166,27 +168,27 @@ public sealed class DeviceClaim : IDisposable
     /// <summary>Locks a state file that nobody holds, and makes sure that it still is the file of that name.</summary>
     private static int LockDead(string path)
     {
-        int fd = Fcntl.Open(path, Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0);
+        int fd = Fcntl.Open(path, O_RDWR | O_CLOEXEC, 0);
         if (fd < 0)
             return -1;
-        if (Fcntl.SetLock(fd, Fcntl.F_WRLCK, 0, 1) == 0 && IsStill(fd, path))
+        if (Fcntl.SetLock(fd, F_WRLCK, 0, 1) == 0 && IsStill(fd, path))
             return fd;
         _ = Unistd.Close(fd);
         return -1;
     }
 
     private static bool IsStill(int fd, string path)
-        => Stat.OfFile(fd, out Stat.Statx opened) == 0
-            && Stat.OfPath(path, out Stat.Statx named) == 0
+        => Stat.OfFile(fd, out statx opened) == 0
+            && Stat.OfPath(path, out statx named) == 0
             && opened.SameFileAs(named);
 
     private static string WriteDraft(RuntimeDirectory directory, DeviceRecord record, out int fd)
     {
         string draft = Path.Combine(directory.Path, $".{record.Name}.{Environment.ProcessId}.{Guid.NewGuid():n}");
-        fd = Fcntl.Open(draft, Fcntl.O_RDWR | Fcntl.O_CREAT | Fcntl.O_EXCL | Fcntl.O_CLOEXEC, 0x180);
+        fd = Fcntl.Open(draft, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0x180);
         if (fd < 0)
             throw Failed(directory.StateFileOf(record.Name), Errno.Of(fd));
-        int result = Fcntl.SetLock(fd, Fcntl.F_WRLCK, 0, 1);
+        int result = Fcntl.SetLock(fd, F_WRLCK, 0, 1);
         if (result == 0)
             result = Unistd.WriteAll(fd, record.ToJson());
         if (result == 0)

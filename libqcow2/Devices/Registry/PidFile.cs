@@ -4,6 +4,8 @@ using System.Text;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Storage;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Registry;
 
@@ -30,13 +32,13 @@ internal sealed class PidFile : IDisposable
     internal static PidFile Write(string path)
     {
         // Not waiting for the reader of a pipe, not following a link that somebody put into /tmp.
-        int fd = Fcntl.OpenAt(Stat.AT_FDCWD, path,
-            Fcntl.O_WRONLY | Fcntl.O_CREAT | Fcntl.O_NOFOLLOW | Fcntl.O_NONBLOCK | Fcntl.O_NOCTTY | Fcntl.O_CLOEXEC, Mode);
+        int fd = Fcntl.OpenAt(AT_FDCWD, path,
+            O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, Mode);
         if (fd < 0)
             throw Failed(path, fd == -Errno.ELOOP ? "it is a symbolic link" : Errno.Text(fd));
         try
         {
-            int error = Stat.OfFile(fd, out Stat.Statx stat);
+            int error = Stat.OfFile(fd, out statx stat);
             if (error == 0 && WhyNotOurs(stat) is { } why)
                 throw Failed(path, why);
             byte[] text = Encoding.ASCII.GetBytes($"{Environment.ProcessId}\n");
@@ -60,9 +62,9 @@ internal sealed class PidFile : IDisposable
     internal static void RemoveDead(string path, int pid)
         => OwnName.Remove(path, name => ReadNumber(name) == pid && ProcessIdentity.Of(pid) is null);
 
-    private static string? WhyNotOurs(in Stat.Statx stat)
+    private static string? WhyNotOurs(in statx stat)
     {
-        if (stat.Kind != Stat.S_IFREG)
+        if (!stat.IsRegularFile)
             return "it is not a regular file";
         if (stat.stx_uid != Unistd.EffectiveUser())
             return $"it belongs to user {stat.stx_uid}";
@@ -72,11 +74,11 @@ internal sealed class PidFile : IDisposable
 
     private static int? ReadNumber(string path)
     {
-        int fd = Fcntl.OpenAt(Stat.AT_FDCWD, path, Fcntl.O_RDONLY | Fcntl.O_NOFOLLOW | Fcntl.O_NONBLOCK | Fcntl.O_NOCTTY | Fcntl.O_CLOEXEC);
+        int fd = Fcntl.OpenAt(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
         if (fd < 0)
             return null;
         Span<byte> text = stackalloc byte[MaxBytes];
-        int count = Stat.OfFile(fd, out Stat.Statx stat) == 0 && stat.Kind == Stat.S_IFREG ? Unistd.Read(fd, text) : 0;
+        int count = Stat.OfFile(fd, out statx stat) == 0 && stat.IsRegularFile ? Unistd.Read(fd, text) : 0;
         _ = Unistd.Close(fd);
         ReadOnlySpan<byte> line = count > 0 ? text[..count] : [];
         int end = line.IndexOf((byte)'\n');

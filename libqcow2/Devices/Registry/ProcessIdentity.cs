@@ -2,6 +2,7 @@ using System;
 using System.Globalization;
 using System.IO;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Registry;
 
@@ -43,7 +44,7 @@ public readonly record struct ProcessIdentity(int Pid, long Start)
     {
         int process = Spawn.OpenProcess(Pid);
         // Looked at after it was opened: a number that changed hands meanwhile has another start.
-        int result = process < 0 ? process : Of(Pid) != this ? -Errno.ESRCH : Spawn.Signal(process, Signals.SIGKILL);
+        int result = process < 0 ? process : Of(Pid) != this ? -Errno.ESRCH : Spawn.Signal(process, SIGKILL);
         if (result == 0 && !UnixSocket.WaitReadable(process, (int)timeout.TotalMilliseconds))
             result = -Errno.ETIMEDOUT;
         if (process >= 0)

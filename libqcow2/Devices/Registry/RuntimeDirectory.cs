@@ -2,6 +2,8 @@ using System;
 using System.IO;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Registry;
 
@@ -108,7 +110,7 @@ public sealed class RuntimeDirectory
         int directory = IsShared ? Open(make: false) : -1;
         if (directory < 0)
             return -1;
-        int held = Fcntl.OpenAt(directory, ".", Fcntl.O_RDONLY | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
+        int held = Fcntl.OpenAt(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         // Waits for those who clean only: nobody else can open it.
         if (held >= 0)
             _ = BsdLock.Share(held);
@@ -120,9 +122,9 @@ public sealed class RuntimeDirectory
     private int Open(bool make)
     {
         if (!IsShared)
-            return Open(Stat.AT_FDCWD, Path, make);
+            return Open(AT_FDCWD, Path, make);
         string folder = System.IO.Path.GetDirectoryName(Path)!;
-        int parent = Fcntl.OpenAt(Stat.AT_FDCWD, folder, Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
+        int parent = Fcntl.OpenAt(AT_FDCWD, folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (parent < 0)
             return make || parent != -Errno.ENOENT ? throw Unusable($"cannot use {folder}", parent) : parent;
         try
@@ -138,7 +140,7 @@ public sealed class RuntimeDirectory
 
     private int Open(int parent, string name, bool make)
     {
-        int flags = Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC | (IsShared ? Fcntl.O_NOFOLLOW : 0);
+        int flags = O_PATH | O_DIRECTORY | O_CLOEXEC | (IsShared ? O_NOFOLLOW : 0);
         int directory = Fcntl.OpenAt(parent, name, flags);
         if (directory == -Errno.ENOENT && make)
         {
@@ -167,7 +169,7 @@ public sealed class RuntimeDirectory
 
     private void CheckOwn(int directory)
     {
-        int result = Stat.OfFile(directory, out Stat.Statx stat);
+        int result = Stat.OfFile(directory, out statx stat);
         if (result < 0)
             throw Unusable($"cannot use {Path}", result);
         uint user = Unistd.EffectiveUser();
@@ -181,7 +183,7 @@ public sealed class RuntimeDirectory
     /// <summary>Where others can make files they must not be able to remove or rename ours.</summary>
     private void CheckShared(int parent, string folder)
     {
-        int result = Stat.OfFile(parent, out Stat.Statx stat);
+        int result = Stat.OfFile(parent, out statx stat);
         if (result < 0)
             throw Unusable($"cannot use {folder}", result);
         bool isTrusted = stat.stx_uid == 0 || stat.stx_uid == Unistd.EffectiveUser();
@@ -192,16 +194,16 @@ public sealed class RuntimeDirectory
     /// <summary>Whether a directory belongs to this user and nobody else can write to it.</summary>
     private static bool IsOursAlone(string path)
     {
-        int directory = Fcntl.OpenAt(Stat.AT_FDCWD, path, Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
+        int directory = Fcntl.OpenAt(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0)
             return false;
-        bool ours = Stat.OfFile(directory, out Stat.Statx stat) == 0
+        bool ours = Stat.OfFile(directory, out statx stat) == 0
             && stat.stx_uid == Unistd.EffectiveUser() && (stat.stx_mode & OthersMayWrite) == 0;
         _ = Unistd.Close(directory);
         return ours;
     }
 
-    private static string ModeOf(in Stat.Statx stat) => Convert.ToString(stat.stx_mode & 0xFFF, 8);
+    private static string ModeOf(in statx stat) => Convert.ToString(stat.stx_mode & 0xFFF, 8);
 
     /// <summary>Whether an error says that there is no such place for this process, and not that the machine lacks something now.</summary>
     /// <param name="error">a negative errno</param>

@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Server;
 
@@ -70,7 +71,7 @@ public static class BackgroundServer
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(watchSignals);
         Signals.NameThread("qcow2blk");
-        _ = Fcntl.Control(StartPipe.ReadyFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+        _ = Fcntl.Control(StartPipe.ReadyFd, F_SETFD, FD_CLOEXEC);
         AttachOptions? options = null;
         SwitchableLog log;
         DeviceServer server;

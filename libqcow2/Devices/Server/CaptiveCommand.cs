@@ -5,6 +5,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Server;
 
@@ -42,7 +43,7 @@ public static class CaptiveCommand
             lock (running)
             {
                 if (!ended)
-                    _ = Spawn.Kill(pid, Signals.SIGTERM);
+                    _ = Spawn.Kill(pid, SIGTERM);
             }
         });
         int status = WaitFor(pid, running, ref ended);

@@ -1,4 +1,5 @@
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Server;
 
@@ -16,7 +17,7 @@ internal static class ProcessEnd
     }
 
     /// <summary>Where the user finds out more.</summary>
-    internal static string Hint(int status) => status == 128 + Signals.SIGKILL
+    internal static string Hint(int status) => status == 128 + SIGKILL
         ? "the kernel does that when memory runs out: see \"dmesg\""
         : "see the system log";
 }

@@ -5,6 +5,7 @@ using System.Linq;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Server;
 
@@ -30,11 +31,11 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
         int result = Unistd.Pipe(out int optionsRead, out int optionsWrite);
         if (result < 0)
             return result;
-        int devNull = High(Fcntl.Open("/dev/null", Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0));
-        int standardError = Fcntl.Control(2, Fcntl.F_SETFD, 0) == 0 ? 2 : devNull;
+        int devNull = High(Fcntl.Open("/dev/null", O_RDWR | O_CLOEXEC, 0));
+        int standardError = Fcntl.Control(2, F_SETFD, 0) == 0 ? 2 : devNull;
         int optionsHigh = High(optionsRead);
-        int readyHigh = readyFd < 0 ? devNull : Fcntl.Control(readyFd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd);
-        int[] inheritedHigh = [.. inherited.Select(fd => Fcntl.Control(fd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd))];
+        int readyHigh = readyFd < 0 ? devNull : Fcntl.Control(readyFd, F_DUPFD_CLOEXEC, FirstFreeFd);
+        int[] inheritedHigh = [.. inherited.Select(fd => Fcntl.Control(fd, F_DUPFD_CLOEXEC, FirstFreeFd))];
         int pid = Spawn.Start(new Spawn.Child
         {
             Path = Path,
@@ -60,13 +61,13 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
     /// <returns>the process, or a negative errno</returns>
     internal int Run(IReadOnlyList<string> arguments)
     {
-        int devNull = High(Fcntl.Open("/dev/null", Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0));
+        int devNull = High(Fcntl.Open("/dev/null", O_RDWR | O_CLOEXEC, 0));
         int pid = Spawn.Start(new Spawn.Child
         {
             Path = Path,
             Arguments = ["qcow2blk", .. Arguments, .. arguments],
             Environment = InheritedEnvironment(),
-            Descriptors = [devNull, devNull, Fcntl.Control(2, Fcntl.F_SETFD, 0) == 0 ? 2 : devNull],
+            Descriptors = [devNull, devNull, Fcntl.Control(2, F_SETFD, 0) == 0 ? 2 : devNull],
             NewSession = true,
         });
         _ = Unistd.Close(devNull);
@@ -96,7 +97,7 @@ public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
 
     private static int High(int fd)
     {
-        int high = Fcntl.Control(fd, Fcntl.F_DUPFD_CLOEXEC, FirstFreeFd);
+        int high = Fcntl.Control(fd, F_DUPFD_CLOEXEC, FirstFreeFd);
         _ = Unistd.Close(fd);
         return high;
     }

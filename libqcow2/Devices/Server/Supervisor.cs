@@ -9,6 +9,7 @@ using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Server;
 
@@ -49,7 +50,7 @@ public sealed class Supervisor : IDisposable
         ArgumentNullException.ThrowIfNull(programArguments);
         ArgumentNullException.ThrowIfNull(watchSignals);
         Signals.NameThread("qcow2blk-super");
-        _ = Fcntl.Control(StartPipe.ReadyFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+        _ = Fcntl.Control(StartPipe.ReadyFd, F_SETFD, FD_CLOEXEC);
         try
         {
             AttachOptions options = StartPipe.ReadOptions();
@@ -91,7 +92,7 @@ public sealed class Supervisor : IDisposable
         lock (_running)
         {
             if (_worker > 0)
-                _ = Spawn.Kill(_worker, Signals.SIGTERM);
+                _ = Spawn.Kill(_worker, SIGTERM);
         }
     }
 

@@ -9,6 +9,7 @@ using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices.Server;
 
@@ -90,7 +91,7 @@ public static class Upgrade
     private static int OpenProgram(int pid, string what)
     {
         string path = $"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/exe";
-        int fd = Errno.Of(Fcntl.Open(path, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC, 0));
+        int fd = Errno.Of(Fcntl.Open(path, O_RDONLY | O_CLOEXEC, 0));
         return fd >= 0 ? fd : throw new OutcomeException(OutcomeKind.Failed, what, $"cannot keep its old program: {path}: {Errno.Text(fd)}");
     }
 

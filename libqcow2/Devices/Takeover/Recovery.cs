@@ -7,6 +7,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Storage;
+using Tmds.Linux;
 
 namespace Qcow2Blk.Devices.Takeover;
 
@@ -65,6 +66,6 @@ public static class Recovery
     /// <summary>The <see cref="FileIdentity"/> of the file that a name leads to now.</summary>
     /// <returns>null if it does not exist</returns>
     public static string? ImageIdentity(string path)
-        => Stat.OfPath(path, out Stat.Statx stat) != 0 ? null
+        => Stat.OfPath(path, out statx stat) != 0 ? null
             : new FileIdentity(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino).ToString();
 }

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
+using Tmds.Linux;
 
 namespace Qcow2Blk.Exports.Nbd;
 
@@ -173,9 +174,9 @@ internal sealed partial class NbdConnection
                 return;
             }
 
-            _vectors[0] = new iovec { iov_base = payload.Address, iov_len = (nuint)payload.Length };
-            _vectors[1] = new iovec { iov_base = chunk.Address, iov_len = (nuint)chunk.Length };
-            *_message = new msghdr { msg_iov = (nint)_vectors, msg_iovlen = 2 };
+            _vectors[0] = new iovec { iov_base = (void*)payload.Address, iov_len = payload.Length };
+            _vectors[1] = new iovec { iov_base = (void*)chunk.Address, iov_len = chunk.Length };
+            *_message = new msghdr { msg_iov = _vectors, msg_iovlen = 2 };
             entry->opcode = IoUring.IORING_OP_RECVMSG;
             entry->addr = (ulong)_message;
             entry->len = 1;

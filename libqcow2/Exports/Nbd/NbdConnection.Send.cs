@@ -4,6 +4,8 @@ using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.Nbd;
 
@@ -87,7 +89,7 @@ internal sealed partial class NbdConnection
             while (true)
             {
                 PrepareMessage();
-                var result = (int)Poll.SendMessage(_connection._socket, _message, Sockets.MSG_NOSIGNAL | Poll.MSG_DONTWAIT);
+                var result = (int)Poll.SendMessage(_connection._socket, _message, MSG_NOSIGNAL | MSG_DONTWAIT);
                 if (result == -Errno.EINTR || (result > 0 && !Skip(result)))
                     continue;
                 if (result > 0)
@@ -148,8 +150,8 @@ internal sealed partial class NbdConnection
 
         private void PrepareMessage() => *_message = new msghdr
         {
-            msg_iov = (nint)(_vectors + _firstVector),
-            msg_iovlen = (nuint)(_vectorCount - _firstVector),
+            msg_iov = _vectors + _firstVector,
+            msg_iovlen = _vectorCount - _firstVector,
         };
 
         private void SubmitToRing()
@@ -162,7 +164,7 @@ internal sealed partial class NbdConnection
             entry->fd = _connection._socket;
             entry->addr = (ulong)_message;
             entry->len = 1;
-            entry->rw_flags = Sockets.MSG_NOSIGNAL;
+            entry->rw_flags = (uint)MSG_NOSIGNAL;
             entry->user_data = (ulong)_index;
         }
 
@@ -177,12 +179,13 @@ internal sealed partial class NbdConnection
         private bool Skip(int sent)
         {
             _connection._sent++;
-            while (_firstVector < _vectorCount && (nuint)sent >= _vectors[_firstVector].iov_len)
+            while (_firstVector < _vectorCount && (uint)sent >= _vectors[_firstVector].iov_len)
                 sent -= (int)_vectors[_firstVector++].iov_len;
             if (_firstVector == _vectorCount)
                 return true;
-            _vectors[_firstVector].iov_base += sent;
-            _vectors[_firstVector].iov_len -= (nuint)sent;
+            ref var rest = ref _vectors[_firstVector];
+            rest.iov_base = (byte*)rest.iov_base + sent;
+            rest.iov_len -= sent;
             return false;
         }
 
@@ -232,6 +235,6 @@ internal sealed partial class NbdConnection
         }
 
         private void AddVector(NativeBuffer buffer, int length) =>
-            _vectors[_vectorCount++] = new iovec { iov_base = buffer.Address, iov_len = (nuint)length };
+            _vectors[_vectorCount++] = new iovec { iov_base = (void*)buffer.Address, iov_len = length };
     }
 }

@@ -4,6 +4,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.Nbd;
 
@@ -140,7 +141,7 @@ internal sealed partial class NbdConnection
         _stopReading = true;
 
         // Wakes the receive and the send that wait; the descriptor is closed when both are done.
-        Sockets.Shutdown(_socket, Sockets.SHUT_RDWR);
+        Sockets.Shutdown(_socket, SHUT_RDWR);
         _share.Close();
         DropReady();
         if (_guard is not null)

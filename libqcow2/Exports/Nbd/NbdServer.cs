@@ -4,6 +4,7 @@ using System.Threading;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.Nbd;
 
@@ -170,10 +171,10 @@ public sealed class NbdServer
         }
 
         // Both calls are refused on the other kind of socket, or without rights: then the defaults do.
-        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_NODELAY, 1);
+        Sockets.SetOption(socket, IPPROTO_TCP, TCP_NODELAY, 1);
         KeepAlive(socket);
-        if (Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUFFORCE, SocketBufferBytes) < 0)
-            Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUF, SocketBufferBytes);
+        if (Sockets.SetOption(socket, SOL_SOCKET, SO_SNDBUFFORCE, SocketBufferBytes) < 0)
+            Sockets.SetOption(socket, SOL_SOCKET, SO_SNDBUF, SocketBufferBytes);
         var loop = LeastBusy();
         loop.Assigned();
         loop.Loop.PostFromAnyThread(() => new NbdConnection(loop, socket, _catalog, _report).Start());
@@ -183,11 +184,11 @@ public sealed class NbdServer
     private static void KeepAlive(int socket)
     {
         const int idleSeconds = 60, intervalSeconds = 10, probes = 6, unansweredMilliseconds = 120_000;
-        Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_KEEPALIVE, 1);
-        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_KEEPIDLE, idleSeconds);
-        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_KEEPINTVL, intervalSeconds);
-        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_KEEPCNT, probes);
-        Sockets.SetOption(socket, Sockets.IPPROTO_TCP, Sockets.TCP_USER_TIMEOUT, unansweredMilliseconds);
+        Sockets.SetOption(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+        Sockets.SetOption(socket, IPPROTO_TCP, TCP_KEEPIDLE, idleSeconds);
+        Sockets.SetOption(socket, IPPROTO_TCP, TCP_KEEPINTVL, intervalSeconds);
+        Sockets.SetOption(socket, IPPROTO_TCP, TCP_KEEPCNT, probes);
+        Sockets.SetOption(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, unansweredMilliseconds);
     }
 
     /// <summary>The loop with the fewest clients; the home loop among equals, as it need not hand anything over.</summary>

@@ -3,6 +3,8 @@ using System.Threading;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 
@@ -164,8 +166,8 @@ internal sealed class ConnectionWatch : IDisposable
     private unsafe bool Wait(int milliseconds)
     {
         var entries = stackalloc pollfd[_connections.Count + 2];
-        entries[0] = new pollfd { fd = _wake, events = Poll.POLLIN };
-        entries[1] = new pollfd { fd = _events?.Socket ?? -1, events = Poll.POLLIN };
+        entries[0] = new pollfd { fd = _wake, events = POLLIN };
+        entries[1] = new pollfd { fd = _events?.Socket ?? -1, events = POLLIN };
         var count = _connections.FillPoll(new Span<pollfd>(entries + 2, _connections.Count));
         if (Poll.Wait(entries, count + 2, milliseconds) <= 0)
             return false;

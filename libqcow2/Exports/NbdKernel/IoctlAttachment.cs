@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.Threading;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 
@@ -76,7 +77,7 @@ internal sealed class IoctlAttachment : INbdAttachment
         attachment = null;
         if (device.IsConfigured)
             return -Errno.EBUSY;
-        var node = Files.Open(device.Path, Files.O_RDWR | Files.O_CLOEXEC);
+        var node = Files.Open(device.Path, O_RDWR | O_CLOEXEC);
         if (node < 0)
             return node;
         var error = Configure(node, config, socket);

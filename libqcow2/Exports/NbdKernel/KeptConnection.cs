@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 
@@ -57,7 +58,7 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
                 continue;
             }
 
-            Sockets.Shutdown(descriptors[i], Sockets.SHUT_RDWR);
+            Sockets.Shutdown(descriptors[i], SHUT_RDWR);
             Files.Close(descriptors[i]);
         }
 
@@ -83,7 +84,7 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
     /// <returns>null if somebody took it before</returns>
     private static unsafe byte[]? Take(int file)
     {
-        var length = Files.Seek(file, 0, Files.SEEK_END);
+        var length = Files.Seek(file, 0, SEEK_END);
         if (length == 0)
             return null;
         if (length is < 0 or > MaximumUnserved)

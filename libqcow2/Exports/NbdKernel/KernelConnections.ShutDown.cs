@@ -1,6 +1,8 @@
 using System;
 using System.Threading;
 using Qcow2Blk.Interop;
+using Tmds.Linux;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 
@@ -36,13 +38,13 @@ internal sealed unsafe partial class KernelConnections
         lock (_lock)
         {
             for (var i = 0; i < _slots.Length; i++)
-                entries[i] = new pollfd { fd = _slots[i].State == SlotState.Live ? _slots[i].Watch : -1, events = Poll.POLLRDHUP };
+                entries[i] = new pollfd { fd = _slots[i].State == SlotState.Live ? _slots[i].Watch : -1, events = POLLRDHUP };
             return _slots.Length;
         }
     }
 
     private static bool IsShutDown(in pollfd entry) =>
-        entry.fd >= 0 && (entry.revents & (Poll.POLLRDHUP | Poll.POLLHUP | Poll.POLLERR)) != 0;
+        entry.fd >= 0 && ((ushort)entry.revents & ((ushort)POLLRDHUP | (ushort)POLLHUP | (ushort)POLLERR)) != 0;
 
     /// <summary>Asks the kernel; allocates nothing, takes no lock.</summary>
     /// <remarks>Invariant: the number of a watched descriptor never changes once it is there; only what is behind it does.</remarks>
@@ -55,7 +57,7 @@ internal sealed unsafe partial class KernelConnections
             var state = slot.State;
             if (state == SlotState.Draining)
                 return true; // Begun since the caller looked.
-            entries[i] = new pollfd { fd = state == SlotState.Live ? slot.Watch : -1, events = Poll.POLLRDHUP };
+            entries[i] = new pollfd { fd = state == SlotState.Live ? slot.Watch : -1, events = POLLRDHUP };
         }
 
         int ready;

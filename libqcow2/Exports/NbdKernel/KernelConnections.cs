@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Threading;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 
@@ -182,7 +183,7 @@ internal sealed unsafe partial class KernelConnections : IConnectionGuard
     private int Serve(int index, int ours, NegotiatedSession session, ReadOnlyMemory<byte> unserved)
     {
         var slot = _slots[index];
-        var watch = slot.Watch < 0 ? Errno.Of(Fcntl.Control(ours, Fcntl.F_DUPFD_CLOEXEC, 0)) : Unistd.Replace(ours, slot.Watch);
+        var watch = slot.Watch < 0 ? Errno.Of(Fcntl.Control(ours, F_DUPFD_CLOEXEC, 0)) : Unistd.Replace(ours, slot.Watch);
         if (watch < 0)
             return watch;
         if (slot.Opened > 0)
@@ -199,8 +200,8 @@ internal sealed unsafe partial class KernelConnections : IConnectionGuard
 
     private static void EnlargeBuffer(int socket, int bytes)
     {
-        if (Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUFFORCE, bytes) < 0)
-            Sockets.SetOption(socket, Sockets.SOL_SOCKET, Sockets.SO_SNDBUF, bytes);
+        if (Sockets.SetOption(socket, SOL_SOCKET, SO_SNDBUFFORCE, bytes) < 0)
+            Sockets.SetOption(socket, SOL_SOCKET, SO_SNDBUF, bytes);
     }
 
     private int CountOf(SlotState state)

@@ -2,6 +2,7 @@ using System;
 using System.Diagnostics;
 using System.Threading;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.NbdKernel;
 
@@ -82,7 +83,7 @@ internal sealed class NetlinkAttachment : INbdAttachment
         var error = Sockets.Pair(out var ours, out var kernels);
         if (error < 0)
             return error;
-        Sockets.Shutdown(ours, Sockets.SHUT_RDWR);
+        Sockets.Shutdown(ours, SHUT_RDWR);
         error = Timed(netlink => netlink.Reconfigure(config with { DeadTimeout = 0, Timeout = 1 }, [kernels]), out _, timeout);
         Files.Close(ours);
         if (error != -Errno.ETIMEDOUT)

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Storage;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.NbdSocket;
 
@@ -52,7 +53,7 @@ internal sealed class NbdListener : IDisposable
         {
             if (_bound is { } bound)
                 SocketFile.Remove(_unixPath, bound);
-            UnixSocket.Shutdown(Descriptor, UnixSocket.SHUT_RDWR);
+            UnixSocket.Shutdown(Descriptor, SHUT_RDWR);
         }
 
         Files.Close(Descriptor);

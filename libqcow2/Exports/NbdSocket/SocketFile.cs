@@ -2,6 +2,7 @@ using System;
 using System.Threading;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Storage;
+using Tmds.Linux;
 
 namespace Qcow2Blk.Exports.NbdSocket;
 
@@ -74,7 +75,7 @@ internal static class SocketFile
     internal static EntryIdentity? IdentifyDead(string path)
     {
         // Connecting to a plain file is refused too; it may be somebody's disk.
-        if (Stat.OfPath(path, out Stat.Statx before, follow: false) != 0 || before.Kind != Stat.S_IFSOCK)
+        if (Stat.OfPath(path, out statx before, follow: false) != 0 || !before.IsSocket)
             return null;
         int connection = UnixSocket.Connect(path, wait: false);
         if (connection >= 0)
@@ -84,9 +85,9 @@ internal static class SocketFile
     }
 
     /// <summary>Whether something is there that is no socket: it is never removed.</summary>
-    internal static bool IsOther(string path) => Stat.OfPath(path, out Stat.Statx found, follow: false) == 0 && found.Kind != Stat.S_IFSOCK;
+    internal static bool IsOther(string path) => Stat.OfPath(path, out statx found, follow: false) == 0 && !found.IsSocket;
 
-    internal static bool IsSocket(string path) => Stat.OfPath(path, out Stat.Statx found, follow: false) == 0 && found.Kind == Stat.S_IFSOCK;
+    internal static bool IsSocket(string path) => Stat.OfPath(path, out statx found, follow: false) == 0 && found.IsSocket;
 
     private static void Pause() => Thread.Sleep(DyingPauseMilliseconds);
 }

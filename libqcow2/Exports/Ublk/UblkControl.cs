@@ -6,6 +6,7 @@ using System.Threading;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
 using static Qcow2Blk.Interop.Ublk;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.Ublk;
 
@@ -54,7 +55,7 @@ internal sealed partial class UblkControl : IDisposable
     {
         control = null;
         step = UblkStep.OpenControl;
-        var fd = Files.Open(Path, Files.O_RDWR | Files.O_CLOEXEC);
+        var fd = Files.Open(Path, O_RDWR | O_CLOEXEC);
         if (fd < 0)
             return fd;
         step = UblkStep.MakeRing;

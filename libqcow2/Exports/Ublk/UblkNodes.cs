@@ -1,6 +1,7 @@
 using System;
 using System.Threading;
 using Qcow2Blk.Interop;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.Ublk;
 
@@ -28,7 +29,7 @@ internal static class UblkNodes
     {
         var path = CharacterPath(device);
         // EBUSY: the one before, whose descriptor is still being closed.
-        return Retry(() => Files.Open(path, Files.O_RDWR | Files.O_CLOEXEC), timeout ?? Patience, retryBusy: true);
+        return Retry(() => Files.Open(path, O_RDWR | O_CLOEXEC), timeout ?? Patience, retryBusy: true);
     }
 
     /// <summary>Waits until <c>/dev/ublkbN</c> is a block device.</summary>
@@ -47,7 +48,7 @@ internal static class UblkNodes
         () =>
         {
             var result = Stat.OfPath(path, out var node);
-            return result < 0 ? result : node.Kind == Stat.S_IFBLK ? 0 : -Errno.ENOENT;
+            return result < 0 ? result : node.IsBlockDevice ? 0 : -Errno.ENOENT;
         },
         timeout,
         retryBusy: false);

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Threading;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.Ublk;
 
@@ -197,7 +198,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
             throw new ExportRefusedException(ExportRefusal.Failed, $"{path} does not appear: {Errno.Text(error)}");
 
         // From 7.0 on partitions are read after the start. A suspend that came before would keep every open of the disk waiting.
-        TimedCall.Run("qcow2blk-probe", () => Files.Open(UblkNodes.BlockPath(id), Files.O_RDONLY | Files.O_CLOEXEC) is >= 0 and var disk ? Files.Close(disk) : 0, s_nodeTimeout);
+        TimedCall.Run("qcow2blk-probe", () => Files.Open(UblkNodes.BlockPath(id), O_RDONLY | O_CLOEXEC) is >= 0 and var disk ? Files.Close(disk) : 0, s_nodeTimeout);
     }
 
     /// <summary>The image may have another size than when the device was made: it was edited while suspended, and then the server died.</summary>

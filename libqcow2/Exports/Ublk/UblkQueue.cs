@@ -4,6 +4,7 @@ using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Exports.Ublk;
 
@@ -44,19 +45,19 @@ internal sealed unsafe class UblkQueue : IDisposable
         var page = (nuint)Environment.SystemPageSize;
         _descriptorsLength = RoundUp((nuint)(shape.Depth * _descriptorSize), page);
         var offset = Interop.Ublk.UBLKSRV_CMD_BUF_OFFSET + (index * (long)RoundUp((nuint)(Interop.Ublk.UBLK_MAX_QUEUE_DEPTH * _descriptorSize), page));
-        _descriptors = Files.Map(_descriptorsLength, Files.PROT_READ, Files.MAP_SHARED | Files.MAP_POPULATE, shape.Descriptor, offset);
+        _descriptors = Files.Map(_descriptorsLength, PROT_READ, MAP_SHARED | MAP_POPULATE, shape.Descriptor, offset);
         if (_descriptors == 0)
             throw new ExportRefusedException(ExportRefusal.Failed, $"cannot map the requests of queue {index}: {Errno.Text(Marshal.GetLastPInvokeError())}");
         if (shape.Mode == UblkMode.Map && !shape.NullIo)
         {
             _buffersLength = (nuint)shape.Depth * (nuint)shape.MaximumBytes;
-            _buffers = Files.Map(_buffersLength, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS | Files.MAP_POPULATE, -1, 0);
+            _buffers = Files.Map(_buffersLength, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
         }
         else if (shape.Mode == UblkMode.Map)
         {
             // Nobody looks at the bytes: one buffer for all.
             _buffersLength = (nuint)shape.MaximumBytes;
-            _buffers = Files.Map(_buffersLength, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);
+            _buffers = Files.Map(_buffersLength, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         }
 
         if (_buffersLength > 0 && _buffers == 0)
@@ -66,7 +67,7 @@ internal sealed unsafe class UblkQueue : IDisposable
         }
 
         // Never written to, so all of it is the kernel's one page of zeroes.
-        Zeroes = Files.Map((nuint)shape.MaximumBytes, Files.PROT_READ, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);
+        Zeroes = Files.Map((nuint)shape.MaximumBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (Zeroes == 0)
             throw new ExportRefusedException(ExportRefusal.Failed, "no memory for requests");
         _tags = new UblkTag[shape.Depth];

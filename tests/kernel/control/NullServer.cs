@@ -4,6 +4,7 @@ using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
 using static Qcow2Blk.Interop.Ublk;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Kernel;
 
@@ -28,9 +29,9 @@ internal sealed unsafe class NullServer : IDisposable
     {
         _character = UblkNodes.OpenCharacter(device);
         Checks.True(_character >= 0, $"opening {UblkNodes.CharacterPath(device)}: {_character}");
-        _descriptors = Files.Map(4096, Files.PROT_READ, Files.MAP_SHARED | Files.MAP_POPULATE, _character, UBLKSRV_CMD_BUF_OFFSET);
+        _descriptors = Files.Map(4096, PROT_READ, MAP_SHARED | MAP_POPULATE, _character, UBLKSRV_CMD_BUF_OFFSET);
         Checks.True(_descriptors != 0, "mapping the descriptors");
-        _buffers = Files.Map(Depth * BufferBytes, Files.PROT_READ | Files.PROT_WRITE, Files.MAP_PRIVATE | Files.MAP_ANONYMOUS, -1, 0);
+        _buffers = Files.Map(Depth * BufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         _thread = new Thread(Serve) { IsBackground = true };
         _thread.Start();
         _fetching.Wait();

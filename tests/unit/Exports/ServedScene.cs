@@ -11,6 +11,7 @@ using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Exports.Nbd;
 using Qcow2Blk.Tests.Support;
 using Qcow2Blk.Uring;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Exports;
 
@@ -132,7 +133,7 @@ internal sealed class ServedScene : IDisposable
             client.Dispose();
         Close();
         OnHome(Disk.CloseAsync);
-        UnixSocket.Shutdown(_listener, UnixSocket.SHUT_RDWR);
+        UnixSocket.Shutdown(_listener, SHUT_RDWR);
         _ = Unistd.Close(_listener);
         foreach (var loop in Loops)
             loop.Dispose();

@@ -7,6 +7,7 @@ using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Qcow2Blk.Tests.Support;
 using Xunit;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Storage;
 
@@ -138,5 +139,5 @@ public sealed class ImageLockPatienceTests : IDisposable
             Assert.True(_loop.Step());
     }
 
-    private int Open() => Fcntl.Open(_image, Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0);
+    private int Open() => Fcntl.Open(_image, O_RDWR | O_CLOEXEC, 0);
 }

@@ -5,6 +5,7 @@ using System.Threading;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Storage;
 using Xunit;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Storage;
 
@@ -93,11 +94,11 @@ public sealed class ImageLockTests : IDisposable
     [Fact]
     public void Exclusive_lock_of_a_foreign_program_is_in_the_way()
     {
-        int fd = Fcntl.Open(_image, Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0);
-        Assert.Equal(0, Fcntl.SetLock(fd, Fcntl.F_WRLCK, 0, 1000));
+        int fd = Fcntl.Open(_image, O_RDWR | O_CLOEXEC, 0);
+        Assert.Equal(0, Fcntl.SetLock(fd, F_WRLCK, 0, 1000));
         Assert.Throws<ImageLockedException>(() => new Held(_image, write: false).Dispose());
         // By hand: a process that another test is starting may hold the description a little longer than we do.
-        Assert.Equal(0, Fcntl.SetLock(fd, Fcntl.F_UNLCK, 0, 1000));
+        Assert.Equal(0, Fcntl.SetLock(fd, F_UNLCK, 0, 1000));
         Unistd.Close(fd);
         new Held(_image, write: false).Dispose();
     }
@@ -118,7 +119,7 @@ public sealed class ImageLockTests : IDisposable
 
         internal Held(string path, bool write)
         {
-            _fd = Fcntl.Open(path, (write ? Fcntl.O_RDWR : Fcntl.O_RDONLY) | Fcntl.O_CLOEXEC, 0);
+            _fd = Fcntl.Open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
             try
             {
                 Lock = ImageLock.Acquire(_fd, path, write);

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Storage;
 using Xunit;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Support;
 
@@ -17,7 +18,7 @@ internal sealed class DeadHolder : IDisposable
 
     internal DeadHolder(string image)
     {
-        int fd = Fcntl.Open(image, Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0);
+        int fd = Fcntl.Open(image, O_RDWR | O_CLOEXEC, 0);
         ImageLock.Acquire(fd, image, write: true);
         Assert.Equal(0, Sockets.Pair(out _near, out _far));
         Assert.Equal(0, UnixSocket.SendAll(_near, "x"u8, [fd]));
@@ -33,7 +34,7 @@ internal sealed class DeadHolder : IDisposable
         var arrived = new List<int>();
         Assert.Equal(1, UnixSocket.Receive(_far, stackalloc byte[1], arrived));
         int fd = Assert.Single(arrived);
-        Assert.Equal(0, Fcntl.SetLock(fd, Fcntl.F_UNLCK, 0, 0));
+        Assert.Equal(0, Fcntl.SetLock(fd, F_UNLCK, 0, 0));
         Unistd.Close(fd);
         Unistd.Close(_far);
         _far = -1;

@@ -14,6 +14,7 @@ using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Support;
 using Xunit;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Devices.Server;
 
@@ -47,7 +48,7 @@ public sealed class HandOverDescriptorsTests : IDisposable
     {
         string path = _folder.File("marked");
         File.WriteAllText(path, "x");
-        int fd = Fcntl.Open(path, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC, 0);
+        int fd = Fcntl.Open(path, O_RDONLY | O_CLOEXEC, 0);
         using DeviceServer server = Start(fd);
         using (ControlClient client = ControlClient.TryConnect(_runtime, "disk")!)
             client.Ask(new ControlRequest(ControlVerb.HandOver, TimeSpan.FromSeconds(7), false, false));

@@ -7,6 +7,7 @@ using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Interop;
 using Xunit;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Devices.Server;
 
@@ -98,8 +99,8 @@ public sealed class SupervisorTests : IDisposable
         {
             int pid = Shell("register; while [ ! -e go ]; do sleep 0.02; done; kill -9 $$".Replace("go", Path.Combine(_folder, "go"), StringComparison.Ordinal));
             Assert.True(System.Threading.SpinWait.SpinUntil(() => _registry.NameOfServer(pid) is not null, 10_000));
-            fd = Fcntl.Open(claim, Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0);
-            Assert.Equal(0, Fcntl.SetLock(fd, Fcntl.F_WRLCK, 0, 1));
+            fd = Fcntl.Open(claim, O_RDWR | O_CLOEXEC, 0);
+            Assert.Equal(0, Fcntl.SetLock(fd, F_WRLCK, 0, 1));
             File.WriteAllText(Path.Combine(_folder, "go"), "");
             return pid;
         }, _log);
@@ -121,7 +122,7 @@ public sealed class SupervisorTests : IDisposable
             System.Threading.SpinWait.SpinUntil(() => _registry.List().Count > 0, 10_000);
             supervisor.End();
         }));
-        Assert.Equal(128 + Signals.SIGTERM, status);
+        Assert.Equal(128 + SIGTERM, status);
         Assert.Single(_started);
     }
 
@@ -146,7 +147,7 @@ public sealed class SupervisorTests : IDisposable
         ProcessIdentity child = ProcessIdentity.Of(pid)!.Value;
         Assert.Equal(0, child.Kill(TimeSpan.FromSeconds(10)));
         Assert.False(child.IsAlive);
-        Assert.Equal(128 + Signals.SIGKILL, Spawn.Wait(pid));
+        Assert.Equal(128 + SIGKILL, Spawn.Wait(pid));
     }
 
     [Fact]

@@ -7,6 +7,7 @@ using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Devices.Takeover;
 
@@ -110,7 +111,7 @@ public sealed class DeadDeviceTests : IDisposable
     {
         int pid = Sleep();
         Assert.True(Detach(_files.Dead(Device() with { Supervisor = ProcessIdentity.Of(pid) }), force: true).Succeeded);
-        Assert.Equal(128 + Signals.SIGKILL, Spawn.Wait(pid));
+        Assert.Equal(128 + SIGKILL, Spawn.Wait(pid));
         Assert.Empty(Left());
     }
 
@@ -122,7 +123,7 @@ public sealed class DeadDeviceTests : IDisposable
         DeviceRecord record = Device() with { Pid = server, Supervisor = ProcessIdentity.Of(supervisor) };
         using DeviceClaim claim = _files.Alive(record);
         Assert.False(DeadDevice.Kill(_files.Registry, "web"), "its lock is held, whoever holds it");
-        Assert.Equal((128 + Signals.SIGKILL, 128 + Signals.SIGKILL), (Spawn.Wait(supervisor), Spawn.Wait(server)));
+        Assert.Equal((128 + SIGKILL, 128 + SIGKILL), (Spawn.Wait(supervisor), Spawn.Wait(server)));
     }
 
     [Fact]

@@ -7,6 +7,7 @@ using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Interop;
 using Xunit;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Tests.Exports.NbdKernel;
 
@@ -117,7 +118,7 @@ public sealed class KeptConnectionTests : KernelConnectionsFixture
         Thread.Sleep(200);
         Assert.True(Connections.Leave(Plenty, out var kept));
         var descriptors = KeptConnection.Pack(kept).ToArray();
-        var again = descriptors.Select(fd => Fcntl.Control(fd, Fcntl.F_DUPFD_CLOEXEC, 0)).ToArray();
+        var again = descriptors.Select(fd => Fcntl.Control(fd, F_DUPFD_CLOEXEC, 0)).ToArray();
         var taken = KeptConnection.Unpack(descriptors);
         Assert.Equal(2, taken.Count);
         Assert.Empty(KeptConnection.Unpack(again));

@@ -1,4 +1,5 @@
 using System;
+using System.Buffers;
 
 namespace Qcow2Blk.Buffers;
 
@@ -6,6 +7,14 @@ namespace Qcow2Blk.Buffers;
 /// <remarks>Invariant: <c>Address .. Address + Length</c> is mapped for as long as an I/O uses it.</remarks>
 public readonly unsafe struct NativeBuffer(nint address, int length) : IEquatable<NativeBuffer>
 {
+    /// <summary>All of an owner's memory, which the owner must outlive every I/O with.</summary>
+    /// <param name="owner">one of native memory: it never moves, and pinning it costs nothing</param>
+    internal static NativeBuffer Of(IMemoryOwner<byte> owner)
+    {
+        using var pin = owner.Memory.Pin();
+        return new NativeBuffer((nint)pin.Pointer, owner.Memory.Length);
+    }
+
     public nint Address { get; } = address;
 
     public int Length { get; } = length;

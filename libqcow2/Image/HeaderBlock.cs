@@ -1,6 +1,7 @@
 using System;
+using System.Buffers;
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
+using DotNext.Buffers;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
@@ -16,12 +17,14 @@ internal sealed class HeaderBlock : IDisposable
 {
     private readonly AsyncLock _lock = new();
     private readonly IBlockStorage _file;
+    private readonly IMemoryOwner<byte> _memory;
     private readonly NativeBuffer _block;
 
-    private unsafe HeaderBlock(IBlockStorage file, int length)
+    private HeaderBlock(IBlockStorage file, int length)
     {
         _file = file;
-        _block = new NativeBuffer((nint)NativeMemory.AlignedAlloc((nuint)length, 4096), length);
+        _memory = UnmanagedMemory.AllocatePageAlignedMemory(length);
+        _block = NativeBuffer.Of(_memory);
     }
 
     /// <summary>Told when a sync fails: it may have been the one that would have brought guest data to disk.</summary>
@@ -70,7 +73,7 @@ internal sealed class HeaderBlock : IDisposable
         return await WriteAsync();
     }
 
-    public unsafe void Dispose() => NativeMemory.AlignedFree((void*)_block.Address);
+    public void Dispose() => _memory.Dispose();
 
     private async LoopTask<int> WriteAsync()
     {

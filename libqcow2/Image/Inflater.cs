@@ -1,5 +1,5 @@
 using System;
-using System.Runtime.InteropServices;
+using DotNext.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
@@ -19,7 +19,7 @@ internal static unsafe class Inflater
     private static nint s_libdeflate;
 
     [ThreadStatic]
-    private static z_stream* s_zlib;
+    private static UnmanagedMemory<z_stream>? s_zlib;
 
     [ThreadStatic]
     private static nint s_zstd;
@@ -47,33 +47,33 @@ internal static unsafe class Inflater
 
     private static int RunZlib(NativeBuffer input, NativeBuffer output)
     {
-        if (s_zlib is null && !StartZlib())
+        if ((s_zlib ??= StartZlib()) is not { } memory)
             return -Errno.ENOMEM;
-        if (Inflate.inflateReset(s_zlib) != Inflate.Z_OK)
+        z_stream* stream = memory.Pointer;
+        if (Inflate.inflateReset(stream) != Inflate.Z_OK)
             return -Errno.EIO;
-        s_zlib->next_in = (byte*)input.Address;
-        s_zlib->avail_in = (uint)input.Length;
-        s_zlib->next_out = (byte*)output.Address;
-        s_zlib->avail_out = (uint)output.Length;
-        var result = Inflate.inflate(s_zlib, Inflate.Z_FINISH);
-        return result is Inflate.Z_STREAM_END or Inflate.Z_BUF_ERROR && s_zlib->avail_out == 0 ? 0 : -Errno.EIO;
+        stream->next_in = (byte*)input.Address;
+        stream->avail_in = (uint)input.Length;
+        stream->next_out = (byte*)output.Address;
+        stream->avail_out = (uint)output.Length;
+        var result = Inflate.inflate(stream, Inflate.Z_FINISH);
+        return result is Inflate.Z_STREAM_END or Inflate.Z_BUF_ERROR && stream->avail_out == 0 ? 0 : -Errno.EIO;
     }
 
-    private static bool StartZlib()
+    private static UnmanagedMemory<z_stream>? StartZlib()
     {
-        var stream = (z_stream*)NativeMemory.AllocZeroed((nuint)sizeof(z_stream));
+        var stream = new UnmanagedMemory<z_stream>(default);
         ReadOnlySpan<byte> version = "1.2.13\0"u8;
         fixed (byte* text = version)
         {
-            if (Inflate.inflateInit2_(stream, LargestRawWindow, text, sizeof(z_stream)) != Inflate.Z_OK)
+            if (Inflate.inflateInit2_(stream.Pointer, LargestRawWindow, text, sizeof(z_stream)) != Inflate.Z_OK)
             {
-                NativeMemory.Free(stream);
-                return false;
+                stream.Dispose();
+                return null;
             }
         }
 
-        s_zlib = stream;
-        return true;
+        return stream;
     }
 
     private static int RunZstd(NativeBuffer input, NativeBuffer output)

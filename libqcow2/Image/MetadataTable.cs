@@ -1,6 +1,7 @@
 using System;
+using System.Buffers;
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
+using DotNext.Buffers;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
@@ -15,6 +16,7 @@ namespace Qcow2Blk.Image;
 internal sealed unsafe class MetadataTable : IDisposable
 {
     private readonly int _unit;
+    private IMemoryOwner<byte> _memory;
     private ulong* _entries;
     private bool[] _dirty;
     private int _dirtyCount;
@@ -27,7 +29,8 @@ internal sealed unsafe class MetadataTable : IDisposable
         _unit = unit;
         Entries = entries;
         HostOffset = hostOffset;
-        _entries = Allocate(entries);
+        _memory = Allocate(entries);
+        _entries = (ulong*)NativeBuffer.Of(_memory).Address;
         _dirty = new bool[Units(entries)];
     }
 
@@ -63,10 +66,11 @@ internal sealed unsafe class MetadataTable : IDisposable
     public void Grow(int entries)
     {
         Invariant.Holds(entries >= Entries, "a table never loses entries", entries, Entries);
-        var bigger = Allocate(entries);
-        NativeMemory.Copy(_entries, bigger, (nuint)Entries * sizeof(ulong));
-        NativeMemory.AlignedFree(_entries);
-        _entries = bigger;
+        var smaller = _memory;
+        _memory = Allocate(entries);
+        smaller.Memory.CopyTo(_memory.Memory);
+        smaller.Dispose();
+        _entries = (ulong*)NativeBuffer.Of(_memory).Address;
         Entries = entries;
         Array.Resize(ref _dirty, Units(entries));
     }
@@ -113,7 +117,7 @@ internal sealed unsafe class MetadataTable : IDisposable
 
     public void Dispose()
     {
-        NativeMemory.AlignedFree(_entries);
+        _memory.Dispose();
         _entries = null;
     }
 
@@ -130,11 +134,10 @@ internal sealed unsafe class MetadataTable : IDisposable
 
     private int Units(int entries) => (int)((((long)entries * sizeof(ulong)) + _unit - 1) / _unit);
 
-    private ulong* Allocate(int entries)
+    private IMemoryOwner<byte> Allocate(int entries)
     {
-        var bytes = (nuint)Math.Max(1, Units(entries)) * (nuint)_unit;
-        var memory = NativeMemory.AlignedAlloc(bytes, 4096);
-        NativeMemory.Clear(memory, bytes);
-        return (ulong*)memory;
+        var memory = UnmanagedMemory.AllocatePageAlignedMemory(checked(Math.Max(1, Units(entries)) * _unit));
+        memory.Memory.Span.Clear();
+        return memory;
     }
 }

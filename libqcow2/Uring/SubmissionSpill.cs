@@ -1,5 +1,6 @@
 using System;
-using System.Runtime.InteropServices;
+using DotNext.Buffers;
+using DotNext.Runtime.InteropServices;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Uring;
@@ -16,6 +17,7 @@ internal sealed unsafe class SubmissionSpill : IDisposable
 {
     private const int FirstCapacity = 64;
 
+    private IUnmanagedMemory<io_uring_sqe>? _memory;
     private io_uring_sqe* _entries;
     private int _capacity;
     private int _head;
@@ -50,7 +52,8 @@ internal sealed unsafe class SubmissionSpill : IDisposable
 
     public void Dispose()
     {
-        NativeMemory.Free(_entries);
+        _memory?.Dispose();
+        _memory = null;
         _entries = null;
         _capacity = _head = Count = 0;
     }
@@ -65,6 +68,10 @@ internal sealed unsafe class SubmissionSpill : IDisposable
         }
 
         _capacity = Math.Max(FirstCapacity, checked(_capacity * 2));
-        _entries = (io_uring_sqe*)NativeMemory.Realloc(_entries, (nuint)_capacity * (nuint)sizeof(io_uring_sqe));
+        if (_memory is null)
+            _memory = UnmanagedMemory.Allocate<io_uring_sqe>(_capacity);
+        else
+            _memory.Reallocate(_capacity);
+        _entries = _memory.Pointer;
     }
 }

@@ -1,5 +1,6 @@
 using System;
-using System.Runtime.InteropServices;
+using System.Runtime.CompilerServices;
+using DotNext.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
@@ -131,6 +132,7 @@ internal sealed partial class NbdConnection
     {
         private readonly NbdConnection _connection;
         private readonly int _index;
+        private readonly UnmanagedMemory<Message> _memory = new();
         private readonly msghdr* _message;
         private readonly iovec* _vectors;
         private ReadOnlyMemory<byte> _inherited;
@@ -140,8 +142,9 @@ internal sealed partial class NbdConnection
         {
             _connection = connection;
             _index = connection._loop.Loop.Register(this);
-            _message = (msghdr*)NativeMemory.AllocZeroed((nuint)(sizeof(msghdr) + (2 * sizeof(iovec))));
-            _vectors = (iovec*)(_message + 1);
+            Message* memory = _memory.Pointer;
+            _message = &memory->Header;
+            _vectors = (iovec*)&memory->Vectors;
         }
 
         public bool IsBusy { get; private set; }
@@ -218,7 +221,19 @@ internal sealed partial class NbdConnection
         public void Dispose()
         {
             _connection._loop.Loop.Unregister(_index);
-            NativeMemory.Free(_message);
+            _memory.Dispose();
+        }
+
+        private struct Message
+        {
+            internal msghdr Header;
+            internal Vectors Vectors;
+        }
+
+        [InlineArray(2)]
+        private struct Vectors
+        {
+            private iovec _first;
         }
     }
 }

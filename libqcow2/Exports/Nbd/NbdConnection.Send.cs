@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
-using System.Runtime.InteropServices;
+using System.Runtime.CompilerServices;
+using DotNext.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
@@ -21,6 +22,7 @@ internal sealed partial class NbdConnection
         private readonly NbdConnection _connection;
         private readonly NbdRequest[] _requests = new NbdRequest[MaximumVectors];
         private readonly int _index;
+        private readonly UnmanagedMemory<Message> _memory = new();
         private readonly msghdr* _message;
         private readonly iovec* _vectors;
         private NativeBuffer _handshakeBytes;
@@ -32,8 +34,9 @@ internal sealed partial class NbdConnection
         {
             _connection = connection;
             _index = connection._loop.Loop.Register(this);
-            _message = (msghdr*)NativeMemory.AllocZeroed((nuint)(sizeof(msghdr) + (MaximumVectors * sizeof(iovec))));
-            _vectors = (iovec*)(_message + 1);
+            Message* memory = _memory.Pointer;
+            _message = &memory->Header;
+            _vectors = (iovec*)&memory->Vectors;
         }
 
         public bool IsBusy { get; private set; }
@@ -136,7 +139,19 @@ internal sealed partial class NbdConnection
             _connection._loop.Loop.Unregister(_index);
             if (!_handshakeBytes.IsEmpty)
                 _connection._pool.Return(_handshakeBytes);
-            NativeMemory.Free(_message);
+            _memory.Dispose();
+        }
+
+        private struct Message
+        {
+            internal msghdr Header;
+            internal Vectors Vectors;
+        }
+
+        [InlineArray(MaximumVectors)]
+        private struct Vectors
+        {
+            private iovec _first;
         }
 
         private static ReadOnlySpan<byte> MessageFor(NbdRequest request) => request.Error switch

@@ -1,6 +1,7 @@
 using System;
+using System.Buffers;
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
+using DotNext.Buffers;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
@@ -8,24 +9,21 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Image.Check;
 
 /// <summary>A piece of native memory for one table or cluster at a time, aligned for direct I/O.</summary>
-internal sealed unsafe class TableBuffer : IDisposable
+internal sealed class TableBuffer : IDisposable
 {
-    /// <summary>What any file accepts.</summary>
-    private const int Alignment = 4096;
-
-    private readonly nint _memory;
+    private readonly IMemoryOwner<byte> _memory;
 
     public TableBuffer(int length)
     {
-        Capacity = (length + Alignment - 1) / Alignment * Alignment;
-        _memory = (nint)NativeMemory.AlignedAlloc((nuint)Capacity, Alignment);
+        _memory = UnmanagedMemory.AllocatePageAlignedMemory(length, roundUpSize: true);
+        Whole = NativeBuffer.Of(_memory);
     }
 
-    public int Capacity { get; }
+    public int Capacity => Whole.Length;
 
     public Span<byte> Span => Whole.Span;
 
-    public NativeBuffer Whole => new(_memory, Capacity);
+    public NativeBuffer Whole { get; }
 
     public ulong this[int index] => BinaryPrimitives.ReadUInt64BigEndian(Span[(index * 8)..]);
 
@@ -35,5 +33,5 @@ internal sealed unsafe class TableBuffer : IDisposable
     public LoopTask<int> ReadAsync(IBlockStorage file, long offset, long length) =>
         file.ReadAsync(offset, Take((int)Math.Min(length, Capacity)));
 
-    public void Dispose() => NativeMemory.AlignedFree((void*)_memory);
+    public void Dispose() => _memory.Dispose();
 }

@@ -39,7 +39,7 @@ internal static unsafe class Memory
             foreach (var line in File.ReadLines("/proc/self/maps"))
             {
                 if (TryParseProgram(line, out var start, out var length))
-                    mlock((void*)start, (size_t)(ulong)length); // Best effort: what is missing is read when it is needed.
+                    _ = mlock((void*)start, (size_t)(ulong)length); // Best effort: what is missing is read when it is needed.
             }
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)

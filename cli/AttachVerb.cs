@@ -17,8 +17,8 @@ internal sealed class AttachVerb : Verb
     private readonly IDeviceFactory _factory;
     private readonly Argument<string?> _image = new("IMAGE") { Description = "the image file", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<bool> _recover = Flag("--recover",
-        "IMAGE is a device whose server died, by its name, node or image: take it over with the options it had [default: all such devices]");
-    private readonly Option<bool> _recoverOrAttach = Flag("--recover-or-attach", "take over what a dead server of IMAGE left, if it left something; for units");
+        "take over a device whose server died, with the options it had; IMAGE is its name, node or image [default: all such devices]");
+    private readonly Option<bool> _recoverOrAttach = Flag("--recover-or-attach", "take over what a dead server of IMAGE left behind, otherwise attach it; for systemd units");
     private readonly TableOptions _table = new(AttachOptionTable.All.Where(option => option.IsPublic));
     private readonly Option<bool> _json = JsonFlag();
     private readonly RecoverMode _recovery;
@@ -54,13 +54,13 @@ internal sealed class AttachVerb : Verb
         if (parsed.GetValue(_recover))
             return _recovery.Run(parsed, image, options => Serve(parsed, options));
         if (image is null)
-            throw new OutcomeException(OutcomeKind.Invalid, "bad attach command line", "required argument missing: it names no IMAGE", "see \"qcow2blk attach --help\"");
+            throw new OutcomeException(OutcomeKind.Invalid, "bad attach command line", "IMAGE is missing", "see \"qcow2blk attach --help\"");
         if (parsed.GetValue(_recoverOrAttach) && _recovery.Left(parsed, FilePath.Absolute(image), _table.Read(parsed).Name) is { } left)
             return Serve(parsed, left);
         using var privateSocket = new PrivateSocket();
         AttachOptions options = Read(parsed, image, privateSocket);
         if (options.RunCommand is not null && parsed.GetValue(_json))
-            throw new OutcomeException(OutcomeKind.Invalid, "--run and --json exclude each other", "standard output is CMD's");
+            throw new OutcomeException(OutcomeKind.Invalid, "--run and --json cannot be used together", "standard output is CMD's");
         return Serve(parsed, options);
     }
 

@@ -14,12 +14,12 @@ namespace Qcow2Blk.Cli;
 /// <summary><c>qcow2blk cleanup</c>: removes ublk devices that nobody serves and no state file knows.</summary>
 internal sealed class CleanupVerb : Verb
 {
-    private readonly Option<bool> _all = Flag("--all", "those of other programs too");
-    private readonly Option<bool> _force = Flag("--force", "those that are in use too: their users see I/O errors");
+    private readonly Option<bool> _all = Flag("--all", "also remove devices made by other programs");
+    private readonly Option<bool> _force = Flag("--force", "also remove devices in use; their users see I/O errors");
     private readonly Option<bool> _json = JsonFlag();
 
     public CleanupVerb()
-        : base("cleanup", "remove ublk devices whose server is dead and that no state file knows (list --orphans shows them)",
+        : base("cleanup", "remove ublk devices that have neither a server nor a state file (see list --orphans)",
             "qcow2blk cleanup", "qcow2blk cleanup --all")
     {
         Options.Add(_all);
@@ -57,11 +57,11 @@ internal sealed class CleanupVerb : Verb
         // Looked at again: it may have found a server since it was listed.
         OrphanDevice? orphan = KernelDevices.Orphans(registry).FirstOrDefault(candidate => candidate.Node == node);
         if (orphan is null)
-            return Outcome.Refused(OutcomeKind.Busy, what, "it is no orphan", "\"qcow2blk list\" shows whose it is");
+            return Outcome.Refused(OutcomeKind.Busy, what, "it is not an orphan", "\"qcow2blk list\" shows whose it is");
         if (orphan.ServerAlive)
-            return Outcome.Refused(OutcomeKind.Busy, what, $"process {orphan.Pid} serves it", "end that program");
+            return Outcome.Refused(OutcomeKind.Busy, what, $"process {orphan.Pid} serves it", "stop that program first");
         if (!force && KernelDevices.FindUser(node) is { } user)
-            return Outcome.Refused(OutcomeKind.Busy, what, $"it is {user}", "end that; --force takes the disk away");
+            return Outcome.Refused(OutcomeKind.Busy, what, $"it is {user}", "stop using it first; --force takes the disk away");
         return DeadDevice.Remove(node, "", what, timeout);
     }
 

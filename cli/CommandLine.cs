@@ -78,8 +78,8 @@ internal sealed class CommandLine
         // A word that nobody knows explains what is missing, not the other way round.
         string? unknown = UnknownOption(parsed) ?? (parsed.UnmatchedTokens.Count > 0 ? parsed.UnmatchedTokens[0] : null);
         string? meant = unknown is null ? null : Nearest.Hint(unknown, Known(command, unknown));
-        string why = unknown is not null ? $"\"{unknown}\" is not known here{(meant is null ? "" : "; " + meant)}"
-            : noVerb ? "it names no verb"
+        string why = unknown is not null ? $"\"{unknown}\" is not recognized{(meant is null ? "" : "; " + meant)}"
+            : noVerb ? "it has no verb"
             : HouseStyle.Of(parsed.Errors[0].Message);
         Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
         return (int)ExitCode.Usage;

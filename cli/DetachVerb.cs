@@ -20,8 +20,8 @@ internal sealed class DetachVerb : DeviceCommand
     /// <summary>A server that says nothing for so long is not busy: it is stopped, or its control threads hang.</summary>
     private static readonly TimeSpan s_greeting = TimeSpan.FromSeconds(3);
 
-    private readonly Option<bool> _force = Flag("--force", "detach even if the disk is in use, requests do not end or data cannot be written; kills a server that hangs");
-    private readonly Option<bool> _lazy = Flag("--lazy", "return at once; a block device that is in use is detached when its last user has gone");
+    private readonly Option<bool> _force = Flag("--force", "detach even if the disk is in use, requests do not finish or data cannot be written; kill a server that hangs");
+    private readonly Option<bool> _lazy = Flag("--lazy", "return at once; a block device in use is detached when its last user is gone");
     private readonly Option<bool> _all = Flag("--all", "detach every device");
 
     public DetachVerb()
@@ -41,9 +41,9 @@ internal sealed class DetachVerb : DeviceCommand
     {
         bool all = parsed.GetValue(_all);
         if (all && given.Length > 0)
-            throw new OutcomeException(OutcomeKind.Invalid, "--all and TARGET exclude each other", "--all means every device");
+            throw new OutcomeException(OutcomeKind.Invalid, "--all and TARGET cannot be used together", "--all means every device");
         if (!all && given.Length == 0)
-            throw new OutcomeException(OutcomeKind.Invalid, "bad detach command line", "required argument missing: it names no TARGET", "see \"qcow2blk detach --help\"");
+            throw new OutcomeException(OutcomeKind.Invalid, "bad detach command line", "TARGET is missing", "see \"qcow2blk detach --help\"");
         return all ? [.. registry.List().Select(entry => entry.Record.Name)] : given;
     }
 
@@ -51,7 +51,7 @@ internal sealed class DetachVerb : DeviceCommand
     {
         bool force = parsed.GetValue(_force), lazy = parsed.GetValue(_lazy);
         if (force && lazy)
-            throw new OutcomeException(OutcomeKind.Invalid, "--force and --lazy exclude each other", "one takes the disk away now, the other waits for its users");
+            throw new OutcomeException(OutcomeKind.Invalid, "--force and --lazy cannot be used together", "one takes the disk away now, the other waits for its users");
         return new(ControlVerb.Detach, timeout, force, AllowShrink: false, lazy);
     }
 
@@ -83,12 +83,12 @@ internal sealed class DetachVerb : DeviceCommand
         }
         string name = entry.Record.Name;
         if (!DeadDevice.Kill(registry, name))
-            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}", $"its server (process {entry.Record.Pid}) does not even end when killed",
-                "it hangs in the kernel: see the kernel log");
+            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}", $"its server (process {entry.Record.Pid}) does not end even when killed",
+                "it is stuck in the kernel: see the kernel log");
         if (registry.Find(name) is not { } dead)
             return Outcome.Done();
         Outcome ended = DeadDevice.Detach(registry, dead, force: true, request.Timeout);
-        return ended.Succeeded ? Outcome.Done("its server did not answer and was killed: what it had not written is lost") : ended;
+        return ended.Succeeded ? Outcome.Done("its server did not answer and was killed: unwritten data is lost") : ended;
     }
 
     protected override Outcome AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)

@@ -34,7 +34,7 @@ internal abstract class DeviceCommand : Verb
         return entry.IsRecovering ? Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment")
             : registry.IsLost(entry) ? Outcome.Refused(OutcomeKind.Failed, what, $"its server is dead, and {record.DevicePath} waits for another",
                 $"\"qcow2blk attach --recover {record.Name}\" starts one, \"qcow2blk detach {record.Name}\" ends it")
-            : Outcome.Refused(OutcomeKind.Failed, what, "its server is dead", $"\"qcow2blk detach {record.Name}\" forgets it");
+            : Outcome.Refused(OutcomeKind.Failed, what, "its server is dead", $"\"qcow2blk detach {record.Name}\" cleans up after it");
     }
 
     /// <summary>What to do where the server lives.</summary>

@@ -40,7 +40,7 @@ internal static class RawArguments
             catch (DecoderFallbackException)
             {
                 throw new OutcomeException(OutcomeKind.Invalid, "bad command line",
-                    $"\"{Printable.Escape(word)}\" is not valid UTF-8, and qcow2blk knows no other names", "make a link with another name to the file");
+                    $"\"{Printable.Escape(word)}\" is not valid UTF-8, and other names are not supported", "make a link with another name to the file");
             }
         }
     }

@@ -29,12 +29,12 @@ internal sealed class RecoverMode(TableOptions table, Option<bool> recoverOrAtta
         if (target is not null && !(target == All && registry.Find(All) is null))
             return serve(OptionsFor(parsed, Recovery.One(registry, target)));
         if (said.Foreground)
-            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices cannot stay in the foreground", "each device has a server of its own", "name one device");
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices cannot run in the foreground", "each device has a server of its own", "name one device");
         if (parsed.GetValue(json))
-            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices prints no JSON", "one object is that of one device", "name one device, or ask \"qcow2blk list --json\" after it");
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices prints no JSON", "the object describes one device", "name one device, or ask \"qcow2blk list --json\" after it");
         if (said.DiscardLog)
             throw new OutcomeException(OutcomeKind.Invalid, "--discard-log needs the name of a device",
-                "what several devices had answered is not given up at once", "name one device");
+                "it never applies to several devices at once", "name one device");
         ExitCode status = ExitCode.Done;
         foreach (DeviceRecord lost in Recovery.All(registry))
         {
@@ -63,7 +63,7 @@ internal sealed class RecoverMode(TableOptions table, Option<bool> recoverOrAtta
     private void RefuseOthers(ParseResult parsed)
     {
         if (TableOptions.IsGiven(parsed, recoverOrAttach))
-            throw new OutcomeException(OutcomeKind.Invalid, "--recover and --recover-or-attach exclude each other", "only the second attaches where nothing is to recover");
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover and --recover-or-attach cannot be used together", "only the second attaches when there is nothing to recover");
         if (table.Given(parsed).FirstOrDefault(option => !option.IsOfRecovery) is { } other)
             throw new OutcomeException(OutcomeKind.Invalid, $"--recover cannot be combined with {other.Switch}",
                 "a device is taken over with the options that it had", $"leave {other.Switch} out");

@@ -13,12 +13,12 @@ namespace Qcow2Blk.Cli;
 /// <summary><c>qcow2blk resume TARGET…</c>.</summary>
 internal sealed class ResumeVerb : DeviceCommand
 {
-    private readonly Option<bool> _allowShrink = Flag("--allow-shrink", "go on although the disk is smaller than it was");
+    private readonly Option<bool> _allowShrink = Flag("--allow-shrink", "resume even if the disk is smaller than it was");
 
     private readonly TableOptions _lockTimeout = new("lock-timeout", $"as at attach, else {AttachOptions.DefaultLockTimeout}");
 
     public ResumeVerb()
-        : base("resume", "re-read a suspended image and go on with the held requests",
+        : base("resume", "re-read a suspended image and release the held requests",
             "qcow2blk resume disk",
             "qcow2blk resume disk --allow-shrink")
     {
@@ -40,6 +40,6 @@ internal sealed class ResumeVerb : DeviceCommand
         if (request.LockTimeout is { } locks)
             options = options with { LockTimeout = (int)locks.TotalSeconds };
         BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan);
-        return Outcome.Done("its server had died: another one goes on");
+        return Outcome.Done("its server had died: a new one took over");
     }
 }

@@ -49,7 +49,7 @@ internal sealed class StatusVerb : Verb
         Outcome result = reply.Result;
         if (!result.Succeeded || reply.Status.IsEmpty)
             throw new OutcomeException(result.Succeeded ? OutcomeKind.Failed : result.Kind, result.What ?? $"no status of {entry.Record.Name}",
-                result.Why ?? "the server said none", result.Hint);
+                result.Why ?? "the server sent none", result.Hint);
         return reply.Status;
     }
 

@@ -11,11 +11,11 @@ namespace Qcow2Blk.Cli;
 internal sealed class UpgradeVerb : Verb
 {
     private readonly Argument<string> _target = Targets.One();
-    private readonly Option<string> _timeout = Text("--timeout", "SECONDS", "how long requests in flight may take to end [default: 30]");
+    private readonly Option<string> _timeout = Text("--timeout", "SECONDS", "how long to wait for requests in flight [default: 30]");
     private readonly Option<bool> _json = JsonFlag();
 
     public UpgradeVerb()
-        : base("upgrade", "replace a block device's running server by one of this program; its users see a short pause",
+        : base("upgrade", "replace a block device's running server with this program; users see a short pause",
             "qcow2blk upgrade disk",
             "qcow2blk upgrade /dev/ublkb0 --json")
     {
@@ -37,7 +37,7 @@ internal sealed class UpgradeVerb : Verb
             Output.Line($"{outcome.Record.DevicePath}: paused {Milliseconds(outcome.Pause)} ms");
         if (outcome.Failure is not { } failure)
             return ExitCode.Done;
-        Output.Error($"cannot upgrade {outcome.Record.Name}", failure.Why, "its old program serves it again");
+        Output.Error($"cannot upgrade {outcome.Record.Name}", failure.Why, "its old program is serving it again");
         return ExitCode.Failed;
     }
 

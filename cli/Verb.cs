@@ -40,7 +40,7 @@ internal abstract class Verb(string name, string description, params string[] ex
             return null;
         return double.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out double value)
             ? value
-            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {text} is no number", "digits and perhaps a decimal point");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {text} is not a number", "digits, optionally with a decimal point");
     }
 
     protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");

@@ -15,7 +15,7 @@ internal static class BitmapWarning
         if (bitmaps.Damage is { } damage)
             return readOnly
                 ? $"bitmaps of {path} cannot be read: {damage}"
-                : $"bitmaps of {path} cannot be read and are given up with the first write: {damage} (use --read-only to keep them)";
+                : $"bitmaps of {path} cannot be read and become invalid with the first write: {damage} (use --read-only to keep them)";
         if (bitmaps.Recording == 0 || readOnly)
             return null;
         var (noun, pronoun) = bitmaps.Recording == 1 ? ("bitmap", "it") : ("bitmaps", "them");

@@ -24,7 +24,7 @@ public sealed class BlockDeviceChoice
     {
         ArgumentNullException.ThrowIfNull(options);
         if (KernelNode.TryParse(options.RecoverDevice) is { } node)
-            return Only(node.Transport, $"{node.Path} is there already", log);
+            return Only(node.Transport, $"{node.Path} already exists", log);
         if (options.Transport != DeviceTransport.Auto)
             return Only(options.Transport, "it was asked for", log);
         // These say what only ublk has.

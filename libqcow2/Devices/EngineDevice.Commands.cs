@@ -46,7 +46,7 @@ public sealed partial class EngineDevice
         if ((DeviceState)_state != DeviceState.Suspended)
             return Outcome.Done($"{Name} is not suspended");
         var what = $"cannot resume {Name}";
-        const string hint = "it stays suspended and its requests are kept: mend it and resume again";
+        const string hint = "it stays suspended and its requests are held: fix it and resume again";
         var before = _served.Size;
         try
         {
@@ -129,11 +129,11 @@ public sealed partial class EngineDevice
         Outcome resumed = await ResumeAsync(allowShrink: false, LockTimeoutWithin(timeout), cut);
         return resumed.Succeeded
             ? null
-            : Outcome.Refused(resumed.Kind, what, $"it is suspended, the kernel may have something to write, and it cannot be resumed: {resumed.Why}", "mend that; --force loses what is not written");
+            : Outcome.Refused(resumed.Kind, what, $"it is suspended, the kernel may have data to write, and it cannot be resumed: {resumed.Why}", "fix that; --force discards unwritten data");
     }
 
     private Outcome InUse(string what, string user) =>
-        Outcome.Refused(OutcomeKind.Busy, what, $"{DevicePath} is {user}", "end that, or --lazy waits for it; --force takes the disk away");
+        Outcome.Refused(OutcomeKind.Busy, what, $"{DevicePath} is {user}", "stop using it, or use --lazy to wait; --force takes the disk away");
 
     /// <summary>Ends a block device for its users, while it still serves what the kernel has to write down.</summary>
     /// <returns>null if there is none any more; else how the detach ended</returns>
@@ -148,7 +148,7 @@ public sealed partial class EngineDevice
         {
             return flushed is null
                 ? NoAnswer(what)
-                : Outcome.Refused(OutcomeKind.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}", "--force detaches all the same and loses what was written since the flush before it");
+                : Outcome.Refused(OutcomeKind.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}", "--force detaches anyway and loses what was written since the previous flush");
         }
 
         var error = await BlockingAsync(() => Export.Stop(force, timeout));
@@ -160,7 +160,7 @@ public sealed partial class EngineDevice
             return Abandon();
         return error == -Errno.EBUSY
             ? InUse(what, await FindUserAsync() ?? "in use")
-            : Outcome.Refused(OutcomeKind.Failed, what, $"the kernel could not write down what it cached: {Errno.Text(error)}", "--force detaches all the same and loses that");
+            : Outcome.Refused(OutcomeKind.Failed, what, $"the kernel could not write out its cached data: {Errno.Text(error)}", "--force detaches anyway and loses that");
     }
 
     /// <summary>
@@ -202,7 +202,7 @@ public sealed partial class EngineDevice
             GoOn();
             return error is null
                 ? NoAnswer(what)
-                : Outcome.Refused(OutcomeKind.Failed, what, $"the last flush failed: {Errno.Text(error.Value)}", "--force detaches all the same and loses what was written since the flush before it");
+                : Outcome.Refused(OutcomeKind.Failed, what, $"the last flush failed: {Errno.Text(error.Value)}", "--force detaches anyway and loses what was written since the previous flush");
         }
 
         if (!drained || error is null)
@@ -217,8 +217,8 @@ public sealed partial class EngineDevice
         _state = (int)DeviceState.Detaching;
         Export.Dispose();
         if (error == 0)
-            return Outcome.Done(_cutOff ? "the kernel had not written down in time what it had cached: that is lost" : null);
-        return Outcome.Done($"the last flush failed ({Errno.Text(error)}): what was written since the flush before it may be lost");
+            return Outcome.Done(_cutOff ? "the kernel did not write out its cached data in time: it is lost" : null);
+        return Outcome.Done($"the last flush failed ({Errno.Text(error)}): what was written since the previous flush may be lost");
     }
 
     /// <summary>
@@ -229,7 +229,7 @@ public sealed partial class EngineDevice
     {
         _abandoned = true;
         End(0);
-        return Outcome.Done("requests were still in progress: what they were to write may be lost");
+        return Outcome.Done("requests were still in progress: what they were writing may be lost");
     }
 
     private static Outcome NoAnswer(string what) =>

@@ -19,7 +19,7 @@ public sealed partial class EngineDevice
     {
         var what = $"cannot hand {Name} over";
         if (Export.DevicePath is null)
-            return Outcome.Refused(OutcomeKind.Failed, what, "it is an NBD server: its clients are connected to this process", "detach it and attach it again, clients then connect anew");
+            return Outcome.Refused(OutcomeKind.Failed, what, "it is an NBD server: its clients are connected to this process", "detach it and attach it again; clients then reconnect");
         switch ((DeviceState)_state)
         {
             case DeviceState.Suspended:
@@ -31,8 +31,8 @@ public sealed partial class EngineDevice
         // The next server would not know of it.
         if (_served.BlockDevice.HasUntold)
         {
-            const string why = "writes were lost, and no flush has been told so yet";
-            return Outcome.Refused(OutcomeKind.Failed, what, why, "\"sync\" makes one, which fails; then try again");
+            const string why = "writes were lost, and no flush has reported it yet";
+            return Outcome.Refused(OutcomeKind.Failed, what, why, "run \"sync\", which fails, then try again");
         }
 
         if (!await HoldRequestsAsync(timeout, cut))
@@ -78,7 +78,7 @@ public sealed partial class EngineDevice
             if (!ending)
                 ForgetLog();
             OutcomeException refusal = Refusals.From(failure, what);
-            return Outcome.Refused(OutcomeKind.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}", "it is suspended now: mend that and resume it");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}", "it is suspended now: fix that and resume it");
         }
 
         _served.Set(_disk);

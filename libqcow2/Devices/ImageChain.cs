@@ -120,7 +120,7 @@ internal sealed class ImageChain
         if (IsTooFine(file, header, readOnly))
         {
             // From the start again: nothing that was read under the former lock counts any more.
-            _log.Warning($"{found.Path} cannot be written past the page cache in whole sectors of {file.OffsetAlignment} bytes:"
+            _log.Warning($"{found.Path} cannot be written with O_DIRECT in whole sectors of {file.OffsetAlignment} bytes:"
                 + " using the page cache");
             file.Dispose();
             (file, header) = await LockAsync(OpenFile(found, readOnly, direct: false), format, readOnly);
@@ -215,14 +215,14 @@ internal sealed class ImageChain
     private void RefuseOtherImage(FoundFile top)
     {
         if (_recovery.OnlyImage is { } then && top.Identity.ToString() != then)
-            throw new IOException($"{top.Path} is another file now than the one that was attached");
+            throw new IOException($"{top.Path} is no longer the file that was attached");
     }
 
     /// <summary>Of the file that was found, not of its name: that may lead elsewhere by now.</summary>
     private void RefuseForeignDirectory(Header overlay, FoundFile found)
     {
         if (_options.BackingDirectories.Count > 0 && !_options.BackingDirectories.Any(found.LiesIn))
-            throw Bad(overlay, $"backing file {found.RealName} is in none of the directories given with --backing-dir");
+            throw Bad(overlay, $"backing file {found.RealName} is not in a directory given with --backing-dir");
     }
 
     private static ImageFormatException Bad(Header overlay, string why) => new(overlay.Path, "backing_file", why);

@@ -22,7 +22,7 @@ internal static class OutOfMemory
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            log.Debug($"cannot be spared when memory runs out: {HouseStyle.Of(error.Message)}");
+            log.Debug($"cannot be kept from the kernel's out-of-memory killer: {HouseStyle.Of(error.Message)}");
         }
     }
 }

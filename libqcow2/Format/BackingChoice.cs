@@ -16,7 +16,7 @@ public readonly record struct BackingChoice(string? File, ImageFormat? Format)
         if (overlay.BackingFile is null)
         {
             return given is null ? null : throw new ImageFormatException(overlay.Path, "backing_file_offset",
-                $"the image has no backing file, and with one (--backing {given}) its disk would hold something else");
+                $"the image has no backing file; --backing {given} would change what its disk holds");
         }
         if (isFirst)
             RefuseContradiction(overlay);

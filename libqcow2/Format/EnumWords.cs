@@ -36,11 +36,11 @@ public sealed class EnumWords<T>
         throw new ArgumentOutOfRangeException(nameof(value), $"{value} has no word");
     }
 
-    /// <returns>null if it is none of the words</returns>
+    /// <returns>null if it is not one of the words</returns>
     public T? TryParse(string? word) => Array.IndexOf(_words, word) is >= 0 and var index ? _values[index] : null;
 
-    /// <exception cref="FormatException">it is none of the words</exception>
-    public T Parse(string? word) => TryParse(word) ?? throw new FormatException($"\"{word}\" is none of {this}");
+    /// <exception cref="FormatException">it is not one of the words</exception>
+    public T Parse(string? word) => TryParse(word) ?? throw new FormatException($"\"{word}\" is not one of {this}");
 
     /// <summary>The words for people: "none, writeback".</summary>
     public override string ToString() => string.Join(", ", _words);

@@ -110,7 +110,7 @@ internal ref partial struct HeaderParser
         }
         catch (DecoderFallbackException)
         {
-            throw Bad(field, $"{field} \"{Printable.Escape(bytes)}\" is not valid UTF-8, and qcow2blk knows no other names");
+            throw Bad(field, $"{field} \"{Printable.Escape(bytes)}\" is not valid UTF-8, and other names are not supported");
         }
     }
 }

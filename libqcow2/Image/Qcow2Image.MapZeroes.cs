@@ -19,7 +19,7 @@ public sealed partial class Qcow2Image
         var last = (offset + length - 1) >> _geometry.ClusterBits;
         for (var cluster = offset >> _geometry.ClusterBits; cluster <= last; cluster++)
         {
-            // The cache is asked first: a table that is new since the L1 entry was seen empty is none of our concern,
+            // The cache is asked first: a table that is new since the L1 entry was seen empty is not one of our concern,
             // as what it points to was not acknowledged before this request began.
             if (_tables.TryRead(cluster, out var raw))
             {

@@ -113,7 +113,7 @@ public sealed partial class Qcow2Image
                 + $" {path} was kept: repair the image, then discard the log");
         }
 
-        _options.Report?.Invoke($"{_file.Path}: gave up {count} changes that its last server had not committed;"
+        _options.Report?.Invoke($"{_file.Path}: discarded {count} changes that its last server had not committed;"
             + " the image as it is has no errors");
         return 0;
     }

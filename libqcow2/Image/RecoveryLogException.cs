@@ -7,5 +7,5 @@ public sealed class RecoveryLogException(string message) : IOException(message)
 {
     /// <summary>The way on that there always is.</summary>
     public static string Hint =>
-        "put the image back as it was; or --discard-log opens it as it is, without what its last server had not committed";
+        "restore the image as it was, or use --discard-log to open it as it is, without what its last server had not committed";
 }

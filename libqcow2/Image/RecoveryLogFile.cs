@@ -63,7 +63,7 @@ internal static unsafe class RecoveryLogFile
                 throw new RecoveryLogException($"{path} is not a recovery log");
             RefuseOtherImage(path, header.Identity, image.Identity);
             if (header.Dropped != 0)
-                throw new RecoveryLogException($"{path} does not hold all that was written");
+                throw new RecoveryLogException($"{path} is incomplete");
             RefuseWritten(path, header, image);
             return Map(path, descriptor);
         }
@@ -89,7 +89,7 @@ internal static unsafe class RecoveryLogFile
 
     public static void Unmap(nint memory) => Files.Unmap(memory, (nuint)FileBytes);
 
-    /// <summary>Opens the file if it is one of ours: nothing that somebody else has put there, or a link to.</summary>
+    /// <summary>Opens the file if it must be one of ours: nothing that somebody else has put there, or a link to.</summary>
     /// <returns>the descriptor, or -ENOENT</returns>
     private static int OpenOwn(string path, int flags, string what)
     {
@@ -101,7 +101,7 @@ internal static unsafe class RecoveryLogFile
             : Stat.OfFile(descriptor, out var found) is var error and < 0 ? Errno.Text(error)
             : !found.IsRegularFile ? "it is not a regular file"
             : found.stx_uid != Unistd.EffectiveUser() ? $"it belongs to user {found.stx_uid}"
-            : found.stx_nlink != 1 ? "it has another name too"
+            : found.stx_nlink != 1 ? "it has more than one name (hard links)"
             : null;
         if (refusal is null)
             return descriptor;

@@ -54,7 +54,7 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
         }
 
         if (hash != log.Header.L1Hash && hash != log.Header.NextL1Hash)
-            throw Changed("its L1 table is another one");
+            throw Changed("its L1 table is not the same");
     }
 
     private async LoopTask<int> ProveRefcountsAsync(LoggedEntry entry, L2Entry found)

@@ -37,7 +37,7 @@ public readonly struct LoopTask<T>
     /// <summary>Lets the task run on; its result is dropped when it comes, an exception goes to the scheduler.</summary>
     public void Forget() => _source?.OnCompleted(static source => source.Drop());
 
-    /// <summary>Hands the result to <paramref name="sink"/>, at once if it is there already.</summary>
+    /// <summary>Hands the result to <paramref name="sink"/>, at once if it already exists.</summary>
     public void CompleteInto(ICompletionSink<T> sink)
     {
         ArgumentNullException.ThrowIfNull(sink);

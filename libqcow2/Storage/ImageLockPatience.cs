@@ -47,7 +47,7 @@ public sealed class ImageLockPatience
             TimeSpan search = Stopwatch.GetElapsedTime(started);
             TimeSpan wait = TimeSpan.FromMilliseconds(Math.Max(pause, (int)search.TotalMilliseconds));
             if (Pauses++ == 0)
-                _report($"{path} is locked, and no living process is seen to hold the lock: waiting up to {_limit.TotalSeconds:0.#} s"
+                _report($"{path} is locked, and no running process seems to hold the lock: waiting up to {_limit.TotalSeconds:0.#} s"
                     + " for the last writes of a server that died");
             wait = wait < _left ? wait : _left;
             await LoopScheduler.Current.DelayAsync(Math.Max(1, (int)wait.TotalMilliseconds));

@@ -65,9 +65,9 @@ public sealed class BackingOptionTests : IDisposable
         Assert.Equal(2, JsonDocument.Parse(info.Output).RootElement.GetProperty("chain").GetArrayLength());
         string[] attach = ["attach", _top, "--read-only", "--socket", _folder.File("s"), .. options];
         _folder.Qcow2Blk([.. attach, "--backing-dir", _folder.RuntimeDirectory])
-            .Refused(1, "disk.qcow2", "in none of the directories");
+            .Refused(1, "disk.qcow2", "is not in a directory given");
         _folder.Qcow2Blk(["attach", moved, "--socket", _folder.File("s"), .. options]).Refused(1, "moved.qcow2", "has no backing file");
-        _folder.Qcow2Blk([.. attach, "--no-backing"]).Refused(2, "--no-backing and --backing exclude each other");
+        _folder.Qcow2Blk([.. attach, "--no-backing"]).Refused(2, "--no-backing and --backing cannot be used together");
         _folder.Qcow2Blk(["map", _top, "--format", "raw", .. options]).Refused(2, "--backing needs --format qcow2");
     }
 }

@@ -108,5 +108,5 @@ internal sealed class CommandTurns : IDisposable
 
     private static Outcome Behind(string what) => Outcome.Refused(OutcomeKind.Failed, what, "another command on it is still running");
 
-    private static Outcome CutShort(string what) => Outcome.Refused(OutcomeKind.Failed, what, "it is ending already");
+    private static Outcome CutShort(string what) => Outcome.Refused(OutcomeKind.Failed, what, "it is already ending");
 }

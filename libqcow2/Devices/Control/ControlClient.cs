@@ -56,7 +56,7 @@ public sealed class ControlClient : IDisposable
         LineReader.Outcome outcome = _reader.Next(wait, out byte[] line);
         if (outcome != LineReader.Outcome.Line)
             throw Broken(outcome == LineReader.Outcome.TimedOut ? "it did not answer in time"
-                : outcome == LineReader.Outcome.TooLong ? "its answer does not end"
+                : outcome == LineReader.Outcome.TooLong ? "its answer is too long"
                 : written < 0 ? Errno.Text(written) : "it closed the connection");
         try
         {
@@ -64,7 +64,7 @@ public sealed class ControlClient : IDisposable
         }
         catch (Exception error) when (error is JsonException or FormatException or InvalidOperationException)
         {
-            throw Broken("its answer is not understood");
+            throw Broken("its answer is malformed");
         }
     }
 

@@ -108,7 +108,7 @@ public readonly record struct ControlRequest(
         if (reader.Read())
             throw new JsonException("more than one object on the line");
         return verb is { } known ? new ControlRequest(known, timeout, force, allowShrink, lazy, lockTimeout)
-            : throw new JsonException($"verb is none of {ControlVerbs.Words}");
+            : throw new JsonException($"verb is not one of {ControlVerbs.Words}");
     }
 
     private static TimeSpan Seconds(string member, double value, double most)

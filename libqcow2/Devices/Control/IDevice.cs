@@ -39,7 +39,7 @@ public interface IDevice : IDisposable
     /// Holds new requests, finishes those in flight, flushes, closes the image and drops its locks. On failure the
     /// device runs on.
     /// </summary>
-    /// <param name="timeout">how long requests in flight may take to end; past it the suspend is undone</param>
+    /// <param name="timeout">how long to wait for requests in flight; past it the suspend is undone</param>
     /// <param name="cut">as if everything that it waits for had taken too long</param>
     Task<Outcome> SuspendAsync(TimeSpan timeout, CancellationToken cut);
 
@@ -58,7 +58,7 @@ public interface IDevice : IDisposable
     /// <param name="force">
     /// detach even if requests do not end or the last flush fails: the result then says what was lost
     /// </param>
-    /// <param name="timeout">how long requests in flight may take to end</param>
+    /// <param name="timeout">how long to wait for requests in flight</param>
     /// <param name="cut">as if they had taken too long; without effect once its users have lost the device</param>
     Task<Outcome> DetachAsync(bool force, TimeSpan timeout, CancellationToken cut);
 
@@ -66,7 +66,7 @@ public interface IDevice : IDisposable
     /// Holds requests, finishes those in flight, flushes, closes the image and lets go of the block device without ending
     /// it: its requests wait for the next server. On failure the device runs on.
     /// </summary>
-    /// <param name="timeout">how long requests in flight may take to end</param>
+    /// <param name="timeout">how long to wait for requests in flight</param>
     /// <param name="ending">the process ends whatever comes of it: then nobody edits the image before the next server</param>
     /// <param name="cut">as if what it waits for had taken too long</param>
     Task<Outcome> HandOverAsync(TimeSpan timeout, bool ending, CancellationToken cut);

@@ -49,6 +49,6 @@ public sealed class PrivateSocket : IDisposable
                 return path;
             why += $"{(why.Length > 0 ? ", " : "")}{parent}: {Errno.Text(error)}";
         }
-        throw new OutcomeException(OutcomeKind.Failed, "cannot make a private socket", why, "set TMPDIR to a directory that can be written, or give --socket");
+        throw new OutcomeException(OutcomeKind.Failed, "cannot make a private socket", why, "set TMPDIR to a writable directory, or use --socket");
     }
 }

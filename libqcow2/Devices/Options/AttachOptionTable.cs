@@ -94,7 +94,7 @@ public static class AttachOptionTable
         new AttachOption<bool>(new FlagKind(), o => o.DiscardLog, (o, on) => o with { DiscardLog = on })
         {
             Name = "discard-log",
-            Help = "give up what a dead server of the image had answered but not committed, and open the image as it is",
+            Help = "discard what a dead server of the image had answered but not committed, and open the image as it is",
             IsOfRecovery = true,
             Life = OptionLife.Start,
         },
@@ -182,7 +182,7 @@ public static class AttachOptionTable
         {
             Name = "backing",
             ValueName = "FILE",
-            Help = "use FILE as the image's backing file, in place of the one that it names; the image is not changed",
+            Help = "use FILE as the backing file instead of the one that the image names; the image is not changed",
         },
         new WordOption<ImageFormat>(ImageFormats.Words, o => o.BackingFormat, (o, format) => o with { BackingFormat = format })
         {
@@ -201,7 +201,7 @@ public static class AttachOptionTable
         new WordOption<EnospcPolicy>(EnospcPolicies.Words, o => o.OnEnospc, (o, policy) => o with { OnEnospc = policy!.Value })
         {
             Name = "on-enospc",
-            Help = "how to handle a write that the host has no space for; report: fail it; stop: hold it and try again",
+            Help = "how to handle a write when the host is out of space; report: fail it; stop: hold it and try again",
         },
         new AttachOption<string?>(new FileKind(), o => o.PidFile, (o, path) => o with { PidFile = path })
         {
@@ -259,11 +259,11 @@ public static class AttachOptionTable
     ];
 
     /// <summary>The option that a program means.</summary>
-    /// <exception cref="OutcomeException">usage: there is none of that name, or nobody may set it by name</exception>
+    /// <exception cref="OutcomeException">usage: there is not one of that name, or nobody may set it by name</exception>
     public static AttachOption Named(string name)
         => All.FirstOrDefault(option => option.IsPublic && option.Name == name)
             ?? throw new OutcomeException(OutcomeKind.Invalid, $"\"{name}\" is not an option of attach",
-                $"it is one of {string.Join(", ", Known.Select(option => option.Name))}",
+                $"it must be one of {string.Join(", ", Known.Select(option => option.Name))}",
                 Nearest.Hint(name, Known.Select(option => option.Name)));
 
     /// <summary>What a state file keeps: not what was meant for one start of a server.</summary>

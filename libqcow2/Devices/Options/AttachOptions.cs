@@ -65,7 +65,7 @@ public sealed record AttachOptions
     public bool DiscardLog { get; init; }
 
     /// <summary>
-    /// Connections of that device which the server before left open: each came to us as two descriptors, the first as
+    /// Connections of that device which the previous server left open: each came to us as two descriptors, the first as
     /// <see cref="InheritedDescriptors.First"/>. True of one process only, never kept in a state file.
     /// </summary>
     public int InheritedConnections { get; init; }

@@ -50,11 +50,11 @@ public static class AttachRules
     {
         if (options.ListenFd is not null && (options.SocketPath is not null || options.ListenHost is not null))
             throw Usage("--socket and --listen cannot be combined with an activating socket", "LISTEN_FDS is set",
-                "leave them out, the service manager has the address");
+                "leave them out: the service manager sets the address");
         if (options.ListenFd is not null && options.RunCommand is not null)
             throw Usage("--run cannot be combined with an activating socket", "LISTEN_FDS is set", null);
         if (options.SocketPath is not null && options.ListenHost is not null)
-            throw Usage("--socket and --listen exclude each other", "a device has one address", "give one of them");
+            throw Usage("--socket and --listen cannot be used together", "a device has one address", "give one of them");
         if (options.IsBlockDevice)
             CheckBlockDevice(options);
     }
@@ -70,7 +70,7 @@ public static class AttachRules
         if (given.Count == 0 || options.IsBlockDevice)
             return;
         string address = options.SocketPath is not null ? "--socket" : options.ListenHost is not null ? "--listen" : "an activating socket";
-        throw Usage($"{given[0]} cannot be combined with {address}", "it is about block devices of the kernel",
+        throw Usage($"{given[0]} cannot be combined with {address}", "it only applies to kernel block devices",
             $"leave {(options.ListenFd is null ? address : given[0])} out");
     }
 
@@ -79,36 +79,36 @@ public static class AttachRules
         if (options.Device is { } device)
             CheckNode(device, options.Transport);
         if (options.Transport == DeviceTransport.Nbd && options.UblkMode != UblkMode.Auto)
-            throw Usage("--ublk-mode needs --transport ublk or auto", "the kernel's NBD has one way to move data", null);
+            throw Usage("--ublk-mode needs --transport ublk or auto", "kernel NBD has only one way to move data", null);
     }
 
     private static void CheckNode(string device, DeviceTransport transport)
     {
         if (transport != DeviceTransport.Auto && KernelNode.TryParse(device) is { } node && transport != node.Transport)
-            throw Usage($"--device {device} cannot be had with --transport {DeviceTransports.Words.Of(transport)}",
-                "each has nodes of its own", $"leave --transport out, the name of the node says it");
+            throw Usage($"--device {device} does not fit --transport {DeviceTransports.Words.Of(transport)}",
+                "each transport has its own nodes", $"leave --transport out: the node's name implies it");
     }
 
     private static void CheckImage(AttachOptions options)
     {
         if (options.Image.Length == 0 || options.Image.Contains('\0', StringComparison.Ordinal))
-            throw Usage("IMAGE is not a file name", "it is empty or holds a NUL", null);
+            throw Usage("IMAGE is not a file name", "it is empty or contains a NUL", null);
         if (options.Discard == DiscardMode.Ignore && options.DetectZeroes == DetectZeroes.Unmap)
-            throw Usage("--detect-zeroes unmap needs --discard unmap", "with --discard ignore nothing may be freed",
+            throw Usage("--detect-zeroes unmap needs --discard unmap", "--discard ignore frees nothing",
                 "use --detect-zeroes on");
         if (options.NoBacking && options.BackingDirectories.Count > 0)
-            throw Usage("--no-backing and --backing-dir exclude each other", "the first allows no backing file at all", null);
+            throw Usage("--no-backing and --backing-dir cannot be used together", "the first allows no backing file at all", null);
         if (options.DiscardLog && !options.KeepsLog)
-            throw Usage("--discard-log needs a block device that can be written, of a qcow2 image", "only such a device has a recovery log",
+            throw Usage("--discard-log needs a writable block device of a qcow2 image", "only such a device has a recovery log",
                 "leave it out");
         if (options.NoBacking && (options.Backing is not null || options.BackingFormat is not null))
-            throw Usage($"--no-backing and {Given(options)} exclude each other", "the first allows no backing file at all", null);
+            throw Usage($"--no-backing and {Given(options)} cannot be used together", "the first allows no backing file at all", null);
         if (options.Format != ImageFormat.Raw)
             return;
         if (options.Snapshot is not null)
             throw Usage("--snapshot needs --format qcow2", "a raw image has no internal snapshots", null);
         if (options.NoBacking || options.BackingDirectories.Count > 0)
-            throw Usage("--no-backing and --backing-dir need --format qcow2", "a raw image names no backing file", null);
+            throw Usage("--no-backing and --backing-dir need --format qcow2", "a raw image has no backing file", null);
         if (options.Backing is not null || options.BackingFormat is not null)
             throw Usage($"{Given(options)} needs --format qcow2", "a raw image has no backing file", null);
     }

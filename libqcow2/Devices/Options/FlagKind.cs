@@ -19,7 +19,7 @@ internal sealed class FlagKind : ValueKind<bool>
     {
         True => true,
         False => false,
-        _ => throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is not known", $"it is one of {True}, {False}"),
+        _ => throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is not known", $"it must be one of {True}, {False}"),
     };
 
     public override IReadOnlyList<string> Print(bool value) => [value ? True : False];

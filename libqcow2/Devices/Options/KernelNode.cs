@@ -29,7 +29,7 @@ public readonly record struct KernelNode(DeviceTransport Transport, int Index)
         : File.Exists($"/sys/block/{Name}/pid");
 
     /// <summary>Reads /dev/ublkb3, ublkb3, /dev/nbd0 and nbd0.</summary>
-    /// <returns>null if it is none of these, a partition for instance</returns>
+    /// <returns>null if it is not one of these, a partition for instance</returns>
     public static KernelNode? TryParse(string? path)
     {
         if (path is null)

@@ -12,7 +12,7 @@ public readonly record struct ListenAddress(string Host, int Port)
     private const string Loopback = "localhost";
 
     /// <summary>Reads PORT, HOST, HOST:PORT, :PORT, [IPV6] and [IPV6]:PORT.</summary>
-    /// <exception cref="OutcomeException">usage: it is none of these</exception>
+    /// <exception cref="OutcomeException">usage: it is not one of these</exception>
     public static ListenAddress Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -44,8 +44,8 @@ public readonly record struct ListenAddress(string Host, int Port)
 
     private static int Number(string text, string port)
         => ushort.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out ushort value) ? value
-            : throw Bad(text, $"\"{port}\" is no port, ports are 0 to 65535");
+            : throw Bad(text, $"\"{port}\" is not a port; ports are 0 to 65535");
 
     private static OutcomeException Bad(string text, string why)
-        => new(OutcomeKind.Invalid, $"--listen {text} is no HOST:PORT", why);
+        => new(OutcomeKind.Invalid, $"--listen {text} is not HOST:PORT", why);
 }

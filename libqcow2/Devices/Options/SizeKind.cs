@@ -28,7 +28,7 @@ internal sealed class SizeKind(long least, long most, string range) : ValueKind<
             digits = digits[..^1];
         return long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value <= long.MaxValue >> shift
             ? value << shift
-            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is no size", "a size is a number and perhaps K, M, G or T");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is not a size", "a size is a number, optionally followed by K, M, G or T");
     }
 
     public override IReadOnlyList<string> Print(long? value) => [value!.Value.ToString(CultureInfo.InvariantCulture)];

@@ -27,7 +27,7 @@ internal class TextKind : ValueKind<string?>
 internal sealed class DeviceNameKind : TextKind
 {
     public override ValueRefusal? Refuse(string said, string? value) => DeviceName.IsValid(value!) ? null
-        : new ValueRefusal($"{said} \"{value}\" is not usable as a device name", DeviceName.Rule);
+        : new ValueRefusal($"{said} \"{value}\" is not a valid device name", DeviceName.Rule);
 }
 
 /// <summary>A device node that this program can make.</summary>
@@ -36,7 +36,7 @@ internal sealed class NodeKind : TextKind
     public override string? Parse(string said, string text) => KernelNode.TryParse(text)?.Path ?? text;
 
     public override ValueRefusal? Refuse(string said, string? value) => KernelNode.TryParse(value) is not null ? null
-        : new ValueRefusal($"{said} {value} is no device of ours", "devices are /dev/ublkbN and /dev/nbdN");
+        : new ValueRefusal($"{said} {value} is not a device that qcow2blk makes", "devices are /dev/ublkbN and /dev/nbdN");
 }
 
 /// <summary>A file.</summary>
@@ -46,7 +46,7 @@ internal class FileKind : TextKind
 
     public override ValueRefusal? Refuse(string said, string? value)
         => value!.Length > 0 && !value.Contains('\0', StringComparison.Ordinal) ? null
-            : new ValueRefusal($"{said} is not a file name", "it is empty or holds a NUL");
+            : new ValueRefusal($"{said} is not a file name", "it is empty or contains a NUL");
 }
 
 /// <summary>A unix socket to serve on.</summary>

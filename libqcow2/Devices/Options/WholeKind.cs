@@ -19,9 +19,9 @@ internal class WholeKind(int least, int most, string? unit = null) : ValueKind<i
     {
         const NumberStyles written = NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign;
         if (!double.TryParse(text, written, CultureInfo.InvariantCulture, out var value))
-            throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is no number", "digits and perhaps a decimal point");
+            throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is not a number", "digits, optionally with a decimal point");
         return value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value
-            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {value} is no whole number", "digits only");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {value} is not a whole number", "digits only");
     }
 
     public override IReadOnlyList<string> Print(int? value) => [value!.Value.ToString(CultureInfo.InvariantCulture)];
@@ -46,5 +46,5 @@ internal sealed class BlockSizeKind() : WholeKind(Small, Large)
     public override IReadOnlyList<string> Words => [$"{Small}", $"{Large}"];
 
     public override ValueRefusal? Refuse(string said, int? value) => value is Small or Large ? null
-        : new ValueRefusal($"{said} {value} is not possible", $"disks have blocks of {Small} or {Large} bytes");
+        : new ValueRefusal($"{said} {value} is not supported", $"blocks have {Small} or {Large} bytes");
 }

@@ -14,7 +14,7 @@ internal sealed class WordKind(IReadOnlyList<string> words) : TextKind
 
     public override string? Parse(string said, string text) => words.Contains(text) ? text
         : throw new OutcomeException(
-            OutcomeKind.Invalid, $"{said} {text} is not known", $"it is one of {string.Join(", ", words)}", Nearest.Hint(text, words));
+            OutcomeKind.Invalid, $"{said} {text} is not known", $"it must be one of {string.Join(", ", words)}", Nearest.Hint(text, words));
 
     public override bool TryRead(ref Utf8JsonReader reader, out string? value) =>
         base.TryRead(ref reader, out value) && words.Contains(value!);

@@ -49,7 +49,7 @@ public static class Refusals
     }
 
     private static string LockHint(ImageLockedException locked) => locked.Waited == TimeSpan.Zero
-        ? "detach or stop that, or wait for it"
-        : $"waited {locked.Waited.TotalSeconds:0.#} s, as no process is seen that lives and holds the lock: a server that died may still"
+        ? "detach or stop it, or wait"
+        : $"waited {locked.Waited.TotalSeconds:0.#} s, as no running process seems to hold the lock: a server that died may still"
             + " be writing, --lock-timeout waits longer; or it is in use by another user, or in another container";
 }

@@ -91,7 +91,7 @@ public sealed record DeviceRecord
     }
 
     /// <summary>Reads a state file; members of later versions are skipped.</summary>
-    /// <returns>null if it is none of ours or damaged</returns>
+    /// <returns>null if it is not one of ours or damaged</returns>
     public static DeviceRecord? TryRead(string path)
     {
         try
@@ -105,7 +105,7 @@ public sealed record DeviceRecord
     }
 
     /// <summary>As <see cref="TryRead"/>.</summary>
-    /// <exception cref="OutcomeException">it is none of ours or damaged: which file, which field, and its value</exception>
+    /// <exception cref="OutcomeException">it is not one of ours or damaged: which file, which field, and its value</exception>
     public static DeviceRecord Read(string path)
     {
         try

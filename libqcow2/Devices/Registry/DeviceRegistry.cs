@@ -93,8 +93,8 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
             1 => found[0],
             0 => throw new OutcomeException(OutcomeKind.NotFound, $"no device {target}",
                 "no attached device has that name, path, image or URI", "\"qcow2blk list\" shows them"),
-            _ => throw new OutcomeException(OutcomeKind.Invalid, $"{target} is not one device",
-                $"{string.Join(", ", found.Select(entry => entry.Record.Name))} answer to it", "give a name"),
+            _ => throw new OutcomeException(OutcomeKind.Invalid, $"{target} is ambiguous",
+                $"{string.Join(", ", found.Select(entry => entry.Record.Name))} match it", "give a name"),
         };
     }
 
@@ -212,15 +212,15 @@ public sealed class DeviceRegistry(RuntimeDirectory directory)
     }
 
     private static OutcomeException ToRecover(DeviceRecord lost)
-        => new(OutcomeKind.Busy, $"cannot attach {lost.Image}", $"{lost.DevicePath} still waits for a server of it: the last one died",
+        => new(OutcomeKind.Busy, $"cannot attach {lost.Image}", $"{lost.DevicePath} is still waiting for a server: the last one died",
             $"\"qcow2blk attach --recover {lost.Name}\" takes it over, \"qcow2blk detach {lost.Name}\" ends it");
 
     private static OutcomeException ToSettle(AttachOptions options, DeviceRecord unsettled)
         => new(OutcomeKind.Busy, $"cannot attach {options.Image}",
-            $"the last server of {unsettled.Name} died, and what it had answered is not in {unsettled.Image} yet",
-            $"\"qcow2blk detach {unsettled.Name}\" brings it in, with --force it is given up");
+            $"the last server of {unsettled.Name} died, and what it had acknowledged is not in {unsettled.Image} yet",
+            $"\"qcow2blk detach {unsettled.Name}\" writes it to the image; --force discards it");
 
     private static OutcomeException Taken(string name)
         => new(OutcomeKind.Busy, $"cannot attach as {name}", "another device has that name",
-            $"give another --name, or \"qcow2blk detach {name}\" first");
+            $"use another --name, or \"qcow2blk detach {name}\" first");
 }

@@ -177,7 +177,7 @@ public sealed class RuntimeDirectory
         if (stat.stx_uid != user)
             throw Unusable(what, $"it belongs to user {stat.stx_uid}, and this is user {user}: others could take over devices");
         if ((stat.stx_mode & (IsShared ? OthersMayAnything : OthersMayWrite)) != 0)
-            throw Unusable(what, $"it has mode {ModeOf(stat)}, others could take over devices", $"chmod 700 it, or set {Variable} to a directory of yours");
+            throw Unusable(what, $"it has mode {ModeOf(stat)}, others could take over devices", $"chmod 700 it, or set {Variable} to a directory of your own");
     }
 
     /// <summary>Where others can make files they must not be able to remove or rename ours.</summary>
@@ -210,8 +210,8 @@ public sealed class RuntimeDirectory
     internal static bool IsLasting(int error) => error is -Errno.ENOENT or -Errno.EACCES or -Errno.EPERM or -Errno.EROFS or -Errno.ENOTDIR or -Errno.ELOOP;
 
     private static OutcomeException Unusable(string what, int error)
-        => new(OutcomeKind.Failed, what, Errno.Text(error), $"set {Variable} to a directory of yours") { IsRuntimeDirectory = IsLasting(error) };
+        => new(OutcomeKind.Failed, what, Errno.Text(error), $"set {Variable} to a directory of your own") { IsRuntimeDirectory = IsLasting(error) };
 
     private static OutcomeException Unusable(string what, string why, string? hint = null)
-        => new(OutcomeKind.Failed, what, why, hint ?? $"set {Variable} to a directory of yours") { IsRuntimeDirectory = true };
+        => new(OutcomeKind.Failed, what, why, hint ?? $"set {Variable} to a directory of your own") { IsRuntimeDirectory = true };
 }

@@ -28,7 +28,7 @@ public static class BackgroundServer
     /// <param name="options">checked</param>
     /// <param name="program">what to start</param>
     /// <param name="timeout">how long that may take; what was started is killed then</param>
-    /// <param name="inherited">descriptors that the server before left to it; they stay the caller's</param>
+    /// <param name="inherited">descriptors that the previous server left to it; they stay the caller's</param>
     /// <param name="registry">where it registers; null for where this user's devices are</param>
     /// <exception cref="OutcomeException">what the server said, or how it died: then it has left nothing</exception>
     /// <remarks>
@@ -131,7 +131,7 @@ public static class BackgroundServer
         }
         catch (JsonException error)
         {
-            throw new OutcomeException(OutcomeKind.Failed, "cannot attach", $"the server said nonsense: {error.Message}");
+            throw new OutcomeException(OutcomeKind.Failed, "cannot attach", $"the server's answer is malformed: {error.Message}");
         }
         if (ready.Error is null)
             return ready.Record!;
@@ -150,7 +150,7 @@ public static class BackgroundServer
         if (process >= 0)
             _ = Unistd.Close(process);
         if (!ended)
-            return new OutcomeException(OutcomeKind.Failed, what, "the server died as it became ready, its supervisor tries again", "\"qcow2blk list\" shows it") { IsTriedAgain = true };
+            return new OutcomeException(OutcomeKind.Failed, what, "the server died as it became ready; its supervisor is trying again", "\"qcow2blk list\" shows it") { IsTriedAgain = true };
         int status = Spawn.Wait(pid);
         registry.RemoveNeverReady();
         return new OutcomeException(OutcomeKind.Failed, what, $"the server {ProcessEnd.Describe(status)} before it was ready",

@@ -71,7 +71,7 @@ public sealed partial class DeviceServer
         return _turns.RunAsync(what, timeout, async cut =>
         {
             if (_detached || HandedOver)
-                return Outcome.Refused(OutcomeKind.Busy, what, "it is ending already");
+                return Outcome.Refused(OutcomeKind.Busy, what, "it is already ending");
             Outcome result = await _device.HandOverAsync(timeout, ending, cut);
             if (result.Succeeded)
                 LeaveToNext();
@@ -115,7 +115,7 @@ public sealed partial class DeviceServer
             if (!(await HandOverAsync(SignalTimeout, ending: true)).Succeeded)
                 LeaveAsKilled();
             return Outcome.Refused(OutcomeKind.Busy, result.What!, result.Why!,
-                $"its requests wait: \"qcow2blk attach --recover {Record.Name}\" goes on, \"qcow2blk detach --force {Record.Name}\" ends it");
+                $"its requests are waiting: \"qcow2blk attach --recover {Record.Name}\" takes it over, \"qcow2blk detach --force {Record.Name}\" ends it");
         }
         if ((await DetachAsync(force: true, ForcedTimeout)).Note is { } lost)
             _log.Error($"detached {Record.Name}: {lost}");
@@ -191,7 +191,7 @@ public sealed partial class DeviceServer
             _ = DetachWhenUnusedAsync(timeout);
         _lazy = true;
         _device.History = _device.History with { DetachWaitsFor = user };
-        return Outcome.Done($"{Record.DevicePath} is {user}: detaches when that has ended");
+        return Outcome.Done($"{Record.DevicePath} is {user}: it will be detached when that ends");
     });
 
     private async Task DetachWhenUnusedAsync(TimeSpan timeout)

@@ -89,7 +89,7 @@ public sealed partial class DeviceServer : IDisposable
         }
         catch (OutcomeException error) when (error.IsRuntimeDirectory && options.ServesInProcess && options.RecoverDevice is null)
         {
-            string but = "served all the same, but \"qcow2blk list\" and other commands do not find this device";
+            string but = "serving anyway, but \"qcow2blk list\" and other commands will not find this device";
             // Who has a command run, or starts a server for one connection, looks for it in no list.
             LogLevel level = options.Foreground || options.IsBlockDevice ? LogLevel.Warning : LogLevel.Info;
             if (options.IsBlockDevice)
@@ -103,7 +103,7 @@ public sealed partial class DeviceServer : IDisposable
     {
         string what = $"cannot recover {options.RecoverDevice}";
         DeviceRecord lost = (options.Name is null ? null : registry.FindLost(options.Name))
-            ?? throw new OutcomeException(OutcomeKind.Failed, what, "no device of that name waits for a server");
+            ?? throw new OutcomeException(OutcomeKind.Failed, what, "no device of that name is waiting for a server");
         Recovery.CheckImage(lost, what);
         return lost;
     }

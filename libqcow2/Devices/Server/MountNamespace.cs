@@ -17,7 +17,7 @@ internal static class MountNamespace
     /// Moves the calling thread, and what it spawns, into a namespace that follows ours and is kept by the supervisor
     /// while workers come and go. Where that is not allowed, all goes on as it is.
     /// </summary>
-    /// <param name="recovered">a device that is there already, and that may be mounted</param>
+    /// <param name="recovered">a device that already exists, and that may be mounted</param>
     /// <param name="log">told why not</param>
     internal static void Leave(string? recovered, ILog log)
     {
@@ -26,7 +26,7 @@ internal static class MountNamespace
             result = Mounts.FollowOnly();
         if (result < 0)
         {
-            log.Info($"no mount namespace of its own: {Errno.Text(result)}");
+            log.Info($"cannot make a private mount namespace: {Errno.Text(result)}");
             return;
         }
         // The copy of a mount whose original does not tell us of its end would keep the device in use for ever.

@@ -25,7 +25,7 @@ internal static class StartPipe
         {
             int count = Unistd.Read(OptionsFd, piece);
             if (count < 0)
-                throw new OutcomeException(OutcomeKind.Invalid, "this verb is not for people", $"no options: {Errno.Text(count)}",
+                throw new OutcomeException(OutcomeKind.Invalid, "this verb is internal", $"cannot receive options: {Errno.Text(count)}",
                     "use \"qcow2blk attach\"");
             if (count == 0)
                 break;

@@ -73,7 +73,7 @@ public sealed class Supervisor : IDisposable
         }
     }
 
-    /// <summary>What the server before left is the first worker's alone: a socket that we kept open would outlive that.</summary>
+    /// <summary>What the previous server left is the first worker's alone: a socket that we kept open would outlive that.</summary>
     private static int StartWorker(ServerProgram program, string self, AttachOptions options, int readyFd)
     {
         int[] inherited = InheritedDescriptors.Of(options);

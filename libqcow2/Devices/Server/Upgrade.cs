@@ -76,14 +76,14 @@ public static class Upgrade
         DeviceRecord record = entry.Record;
         if (KernelNode.TryParse(record.DevicePath) is null)
             throw new OutcomeException(OutcomeKind.Failed, what, "it is an NBD server: its clients are connected to that process",
-                "detach it and attach it again, clients then connect anew");
+                "detach it and attach it again; clients then reconnect");
         if (entry.IsRecovering)
             throw new OutcomeException(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment");
         if (!entry.Alive)
             throw new OutcomeException(OutcomeKind.Failed, what, "its server is dead", $"\"qcow2blk attach --recover {record.Name}\" starts one of this program");
         if (record.Options.ServesInProcess)
             throw new OutcomeException(OutcomeKind.Failed, what, $"its server is in the foreground of another program (process {record.Pid})",
-                "restart that: what waits for a dead server is taken over with \"attach --foreground --recover-or-attach\"");
+                "restart that; \"attach --foreground --recover-or-attach\" takes the device over");
         Recovery.CheckImage(record, what);
     }
 
@@ -113,8 +113,8 @@ public static class Upgrade
         bool ended = client.WaitForEnd(EndTimeout) && server?.WaitForEnd(EndTimeout) is not false
             && record.Supervisor?.WaitForEnd(EndTimeout) is not false;
         if (!ended)
-            throw new OutcomeException(OutcomeKind.Failed, what, "its server let the device go but does not end",
-                $"\"qcow2blk attach --recover {record.Name}\" goes on once it has");
+            throw new OutcomeException(OutcomeKind.Failed, what, "its server released the device but does not exit",
+                $"\"qcow2blk attach --recover {record.Name}\" takes it over once it has");
         return client.TakeDescriptors();
     }
 
@@ -126,8 +126,8 @@ public static class Upgrade
         }
         catch (OutcomeException again)
         {
-            throw new OutcomeException(OutcomeKind.Failed, what, $"{failure.Why}; and its old program cannot go on: {again.Why}",
-                $"requests of {options.RecoverDevice} wait: mend that, then \"qcow2blk attach --recover {options.Name}\"", failure);
+            throw new OutcomeException(OutcomeKind.Failed, what, $"{failure.Why}; and its old program cannot continue: {again.Why}",
+                $"requests of {options.RecoverDevice} are waiting: fix that, then \"qcow2blk attach --recover {options.Name}\"", failure);
         }
     }
 }

@@ -14,7 +14,7 @@ public static class DeadDevice
     /// <summary>A process that was killed and does not end hangs in the kernel; the device is taken away all the same.</summary>
     private static readonly TimeSpan KillTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>Ends the block device of a dead server, and forgets it.</summary>
+    /// <summary>Ends the block device of a dead server, and cleans up after it.</summary>
     /// <param name="registry">where it is known</param>
     /// <param name="entry">the device; its server is dead</param>
     /// <param name="force">whoever uses it</param>
@@ -33,19 +33,19 @@ public static class DeadDevice
         {
             if (!force && KernelDevices.FindUser(node) is { } user)
                 return Outcome.Refused(OutcomeKind.Busy, what, $"its server is dead and {node.Path} is {user}",
-                    $"\"qcow2blk attach --recover {record.Name}\" goes on; --force takes the disk away");
+                    $"\"qcow2blk attach --recover {record.Name}\" takes it over; --force takes the disk away");
             if (Remove(node, KernelNbdDevice.IdentifierOf(record.Name, record.Image), what, timeout) is { Succeeded: false } refused)
                 return refused;
         }
         // The device is gone, what was answered on it is not: it goes into the image now, or nowhere.
         string? lost = DeadImage.Settle(record, registry.Directory.LogOf(record.Name), timeout);
         if (lost is not null && !force)
-            return Outcome.Refused(OutcomeKind.Failed, what, $"its last writes could not be brought into {record.Image}: {lost}", "mend that and detach again; --force drops them");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"its last writes could not be written to {record.Image}: {lost}", "fix that and detach again; --force discards them");
         if (!registry.RemoveDead(record.Name))
             return Outcome.Refused(OutcomeKind.Busy, what, "it is being attached again", "try again");
         // Its node may stay (/dev/nbdN), and udev looked at it while the device was known: its stable name goes now.
         KernelNode.TryParse(record.DevicePath)?.Announce();
-        return Outcome.Done(lost is null ? "its server was dead, forgotten" : $"its server was dead, forgotten; its last writes are lost: {lost}");
+        return Outcome.Done(lost is null ? "its server was dead; cleaned up after it" : $"its server was dead; cleaned up after it; its last writes are lost: {lost}");
     }
 
     /// <summary>Takes a block device away that nobody serves.</summary>
@@ -61,9 +61,9 @@ public static class DeadDevice
             return error switch
             {
                 0 => Outcome.Done(),
-                -Errno.ETIMEDOUT => Outcome.Refused(OutcomeKind.Failed, what, $"the kernel has not taken {node.Path} away in time",
-                    "somebody may still have it open; try again"),
-                _ => Outcome.Refused(OutcomeKind.Failed, what, $"{node.Path} cannot be taken away: {Errno.Text(error)}"),
+                -Errno.ETIMEDOUT => Outcome.Refused(OutcomeKind.Failed, what, $"the kernel did not remove {node.Path} in time",
+                    "it may still be open; try again"),
+                _ => Outcome.Refused(OutcomeKind.Failed, what, $"cannot remove {node.Path}: {Errno.Text(error)}"),
             };
         }
         catch (ExportRefusedException refusal)
@@ -75,7 +75,7 @@ public static class DeadDevice
     /// <summary>Whether a disk that was taken away is there until its users close it: the kernel's NBD works so.</summary>
     /// <returns>what to tell the user; null if it goes at once</returns>
     public static string? Lingers(KernelNode node) => node.Transport == DeviceTransport.Nbd && KernelDevices.FindUser(node) is { } user
-        ? $"{node.Path} is disconnected and stays until it is closed: it is {user}"
+        ? $"{node.Path} is disconnected but stays until it is closed: it is {user}"
         : null;
 
     /// <summary>Kills the server of a device, its supervisor first: that would start another one.</summary>

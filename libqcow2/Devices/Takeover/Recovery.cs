@@ -37,15 +37,15 @@ public static class Recovery
         DeviceRecord record = entry.Record;
         string what = $"cannot recover {record.Name}";
         if (entry.Alive)
-            throw new OutcomeException(OutcomeKind.Busy, what, $"its server lives (process {record.Pid})", record.DevicePath is null
+            throw new OutcomeException(OutcomeKind.Busy, what, $"its server is running (process {record.Pid})", record.DevicePath is null
                 ? null : $"\"qcow2blk upgrade {record.Name}\" replaces a running server");
         if (entry.IsRecovering)
-            throw new OutcomeException(OutcomeKind.Busy, what, $"its supervisor does that already (process {record.Supervisor!.Value.Pid})", "wait a moment");
+            throw new OutcomeException(OutcomeKind.Busy, what, $"its supervisor is already doing that (process {record.Supervisor!.Value.Pid})", "wait a moment");
         if (KernelNode.TryParse(record.DevicePath) is not { } node)
-            throw new OutcomeException(OutcomeKind.Failed, what, "it was no block device", "attach the image again: its clients connect anew");
+            throw new OutcomeException(OutcomeKind.Failed, what, "it was not a block device", "attach the image again; its clients then reconnect");
         if (!registry.NodeExists(node))
             throw new OutcomeException(OutcomeKind.Failed, what, $"{node.Path} is gone",
-                $"\"qcow2blk detach {record.Name}\" forgets it, then attach the image again");
+                $"\"qcow2blk detach {record.Name}\" cleans up after it, then attach the image again");
         CheckImage(record, what);
         return record;
     }
@@ -57,9 +57,9 @@ public static class Recovery
         ArgumentNullException.ThrowIfNull(record);
         string? now = ImageIdentity(record.Image);
         if (now is null)
-            throw new OutcomeException(OutcomeKind.Failed, what, $"image {record.Image} is not there any more", "put it back");
+            throw new OutcomeException(OutcomeKind.Failed, what, $"image {record.Image} no longer exists", "put it back");
         if (record.ImageIdentity is { } then && then != now)
-            throw new OutcomeException(OutcomeKind.Failed, what, $"{record.Image} is another file now than the one that was attached",
+            throw new OutcomeException(OutcomeKind.Failed, what, $"{record.Image} is no longer the file that was attached",
                 $"put the image back, or \"qcow2blk detach --force {record.Name}\"");
     }
 

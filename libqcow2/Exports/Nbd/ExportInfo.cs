@@ -64,7 +64,7 @@ public sealed record ExportInfo
         get => _minimumBlockSize;
         init => _minimumBlockSize = BitOperations.IsPow2(value) && value <= NbdProtocol.LargestMinimumBlockSize
             ? value
-            : throw new ArgumentException($"minimum block size {value} is no power of two up to 65536");
+            : throw new ArgumentException($"minimum block size {value} is not a power of two up to 65536");
     }
 
     /// <summary>Bytes that requests should be a multiple of to be fast: a power of two, at least 512.</summary>
@@ -73,7 +73,7 @@ public sealed record ExportInfo
         get => _preferredBlockSize;
         init => _preferredBlockSize = BitOperations.IsPow2(value) && value >= 512
             ? value
-            : throw new ArgumentException($"preferred block size {value} is no power of two of at least 512");
+            : throw new ArgumentException($"preferred block size {value} is not a power of two of at least 512");
     }
 
     /// <summary>The longest read or write, at most <see cref="NbdProtocol.MaxRequestPayload"/>.</summary>
@@ -83,7 +83,7 @@ public sealed record ExportInfo
         init => _maximumBlockSize = value is >= NbdProtocol.LargestMinimumBlockSize and <= NbdProtocol.MaxRequestPayload
                                     && value % NbdProtocol.LargestMinimumBlockSize == 0
             ? value
-            : throw new ArgumentException($"maximum block size {value} is no multiple of 65536 up to 32 MiB");
+            : throw new ArgumentException($"maximum block size {value} is not a multiple of 65536 up to 32 MiB");
     }
 
     /// <summary>The transmission flags of this export.</summary>

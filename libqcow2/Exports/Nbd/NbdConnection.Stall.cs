@@ -31,7 +31,7 @@ internal sealed partial class NbdConnection
         if (_receiveClock.Look(receives, _received) is var still && still >= Math.Min(pressed, limits.ReceiveSeconds))
             return EndStalled($"whose client stopped in the middle of a request for {still} s");
         if (_sendClock.Look(_send.IsBusy, _sent) is var unread && unread >= Math.Min(pressed, limits.SendSeconds))
-            return EndStalled($"whose client read nothing of its replies for {unread} s");
+            return EndStalled($"whose client did not read its replies for {unread} s");
         return inHandshake || receives || _send.IsBusy || _share.IsWaiting;
     }
 

@@ -108,7 +108,7 @@ internal sealed class ConnectionWatch : IDisposable
         if (!_connections.EndOneThatKeepsOthersFromReceiving() || now - _lastStuckWarning < StuckWarningMilliseconds)
             return;
         _lastStuckWarning = now;
-        _log.Warning($"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another one's: that is replaced once it is idle");
+        _log.Warning($"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another: replacing that one once it is idle");
     }
 
     private void Replace()
@@ -127,7 +127,7 @@ internal sealed class ConnectionWatch : IDisposable
 
         if (error == 0)
         {
-            _log.Info($"{_attachment.Device.Path}: gave the kernel {kernelEnds.Length} new connections for those it had given up");
+            _log.Info($"{_attachment.Device.Path}: gave the kernel {kernelEnds.Length} new connections to replace those it gave up");
             _retryMilliseconds = SettleMilliseconds;
             return;
         }
@@ -141,7 +141,7 @@ internal sealed class ConnectionWatch : IDisposable
         }
 
         _stopping = true;
-        _log.Error($"{_attachment.Device.Path} is gone: it was disconnected by somebody else");
+        _log.Error($"{_attachment.Device.Path} is gone: another program disconnected it");
     }
 
     /// <summary>A connection has ended. Any thread.</summary>

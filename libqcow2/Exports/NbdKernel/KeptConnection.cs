@@ -88,17 +88,17 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
         if (length == 0)
             return null;
         if (length is < 0 or > MaximumUnserved)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"the server before left {length} bytes of a connection, which cannot be");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"the previous server left {length} bytes of a connection, which is impossible");
         var bytes = new byte[length];
         fixed (byte* start = bytes)
         {
             if (Files.Read(file, start, (nuint)length, 0) != length || bytes[0] != Untaken)
-                throw new ExportRefusedException(ExportRefusal.Failed, "cannot read what the server before left of a connection");
+                throw new ExportRefusedException(ExportRefusal.Failed, "cannot read what the previous server left of a connection");
         }
 
         var emptied = Files.Truncate(file, 0);
         return emptied == 0
             ? bytes[1..]
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"cannot take what the server before left of a connection: {Errno.Text(emptied)}");
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"cannot take what the previous server left of a connection: {Errno.Text(emptied)}");
     }
 }

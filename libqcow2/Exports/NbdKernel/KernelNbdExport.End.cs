@@ -30,7 +30,7 @@ public sealed partial class KernelNbdExport
         {
             if (!force)
                 return claim;
-            _log.Warning($"{DevicePath} could not be written down before its end: {Errno.Text(claim)}");
+            _log.Warning($"cannot write out the cached data of {DevicePath} before it ends: {Errno.Text(claim)}");
             if (claim == -Errno.EBUSY && !_readOnly)
                 BlockDeviceFlush.Sync(DevicePath!, timeout - Stopwatch.GetElapsedTime(started));
         }
@@ -54,7 +54,7 @@ public sealed partial class KernelNbdExport
         _watch?.Dispose();
         // One whose replies the kernel does not take ends with this process: its requests are held here, and sent anew there.
         if (!_connections.Leave(timeout, out var connections))
-            _log.Warning($"{DevicePath}: a connection did not end, the kernel notices that only when this server has ended");
+            _log.Warning($"{DevicePath}: a connection did not end; the kernel notices only when this server exits");
         foreach (var descriptor in KeptConnection.Pack(connections))
             kept.Add(descriptor);
         return 0;

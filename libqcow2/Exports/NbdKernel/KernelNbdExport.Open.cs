@@ -76,7 +76,7 @@ public sealed partial class KernelNbdExport
         var export = new KernelNbdExport(server, session, connections, attachment!, config, (config.Flags & (ulong)TransmissionFlags.ReadOnly) != 0, log);
         // Last: from here on requests come, and nothing that follows can fail.
         if (connections.Adopt(session, kept) is var adopted and < 0)
-            log.Warning($"{export.DevicePath}: connections could not be kept: {Errno.Text(adopted)}; the kernel gets others");
+            log.Warning($"{export.DevicePath}: cannot keep connections: {Errno.Text(adopted)}; giving the kernel new ones");
         export.Begin(recover);
         return export;
     }
@@ -121,12 +121,12 @@ public sealed partial class KernelNbdExport
         if (options.RecoverDevice is null)
             return null;
         if (!KernelNbdDevice.TryParse(options.RecoverDevice, out var device))
-            throw new ExportRefusedException(ExportRefusal.Failed, $"{options.RecoverDevice} is no kernel NBD device");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"{options.RecoverDevice} is not a kernel NBD device");
         if (!available.HasNetlink)
             throw new ExportRefusedException(ExportRefusal.Unavailable, $"{device.Path} cannot be taken over: the kernel's NBD driver has no netlink interface");
         return device.IsConfigured
             ? device
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"{device.Path} is gone: nobody took it over within its dead timeout, or it was disconnected", "attach it anew");
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"{device.Path} is gone: nobody took it over within its dead timeout, or it was disconnected", "attach it again");
     }
 
     private static KernelNbdDevice? ToMake(KernelNbdOptions options)
@@ -135,7 +135,7 @@ public sealed partial class KernelNbdExport
             return null;
         return KernelNbdDevice.TryParse(options.Device, out var device)
             ? device
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"{options.Device} is no kernel NBD device", "name one such as /dev/nbd0, or another --transport");
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"{options.Device} is not a kernel NBD device", "name one such as /dev/nbd0, or another --transport");
     }
 
     /// <summary>What the kernel is told of the disk.</summary>
@@ -179,7 +179,7 @@ public sealed partial class KernelNbdExport
             -Errno.EBUSY => new ExportRefusedException(ExportRefusal.Busy, $"{device} is {UseOf(config)}", "name another with --device, or none for the first free"),
             -Errno.ENODEV => new ExportRefusedException(ExportRefusal.Busy, "no /dev/nbdN is free", "load the module with more: modprobe nbd nbds_max=64"),
             -Errno.EPERM => new ExportRefusedException(ExportRefusal.Denied, "the kernel gives NBD devices only to CAP_SYS_ADMIN of the first user namespace", "run as root of the host"),
-            -Errno.EINVAL when recover => new ExportRefusedException(ExportRefusal.Failed, $"{device} is not this image's any more, or its dead timeout has passed: {words}", "attach it anew"),
+            -Errno.EINVAL when recover => new ExportRefusedException(ExportRefusal.Failed, $"{device} no longer belongs to this image, or its dead timeout has passed: {words}", "attach it again"),
             _ => new ExportRefusedException(ExportRefusal.Failed, $"the kernel did not {(recover ? "hand over" : "make")} {device}: {words}"),
         };
     }

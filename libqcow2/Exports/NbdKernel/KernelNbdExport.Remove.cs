@@ -15,7 +15,7 @@ public sealed partial class KernelNbdExport
     /// <param name="identifier">as of <see cref="KernelNbdDevice.IdentifierOf"/>; a device that is another's is left alone</param>
     /// <param name="timeout">how long it may take</param>
     /// <returns>
-    /// 0, also if there is no such device any more; -EINVAL if the path is no kernel NBD device, -EBUSY if the device is
+    /// 0, also if there is no such device any more; -EINVAL if the path is not a kernel NBD device, -EBUSY if the device is
     /// another's now, -ETIMEDOUT, or another negative errno of the kernel
     /// </returns>
     public static int Remove(string devicePath, string identifier, TimeSpan timeout)

@@ -23,6 +23,6 @@ public sealed record KernelNbdOptions
     /// <summary>Seconds that the kernel waits for a server that is gone before requests fail.</summary>
     public required int DeadTimeout { get; init; }
 
-    /// <summary>The descriptors of connections that the server before left open (<see cref="KeptConnection"/>).</summary>
+    /// <summary>The descriptors of connections that the previous server left open (<see cref="KeptConnection"/>).</summary>
     public IReadOnlyList<int> Inherited { get; init; } = [];
 }

@@ -92,7 +92,7 @@ public sealed class UblkExport : IExport
         var error = control.GetDeviceInfo(id, out var info);
         return error == 0
             ? info.nr_hw_queues
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"there is no ublk device {id}: {Errno.Text(error)}", "attach the image anew");
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"there is not a ublk device {id}: {Errno.Text(error)}", "attach the image again");
     }
 
     public IoStatistics Statistics()
@@ -136,8 +136,8 @@ public sealed class UblkExport : IExport
         return error switch
         {
             0 => null,
-            -Errno.EOPNOTSUPP or -Errno.EINVAL or -Errno.ENOSYS => "this kernel cannot change the size of a ublk device: detach and attach it to see it",
-            _ => $"the kernel did not take the new size ({Errno.Text(error)}): detach and attach the device to see it",
+            -Errno.EOPNOTSUPP or -Errno.EINVAL or -Errno.ENOSYS => "this kernel cannot change the size of a ublk device: detach and attach it again to see the new size",
+            _ => $"the kernel did not take the new size ({Errno.Text(error)}): detach and attach the device again to see the new size",
         };
     }
 
@@ -160,7 +160,7 @@ public sealed class UblkExport : IExport
         foreach (var queue in _queues)
         {
             if (!queue.WaitForEnd(s_endTimeout))
-                _report($"{DevicePath}: the kernel did not give all requests of queue {queue.Index} back");
+                _report($"{DevicePath}: the kernel did not return all requests of queue {queue.Index}");
         }
 
         return 0;

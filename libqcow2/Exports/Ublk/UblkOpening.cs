@@ -130,7 +130,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         if (UblkModeChoice.Of(info.flags) != mode && options.Mode != UblkMode.Auto)
             throw new ExportRefusedException(ExportRefusal.Unavailable, $"the kernel granted flags 0x{info.flags:x}, which are not those of --ublk-mode {UblkModes.Words.Of(mode)}", "use --ublk-mode auto");
         if ((info.flags & RecoveryFlags) != RecoveryFlags && options.IsRecoverable)
-            report("this device cannot be recovered when its server dies: it is an unprivileged user's");
+            report("this device cannot be recovered when its server dies: it belongs to an unprivileged user");
     }
 
     private ublksrv_ctrl_dev_info BeginRecovery(UblkControl control)
@@ -138,7 +138,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         var id = options.Id!.Value;
         var error = control.GetDeviceInfo(id, out var info);
         if (error < 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"there is no ublk device {id} to recover: {Errno.Text(error)}", "attach the image anew");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"there is not a ublk device {id} to recover: {Errno.Text(error)}", "attach the image again");
         if (info.nr_hw_queues != loops.Count)
             throw new ExportRefusedException(ExportRefusal.Failed, $"ublk device {id} has {info.nr_hw_queues} queues, and {loops.Count} loops were made for it");
 
@@ -149,7 +149,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         return error == 0
             ? info
             : throw new ExportRefusedException(
-                error == -Errno.EBUSY ? ExportRefusal.Busy : ExportRefusal.Failed, $"cannot take over ublk device {id}: {Errno.Text(error)}", error == -Errno.EBUSY ? "its server still lives" : null);
+                error == -Errno.EBUSY ? ExportRefusal.Busy : ExportRefusal.Failed, $"cannot take over ublk device {id}: {Errno.Text(error)}", error == -Errno.EBUSY ? "its server is still running" : null);
     }
 
     private UblkExport Start(UblkControl control, ref ublksrv_ctrl_dev_info info, Make make)
@@ -193,9 +193,9 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         var path = UblkNodes.BlockPath(id);
         // A program that wrote to the name while there was no device made a file of it.
         if (error < 0 && Stat.OfPath(path, out _) == 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} is a file in the place of the block device", $"look what it is, then rm {path} and attach again");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} is a file where the block device should be", $"see what it is, remove it and attach again");
         if (error < 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} does not appear: {Errno.Text(error)}");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} did not appear: {Errno.Text(error)}");
 
         // From 7.0 on partitions are read after the start. A suspend that came before would keep every open of the disk waiting.
         TimedCall.Run("qcow2blk-probe", () => Files.Open(UblkNodes.BlockPath(id), O_RDONLY | O_CLOEXEC) is >= 0 and var disk ? Files.Close(disk) : 0, s_nodeTimeout);
@@ -235,7 +235,7 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
 
         started.Wait();
         if (failure < 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"the ring takes no table of buffers: {Errno.Text(failure)}", "use --ublk-mode map");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"cannot register buffers with the ring: {Errno.Text(failure)}", "use --ublk-mode map");
     }
 
     /// <summary>Undoes what was begun. A device that was to be recovered is left as it was: waiting for a server.</summary>

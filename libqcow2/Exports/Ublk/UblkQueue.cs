@@ -100,7 +100,7 @@ internal sealed unsafe class UblkQueue : IDisposable
     public long ZeroCopied { get; set; }
 
     /// <summary>Makes the tags and offers all of them to the kernel. On the loop.</summary>
-    /// <returns>0, or a negative errno if the ring takes no table of buffers</returns>
+    /// <returns>0, or a negative errno if cannot register buffers with the ring</returns>
     public int Start()
     {
         if (Shape.Mode == UblkMode.ZeroCopy && Loop.Ring.RegisterSparseBuffers((uint)Shape.Depth) is var error and < 0)

@@ -28,7 +28,7 @@ internal static class UblkRefusals
         (_, -Errno.ETIMEDOUT) when step is not (UblkStep.OpenCharacter or UblkStep.FindBlock) => new(ExportRefusal.Failed,
             $"the kernel (Linux {host.Release}) did not answer {Name(step)} in time", UblkKernelWarnings.Hint(host.Release)),
         (UblkStep.AddDevice, -Errno.EPERM) => OfMissingRights(host),
-        (UblkStep.AddDevice, -Errno.EACCES) => new(ExportRefusal.Failed, "the kernel makes no more ublk devices: the limit of ublk_drv is reached",
+        (UblkStep.AddDevice, -Errno.EACCES) => new(ExportRefusal.Failed, "the kernel cannot make another ublk device: the limit of ublk_drv is reached",
             "delete orphans, or raise /sys/module/ublk_drv/parameters/ublks_max"),
         (UblkStep.AddDevice, -Errno.EEXIST) => new(ExportRefusal.Busy, $"ublk device number {device} is taken", "leave --device out to get a free one"),
         (UblkStep.OpenCharacter, -Errno.EBUSY) => new(ExportRefusal.Busy, $"{UblkNodes.CharacterPath(device)} is open in another process"),
@@ -37,13 +37,13 @@ internal static class UblkRefusals
         (UblkStep.OpenCharacter or UblkStep.FindBlock, -Errno.EPERM or -Errno.EACCES) =>
             OfNodeRights(step is UblkStep.OpenCharacter ? UblkNodes.CharacterPath(device) : UblkNodes.BlockPath(device), error, host),
         (UblkStep.StartDevice or UblkStep.EndRecovery, -Errno.EINVAL) => new(ExportRefusal.Failed,
-            $"the kernel does not take this process as the server of ublk device {device}",
+            $"the kernel does not accept this process as the server of ublk device {device}",
             "before Linux 7.2 the server must run in the first pid namespace, not in a container"),
         (UblkStep.StartRecovery, -Errno.EBUSY) => new(ExportRefusal.Busy,
             $"ublk device {device} still has a server, or what is left of one", "wait until it has ended"),
-        (UblkStep.StartRecovery, -Errno.EINVAL) => new(ExportRefusal.Failed, $"ublk device {device} cannot be recovered: it was made without that, or never started"),
-        (not UblkStep.AddDevice, -Errno.ENODEV) => new(ExportRefusal.Failed, $"there is no ublk device {device}, or it has no disk"),
-        (_, -Errno.EPERM) => new(ExportRefusal.Denied, $"ublk device {device} belongs to somebody else: {Name(step)} needs CAP_SYS_ADMIN", "run as root"),
+        (UblkStep.StartRecovery, -Errno.EINVAL) => new(ExportRefusal.Failed, $"ublk device {device} cannot be recovered: it was made without recovery, or never started"),
+        (not UblkStep.AddDevice, -Errno.ENODEV) => new(ExportRefusal.Failed, $"there is not a ublk device {device}, or it has no disk"),
+        (_, -Errno.EPERM) => new(ExportRefusal.Denied, $"ublk device {device} belongs to another user: {Name(step)} needs CAP_SYS_ADMIN", "run as root"),
         (UblkStep.UpdateSize, -Errno.EOPNOTSUPP) => new(ExportRefusal.Unavailable,
             $"the ublk of this kernel (Linux {host.Release}) cannot change the size of a device", "detach and attach again to see the new size"),
         _ => new(ExportRefusal.Failed, $"{Name(step)} of ublk device {(device < 0 ? "(any)" : device)}: {Errno.Text(error)}"),
@@ -69,7 +69,7 @@ internal static class UblkRefusals
         -Errno.EPERM or -Errno.EACCES => new(ExportRefusal.Denied,
             "ublk needs io_uring, and a seccomp filter or a security module forbids it", $"allow it in the container's profile, {UseNbd}"),
         -Errno.ENOSYS => new(ExportRefusal.Unavailable, "ublk needs io_uring, and there is none here", "use --transport nbd"),
-        -Errno.EINVAL => new(ExportRefusal.Unavailable, $"the io_uring of this kernel (Linux {host.Release}) takes no driver commands: it is older than 5.19"),
+        -Errno.EINVAL => new(ExportRefusal.Unavailable, $"the io_uring of this kernel (Linux {host.Release}) has no driver commands: Linux 5.19 or newer is needed"),
         _ => new(ExportRefusal.Failed, $"cannot set up an io_uring for ublk: {Errno.Text(error)}"),
     };
 
@@ -84,17 +84,17 @@ internal static class UblkRefusals
 
     private static ExportRefusedException OfMissingRights(in UblkHost host) => host.IsRoot
         ? new(ExportRefusal.Denied, "this process is root without CAP_SYS_ADMIN in the first user namespace, which a ublk device needs",
-            "run it outside of the container, or with that capability")
+            "run it outside the container, or with that capability")
         : new(ExportRefusal.Denied, "a ublk device needs CAP_SYS_ADMIN", NeedsRights);
 
     private static ExportRefusedException OfNodeRights(string node, int error, in UblkHost host)
         => error == -Errno.EPERM && host.IsRoot
-            ? new(ExportRefusal.Denied, $"the device cgroup forbids to open {node}",
+            ? new(ExportRefusal.Denied, $"the device cgroup forbids opening {node}",
                 "let the container use the devices ublk-control, ublkc* and ublkb*")
-            : new(ExportRefusal.Denied, $"no right to open {node}: {Errno.Text(error)}", NeedsRights);
+            : new(ExportRefusal.Denied, $"no permission to open {node}: {Errno.Text(error)}", NeedsRights);
 
     private static ExportRefusedException MissingNode(string node) => new(ExportRefusal.Failed,
-        $"the kernel has made a device, but {node} is not there", "devtmpfs or udev must make it on /dev; qcow2blk makes no device nodes");
+        $"the kernel made a device, but {node} does not exist", "devtmpfs or udev must create it; qcow2blk does not create device nodes");
 
     private static string Name(UblkStep step) => step switch
     {

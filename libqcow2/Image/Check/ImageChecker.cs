@@ -82,7 +82,7 @@ public static class ImageChecker
             }
 
             if ((ulong)counted > header.RefcountMaximum)
-                result.Error(CheckSubject.Refcount, offset, $"cluster 0x{offset:x} has {counted} references, more than a refcount can say");
+                result.Error(CheckSubject.Refcount, offset, $"cluster 0x{offset:x} has {counted} references, more than a refcount can hold");
             else if (refcount < counted)
                 result.Error(CheckSubject.Refcount, offset, $"cluster 0x{offset:x} has refcount {refcount}, but {counted} references");
             else if (refcount > counted)

@@ -86,7 +86,7 @@ public sealed class RefcountRebuild
     {
         foreach (var cluster in counts.Referenced())
             if ((ulong)counts[cluster] > header.RefcountMaximum)
-                result.Error(CheckSubject.Refcount, (long)cluster << header.ClusterBits, $"cluster 0x{(long)cluster << header.ClusterBits:x} has {counts[cluster]} references, more than a refcount can say");
+                result.Error(CheckSubject.Refcount, (long)cluster << header.ClusterBits, $"cluster 0x{(long)cluster << header.ClusterBits:x} has {counts[cluster]} references, more than a refcount can hold");
     }
 
     /// <summary>A table that nobody would open afterwards must not be made.</summary>

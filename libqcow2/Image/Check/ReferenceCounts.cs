@@ -98,7 +98,7 @@ internal sealed class ReferenceCounts
 
         if (_reread <= RereadLimit)
             return Add(offset, length, use, from);
-        _result.Error(from, offset, $"{Name(use)} at 0x{offset:x} lies in others that were read before, as did {_reread} bytes until now");
+        _result.Error(from, offset, $"{Name(use)} at 0x{offset:x} lies inside tables that were read before, as did {_reread} bytes so far");
         return false;
     }
 

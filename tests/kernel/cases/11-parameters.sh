@@ -24,7 +24,7 @@ attach disk.qcow2 --read-only
 expect_equal "read-only flag" 1 "$(blockdev --getro "$DEV")"
 expect_exit 1 dd if=/dev/zero of="$DEV" bs=4k count=1 oflag=direct
 detach
-# A size that is no multiple of 4096 cannot have such blocks: refused or cut, never a device that fails at its end.
+# A size that is not a multiple of 4096 cannot have such blocks: refused or cut, never a device that fails at its end.
 qemu-img create -q -f qcow2 odd.qcow2 $(((1 << 20) + 512))
 attach odd.qcow2 --block-size 512
 expect_equal "size" $(((1 << 20) + 512)) "$(size_of "$DEV")"

@@ -43,7 +43,7 @@ refused "User is told of a module that is not loaded" "the kernel module ublk_dr
 passes "$tests"
 settle
 refused "User without the node is told of root and of the udev rule" \
-    "no right to open /dev/ublk-control: permission denied (run as root, or install the udev rule" \
+    "no permission to open /dev/ublk-control: permission denied (run as root, or install the udev rule" \
     as_user "$tests"
 if [ -e /proc/sys/kernel/io_uring_disabled ]; then
     echo 2 >/proc/sys/kernel/io_uring_disabled

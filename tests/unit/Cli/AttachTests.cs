@@ -64,7 +64,7 @@ public sealed class AttachTests : IDisposable
         Assert.True(SpinWait.SpinUntil(() => Json("list", "--json")[0].GetProperty("state").GetString() == "dead", 10_000));
         Assert.Equal("dead", Json("status", "disk", "--json").GetProperty("state").GetString());
         Assert.Equal(1, Run("suspend", "disk").Status);
-        Assert.Equal((0, "", "qcow2blk: disk: its server was dead, forgotten\n"), Run("detach", "disk"));
+        Assert.Equal((0, "", "qcow2blk: disk: its server was dead; cleaned up after it\n"), Run("detach", "disk"));
         Assert.Empty(Directory.GetFileSystemEntries(_runtime));
         Assert.False(File.Exists(_socket));
     }

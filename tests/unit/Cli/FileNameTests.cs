@@ -91,12 +91,12 @@ public sealed class FileNameTests : IDisposable
     }
 
     [Theory]
-    [InlineData("\"--sokcet\" is not known here; did you mean --socket?", "attach", "x", "--sokcet", "/s")]
-    [InlineData("\"atach\" is not known here; did you mean attach?", "atach", "x")]
-    [InlineData("\"--forec\" is not known here; did you mean --force?", "detach", "x", "--forec")]
+    [InlineData("\"--sokcet\" is not recognized; did you mean --socket?", "attach", "x", "--sokcet", "/s")]
+    [InlineData("\"atach\" is not recognized; did you mean attach?", "atach", "x")]
+    [InlineData("\"--forec\" is not recognized; did you mean --force?", "detach", "x", "--forec")]
     [InlineData("did you mean writeback?", "attach", "x", "--socket", "/s", "--cache", "wirteback")]
-    [InlineData("\"--zzzzzz\" is not known here (see", "attach", "x", "--zzzzzz")]
-    [InlineData("\"frobnicate\" is not known here (see", "frobnicate")]
+    [InlineData("\"--zzzzzz\" is not recognized (see", "attach", "x", "--zzzzzz")]
+    [InlineData("\"frobnicate\" is not recognized (see", "frobnicate")]
     public void Typing_mistake_gets_a_suggestion_where_one_is_near(string why, params string[] arguments)
     {
         var (status, _, errors) = Command.Run(arguments);

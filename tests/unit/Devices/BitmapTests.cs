@@ -137,7 +137,7 @@ public sealed class BitmapTests : IDisposable
         Assert.NotEqual(0, QemuImg.Try("info", "-f", "qcow2", _scene.Image).ExitCode);
         Open();
         Assert.Equal(
-            $"bitmaps of {_scene.Image} cannot be read and are given up with the first write: bitmap directory entry 0:"
+            $"bitmaps of {_scene.Image} cannot be read and become invalid with the first write: bitmap directory entry 0:"
             + " name_size 0 is not in 1..1023 (use --read-only to keep them)", Assert.Single(Warnings));
         Assert.Contains("name_size 0", Status().GetProperty("bitmaps-error").GetString());
 

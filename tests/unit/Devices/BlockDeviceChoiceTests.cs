@@ -69,7 +69,7 @@ public sealed class BlockDeviceChoiceTests
     [Fact]
     public void Ublk_device_that_is_busy_is_not_replaced_by_another()
     {
-        var busy = new ExportRefusedException(ExportRefusal.Busy, "/dev/ublkb3 is there already");
+        var busy = new ExportRefusedException(ExportRefusal.Busy, "/dev/ublkb3 already exists");
         Assert.Same(busy, Assert.Throws<ExportRefusedException>(() => Open(s_options, ublkOpening: busy)));
         Assert.Equal(["look for ublk", "open ublk"], _steps);
         Assert.Empty(_log.Lines);
@@ -119,11 +119,11 @@ public sealed class BlockDeviceChoiceTests
         { s_options with { Transport = DeviceTransport.Nbd }, false, "it was asked for" },
         { s_options with { NullIo = true }, true, "--null-io needs it" },
         { s_options with { UblkMode = UblkMode.Map }, true, "--ublk-mode needs it" },
-        { s_options with { RecoverDevice = "/dev/ublkb7" }, true, "/dev/ublkb7 is there already" },
-        { s_options with { RecoverDevice = "/dev/nbd7" }, false, "/dev/nbd7 is there already" },
+        { s_options with { RecoverDevice = "/dev/ublkb7" }, true, "/dev/ublkb7 already exists" },
+        { s_options with { RecoverDevice = "/dev/nbd7" }, false, "/dev/nbd7 already exists" },
 
         // The device that is there cannot become another kind, whatever it was once attached with.
-        { s_options with { RecoverDevice = "/dev/nbd7", Transport = DeviceTransport.Ublk, NullIo = true }, false, "/dev/nbd7 is there already" },
+        { s_options with { RecoverDevice = "/dev/nbd7", Transport = DeviceTransport.Ublk, NullIo = true }, false, "/dev/nbd7 already exists" },
     };
 
     [Theory]

@@ -91,7 +91,7 @@ public sealed partial class FailingCloseTests : IDisposable
 
         Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
 
-        Assert.Equal((OutcomeKind.Failed, "writes were lost, and no flush has been told so yet"), (refused.Kind, refused.Why));
+        Assert.Equal((OutcomeKind.Failed, "writes were lost, and no flush has reported it yet"), (refused.Kind, refused.Why));
         Assert.Equal(DeviceState.Running, _device.State);
         Assert.False(_export.Held, "requests wait");
         Assert.Equal(-Errno.EIO, _scene.LostFlush);

@@ -32,7 +32,7 @@ public sealed class ForcedDetachTests : IDisposable
 
         Outcome detached = _device.Detach(force: true, EngineScene.Patience);
 
-        Assert.Equal(Outcome.Done("the kernel had not written down in time what it had cached: that is lost"), detached);
+        Assert.Equal(Outcome.Done("the kernel did not write out its cached data in time: it is lost"), detached);
         Assert.Equal((-Errno.EIO, true), (_export.Refusal, _export.Disposed));
         Assert.Equal(Verdict.Clean, Qemu.Check(_scene.Image, out _));
         Qemu.Io(_scene.Image, "read -P 5 0 64k");

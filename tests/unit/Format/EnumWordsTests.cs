@@ -30,7 +30,7 @@ public sealed partial class EnumWordsTests
         Assert.Null(ImageFormats.Words.TryParse("vmdk"));
         Assert.Null(ImageFormats.Words.TryParse("QCOW2"));
         Assert.Null(ImageFormats.Words.TryParse(null));
-        Assert.Equal("\"vmdk\" is none of qcow2, raw", Assert.Throws<FormatException>(() => ImageFormats.Words.Parse("vmdk")).Message);
+        Assert.Equal("\"vmdk\" is not one of qcow2, raw", Assert.Throws<FormatException>(() => ImageFormats.Words.Parse("vmdk")).Message);
         Assert.Throws<ArgumentOutOfRangeException>(() => ImageFormats.Words.Of((ImageFormat)7));
     }
 

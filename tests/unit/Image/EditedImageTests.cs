@@ -178,7 +178,7 @@ public sealed class EditedImageTests : IDisposable
         var told = "";
         var options = new ImageOptions { RecoveryLog = Log, DiscardLog = true };
         using var next = new OneImage(SparseBytes.FromFile(Image), report: what => told += what, options: options);
-        Assert.Matches("gave up [1-9] changes .* has no errors", told);
+        Assert.Matches("discarded [1-9] changes .* has no errors", told);
         Assert.Equal(0, next.Expect(4 << 20, 4 * Cluster, 9));
         Assert.Equal(0, next.Expect(0, Cluster, 1));
         Assert.Equal(0, next.Expect(1 << 20, 4 * Cluster, 0));

@@ -22,7 +22,7 @@ public sealed class RecoveryLogFileTests : IDisposable
 
     [Theory]
     [InlineData("symbolic link", "it is a symbolic link")]
-    [InlineData("link", "it has another name too")]
+    [InlineData("link", "it has more than one name (hard links)")]
     [InlineData("pipe", "it is not a regular file")]
     [InlineData("directory", "is a directory")]
     [InlineData("owner", "it belongs to user 65534")]
@@ -101,7 +101,7 @@ public sealed class RecoveryLogFileTests : IDisposable
         }
 
         var refused = Assert.Throws<RecoveryLogException>(() => RecoveryLog.Open(Path, s_image with { Mark = Mark() }));
-        Assert.Contains("does not hold all", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("is incomplete", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

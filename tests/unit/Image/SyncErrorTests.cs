@@ -10,7 +10,7 @@ using Xunit;
 namespace Qcow2Blk.Tests.Image;
 
 /// <summary>
-/// The kernel tells a failed writeback once, then forgets it: whoever asks again gets 0 though the data is lost. So
+/// The kernel tells a failed writeback once, then cleans up after it: whoever asks again gets 0 though the data is lost. So
 /// one failed sync of ours must fail every flush from then on.
 /// </summary>
 public sealed class SyncErrorTests

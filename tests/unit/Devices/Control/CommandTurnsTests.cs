@@ -12,7 +12,7 @@ namespace Qcow2Blk.Tests.Devices.Control;
 /// <summary>Commands come one at a time and in order, and nothing that hangs keeps "detach --force" waiting.</summary>
 public sealed class CommandTurnsTests : IDisposable
 {
-    private const string Ending = "it is ending already";
+    private const string Ending = "it is already ending";
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
 

@@ -47,20 +47,20 @@ public sealed class AttachOptionTableTests
 
     [Theory]
     [InlineData("depth", "0", "--depth 0 is out of range: 1 to 1024 requests")]
-    [InlineData("depth", "x", "--depth x is no number: digits and perhaps a decimal point")]
-    [InlineData("queues", "1.5", "--queues 1.5 is no whole number: digits only")]
+    [InlineData("depth", "x", "--depth x is not a number: digits, optionally with a decimal point")]
+    [InlineData("queues", "1.5", "--queues 1.5 is not a whole number: digits only")]
     [InlineData("queues", "65", "--queues 65 is out of range: 1 to 64")]
     [InlineData("lock-timeout", "3601", "--lock-timeout 3601 is out of range: 0 to 3600 seconds")]
-    [InlineData("block-size", "1024", "--block-size 1024 is not possible: disks have blocks of 512 or 4096 bytes")]
-    [InlineData("cache", "writback", "--cache writback is not known: it is one of none, writeback (did you mean writeback?)")]
-    [InlineData("read-only", "yes", "--read-only yes is not known: it is one of true, false")]
-    [InlineData("cache-size", "big", "--cache-size big is no size: a size is a number and perhaps K, M, G or T")]
+    [InlineData("block-size", "1024", "--block-size 1024 is not supported: blocks have 512 or 4096 bytes")]
+    [InlineData("cache", "writback", "--cache writback is not known: it must be one of none, writeback (did you mean writeback?)")]
+    [InlineData("read-only", "yes", "--read-only yes is not known: it must be one of true, false")]
+    [InlineData("cache-size", "big", "--cache-size big is not a size: a size is a number, optionally followed by K, M, G or T")]
     [InlineData("cache-size", "4K", "--cache-size 4096 is out of range: 1M to 64G")]
-    [InlineData("listen", "h:x", "--listen h:x is no HOST:PORT: \"x\" is no port, ports are 0 to 65535")]
-    [InlineData("device", "/dev/sda", "--device /dev/sda is no device of ours: devices are /dev/ublkbN and /dev/nbdN")]
-    [InlineData("name", "../x", "--name \"../x\" is not usable as a device name: names have 1 to 48 of the characters A-Z a-z 0-9 . _ - and do not begin with . or -")]
-    [InlineData("backing-dir", "/nonexistent", "--backing-dir /nonexistent is no directory: backing files could never be opened")]
-    [InlineData("backing", "", "--backing is not a file name: it is empty or holds a NUL")]
+    [InlineData("listen", "h:x", "--listen h:x is not HOST:PORT: \"x\" is not a port; ports are 0 to 65535")]
+    [InlineData("device", "/dev/sda", "--device /dev/sda is not a device that qcow2blk makes: devices are /dev/ublkbN and /dev/nbdN")]
+    [InlineData("name", "../x", "--name \"../x\" is not a valid device name: names have 1 to 48 of the characters A-Z a-z 0-9 . _ - and do not begin with . or -")]
+    [InlineData("backing-dir", "/nonexistent", "--backing-dir /nonexistent is not a directory: backing files could never be opened")]
+    [InlineData("backing", "", "--backing is not a file name: it is empty or contains a NUL")]
     public void Value_that_cannot_be_is_refused_with_name_value_and_what_is_allowed(string name, string text, string message)
     {
         var settings = new AttachSettings(s_plain);
@@ -78,7 +78,7 @@ public sealed class AttachOptionTableTests
     {
         var error = Assert.Throws<OutcomeException>(() => new AttachSettings(s_plain).Set(name, "1"));
         Assert.Equal((OutcomeKind.Invalid, $"\"{name}\" is not an option of attach", hint), (error.Kind, error.What, error.Hint));
-        Assert.StartsWith("it is one of socket, listen, transport", error.Why, StringComparison.Ordinal);
+        Assert.StartsWith("it must be one of socket, listen, transport", error.Why, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -109,7 +109,7 @@ public sealed class AttachOptionTableTests
         var settings = new AttachSettings(s_plain);
         settings.Set("no-backing", "true");
         settings.Set("backing", "base");
-        Assert.StartsWith("--no-backing and --backing exclude",
+        Assert.StartsWith("--no-backing and --backing cannot",
             Assert.Throws<OutcomeException>(settings.ToOptions).What, StringComparison.Ordinal);
     }
 

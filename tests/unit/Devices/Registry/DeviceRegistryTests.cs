@@ -157,7 +157,7 @@ public sealed class DeviceRegistryTests : IDisposable
         using DeviceClaim first = Claim("/data/disk.qcow2");
         using DeviceClaim second = Claim("/data/disk.qcow2");
         OutcomeException error = Assert.Throws<OutcomeException>(() => _registry.Resolve("/data/disk.qcow2"));
-        Assert.Equal("disk, disk-2 answer to it", error.Why);
+        Assert.Equal("disk, disk-2 match it", error.Why);
         Assert.Equal("disk", _registry.Resolve("disk").Record.Name);
     }
 

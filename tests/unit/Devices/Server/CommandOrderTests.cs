@@ -87,7 +87,7 @@ public sealed class CommandOrderTests : IDisposable
         Outcome detached = Ask(ControlVerb.Detach, 0.05, force: true).Result;
 
         Assert.True(detached.Succeeded, detached.Why);
-        Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot suspend disk", "it is ending already"), (await suspend).Result);
+        Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot suspend disk", "it is already ending"), (await suspend).Result);
         _server.WaitForEnd();
     }
 }

@@ -39,7 +39,7 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
             Assert.Equal("disk", server.Record.Name);
             string line = _log.Lines[0];
             Assert.Contains("missing/run: no such file", line, StringComparison.Ordinal);
-            Assert.Contains("do not find this device", line, StringComparison.Ordinal);
+            Assert.Contains("will not find this device", line, StringComparison.Ordinal);
             Assert.True(File.Exists(pidFile));
             Assert.Empty(_registry.List());
             server.RequestEnd();

@@ -67,7 +67,7 @@ public sealed class UpgradeTests : IDisposable
         DeviceRecord device = _files.Device("web");
         File.WriteAllText($"{device.Image}.new", "");
         File.Move($"{device.Image}.new", device.Image, overwrite: true);
-        Assert.Contains("another file now", RefusedAlive(device).Why, StringComparison.Ordinal);
+        Assert.Contains("no longer the file", RefusedAlive(device).Why, StringComparison.Ordinal);
     }
 
     [Fact]

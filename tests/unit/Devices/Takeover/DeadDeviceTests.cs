@@ -32,7 +32,7 @@ public sealed class DeadDeviceTests : IDisposable
     {
         DeviceEntry entry = _files.Dead(Device());
         File.WriteAllText(_files.Registry.Directory.SocketOf("web"), "");
-        Assert.Equal(Outcome.Done("its server was dead, forgotten"), Detach(entry));
+        Assert.Equal(Outcome.Done("its server was dead; cleaned up after it"), Detach(entry));
         Assert.Empty(Left());
     }
 
@@ -61,7 +61,7 @@ public sealed class DeadDeviceTests : IDisposable
     public void What_the_dead_server_had_answered_is_brought_into_the_image()
     {
         DeviceEntry entry = Killed();
-        Assert.Equal(Outcome.Done("its server was dead, forgotten"), Detach(entry));
+        Assert.Equal(Outcome.Done("its server was dead; cleaned up after it"), Detach(entry));
         Qemu.Io(entry.Record.Image, "read -P 5 0 64k");
         Assert.Equal(Verdict.Clean, Qemu.Check(entry.Record.Image, out _));
         Assert.Empty(Left());
@@ -74,10 +74,10 @@ public sealed class DeadDeviceTests : IDisposable
         File.Move(entry.Record.Image, $"{entry.Record.Image}.away");
         Outcome refused = Detach(entry);
         Assert.Equal(OutcomeKind.Failed, refused.Kind);
-        Assert.StartsWith($"its last writes could not be brought into {entry.Record.Image}: cannot open", refused.Why, StringComparison.Ordinal);
+        Assert.StartsWith($"its last writes could not be written to {entry.Record.Image}: cannot open", refused.Why, StringComparison.Ordinal);
         Assert.True(RecoveryLog.HasRecords(_files.Registry.Directory.LogOf("web")), "the last writes are gone");
         Outcome forced = Detach(entry, force: true);
-        Assert.StartsWith("its server was dead, forgotten; its last writes are lost: cannot open", forced.Note, StringComparison.Ordinal);
+        Assert.StartsWith("its server was dead; cleaned up after it; its last writes are lost: cannot open", forced.Note, StringComparison.Ordinal);
         Assert.Empty(Left());
     }
 

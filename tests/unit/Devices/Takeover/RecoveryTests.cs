@@ -72,7 +72,7 @@ public sealed class RecoveryTests : IDisposable
     {
         using DeviceClaim claim = _files.Alive(_files.Device("web"));
         OutcomeException refusal = Refused("web");
-        Assert.Equal((OutcomeKind.Busy, "its server lives (process 4711)"), (refusal.Kind, refusal.Why));
+        Assert.Equal((OutcomeKind.Busy, "its server is running (process 4711)"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk upgrade web", refusal.Hint, StringComparison.Ordinal);
     }
 
@@ -89,14 +89,14 @@ public sealed class RecoveryTests : IDisposable
     {
         _files.Dead(_files.Device("web") with { Supervisor = ProcessIdentity.Self });
         OutcomeException refusal = Refused("web");
-        Assert.Equal((OutcomeKind.Busy, $"its supervisor does that already (process {Environment.ProcessId})"), (refusal.Kind, refusal.Why));
+        Assert.Equal((OutcomeKind.Busy, $"its supervisor is already doing that (process {Environment.ProcessId})"), (refusal.Kind, refusal.Why));
     }
 
     [Fact]
     public void One_that_was_no_block_device_is_refused()
     {
         _files.Dead(_files.Device("web") with { DevicePath = null, Uri = "nbd+unix:///?socket=/s" });
-        Assert.Equal((OutcomeKind.Failed, "it was no block device"), (Refused("web").Kind, Refused("web").Why));
+        Assert.Equal((OutcomeKind.Failed, "it was not a block device"), (Refused("web").Kind, Refused("web").Why));
     }
 
     [Fact]
@@ -115,7 +115,7 @@ public sealed class RecoveryTests : IDisposable
         DeviceRecord device = _files.Device("web");
         _files.Dead(device);
         File.Delete(device.Image);
-        Assert.Equal($"image {device.Image} is not there any more", Refused("web").Why);
+        Assert.Equal($"image {device.Image} no longer exists", Refused("web").Why);
     }
 
     [Fact]
@@ -125,7 +125,7 @@ public sealed class RecoveryTests : IDisposable
         _files.Dead(device);
         PutAnotherInPlaceOf(device.Image);
         OutcomeException refusal = Refused("web");
-        Assert.Equal((OutcomeKind.Failed, $"{device.Image} is another file now than the one that was attached"), (refusal.Kind, refusal.Why));
+        Assert.Equal((OutcomeKind.Failed, $"{device.Image} is no longer the file that was attached"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk detach --force web", refusal.Hint, StringComparison.Ordinal);
     }
 

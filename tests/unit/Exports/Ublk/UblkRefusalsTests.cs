@@ -24,20 +24,20 @@ public sealed class UblkRefusalsTests
             Parts(UblkStep.OpenControl, -Errno.ENOENT, Root with { Release = "6.1.0-9-amd64", Module = UblkModule.Absent }));
         Assert.Contains("a container must be given the node",
             Parts(UblkStep.OpenControl, -Errno.ENOENT, Root with { Module = UblkModule.Unknown }).Hint, StringComparison.Ordinal);
-        Assert.Contains("qcow2blk makes no device nodes",
+        Assert.Contains("qcow2blk does not create device nodes",
             Parts(UblkStep.OpenControl, -Errno.ENOENT, Root with { Module = UblkModule.Loaded }).Hint, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Missing_rights_tell_which()
     {
-        Assert.Equal((ExportRefusal.Denied, "no right to open /dev/ublk-control: permission denied",
+        Assert.Equal((ExportRefusal.Denied, "no permission to open /dev/ublk-control: permission denied",
                 "run as root, or install the udev rule for unprivileged ublk devices and join its group"),
             Parts(UblkStep.OpenControl, -Errno.EACCES, User));
-        Assert.Equal((ExportRefusal.Denied, "the device cgroup forbids to open /dev/ublk-control",
+        Assert.Equal((ExportRefusal.Denied, "the device cgroup forbids opening /dev/ublk-control",
                 "let the container use the devices ublk-control, ublkc* and ublkb*"),
             Parts(UblkStep.OpenControl, -Errno.EPERM, Root));
-        Assert.Equal("the device cgroup forbids to open /dev/ublkc7", UblkRefusals.Of(UblkStep.OpenCharacter, -Errno.EPERM, 7, Root).Message);
+        Assert.Equal("the device cgroup forbids opening /dev/ublkc7", UblkRefusals.Of(UblkStep.OpenCharacter, -Errno.EPERM, 7, Root).Message);
         Assert.Equal("a ublk device needs CAP_SYS_ADMIN", UblkRefusals.Of(UblkStep.AddDevice, -Errno.EPERM, -1, User).Message);
         Assert.StartsWith("this process is root without CAP_SYS_ADMIN",
             UblkRefusals.Of(UblkStep.AddDevice, -Errno.EPERM, -1, Root with { IsAdministrator = false }).Message, StringComparison.Ordinal);

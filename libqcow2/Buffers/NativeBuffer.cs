@@ -5,7 +5,7 @@ namespace Qcow2Blk.Buffers;
 
 /// <summary>A piece of native memory, by value. It owns nothing: whoever rented the memory returns it.</summary>
 /// <remarks>Invariant: <c>Address .. Address + Length</c> is mapped for as long as an I/O uses it.</remarks>
-public readonly unsafe struct NativeBuffer(nint address, int length) : IEquatable<NativeBuffer>
+internal readonly unsafe struct NativeBuffer(nint address, int length) : IEquatable<NativeBuffer>
 {
     /// <summary>All of an owner's memory, which the owner must outlive every I/O with.</summary>
     /// <param name="owner">one of native memory: it never moves, and pinning it costs nothing</param>

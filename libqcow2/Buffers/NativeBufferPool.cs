@@ -11,7 +11,7 @@ namespace Qcow2Blk.Buffers;
 /// one that is still in the processor's cache.
 /// </summary>
 /// <remarks>Invariant: a buffer is mapped from <see cref="Rent"/> to <see cref="Return"/>; each is returned once, with the length it was rented for.</remarks>
-public sealed class NativeBufferPool
+internal sealed class NativeBufferPool
 {
     private const int MinimumShift = 12;
     private const int MaximumShift = 26;

@@ -7,7 +7,7 @@ using Qcow2Blk.Logging;
 namespace Qcow2Blk.Devices;
 
 /// <summary>Which block device of the kernel is made: as asked for, else ublk, else NBD.</summary>
-public sealed class BlockDeviceChoice
+internal sealed class BlockDeviceChoice
 {
     /// <summary>Why there is no ublk here; null if there is. Makes nothing.</summary>
     public required Func<ExportRefusedException?> UblkRefusal { get; init; }

@@ -9,7 +9,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Devices;
 
 /// <summary>Suspend, resume and detach.</summary>
-public sealed partial class EngineDevice
+internal sealed partial class EngineDevice
 {
     // A flush during suspend or detach that takes longer than this is a dead disk.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromMinutes(5);

@@ -9,7 +9,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Devices;
 
 /// <summary>Leaving a block device to the next server.</summary>
-public sealed partial class EngineDevice
+internal sealed partial class EngineDevice
 {
     public Task<string?> FindUserAsync() => BlockingAsync(Export.FindUser);
 

@@ -8,7 +8,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Devices;
 
 /// <summary>What <c>qcow2blk status</c> shows; the members are listed in docs/json.md.</summary>
-public sealed partial class EngineDevice
+internal sealed partial class EngineDevice
 {
     public void WriteStatus(Utf8JsonWriter writer)
     {

@@ -19,7 +19,7 @@ namespace Qcow2Blk.Devices;
 
 /// <summary>Opens images with the engine of this project.</summary>
 /// <param name="newStop">makes what stops a ublk device for which no server can follow, once for each device</param>
-public sealed class EngineDeviceFactory(Func<StopUblkDevice> newStop) : IDeviceFactory
+internal sealed class EngineDeviceFactory(Func<StopUblkDevice> newStop) : IDeviceFactory
 {
     public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log)
     {
@@ -39,7 +39,7 @@ public sealed class EngineDeviceFactory(Func<StopUblkDevice> newStop) : IDeviceF
 /// An image served over NBD: its loops, its disk, its listener, and the life from attach to detach. Commands come on
 /// any thread, one at a time.
 /// </summary>
-public sealed partial class EngineDevice : IDevice
+internal sealed partial class EngineDevice : IDevice
 {
     private const int DefaultQueues = 4;
 

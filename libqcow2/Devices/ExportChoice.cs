@@ -14,7 +14,7 @@ using Qcow2Blk.Uring;
 namespace Qcow2Blk.Devices;
 
 /// <summary>Which way the disk is offered, by what the options ask for and the kernel has.</summary>
-public static class ExportChoice
+internal static class ExportChoice
 {
     /// <param name="options">how it is asked for</param>
     /// <param name="loops">what serves it</param>

@@ -13,7 +13,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Devices;
 
 /// <summary>One image of an opened chain, for the status report.</summary>
-public sealed record ChainLink(string Path, string Format, long Size, bool Direct);
+internal sealed record ChainLink(string Path, string Format, long Size, bool Direct);
 
 /// <summary>Where an image logs what it has not committed, and what to do with the log of a dead server.</summary>
 /// <param name="Path">of the log; null for none</param>

@@ -7,7 +7,7 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Devices;
 
 /// <summary>What the previous server left open for this one: descriptors that came with the start of the process.</summary>
-public static class InheritedDescriptors
+internal static class InheritedDescriptors
 {
     /// <summary>The first of them; those below are the standard ones and the two of the start.</summary>
     public const int First = 5;

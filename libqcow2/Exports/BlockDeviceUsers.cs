@@ -16,7 +16,7 @@ namespace Qcow2Blk.Exports;
 /// <param name="sysfs">where sysfs is</param>
 /// <param name="proc">where proc is</param>
 /// <param name="dev">where the device nodes are</param>
-public sealed class BlockDeviceUsers(string sysfs = "/sys", string proc = "/proc", string dev = "/dev")
+internal sealed class BlockDeviceUsers(string sysfs = "/sys", string proc = "/proc", string dev = "/dev")
 {
     // Whoever watches devices (udev, multipathd) opens each for a moment after every change: those are no users.
     private const int OpenRetries = 10;

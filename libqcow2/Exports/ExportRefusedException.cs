@@ -19,7 +19,7 @@ public enum ExportRefusal
 }
 
 /// <summary>An export that cannot be made. Lower case, no full stop, on one line.</summary>
-public sealed class ExportRefusedException(ExportRefusal refusal, string why, string? hint = null) : Exception(why)
+internal sealed class ExportRefusedException(ExportRefusal refusal, string why, string? hint = null) : Exception(why)
 {
     public ExportRefusal Refusal { get; } = refusal;
 

@@ -13,7 +13,7 @@ namespace Qcow2Blk.Exports;
 /// that replaces the disk; at the end <see cref="Stop"/> while the disk still works, then <see cref="Hold"/>, then
 /// <see cref="IDisposable.Dispose"/>. Or <see cref="HandOver"/>, after which another process takes the kernel's device over.
 /// </remarks>
-public interface IExport : IDisposable
+internal interface IExport : IDisposable
 {
     /// <summary>As <c>status</c> spells it: nbd-server, ublk or nbd.</summary>
     string Transport { get; }

@@ -5,7 +5,7 @@ using System.Numerics;
 namespace Qcow2Blk.Exports;
 
 /// <summary>What one loop has served. Written by its loop only; others may read it at any time, a little late.</summary>
-public sealed class IoStatistics
+internal sealed class IoStatistics
 {
     // Four steps for every doubling, from 1 microsecond on: about 20 % resolution over nine decades.
     private const int StepsPerOctave = 4;

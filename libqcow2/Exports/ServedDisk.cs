@@ -9,7 +9,7 @@ namespace Qcow2Blk.Exports;
 /// What the connections of one device share: the disk of the moment, its home loop, and how to treat requests.
 /// The disk is replaced as a whole by resume, only while every loop is held.
 /// </summary>
-public sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
+internal sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
 {
     // What one client may have in progress; it has to wait for the rest, which stays in its socket. Enough to keep a
     // fast disk busy; a file in memory is copied at once, where more would only fall out of the processor's cache.

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Format;
 /// the respective bits from this field first."
 /// </summary>
 [Flags]
-public enum AutoclearFeatures : ulong
+internal enum AutoclearFeatures : ulong
 {
     None = 0,
 
@@ -25,7 +25,7 @@ public enum AutoclearFeatures : ulong
 /// Bits 56 to 63, which the specification has no meaning for: a number that a server of ours keeps there while it has a
 /// recovery log. Every other program that may write clears it, so it says that none has.
 /// </summary>
-public static class RecoveryMarks
+internal static class RecoveryMarks
 {
     private const int Shift = 56;
     private const ulong Mask = (ulong)byte.MaxValue << Shift;

@@ -3,7 +3,7 @@ namespace Qcow2Blk.Format;
 /// <summary>What the user says of backing files: where images do not say it, or not any more.</summary>
 /// <param name="File">the backing file of the first image, in place of the one that it names; null for that one</param>
 /// <param name="Format">the format of every backing file of the chain whose overlay states none; null if that is an error</param>
-public readonly record struct BackingChoice(string? File, ImageFormat? Format)
+internal readonly record struct BackingChoice(string? File, ImageFormat? Format)
 {
     /// <summary>The file below an image of the chain.</summary>
     /// <param name="overlay">the image</param>
@@ -40,4 +40,4 @@ public readonly record struct BackingChoice(string? File, ImageFormat? Format)
 /// <param name="Path">where it is</param>
 /// <param name="Format">never probed</param>
 /// <param name="What">for messages: <c>backing file "base.qcow2"</c></param>
-public readonly record struct BackingReference(string Path, ImageFormat Format, string What);
+internal readonly record struct BackingReference(string Path, ImageFormat Format, string What);

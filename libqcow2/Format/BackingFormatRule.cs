@@ -4,7 +4,7 @@ namespace Qcow2Blk.Format;
 /// Which format a backing file is opened as: always the one its overlay states. Probing would let a guest that writes
 /// a qcow2 header into its raw disk choose which files of the host it reads next.
 /// </summary>
-public static class BackingFormatRule
+internal static class BackingFormatRule
 {
     /// <summary>The format stated by an image that has a backing file.</summary>
     /// <param name="header">that image</param>

@@ -3,7 +3,7 @@ using System;
 namespace Qcow2Blk.Format;
 
 /// <summary>Where the backing file of an image is, by the rules that qemu follows.</summary>
-public static class BackingPath
+internal static class BackingPath
 {
     /// <summary>
     /// Resolves a stored backing file name: absolute names stay, others are relative to the directory of the overlay.

@@ -7,7 +7,7 @@ using System.Text.Unicode;
 namespace Qcow2Blk.Format;
 
 /// <summary>The bitmap directory (specification, "Bitmap directory"): entries of variable length, each padded to 8 bytes.</summary>
-public static class BitmapDirectory
+internal static class BitmapDirectory
 {
     /// <summary>Bytes of an entry before its extra data and name.</summary>
     public const int MinEntryLength = 24;

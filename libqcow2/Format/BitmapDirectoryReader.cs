@@ -7,7 +7,7 @@ namespace Qcow2Blk.Format;
 /// <param name="count">entries that there must be</param>
 /// <param name="clusterSize">of the image</param>
 /// <param name="path">of the image, for messages</param>
-public ref struct BitmapDirectoryReader(ReadOnlySpan<byte> directory, int count, int clusterSize, string path)
+internal ref struct BitmapDirectoryReader(ReadOnlySpan<byte> directory, int count, int clusterSize, string path)
 {
     private readonly ReadOnlySpan<byte> _directory = directory;
     private int _offset;

@@ -5,7 +5,7 @@ namespace Qcow2Blk.Format;
 
 /// <summary>Flags of a bitmap directory entry.</summary>
 [Flags]
-public enum BitmapFlags : uint
+internal enum BitmapFlags : uint
 {
     None = 0,
 
@@ -23,7 +23,7 @@ public enum BitmapFlags : uint
 }
 
 /// <summary>One bitmap (specification, "Bitmap directory").</summary>
-public sealed record BitmapEntry
+internal sealed record BitmapEntry
 {
     /// <summary>Where the flags are in an entry: for editing them in place.</summary>
     public const int FlagsField = 12;

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Format;
 /// <param name="NumberOfBitmaps">bytes 0 to 3: bitmaps in the image, 1 to 65535</param>
 /// <param name="DirectorySize">bytes 8 to 15: size of the bitmap directory in bytes</param>
 /// <param name="DirectoryOffset">bytes 16 to 23: where the bitmap directory starts, cluster aligned</param>
-public sealed record BitmapsExtension(int NumberOfBitmaps, int DirectorySize, HostOffset DirectoryOffset)
+internal sealed record BitmapsExtension(int NumberOfBitmaps, int DirectorySize, HostOffset DirectoryOffset)
 {
     /// <summary>Bytes of the extension's data; bytes 4 to 7 are reserved and must be zero.</summary>
     public const int Length = 24;

@@ -4,7 +4,7 @@ namespace Qcow2Blk.Format;
 
 /// <summary>Header bytes 80 to 87: "An implementation can safely ignore any unknown bits that are set." They are kept.</summary>
 [Flags]
-public enum CompatibleFeatures : ulong
+internal enum CompatibleFeatures : ulong
 {
     None = 0,
 

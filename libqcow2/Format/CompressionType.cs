@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Format;
 
 /// <summary>Header byte 104: how compressed clusters are packed. A value other than 0 needs incompatible bit 3.</summary>
-public enum CompressionType : byte
+internal enum CompressionType : byte
 {
     /// <summary>Raw deflate, no zlib header.</summary>
     Zlib = 0,
@@ -10,7 +10,7 @@ public enum CompressionType : byte
     Zstd = 1,
 }
 
-public static class CompressionTypes
+internal static class CompressionTypes
 {
     public static EnumWords<CompressionType> Words { get; } = new((CompressionType.Zlib, "zlib"), (CompressionType.Zstd, "zstd"));
 }

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Format;
 /// The words of an enum: on the command line, in state files and JSON, in messages. They stand beside the enum, in its order,
 /// and nowhere else. What is written must be readable by another version, so a word never changes.
 /// </summary>
-public sealed class EnumWords<T>
+internal sealed class EnumWords<T>
     where T : struct, Enum
 {
     private readonly T[] _values;

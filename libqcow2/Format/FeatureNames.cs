@@ -5,7 +5,7 @@ using System.Text;
 namespace Qcow2Blk.Format;
 
 /// <summary>Which of the three feature fields a bit belongs to; the values are those of the feature name table.</summary>
-public enum FeatureKind : byte
+internal enum FeatureKind : byte
 {
     Incompatible = 0,
     Compatible = 1,
@@ -16,7 +16,7 @@ public enum FeatureKind : byte
 /// What feature bits are called: our names for those we know, and those that the image brings along (specification,
 /// "Feature name table") for the rest.
 /// </summary>
-public sealed class FeatureNames
+internal sealed class FeatureNames
 {
     /// <summary>Byte 0 type, byte 1 bit number, bytes 2 to 47 the name, zero padded.</summary>
     private const int EntryLength = 48;

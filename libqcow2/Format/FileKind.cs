@@ -9,7 +9,7 @@ namespace Qcow2Blk.Format;
 /// </summary>
 /// <param name="Description">"a VMDK image"</param>
 /// <param name="Remedy">what to do about it, with FILE in the place of its name</param>
-public sealed record FileKind(string Description, string Remedy)
+internal sealed record FileKind(string Description, string Remedy)
 {
     /// <summary>Bytes from the start that hold all marks: the farthest is that of btrfs, in the block at 64 KiB.</summary>
     public const int StartBytes = 0x10000 + 512;

@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace Qcow2Blk.Format;
 
 /// <summary>The numbers that follow from an image's header and turn guest offsets into table indices.</summary>
-public readonly struct Geometry
+internal readonly struct Geometry
 {
     /// <summary>Bytes of an L2 slice, the unit in which L2 tables are cached; a whole table if clusters are smaller.</summary>
     public const int MaxSliceBytes = 4096;

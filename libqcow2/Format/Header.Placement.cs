@@ -3,7 +3,7 @@ using System.Collections.Generic;
 namespace Qcow2Blk.Format;
 
 /// <summary>Checks that need to know more than the header's own bytes.</summary>
-public sealed partial class Header
+internal sealed partial class Header
 {
     /// <summary>Refuses, by name, what the format allows and this program cannot do yet.</summary>
     /// <param name="forWriting">also refuse what forbids writing: the corrupt bit</param>

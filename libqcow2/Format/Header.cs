@@ -7,7 +7,7 @@ namespace Qcow2Blk.Format;
 /// The header of a qcow2 image with its extensions and backing file name, parsed and checked. Immutable: what is
 /// written later (table offsets, feature bits) is the image's state, not this object's.
 /// </summary>
-public sealed partial class Header
+internal sealed partial class Header
 {
     /// <summary>Bytes <see cref="Parse"/> may need: header, extensions and backing name lie in the first cluster.</summary>
     public const int MaxParseBytes = 1 << Limits.MaxClusterBits;

@@ -8,7 +8,7 @@ namespace Qcow2Blk.Format;
 /// <param name="Type">what it is: one of the constants here, or unknown and then kept as it is</param>
 /// <param name="Offset">position in the file of the extension's type field; its data follows 8 bytes later</param>
 /// <param name="Data">the data without the padding to 8 bytes</param>
-public sealed record HeaderExtension(uint Type, int Offset, byte[] Data)
+internal sealed record HeaderExtension(uint Type, int Offset, byte[] Data)
 {
     /// <summary>End of the header extension area.</summary>
     public const uint End = 0;

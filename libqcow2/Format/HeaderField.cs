@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Format;
 
 /// <summary>Byte offsets of the header's fields (specification, "Header"). All fields are big endian.</summary>
-public static class HeaderField
+internal static class HeaderField
 {
     /// <summary>4 bytes: 'Q', 'F', 'I', 0xfb.</summary>
     public const int Magic = 0;

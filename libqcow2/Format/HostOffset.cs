@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Format;
 
 /// <summary>A byte position in an image file.</summary>
-public readonly record struct HostOffset(long Value)
+internal readonly record struct HostOffset(long Value)
 {
     public override string ToString() => $"0x{Value:x}";
 
@@ -9,7 +9,7 @@ public readonly record struct HostOffset(long Value)
 }
 
 /// <summary>A byte position on the virtual disk.</summary>
-public readonly record struct GuestOffset(long Value)
+internal readonly record struct GuestOffset(long Value)
 {
     public override string ToString() => $"0x{Value:x}";
 

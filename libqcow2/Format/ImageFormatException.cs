@@ -10,7 +10,7 @@ namespace Qcow2Blk.Format;
 /// <see cref="Exception.Message"/> is <c>PATH: WHY</c> on one line; bytes that came from the image cannot break it
 /// (control characters are escaped).
 /// </remarks>
-public sealed class ImageFormatException(string path, string field, string message, string? hint = null)
+internal sealed class ImageFormatException(string path, string field, string message, string? hint = null)
     : Exception($"{Printable.Escape(path)}: {Printable.Escape(message)}")
 {
     /// <summary>The message without the path.</summary>

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Format;
 /// reserved and must be 0.
 /// </summary>
 [Flags]
-public enum IncompatibleFeatures : ulong
+internal enum IncompatibleFeatures : ulong
 {
     None = 0,
 

@@ -3,7 +3,7 @@ namespace Qcow2Blk.Format;
 /// <summary>A decoded L1 table entry (specification, "L1 table entry").</summary>
 /// <param name="Offset">where the L2 table starts; 0: none, all its clusters are unallocated</param>
 /// <param name="Copied">bit 63: the refcount of the L2 table is exactly one</param>
-public readonly record struct L1Entry(HostOffset Offset, bool Copied)
+internal readonly record struct L1Entry(HostOffset Offset, bool Copied)
 {
     /// <summary>Bit 63.</summary>
     public const ulong CopiedFlag = 1UL << 63;

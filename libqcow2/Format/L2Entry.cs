@@ -5,7 +5,7 @@ namespace Qcow2Blk.Format;
 /// <summary>
 /// A decoded L2 table entry (specification, "Standard Cluster Descriptor" and "Compressed Clusters Descriptor").
 /// </summary>
-public readonly struct L2Entry
+internal readonly struct L2Entry
 {
     /// <summary>Bit 63: the refcount of the host cluster is exactly one, so it may be written in place.</summary>
     public const ulong CopiedFlag = 1UL << 63;

@@ -4,7 +4,7 @@ namespace Qcow2Blk.Format;
 /// The bounds put on everything an image claims, each with its reason. They are qemu's unless the comment says
 /// otherwise, so that an image qemu accepts is accepted here and the other way round.
 /// </summary>
-public static class Limits
+internal static class Limits
 {
     /// <summary>512 B clusters: the specification's minimum, one sector.</summary>
     public const int MinClusterBits = 9;

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Format;
 /// qemu's rule (qcow2_detect_metadata_preallocation), with the clusters of the file in place of those with a refcount,
 /// which are not known of an image that is only read.
 /// </remarks>
-public static class Preallocation
+internal static class Preallocation
 {
     /// <param name="fileLength">bytes in the file</param>
     /// <param name="allocated">bytes that it takes on its file system</param>

@@ -6,7 +6,7 @@ using System.Text;
 namespace Qcow2Blk.Format;
 
 /// <summary>Foreign text for people: names of files, snapshots and bitmaps must not steer a terminal or break a log's lines.</summary>
-public static class Printable
+internal static class Printable
 {
     /// <summary>The text with control characters as C writes them: \n, \t, \x1b.</summary>
     public static string Escape(string text)

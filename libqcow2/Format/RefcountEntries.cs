@@ -10,7 +10,7 @@ namespace Qcow2Blk.Format;
 /// implies a sub-byte width, note that bit 0 means the least significant bit in this context": entry 0 is in the low
 /// bits of byte 0. Wider ones are big endian.
 /// </summary>
-public static class RefcountEntries
+internal static class RefcountEntries
 {
     /// <summary>The largest value an entry of this order holds.</summary>
     public static ulong Max(int order) => ulong.MaxValue >> (64 - (1 << order));

@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Format;
 
 /// <summary>A refcount table entry (specification, "Refcount table entry"): where a refcount block is.</summary>
-public static class RefcountTableEntry
+internal static class RefcountTableEntry
 {
     /// <summary>Bits 9 to 63: offset of the refcount block; 0: none, all its clusters have refcount 0.</summary>
     public const ulong OffsetMask = 0xffff_ffff_ffff_fe00;

@@ -6,7 +6,7 @@ namespace Qcow2Blk.Format;
 /// Sizes and offsets as multiples of a unit. What cannot be said in 63 bits is an error, never a negative number:
 /// sizes come from files, sockets and command lines.
 /// </summary>
-public static class Rounding
+internal static class Rounding
 {
     /// <summary>The least multiple of <paramref name="unit"/> that is not below <paramref name="value"/>.</summary>
     /// <param name="value">bytes, not negative</param>

@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Format;
 
 /// <summary>One internal snapshot (specification, "Snapshots", "Snapshot table entry").</summary>
-public sealed record SnapshotEntry
+internal sealed record SnapshotEntry
 {
     /// <summary>Unique ID string; qemu counts up from 1.</summary>
     public required string Id { get; init; }

@@ -6,7 +6,7 @@ using System.Text;
 namespace Qcow2Blk.Format;
 
 /// <summary>The snapshot table (specification, "Snapshots"): entries of variable length, each padded to 8 bytes.</summary>
-public static class SnapshotTable
+internal static class SnapshotTable
 {
     /// <summary>Bytes of an entry before its extra data, ID and name.</summary>
     public const int MinEntryLength = 40;

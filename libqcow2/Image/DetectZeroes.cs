@@ -14,7 +14,7 @@ public enum DetectZeroes
     Unmap,
 }
 
-public static class DetectZeroesModes
+internal static class DetectZeroesModes
 {
     public static EnumWords<DetectZeroes> Words { get; } = new(
         (DetectZeroes.Off, "off"), (DetectZeroes.On, "on"), (DetectZeroes.Unmap, "unmap"));

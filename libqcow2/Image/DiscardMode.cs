@@ -3,7 +3,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Image;
 
 /// <summary>What a client's discard does.</summary>
-public enum DiscardMode
+internal enum DiscardMode
 {
     /// <summary>Frees whole clusters and punches the file.</summary>
     Unmap,
@@ -12,7 +12,7 @@ public enum DiscardMode
     Ignore,
 }
 
-public static class DiscardModes
+internal static class DiscardModes
 {
     public static EnumWords<DiscardMode> Words { get; } = new((DiscardMode.Unmap, "unmap"), (DiscardMode.Ignore, "ignore"));
 }

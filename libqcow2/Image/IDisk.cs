@@ -11,7 +11,7 @@ namespace Qcow2Blk.Image;
 /// home loop and return 0 or a negative errno; <c>TryMap…</c> may be called on any loop. Once <see cref="CloseAsync"/> has
 /// begun they answer -ESHUTDOWN, and <c>TryMap…</c> soon false.
 /// </summary>
-public interface IDisk
+internal interface IDisk
 {
     /// <summary>Bytes of the disk, a multiple of 512.</summary>
     long Size { get; }
@@ -85,7 +85,7 @@ public interface IDisk
 
 /// <summary>A piece of a file, to be read or written without asking the image again.</summary>
 /// <param name="MayBeHole">whether the file may have a hole there, which nothing is known of yet</param>
-public readonly record struct FileExtent(IBlockStorage File, long Offset, bool MayBeHole = false);
+internal readonly record struct FileExtent(IBlockStorage File, long Offset, bool MayBeHole = false);
 
 /// <summary>What <see cref="IDisk.WriteZeroesAsync"/> may and must do.</summary>
 [Flags]
@@ -110,7 +110,7 @@ public enum ZeroFlags
 /// <param name="IsZero">it reads as zeroes (NBD_STATE_ZERO)</param>
 /// <param name="Depth">0 if no image of the chain says anything of it, 1 for the top image, 2 for its backing image…</param>
 [StructLayout(LayoutKind.Auto)]
-public readonly record struct DiskExtent(int Error, long Length, bool IsHole, bool IsZero, int Depth)
+internal readonly record struct DiskExtent(int Error, long Length, bool IsHole, bool IsZero, int Depth)
 {
     /// <summary>How often files were asked for their holes; who asks for many extents has to stop somewhere.</summary>
     public int Seeks { get; init; }

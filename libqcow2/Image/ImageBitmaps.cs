@@ -10,7 +10,7 @@ namespace Qcow2Blk.Image;
 /// <param name="Recording">how many of them record every change, and are valid until the first</param>
 /// <param name="RecordingNames">the names of the first of those; see <see cref="MaxNamed"/></param>
 /// <param name="Damage">why the directory cannot be read; null if it can, or if there is none</param>
-public sealed record ImageBitmaps(
+internal sealed record ImageBitmaps(
     IReadOnlyList<BitmapEntry> Listed, int Count, int Recording, IReadOnlyList<string> RecordingNames, string? Damage)
 {
     /// <summary>A directory may have 65535 entries with names of 1 KiB; a control reply holds 1 MiB, and people read less.</summary>

@@ -3,7 +3,7 @@ using System;
 namespace Qcow2Blk.Image;
 
 /// <summary>How an image is opened.</summary>
-public sealed record ImageOptions
+internal sealed record ImageOptions
 {
     /// <summary>Serve reads only; the file is not changed.</summary>
     public bool ReadOnly { get; init; }

@@ -6,7 +6,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Image;
 
 /// <summary>Writes that need new clusters: allocate, fill, write, publish, free what was there before.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     /// <returns>bytes written; 0 to look again; or a negative errno</returns>
     private async LoopTask<int> WriteAllocatingAsync(long offset, NativeBuffer buffer)

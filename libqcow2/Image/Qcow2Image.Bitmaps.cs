@@ -7,7 +7,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Image;
 
 /// <summary>The persistent bitmaps of the image, for those who look at it.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     private volatile ImageBitmaps _bitmaps = ImageBitmaps.None;
 

@@ -9,7 +9,7 @@ namespace Qcow2Blk.Image;
 /// The way down the backing chain. How deep it is an image says, so nothing here calls itself: each walk is a loop, on
 /// a stack of one size.
 /// </summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     // Images from this one down to the last qcow2 image of the chain.
     private readonly int _layers;

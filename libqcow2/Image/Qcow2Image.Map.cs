@@ -6,7 +6,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Image;
 
 /// <summary>Where the guest's bytes are.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     // Enough for a whole L2 table of 64 KiB clusters; a client asks again for the rest.
     private const int MaximumSlicesPerMap = 64;

@@ -3,7 +3,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Image;
 
 /// <summary>Knowing without a lock that a range reads as zeroes: most of a sparse disk does.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     /// <summary>Whether this image is known to hold nothing in the range but zeroes.</summary>
     /// <param name="offset">on the disk</param>

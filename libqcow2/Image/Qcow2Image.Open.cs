@@ -11,7 +11,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Image;
 
 /// <summary>Opening: everything the header and tables say is checked against the file before it is used.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     /// <summary>Opens the image in <paramref name="file"/>, which belongs to the image from then on.</summary>
     /// <param name="file">the image file; opened for writing unless the options say read-only</param>

@@ -7,7 +7,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Image;
 
 /// <summary>What must be true on disk before the first change of an image that others may open later.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     private readonly AsyncLock _prepareLock = new();
     private AutoclearFeatures _autoclear;

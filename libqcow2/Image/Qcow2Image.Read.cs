@@ -6,7 +6,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Image;
 
 /// <summary>Reading, the way that takes care of everything.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     public async LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
     {

@@ -9,7 +9,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Image;
 
 /// <summary>Taking over what a killed server had answered but not committed.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     private RecoveryLog? _log;
 

@@ -7,7 +7,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Image;
 
 /// <summary>Writing: in place where the cluster is ours alone, else into new clusters that are published afterwards.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     // A run is assembled in one buffer when it must be filled up: this bounds the buffer (but for one larger cluster).
     private const int MaximumRunBytes = 2 << 20;

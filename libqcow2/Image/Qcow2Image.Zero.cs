@@ -7,7 +7,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Image;
 
 /// <summary>Zero writes and discards: whole clusters by their entries, the rest by writing zeroes.</summary>
-public sealed partial class Qcow2Image
+internal sealed partial class Qcow2Image
 {
     private const int SlicesPerTurn = 256;
 

@@ -13,7 +13,7 @@ namespace Qcow2Blk.Image;
 /// home loop, the loop that opened the image.
 /// </summary>
 [SuppressMessage("Design", "CA1001", Justification = "closing is asynchronous: CloseAsync disposes of the parts")]
-public sealed partial class Qcow2Image : IDisk
+internal sealed partial class Qcow2Image : IDisk
 {
     private readonly ImageContext _context;
     private readonly ImageOptions _options;

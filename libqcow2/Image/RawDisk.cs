@@ -9,7 +9,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Image;
 
 /// <summary>A file whose bytes are the disk's. Its size is rounded up to a whole sector, as qemu does.</summary>
-public sealed class RawDisk : IDisk
+internal sealed class RawDisk : IDisk
 {
     private readonly IBlockStorage _file;
     private readonly DiscardMode _discard;

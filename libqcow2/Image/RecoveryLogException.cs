@@ -3,7 +3,7 @@ using System.IO;
 namespace Qcow2Blk.Image;
 
 /// <summary>A recovery log cannot be replayed: neither it nor the image was changed.</summary>
-public sealed class RecoveryLogException(string message) : IOException(message)
+internal sealed class RecoveryLogException(string message) : IOException(message)
 {
     /// <summary>The way on that there always is.</summary>
     public static string Hint =>

@@ -14,7 +14,7 @@ namespace Qcow2Blk.Image;
 /// again; the home loop advances the epoch, then looks at the counters: with a full fence on both sides at least
 /// one of the two sees the other.
 /// </remarks>
-public sealed class RequestEpochs
+internal sealed class RequestEpochs
 {
     /// <summary>Loops that can serve one image.</summary>
     public const int MaximumLoops = 64;

@@ -9,7 +9,7 @@ namespace Qcow2Blk.Inspect;
 /// Walks a virtual disk from its first to its last byte and tells for each range which image of the chain decides what
 /// it holds, by the rules of <c>qemu-img map</c>.
 /// </summary>
-public sealed class ChainMap
+internal sealed class ChainMap
 {
     private readonly InspectedChain _chain;
     private readonly MappedImage?[] _maps;

@@ -4,7 +4,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Inspect;
 
 /// <summary>Whether somebody writes to an image while we look at it.</summary>
-public static class ImageUse
+internal static class ImageUse
 {
     /// <summary>Who writes the image; null if nobody does. Nothing stays locked.</summary>
     public static string? WriterOf(InspectedFile file)

@@ -7,7 +7,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Inspect;
 
 /// <summary>An image and all its backing files, the image first.</summary>
-public sealed class InspectedChain : IDisposable
+internal sealed class InspectedChain : IDisposable
 {
     private readonly List<InspectedImage> _images = [];
     private readonly HashSet<FileIdentity> _files = [];

@@ -10,7 +10,7 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Inspect;
 
 /// <summary>A file read synchronously, for looking at images that are not attached.</summary>
-public sealed unsafe partial class InspectedFile : IDisposable
+internal sealed unsafe partial class InspectedFile : IDisposable
 {
     private const int SEEK_END = 2;
 

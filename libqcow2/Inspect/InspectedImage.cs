@@ -7,7 +7,7 @@ using Qcow2Blk.Logging;
 namespace Qcow2Blk.Inspect;
 
 /// <summary>One file of a backing chain with what its header and tables say. Nothing is cached for later: it may be changing.</summary>
-public sealed class InspectedImage : IDisposable
+internal sealed class InspectedImage : IDisposable
 {
     private InspectedImage(InspectedFile file, Header? header)
     {

@@ -9,7 +9,7 @@ namespace Qcow2Blk.Inspect;
 /// <param name="Data">whether it is stored</param>
 /// <param name="Compressed">whether it is stored compressed</param>
 /// <param name="Offset">where in that image's file it is; null where there is no such place</param>
-public readonly record struct MapExtent(long Start, long Length, int Depth, bool Present, bool Zero, bool Data, bool Compressed, long? Offset)
+internal readonly record struct MapExtent(long Start, long Length, int Depth, bool Present, bool Zero, bool Data, bool Compressed, long? Offset)
 {
     public long End => Start + Length;
 

@@ -4,7 +4,7 @@ namespace Qcow2Blk.Interop;
 
 /// <summary>Error numbers of <c>asm-generic/errno.h</c>, and the kernel's convention: 0 or more is success, below 0 a negated errno.</summary>
 /// <remarks>Constants, as patterns need them; Tmds.LibC has properties.</remarks>
-public static class Errno
+internal static class Errno
 {
     public const int EPERM = 1;
     public const int ENOENT = 2;

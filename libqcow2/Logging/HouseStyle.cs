@@ -3,7 +3,7 @@ using System;
 namespace Qcow2Blk.Logging;
 
 /// <summary>Messages of others, such as the runtime's, in the style of ours.</summary>
-public static class HouseStyle
+internal static class HouseStyle
 {
     /// <summary>Lower case, no full stop, one line.</summary>
     public static string Of(string message)

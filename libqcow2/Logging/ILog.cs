@@ -10,7 +10,7 @@ public enum LogLevel
 }
 
 /// <summary>Where a server tells what happens. Safe from any thread; never throws; not for the I/O path.</summary>
-public interface ILog
+internal interface ILog
 {
     /// <summary>Lines above this level are dropped: ask before composing an expensive message.</summary>
     LogLevel Level { get; }
@@ -21,7 +21,7 @@ public interface ILog
 }
 
 /// <summary>The four levels as calls.</summary>
-public static class LogExtensions
+internal static class LogExtensions
 {
     public static void Error(this ILog log, string message) => log.Write(LogLevel.Error, message);
 

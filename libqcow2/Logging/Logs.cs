@@ -6,7 +6,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Logging;
 
 /// <summary>Log lines on standard error: servers in the foreground, and until a server is ready.</summary>
-public sealed class StderrLog(LogLevel level) : ILog
+internal sealed class StderrLog(LogLevel level) : ILog
 {
     public LogLevel Level { get; } = level;
 
@@ -22,7 +22,7 @@ public sealed class StderrLog(LogLevel level) : ILog
 }
 
 /// <summary>Log lines of a server in the background, tagged <c>qcow2blk-NAME</c>.</summary>
-public sealed class SyslogLog : ILog
+internal sealed class SyslogLog : ILog
 {
     public SyslogLog(LogLevel level, string name)
     {
@@ -50,7 +50,7 @@ public sealed class SyslogLog : ILog
 }
 
 /// <summary>A log that can move: to standard error while somebody reads it, to syslog afterwards.</summary>
-public sealed class SwitchableLog(ILog first) : ILog
+internal sealed class SwitchableLog(ILog first) : ILog
 {
     private volatile ILog _current = first;
 

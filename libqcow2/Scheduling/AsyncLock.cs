@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Scheduling;
 
 /// <summary>A lock between tasks of one loop, first come first served.</summary>
-public sealed class AsyncLock
+internal sealed class AsyncLock
 {
     private readonly WaitQueue _waiters = new();
     private bool _held;

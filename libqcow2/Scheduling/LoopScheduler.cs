@@ -7,7 +7,7 @@ namespace Qcow2Blk.Scheduling;
 /// What asynchronous code needs of the loop it runs on. The event loop is one; tests have a deterministic one
 /// that completes things in an order drawn from a seed.
 /// </summary>
-public abstract class LoopScheduler
+internal abstract class LoopScheduler
 {
     [ThreadStatic]
     private static LoopScheduler? s_current;
@@ -48,7 +48,7 @@ public abstract class LoopScheduler
 }
 
 /// <summary>Work for a helper thread: touches only native memory and its own fields, never loop state.</summary>
-public interface IOffloadWork
+internal interface IOffloadWork
 {
     int Execute();
 }

@@ -13,7 +13,7 @@ namespace Qcow2Blk.Scheduling;
 /// negative errno on failure. Exceptions mean a bug or a refused open, never an I/O error.
 /// </remarks>
 [AsyncMethodBuilder(typeof(LoopTaskMethodBuilder<>))]
-public readonly struct LoopTask<T>
+internal readonly struct LoopTask<T>
 {
     private readonly LoopTaskSource<T>? _source;
     private readonly T _result;
@@ -69,7 +69,7 @@ public readonly struct LoopTask<T>
 }
 
 /// <summary>Receives the result of a <see cref="LoopTask{T}"/> without an await.</summary>
-public interface ICompletionSink<in T>
+internal interface ICompletionSink<in T>
 {
     void Completed(T result);
 }

@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace Qcow2Blk.Scheduling;
 
 /// <summary>Builds <see cref="LoopTask{T}"/> from async methods; boxes of suspended methods are pooled per thread.</summary>
-public struct LoopTaskMethodBuilder<T>
+internal struct LoopTaskMethodBuilder<T>
 {
     private LoopTaskSource<T>? _source;
     private T _result;

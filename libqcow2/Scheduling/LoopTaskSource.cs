@@ -4,7 +4,7 @@ using System.Runtime.ExceptionServices;
 namespace Qcow2Blk.Scheduling;
 
 /// <summary>The state behind a <see cref="LoopTask{T}"/>; whoever takes the result recycles it.</summary>
-public abstract class LoopTaskSource<T>
+internal abstract class LoopTaskSource<T>
 {
     private T _result = default!;
     private ExceptionDispatchInfo? _error;

@@ -3,7 +3,7 @@ using System;
 namespace Qcow2Blk.Scheduling;
 
 /// <summary>A task that somebody completes by hand; pooled per thread.</summary>
-public sealed class ManualSource<T> : LoopTaskSource<T>
+internal sealed class ManualSource<T> : LoopTaskSource<T>
 {
     [ThreadStatic]
     private static ManualSource<T>? s_free;

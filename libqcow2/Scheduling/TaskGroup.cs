@@ -6,7 +6,7 @@ namespace Qcow2Blk.Scheduling;
 /// Runs several I/O tasks side by side and waits for all of them. The result is the first negative errno, or 0.
 /// Reusable after <see cref="WaitAsync"/> has completed; pooled per thread.
 /// </summary>
-public sealed class TaskGroup : ICompletionSink<int>
+internal sealed class TaskGroup : ICompletionSink<int>
 {
     [ThreadStatic]
     private static TaskGroup? s_free;

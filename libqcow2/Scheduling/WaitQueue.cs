@@ -3,7 +3,7 @@ using System;
 namespace Qcow2Blk.Scheduling;
 
 /// <summary>Tasks that wait for an event, in order of arrival. Woken ones run later, not on the waker's stack.</summary>
-public sealed class WaitQueue
+internal sealed class WaitQueue
 {
     private readonly Action _drain;
     private ManualSource<int>? _head;

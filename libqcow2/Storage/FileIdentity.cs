@@ -4,7 +4,7 @@ namespace Qcow2Blk.Storage;
 /// <param name="Major">device number of the file system</param>
 /// <param name="Minor">device number of the file system</param>
 /// <param name="Inode">number of the file in it</param>
-public readonly record struct FileIdentity(uint Major, uint Minor, ulong Inode)
+internal readonly record struct FileIdentity(uint Major, uint Minor, ulong Inode)
 {
     /// <summary>As state files keep it: <c>MAJOR:MINOR:INODE</c>.</summary>
     public override string ToString() => $"{Major}:{Minor}:{Inode}";

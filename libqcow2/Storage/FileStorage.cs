@@ -11,7 +11,7 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Storage;
 
 /// <summary>A regular file or block device, read and written through the ring of whichever loop calls.</summary>
-public sealed class FileStorage : IBlockStorage
+internal sealed class FileStorage : IBlockStorage
 {
     private readonly bool _isBlockDevice;
     private readonly FileHoles _holes = new();

@@ -13,7 +13,7 @@ namespace Qcow2Blk.Storage;
 /// leads to by then: a link may be swapped between a check and an open. Looking does nothing to the file, also if
 /// it is a pipe or a device (O_PATH).
 /// </summary>
-public sealed class FoundFile : IDisposable
+internal sealed class FoundFile : IDisposable
 {
     private readonly int _fd;
     private readonly statx _status;

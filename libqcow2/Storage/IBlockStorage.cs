@@ -8,7 +8,7 @@ namespace Qcow2Blk.Storage;
 /// Where the bytes of one file live. Positional, asynchronous, on the calling thread's loop. All methods return
 /// 0 or a negative errno; a transfer is whole or failed, never short.
 /// </summary>
-public interface IBlockStorage : IDisposable
+internal interface IBlockStorage : IDisposable
 {
     /// <summary>The path as it was opened, for messages.</summary>
     string Path { get; }

@@ -14,7 +14,7 @@ namespace Qcow2Blk.Storage;
 /// Taking is two steps, as in qemu: lock the own bytes, then test (never take) what others hold. Two that start at
 /// the same moment may both refuse; they never both go on.
 /// </remarks>
-public sealed class ImageLock
+internal sealed class ImageLock
 {
     internal const long UsedBase = 100;
     internal const long UnsharedBase = 200;

@@ -8,7 +8,7 @@ namespace Qcow2Blk.Storage;
 /// Takes image locks, and waits a while for those that nobody alive holds: after the death of a server the kernel ends the last
 /// writes of its ring, and drops its locks, a moment after the process is gone. A holder that lives is refused at once.
 /// </summary>
-public sealed class ImageLockPatience
+internal sealed class ImageLockPatience
 {
     // Last writes take milliseconds on most disks, so the first looks come quickly; each refused look reads all of /proc.
     private const int FirstPauseMilliseconds = 10;

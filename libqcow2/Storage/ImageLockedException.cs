@@ -3,7 +3,7 @@ using System;
 namespace Qcow2Blk.Storage;
 
 /// <summary>Another process uses the file in a way that excludes ours.</summary>
-public sealed class ImageLockedException : Exception
+internal sealed class ImageLockedException : Exception
 {
     internal ImageLockedException(string path, LockHolder holder, string conflict)
         : base($"{path} is in use by {holder.Name}: {conflict}")

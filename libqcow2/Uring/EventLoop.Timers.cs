@@ -5,7 +5,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Uring;
 
 /// <summary>Delays: few at a time, so a list searched on each turn that has any.</summary>
-public sealed partial class EventLoop
+internal sealed partial class EventLoop
 {
     private const long IdleNanoseconds = 100_000_000;
 

@@ -14,7 +14,7 @@ namespace Qcow2Blk.Uring;
 /// A thread with a ring: submits, waits, delivers completions, runs what was posted. Sockets and image files of
 /// one queue share it, so that a mapped request costs no other thread's wake-up.
 /// </summary>
-public sealed partial class EventLoop : LoopScheduler, IDisposable
+internal sealed partial class EventLoop : LoopScheduler, IDisposable
 {
     /// <summary>Set to "off", this environment variable makes loops do without io_uring.</summary>
     public const string EmulationVariable = "QCOW2BLK_IO_URING";

@@ -6,7 +6,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Uring;
 
 /// <summary>Threads for computing work. They start when there is work for the first time.</summary>
-public sealed class OffloadPool : IDisposable
+internal sealed class OffloadPool : IDisposable
 {
     private readonly object _gate = new();
     private readonly Queue<Action> _work = new();

@@ -8,7 +8,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Devices.Control;
 
 /// <summary>A connection to the control socket of a device.</summary>
-public sealed class ControlClient : IDisposable
+internal sealed class ControlClient : IDisposable
 {
     /// <summary>What a server may take beyond the timeout that it was given, to say so.</summary>
     private const int GraceMilliseconds = 10_000;

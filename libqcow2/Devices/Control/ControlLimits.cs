@@ -3,7 +3,7 @@ using System;
 namespace Qcow2Blk.Devices.Control;
 
 /// <summary>What a control socket takes from its clients, so that none costs the others anything (docs/control-protocol.md).</summary>
-public sealed record ControlLimits
+internal sealed record ControlLimits
 {
     /// <summary>Connections at once: people and monitoring, not clients of the disk.</summary>
     public int Connections { get; init; } = ControlServer.MaxConnections;

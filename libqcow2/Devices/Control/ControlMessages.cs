@@ -8,7 +8,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Devices.Control;
 
 /// <summary>What a control connection may ask (docs/control-protocol.md).</summary>
-public enum ControlVerb
+internal enum ControlVerb
 {
     Hello,
     Status,
@@ -20,7 +20,7 @@ public enum ControlVerb
     HandOver,
 }
 
-public static class ControlVerbs
+internal static class ControlVerbs
 {
     public static EnumWords<ControlVerb> Words { get; } = new(
         (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
@@ -34,7 +34,7 @@ public static class ControlVerbs
 /// <param name="AllowShrink">resume with a smaller disk</param>
 /// <param name="Lazy">detach once nobody uses the block device any more, and answer at once</param>
 /// <param name="LockTimeout">resume: how long image locks may take that nobody alive holds; null for what attach was told</param>
-public readonly record struct ControlRequest(
+internal readonly record struct ControlRequest(
     ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink, bool Lazy = false, TimeSpan? LockTimeout = null)
 {
     /// <summary>No request is longer; a peer that sends more is not ours.</summary>
@@ -120,7 +120,7 @@ public readonly record struct ControlRequest(
 /// <param name="Result">how it went</param>
 /// <param name="State">the device's state after the request, in its JSON spelling; null if there is no device to tell</param>
 /// <param name="Status">the "status" object as the server wrote it; empty where none was asked for</param>
-public readonly record struct ControlReply(Outcome Result, string? State, ReadOnlyMemory<byte> Status)
+internal readonly record struct ControlReply(Outcome Result, string? State, ReadOnlyMemory<byte> Status)
 {
     /// <summary>A reply with every counter there is has some kilobytes; this bounds what a client reads.</summary>
     public const int MaxBytes = 1 << 20;

@@ -19,7 +19,7 @@ namespace Qcow2Blk.Devices.Control;
 /// The control socket of one device: newline-separated JSON requests and replies (docs/control-protocol.md). No connection has a
 /// thread: one that stalls, reads nothing or waits for a long command costs the others a place at most.
 /// </summary>
-public sealed class ControlServer : IDisposable
+internal sealed class ControlServer : IDisposable
 {
     /// <summary>See <see cref="ControlLimits.Connections"/>.</summary>
     public const int MaxConnections = 16;

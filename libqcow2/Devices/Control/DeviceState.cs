@@ -3,7 +3,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Devices.Control;
 
 /// <summary>Where in its life an attached device is. The lower-case name is what <c>list</c> and <c>status</c> print.</summary>
-public enum DeviceState
+internal enum DeviceState
 {
     Running,
 
@@ -19,7 +19,7 @@ public enum DeviceState
     Detaching,
 }
 
-public static class DeviceStates
+internal static class DeviceStates
 {
     public static EnumWords<DeviceState> Words { get; } = new(
         (DeviceState.Running, "running"), (DeviceState.Suspending, "suspending"), (DeviceState.Suspended, "suspended"),

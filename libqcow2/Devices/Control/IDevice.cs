@@ -16,7 +16,7 @@ namespace Qcow2Blk.Devices.Control;
 /// <see cref="IDisposable.Dispose"/> frees what is left after <see cref="Detach"/>; on a device that was not
 /// detached it stops serving without a promise about unflushed data.
 /// </remarks>
-public interface IDevice : IDisposable
+internal interface IDevice : IDisposable
 {
     /// <summary>The registered name, unique in its runtime directory.</summary>
     string Name { get; }
@@ -93,14 +93,14 @@ public interface IDevice : IDisposable
 /// <param name="Recoveries">how often a server of it died</param>
 /// <param name="Supervisor">the process that starts another server if this one dies; null if there is none</param>
 /// <param name="DetachWaitsFor">who has to go before it ends; null if nobody asked for its end</param>
-public sealed record DeviceHistory(DateTimeOffset Started, int Recoveries, int? Supervisor, string? DetachWaitsFor)
+internal sealed record DeviceHistory(DateTimeOffset Started, int Recoveries, int? Supervisor, string? DetachWaitsFor)
 {
     /// <summary>A device that begins now.</summary>
     public static DeviceHistory New => new(DateTimeOffset.UtcNow, 0, null, null);
 }
 
 /// <summary>Opens images as devices.</summary>
-public interface IDeviceFactory
+internal interface IDeviceFactory
 {
     /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
     /// <param name="options">validated; paths are absolute</param>

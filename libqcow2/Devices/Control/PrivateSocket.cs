@@ -9,7 +9,7 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Devices.Control;
 
 /// <summary>A unix socket path that nobody else can reach, in a directory of its own; gone at the end.</summary>
-public sealed class PrivateSocket : IDisposable
+internal sealed class PrivateSocket : IDisposable
 {
     private const string Name = "nbd.sock";
     private const uint OwnerOnly = 0x1C0; // 0700

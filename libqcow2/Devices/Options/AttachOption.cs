@@ -10,7 +10,7 @@ namespace Qcow2Blk.Devices.Options;
 /// One option of <c>attach</c>: everything that is to be known of it, for the command line, the state file, the documentation and
 /// programs that set options by name. <see cref="AttachOptionTable"/> declares them.
 /// </summary>
-public abstract class AttachOption
+internal abstract class AttachOption
 {
     private protected static readonly AttachOptions s_defaults = new() { Image = "" };
 

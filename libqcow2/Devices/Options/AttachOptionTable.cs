@@ -13,7 +13,7 @@ namespace Qcow2Blk.Devices.Options;
 /// <see cref="AttachOptions"/>, and that is all: the command line, JSON, rules about its value, help, completions and
 /// docs/attach-options.md come from the declaration. What options mean together is in <see cref="AttachRules"/>.
 /// </summary>
-public static class AttachOptionTable
+internal static class AttachOptionTable
 {
     public static IReadOnlyList<AttachOption> All { get; } =
     [

@@ -9,7 +9,7 @@ using Qcow2Blk.Logging;
 namespace Qcow2Blk.Devices.Options;
 
 /// <summary>Everything that <c>qcow2blk attach</c> can say. <see cref="AttachRules"/> tells which combinations make sense.</summary>
-public sealed record AttachOptions
+internal sealed record AttachOptions
 {
     /// <summary>The image's absolute path. Its directory part is as the user wrote it: backing names are relative to it.</summary>
     public required string Image { get; init; }

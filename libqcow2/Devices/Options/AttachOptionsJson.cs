@@ -11,7 +11,7 @@ namespace Qcow2Blk.Devices.Options;
 /// Attach options as one JSON object: how the command hands them to its server, and what the state file keeps. What was not
 /// given and has no default is left out; defaults are written: the next version may have others.
 /// </summary>
-public static class AttachOptionsJson
+internal static class AttachOptionsJson
 {
     private static readonly Dictionary<string, AttachOption> s_members =
         AttachOptionTable.All.Where(option => option.IsStored).ToDictionary(option => option.Member ?? option.Name);

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Devices.Options;
 /// <summary>
 /// Which attach options make sense together: the one place that says so. What each may be by itself says <see cref="AttachOptionTable"/>.
 /// </summary>
-public static class AttachRules
+internal static class AttachRules
 {
     /// <summary>Bytes of sockaddr_un.sun_path with its terminating NUL (unix(7)).</summary>
     public const int MaxSocketPathBytes = 107;

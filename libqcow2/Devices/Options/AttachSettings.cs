@@ -10,7 +10,7 @@ namespace Qcow2Blk.Devices.Options;
 /// language.
 /// </summary>
 /// <param name="start">what holds where nothing is given; at least the image</param>
-public sealed class AttachSettings(AttachOptions start)
+internal sealed class AttachSettings(AttachOptions start)
 {
     private readonly List<AttachOption> _given = [];
 

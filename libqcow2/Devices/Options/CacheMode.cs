@@ -3,7 +3,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Devices.Options;
 
 /// <summary>How the image file is cached by the host.</summary>
-public enum CacheMode
+internal enum CacheMode
 {
     /// <summary>O_DIRECT; where the file system refuses it, a warning and the page cache.</summary>
     None,
@@ -12,7 +12,7 @@ public enum CacheMode
     Writeback,
 }
 
-public static class CacheModes
+internal static class CacheModes
 {
     public static EnumWords<CacheMode> Words { get; } = new((CacheMode.None, "none"), (CacheMode.Writeback, "writeback"));
 }

@@ -5,7 +5,7 @@ using System.Text;
 namespace Qcow2Blk.Devices.Options;
 
 /// <summary>Device names: part of file names in the runtime directory, so they are kept plain.</summary>
-public static class DeviceName
+internal static class DeviceName
 {
     /// <summary>Leaves room in sun_path (107 bytes) for the runtime directory and ".sock".</summary>
     public const int MaxLength = 48;

@@ -15,7 +15,7 @@ public enum DeviceTransport
     Nbd,
 }
 
-public static class DeviceTransports
+internal static class DeviceTransports
 {
     public static EnumWords<DeviceTransport> Words { get; } = new(
         (DeviceTransport.Auto, "auto"), (DeviceTransport.Ublk, "ublk"), (DeviceTransport.Nbd, "nbd"));

@@ -3,7 +3,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Devices.Options;
 
 /// <summary>What happens to a write that the host has no space for.</summary>
-public enum EnospcPolicy
+internal enum EnospcPolicy
 {
     /// <summary>It fails with ENOSPC.</summary>
     Report,
@@ -12,7 +12,7 @@ public enum EnospcPolicy
     Stop,
 }
 
-public static class EnospcPolicies
+internal static class EnospcPolicies
 {
     public static EnumWords<EnospcPolicy> Words { get; } = new((EnospcPolicy.Report, "report"), (EnospcPolicy.Stop, "stop"));
 }

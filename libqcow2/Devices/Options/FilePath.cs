@@ -4,7 +4,7 @@ using System.IO;
 namespace Qcow2Blk.Devices.Options;
 
 /// <summary>Names of files as users give them.</summary>
-public static class FilePath
+internal static class FilePath
 {
     /// <summary>
     /// Made absolute by the current directory, without following links: backing names are relative to what the user wrote. Nothing

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Devices.Options;
 /// <summary>The node of a disk that this program can make: /dev/ublkb3 or /dev/nbd0.</summary>
 /// <param name="Transport">what makes it; never <see cref="DeviceTransport.Auto"/></param>
 /// <param name="Index">its number</param>
-public readonly record struct KernelNode(DeviceTransport Transport, int Index)
+internal readonly record struct KernelNode(DeviceTransport Transport, int Index)
 {
     private const string Folder = "/dev/";
     private const string UblkPrefix = "ublkb";

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Devices.Options;
 /// <summary>The HOST:PORT of <c>--listen</c>.</summary>
 /// <param name="Host">a name or address; without one, only this machine can connect</param>
 /// <param name="Port">0 lets the kernel choose</param>
-public readonly record struct ListenAddress(string Host, int Port)
+internal readonly record struct ListenAddress(string Host, int Port)
 {
     private const string Loopback = "localhost";
 

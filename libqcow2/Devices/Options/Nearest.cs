@@ -5,7 +5,7 @@ using System.Linq;
 namespace Qcow2Blk.Devices.Options;
 
 /// <summary>What a word with a typing mistake was meant to be.</summary>
-public static class Nearest
+internal static class Nearest
 {
     /// <summary>As a hint: "did you mean --socket?"; null if nothing is near.</summary>
     public static string? Hint(string word, IEnumerable<string> known) => To(word, known) is { } meant ? $"did you mean {meant}?" : null;

@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Devices.Options;
 
 /// <summary>For how long an option holds: whether a recovery, an upgrade and the state file keep it.</summary>
-public enum OptionLife
+internal enum OptionLife
 {
     /// <summary>As long as the device: the state file keeps it, and every next server has it.</summary>
     Device,

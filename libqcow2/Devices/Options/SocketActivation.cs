@@ -7,7 +7,7 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Devices.Options;
 
 /// <summary>systemd's socket activation (sd_listen_fds(3)): a listening socket that our starter opened.</summary>
-public static class SocketActivation
+internal static class SocketActivation
 {
     /// <summary>SD_LISTEN_FDS_START.</summary>
     private const int FirstFd = 3;

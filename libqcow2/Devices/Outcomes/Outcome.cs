@@ -10,7 +10,7 @@ namespace Qcow2Blk.Devices.Outcomes;
 /// <param name="Note">
 /// something harmless worth saying beside success ("already suspended"); the exit status stays 0
 /// </param>
-public readonly record struct Outcome(OutcomeKind Kind, string? What, string? Why, string? Hint, string? Note)
+internal readonly record struct Outcome(OutcomeKind Kind, string? What, string? Why, string? Hint, string? Note)
 {
     /// <summary>Open descriptors that go to whoever asked, and are closed here then; null: none.</summary>
     public IReadOnlyList<int>? Descriptors { get; init; }

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Devices.Outcomes;
 /// A refused command, in the three parts that the user sees as <c>qcow2blk: WHAT: WHY (HINT)</c>. Lower case, no
 /// full stop, on one line.
 /// </summary>
-public sealed class OutcomeException : Exception
+internal sealed class OutcomeException : Exception
 {
     public OutcomeException(OutcomeKind status, string what, string why, string? hint = null)
         : base(Compose(what, why, hint))

@@ -3,7 +3,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Devices.Outcomes;
 
 /// <summary>How a command went. Programs get it as a word (the control protocol, JSON), shells as an exit status that cli gives.</summary>
-public enum OutcomeKind
+internal enum OutcomeKind
 {
     Done,
 
@@ -20,7 +20,7 @@ public enum OutcomeKind
     Busy,
 }
 
-public static class OutcomeKinds
+internal static class OutcomeKinds
 {
     public static EnumWords<OutcomeKind> Words { get; } = new(
         (OutcomeKind.Done, "done"), (OutcomeKind.Failed, "failed"), (OutcomeKind.Invalid, "invalid"), (OutcomeKind.NotFound, "not-found"),

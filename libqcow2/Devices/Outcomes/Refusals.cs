@@ -9,7 +9,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Devices.Outcomes;
 
 /// <summary>Turns whatever an attach or a command threw into the one line that its user gets.</summary>
-public static class Refusals
+internal static class Refusals
 {
     /// <param name="error">anything</param>
     /// <param name="what">what was being done</param>

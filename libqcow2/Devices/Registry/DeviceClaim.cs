@@ -18,7 +18,7 @@ namespace Qcow2Blk.Devices.Registry;
 /// A state file is locked before it gets its name, so nobody ever sees one of a living server unlocked. Whoever removes it
 /// by hand ends the claim: another server may have the name from then on, and with it the names of socket and log.
 /// </remarks>
-public sealed class DeviceClaim : IDisposable
+internal sealed class DeviceClaim : IDisposable
 {
     private readonly RuntimeDirectory _directory;
     private readonly int _lease;

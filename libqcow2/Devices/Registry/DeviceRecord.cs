@@ -11,7 +11,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Devices.Registry;
 
 /// <summary>The state file of a device: what is known of it without asking its server, and after that died.</summary>
-public sealed record DeviceRecord
+internal sealed record DeviceRecord
 {
     public required string Name { get; init; }
 

@@ -12,14 +12,14 @@ namespace Qcow2Blk.Devices.Registry;
 /// <summary>A device as the runtime directory shows it.</summary>
 /// <param name="Record">its state file</param>
 /// <param name="Alive">whether its server lives</param>
-public sealed record DeviceEntry(DeviceRecord Record, bool Alive)
+internal sealed record DeviceEntry(DeviceRecord Record, bool Alive)
 {
     /// <summary>Whether its server is dead and its supervisor is about to start another one.</summary>
     public bool IsRecovering => !Alive && Record.Supervisor is { IsAlive: true };
 }
 
 /// <summary>All devices of one runtime directory: finding them and naming new ones.</summary>
-public sealed class DeviceRegistry(RuntimeDirectory directory)
+internal sealed class DeviceRegistry(RuntimeDirectory directory)
 {
     /// <summary>Past that many devices of one stem something else is wrong.</summary>
     private const int MaxAttempts = 9999;

@@ -9,7 +9,7 @@ namespace Qcow2Blk.Devices.Registry;
 /// <summary>A process that cannot be taken for a later one of the same number.</summary>
 /// <param name="Pid">its number</param>
 /// <param name="Start">when it began, in clock ticks since boot (proc(5), "starttime")</param>
-public readonly record struct ProcessIdentity(int Pid, long Start)
+internal readonly record struct ProcessIdentity(int Pid, long Start)
 {
     /// <summary>Fields of /proc/PID/stat after the name: state is the first, starttime the 20th.</summary>
     private const int StateField = 0;

@@ -16,7 +16,7 @@ namespace Qcow2Blk.Devices.Registry;
 /// nobody else can put anything there. That it stays the directory of its name is for its parent to hold: /run and
 /// $XDG_RUNTIME_DIR are root's and ours, /tmp is sticky (<see cref="IsShared"/>), any other was chosen by its user.
 /// </remarks>
-public sealed class RuntimeDirectory
+internal sealed class RuntimeDirectory
 {
     /// <summary>Names the directory outright.</summary>
     public const string Variable = "QCOW2BLK_RUNTIME_DIR";

@@ -16,7 +16,7 @@ namespace Qcow2Blk.Devices.Server;
 /// A device served by a process of its own. The starter spawns this very program with the verb <see cref="Verb"/>,
 /// options on descriptor 3; the server tells on descriptor 4 when clients can connect, or why they never will.
 /// </summary>
-public static class BackgroundServer
+internal static class BackgroundServer
 {
     /// <summary>The hidden verb.</summary>
     public const string Verb = "serve";

@@ -10,7 +10,7 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Devices.Server;
 
 /// <summary>The shell command of <c>attach --run</c>.</summary>
-public static class CaptiveCommand
+internal static class CaptiveCommand
 {
     private const int CannotRun = 126;
 

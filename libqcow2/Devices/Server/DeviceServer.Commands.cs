@@ -8,7 +8,7 @@ using Qcow2Blk.Logging;
 namespace Qcow2Blk.Devices.Server;
 
 /// <summary>What control connections and signals ask of a device's server.</summary>
-public sealed partial class DeviceServer
+internal sealed partial class DeviceServer
 {
     /// <summary>How soon a lazy detach notices that the last user has gone.</summary>
     private static readonly TimeSpan LazyPoll = TimeSpan.FromMilliseconds(500);

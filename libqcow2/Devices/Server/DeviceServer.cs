@@ -16,7 +16,7 @@ namespace Qcow2Blk.Devices.Server;
 /// <summary>
 /// One attached device in this process: its name, its image, its control socket and pid file, from attach to detach.
 /// </summary>
-public sealed partial class DeviceServer : IDisposable
+internal sealed partial class DeviceServer : IDisposable
 {
     /// <summary>What a signal gives the requests in flight: less than the 90 s after which systemd kills.</summary>
     public static TimeSpan SignalTimeout { get; } = TimeSpan.FromSeconds(20);

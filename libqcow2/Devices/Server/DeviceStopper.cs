@@ -13,7 +13,7 @@ namespace Qcow2Blk.Devices.Server;
 /// could never end: it would wait for the command, and that for it.
 /// </summary>
 /// <param name="program">what the process is started from</param>
-public sealed class DeviceStopper(ServerProgram program)
+internal sealed class DeviceStopper(ServerProgram program)
 {
     /// <summary>The hidden verb: stop-device N.</summary>
     public const string Verb = "stop-device";

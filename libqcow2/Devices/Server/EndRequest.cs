@@ -7,7 +7,7 @@ namespace Qcow2Blk.Devices.Server;
 /// The wish to end, which may come before there is anything that could end: a signal while the image is being opened
 /// is kept until the device is there.
 /// </summary>
-public sealed class EndRequest
+internal sealed class EndRequest
 {
     private readonly Lock _lock = new();
     private Action? _receiver;

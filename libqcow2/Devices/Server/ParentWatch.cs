@@ -5,7 +5,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Devices.Server;
 
 /// <summary>Notices the end of the process that started us: an activated server must not outlive its only client.</summary>
-public sealed class ParentWatch : IDisposable
+internal sealed class ParentWatch : IDisposable
 {
     private const int PollMilliseconds = 1000;
 

@@ -4,7 +4,7 @@ using System.Collections.Generic;
 namespace Qcow2Blk.Devices.Server;
 
 /// <summary>How often a server that died is started again: at once, then more slowly, and not for ever.</summary>
-public sealed class RestartPolicy
+internal sealed class RestartPolicy
 {
     /// <summary>A server that dies so often within <see cref="Window"/> will not live the next time either.</summary>
     public const int MaxRestarts = 5;

@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Devices.Server;
 
 /// <summary>How a server process ended, for the supervisor that waits for it: the exit status of that process.</summary>
-public enum ServerEnd
+internal enum ServerEnd
 {
     /// <summary>The device was detached.</summary>
     Done = 0,

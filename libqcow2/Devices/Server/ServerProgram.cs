@@ -12,7 +12,7 @@ namespace Qcow2Blk.Devices.Server;
 /// <summary>A program that server processes are started from: this one, or the one that a running server was started from.</summary>
 /// <param name="Path">its file</param>
 /// <param name="Arguments">what to put before the verb where the program is not one file (a JIT host)</param>
-public sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
+internal sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
 {
     /// <summary>Where our ends are put, out of the way of the child's descriptors.</summary>
     private const int FirstFreeFd = InheritedDescriptors.First + UnixSocket.MaxDescriptors;

@@ -6,7 +6,7 @@ using Qcow2Blk.Logging;
 namespace Qcow2Blk.Devices.Server;
 
 /// <summary>Tells a service manager how far we are (sd_notify(3)): for units of Type=notify.</summary>
-public static class ServiceNotification
+internal static class ServiceNotification
 {
     private const string Variable = "NOTIFY_SOCKET";
 

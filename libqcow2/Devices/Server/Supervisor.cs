@@ -18,7 +18,7 @@ namespace Qcow2Blk.Devices.Server;
 /// the mount namespace, waits for the worker, and starts another one if that dies, so that the disk's users see a pause.
 /// If the supervisor dies, the worker goes on.
 /// </summary>
-public sealed class Supervisor : IDisposable
+internal sealed class Supervisor : IDisposable
 {
     /// <summary>The hidden verb.</summary>
     public const string Verb = "supervise";

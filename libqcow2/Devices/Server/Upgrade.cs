@@ -17,14 +17,14 @@ namespace Qcow2Blk.Devices.Server;
 /// <param name="Record">the device as the new server registered it</param>
 /// <param name="Pause">how long the requests of the device may have waited</param>
 /// <param name="Failure">why the device is served by its old program again; null if the new one serves it</param>
-public sealed record UpgradeOutcome(DeviceRecord Record, TimeSpan Pause, OutcomeException? Failure);
+internal sealed record UpgradeOutcome(DeviceRecord Record, TimeSpan Pause, OutcomeException? Failure);
 
 /// <summary>
 /// Replaces a running server by one of another program: the old one finishes and holds requests, closes the image and
 /// lets go of the block device; the new one takes it over as after a crash, and the requests go on. If it cannot, the
 /// old program is started again.
 /// </summary>
-public static class Upgrade
+internal static class Upgrade
 {
     /// <summary>A server that is not ready by then will not be; the old program gets its chance while users are patient.</summary>
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(30);

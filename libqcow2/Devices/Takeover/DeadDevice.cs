@@ -9,7 +9,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Devices.Takeover;
 
 /// <summary>Ending a device whose server cannot do that: it is dead, or hangs.</summary>
-public static class DeadDevice
+internal static class DeadDevice
 {
     /// <summary>A process that was killed and does not end hangs in the kernel; the device is taken away all the same.</summary>
     private static readonly TimeSpan KillTimeout = TimeSpan.FromSeconds(5);

@@ -18,10 +18,10 @@ namespace Qcow2Blk.Devices.Takeover;
 /// <param name="Pid">who serves or served it; 0 if unknown</param>
 /// <param name="ServerAlive">whether there is such a process</param>
 /// <param name="IsOurs">whether a qcow2blk made it</param>
-public sealed record OrphanDevice(KernelNode Node, string State, int Pid, bool ServerAlive, bool IsOurs);
+internal sealed record OrphanDevice(KernelNode Node, string State, int Pid, bool ServerAlive, bool IsOurs);
 
 /// <summary>The kernel's block devices where no server of theirs can be asked. Nothing here waits longer than it was given.</summary>
-public static class KernelDevices
+internal static class KernelDevices
 {
     /// <summary>Who uses the disk or a partition of it: "mounted on /mnt".</summary>
     /// <returns>null if nobody is found</returns>

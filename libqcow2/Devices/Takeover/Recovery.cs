@@ -12,7 +12,7 @@ using Tmds.Linux;
 namespace Qcow2Blk.Devices.Takeover;
 
 /// <summary>Taking over the block device of a server that died, with the options that its state file keeps.</summary>
-public static class Recovery
+internal static class Recovery
 {
     /// <summary>What a server must be started with to take the device over.</summary>
     public static AttachOptions OptionsFor(DeviceRecord dead)

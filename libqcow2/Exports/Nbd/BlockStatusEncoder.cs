@@ -14,7 +14,7 @@ namespace Qcow2Blk.Exports.Nbd;
 ///     ... next extent ...
 /// var bytes = status.Finish();
 /// </code></example>
-public ref struct BlockStatusEncoder
+internal ref struct BlockStatusEncoder
 {
     private readonly Span<byte> _buffer;
     private readonly RequestHeader _request;

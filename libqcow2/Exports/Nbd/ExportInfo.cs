@@ -8,7 +8,7 @@ namespace Qcow2Blk.Exports.Nbd;
 
 /// <summary>What a client is told about an export. Checked when made, so that it can always be sent.</summary>
 /// <exception cref="ArgumentException">a value that the protocol cannot carry</exception>
-public sealed record ExportInfo
+internal sealed record ExportInfo
 {
     private readonly string _name = "";
     private readonly string _description = "";
@@ -125,7 +125,7 @@ public sealed record ExportInfo
 }
 
 /// <summary>The exports of a server. Called on the connection's thread during the handshake.</summary>
-public interface IExportCatalog
+internal interface IExportCatalog
 {
     /// <summary>The exports that a client may see, in the order they are listed.</summary>
     IReadOnlyList<ExportInfo> List();

@@ -5,7 +5,7 @@ using System.Buffers.Binary;
 namespace Qcow2Blk.Exports.Nbd;
 
 /// <summary>What the connection does next during the handshake.</summary>
-public enum HandshakeStatus
+internal enum HandshakeStatus
 {
     /// <summary>Send the output, receive more, present what was not consumed together with it.</summary>
     NeedMore,
@@ -23,7 +23,7 @@ public enum HandshakeStatus
 /// asks for at most <see cref="NbdProtocol.HandshakeBufferSize"/> bytes of input at once, and ends after
 /// <see cref="NbdProtocol.MaxOptions"/> options. Limits in time are the connection's business.
 /// </summary>
-public sealed class Handshake
+internal sealed class Handshake
 {
     private readonly OptionNegotiation _negotiation;
     private bool _haveClientFlags;

@@ -4,7 +4,7 @@ namespace Qcow2Blk.Exports.Nbd;
 /// The error numbers that may be sent to a client ("Error values"). They are those of Linux, but only these eight are
 /// part of the protocol.
 /// </summary>
-public static class NbdErrors
+internal static class NbdErrors
 {
     public const uint Success = 0;
     public const uint PermissionDenied = 1;

@@ -4,7 +4,7 @@ namespace Qcow2Blk.Exports.Nbd;
 
 /// <summary>Handshake flags, 16 bits, sent by the server in its greeting.</summary>
 [Flags]
-public enum HandshakeFlags : ushort
+internal enum HandshakeFlags : ushort
 {
     None = 0,
     FixedNewstyle = 1 << 0,
@@ -13,7 +13,7 @@ public enum HandshakeFlags : ushort
 
 /// <summary>Client flags, 32 bits, the client's answer to the greeting.</summary>
 [Flags]
-public enum ClientFlags : uint
+internal enum ClientFlags : uint
 {
     None = 0,
     FixedNewstyle = 1 << 0,
@@ -21,7 +21,7 @@ public enum ClientFlags : uint
 }
 
 /// <summary>NBD_OPT_*: what a client may ask for during the handshake.</summary>
-public enum NbdOption : uint
+internal enum NbdOption : uint
 {
     None = 0,
     ExportName = 1,
@@ -40,7 +40,7 @@ public enum NbdOption : uint
 }
 
 /// <summary>NBD_REP_*: the type of a reply to an option. Bit 31 marks errors, whose data is a text for people.</summary>
-public enum NbdReply : uint
+internal enum NbdReply : uint
 {
     None = 0,
     Ack = 1,
@@ -61,7 +61,7 @@ public enum NbdReply : uint
 }
 
 /// <summary>NBD_INFO_*: one kind of information in NBD_REP_INFO.</summary>
-public enum NbdInfo : ushort
+internal enum NbdInfo : ushort
 {
     Export = 0,
     Name = 1,
@@ -71,7 +71,7 @@ public enum NbdInfo : ushort
 
 /// <summary>NBD_FLAG_*: transmission flags, 16 bits, what an export can do.</summary>
 [Flags]
-public enum TransmissionFlags : ushort
+internal enum TransmissionFlags : ushort
 {
     None = 0,
     HasFlags = 1 << 0,

@@ -4,7 +4,7 @@ namespace Qcow2Blk.Exports.Nbd;
 /// Magic numbers, sizes and limits of the NBD protocol (doc/proto.md of the NBD project). All numbers on the wire
 /// are big endian.
 /// </summary>
-public static class NbdProtocol
+internal static class NbdProtocol
 {
     /// <summary>The port that IANA reserved for NBD.</summary>
     public const int DefaultPort = 10809;

@@ -9,7 +9,7 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Exports.Nbd;
 
 /// <summary>Accepts clients and spreads them over the loops of a device. Public members may be called from any thread.</summary>
-public sealed class NbdServer
+internal sealed class NbdServer
 {
     /// <summary>More clients than this at once are sent away.</summary>
     public const int MaximumConnections = 256;

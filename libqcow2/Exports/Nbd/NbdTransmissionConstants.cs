@@ -20,7 +20,7 @@ public enum NbdCommand : ushort
 
 /// <summary>NBD_CMD_FLAG_*: 16 bits in every request.</summary>
 [Flags]
-public enum CommandFlags : ushort
+internal enum CommandFlags : ushort
 {
     None = 0,
 
@@ -44,7 +44,7 @@ public enum CommandFlags : ushort
 }
 
 /// <summary>NBD_REPLY_TYPE_*: what a structured or extended reply chunk holds. Bit 15 marks errors.</summary>
-public enum ReplyType : ushort
+internal enum ReplyType : ushort
 {
     None = 0,
     OffsetData = 1,
@@ -57,7 +57,7 @@ public enum ReplyType : ushort
 
 /// <summary>NBD_REPLY_FLAG_*: 16 bits in every structured or extended reply chunk.</summary>
 [Flags]
-public enum ReplyFlags : ushort
+internal enum ReplyFlags : ushort
 {
     None = 0,
 
@@ -80,7 +80,7 @@ public enum ReplyMode
 
 /// <summary>Status flags of the metadata context base:allocation (NBD_STATE_*).</summary>
 [Flags]
-public enum AllocationState : uint
+internal enum AllocationState : uint
 {
     None = 0,
     Hole = 1 << 0,

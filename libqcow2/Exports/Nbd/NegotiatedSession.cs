@@ -4,7 +4,7 @@ using System.Collections.Generic;
 namespace Qcow2Blk.Exports.Nbd;
 
 /// <summary>The metadata contexts that exist here.</summary>
-public enum MetaContextKind
+internal enum MetaContextKind
 {
     /// <summary>"base:allocation": flags <see cref="AllocationState"/>.</summary>
     BaseAllocation = 0,
@@ -14,10 +14,10 @@ public enum MetaContextKind
 }
 
 /// <summary>A metadata context that the client selected, and the number that names it in replies.</summary>
-public readonly record struct NegotiatedContext(uint Id, MetaContextKind Kind);
+internal readonly record struct NegotiatedContext(uint Id, MetaContextKind Kind);
 
 /// <summary>What a handshake led to. Immutable.</summary>
-public sealed class NegotiatedSession
+internal sealed class NegotiatedSession
 {
     internal NegotiatedSession(ExportInfo export, ReplyMode replyMode, NegotiatedContext[] contexts, bool blockSizesRequested)
     {

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Exports.Nbd;
 /// Writes replies of the transmission phase into the caller's memory. Nothing here allocates; every method returns the
 /// bytes it wrote, and throws <see cref="ArgumentException"/> if the memory is too short (a bug of the caller).
 /// </summary>
-public static class ReplyEncoder
+internal static class ReplyEncoder
 {
     public const int SimpleReplySize = 16;
 

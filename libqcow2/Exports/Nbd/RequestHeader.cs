@@ -7,7 +7,7 @@ namespace Qcow2Blk.Exports.Nbd;
 /// The header of a request ("Request message"): magic 4, flags 2, type 2, cookie 8, offset 8, length 4 bytes, or 8
 /// with extended headers.
 /// </summary>
-public readonly struct RequestHeader(ushort flags, ushort type, ulong cookie, ulong offset, ulong length)
+internal readonly struct RequestHeader(ushort flags, ushort type, ulong cookie, ulong offset, ulong length)
 {
     public const int CompactSize = 28;
 

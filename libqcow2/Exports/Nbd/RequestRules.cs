@@ -13,13 +13,13 @@ namespace Qcow2Blk.Exports.Nbd;
 /// <b>The connection must be closed</b>, after the error reply if the transport allows: where the next header would
 /// begin is not known, or too far away. Nothing may be read any more, and nothing drained.
 /// </param>
-public readonly record struct RequestVerdict(uint Error, uint PayloadLength, bool MustClose);
+internal readonly record struct RequestVerdict(uint Error, uint PayloadLength, bool MustClose);
 
 /// <summary>
 /// The rules that a request must keep in one session ("Request types", "Block size constraints", "Error values"). A value
 /// made once per connection; <see cref="Validate"/> allocates nothing.
 /// </summary>
-public readonly struct RequestRules
+internal readonly struct RequestRules
 {
     private readonly TransmissionFlags _flags;
     private readonly uint _maximumBlockSize;

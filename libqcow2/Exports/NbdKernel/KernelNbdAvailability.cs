@@ -11,7 +11,7 @@ namespace Qcow2Blk.Exports.NbdKernel;
 /// <param name="Why">what is missing; null if nothing is</param>
 /// <param name="Hint">what to do about it, if that is known</param>
 /// <param name="HasNetlink">whether the driver has its netlink interface; else there are only the ioctls</param>
-public sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why, string? Hint, bool HasNetlink)
+internal sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why, string? Hint, bool HasNetlink)
 {
     /// <summary>"off" leaves the netlink interface alone, as on a kernel that has none.</summary>
     public const string NetlinkVariable = "QCOW2BLK_NBD_NETLINK";

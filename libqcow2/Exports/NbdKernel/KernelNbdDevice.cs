@@ -8,7 +8,7 @@ namespace Qcow2Blk.Exports.NbdKernel;
 
 /// <summary>What sysfs tells of /dev/nbdN, and what we call things.</summary>
 /// <param name="Index">N</param>
-public readonly record struct KernelNbdDevice(int Index)
+internal readonly record struct KernelNbdDevice(int Index)
 {
     private const string NodePrefix = "/dev/nbd";
     private const int LongestPath = 512;

@@ -8,7 +8,7 @@ using Qcow2Blk.Logging;
 namespace Qcow2Blk.Exports.NbdKernel;
 
 /// <summary>How the device goes away, or to another server.</summary>
-public sealed partial class KernelNbdExport
+internal sealed partial class KernelNbdExport
 {
     private static readonly TimeSpan ForcedEnd = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ReleaseTimeout = TimeSpan.FromSeconds(10);

@@ -9,7 +9,7 @@ using Qcow2Blk.Uring;
 namespace Qcow2Blk.Exports.NbdKernel;
 
 /// <summary>From options to a device.</summary>
-public sealed partial class KernelNbdExport
+internal sealed partial class KernelNbdExport
 {
     // blk-mq takes a queue for each, and more than the processors are of no use.
     private const int MostConnections = 16;

@@ -4,7 +4,7 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Exports.NbdKernel;
 
 /// <summary>Devices that are left when their server is gone.</summary>
-public sealed partial class KernelNbdExport
+internal sealed partial class KernelNbdExport
 {
     /// <summary>
     /// Takes a device away whose server is dead. What users wait for fails with EIO, also requests that wait for a new

@@ -12,7 +12,7 @@ namespace Qcow2Blk.Exports.NbdKernel;
 /// A disk offered as /dev/nbdN: the kernel's NBD driver is the client, over socket pairs, one for each loop. How the device
 /// is made is in <c>KernelNbdExport.Open.cs</c>, how it ends in <c>KernelNbdExport.End.cs</c>.
 /// </summary>
-public sealed partial class KernelNbdExport : IExport
+internal sealed partial class KernelNbdExport : IExport
 {
     private readonly ILog _log;
     private readonly NbdServer _server;

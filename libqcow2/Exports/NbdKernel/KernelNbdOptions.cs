@@ -3,7 +3,7 @@ using System.Collections.Generic;
 namespace Qcow2Blk.Exports.NbdKernel;
 
 /// <summary>What a kernel NBD device shall be.</summary>
-public sealed record KernelNbdOptions
+internal sealed record KernelNbdOptions
 {
     /// <summary>The absolute path of the image: the kernel keeps a name for the device that is made of it.</summary>
     public required string Image { get; init; }

@@ -1,7 +1,7 @@
 namespace Qcow2Blk.Exports.NbdSocket;
 
 /// <summary>Where NBD clients find the disk: a unix socket, a TCP port, or a socket that somebody else listens on.</summary>
-public sealed record NbdSocketOptions
+internal sealed record NbdSocketOptions
 {
     /// <summary>The absolute path of a unix socket; null for TCP.</summary>
     public string? UnixPath { get; init; }

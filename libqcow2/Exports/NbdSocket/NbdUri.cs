@@ -4,7 +4,7 @@ using System.Text;
 namespace Qcow2Blk.Exports.NbdSocket;
 
 /// <summary>NBD URIs (the NBD project's doc/uri.md), for the default export.</summary>
-public static class NbdUri
+internal static class NbdUri
 {
     /// <summary>The port that IANA gave to NBD.</summary>
     public const int DefaultPort = 10809;

@@ -9,7 +9,7 @@ using Qcow2Blk.Uring;
 namespace Qcow2Blk.Exports.Ublk;
 
 /// <summary>A disk as <c>/dev/ublkbN</c>: the device in the kernel, and its queues on the loops of the device.</summary>
-public sealed class UblkExport : IExport
+internal sealed class UblkExport : IExport
 {
     private static readonly TimeSpan s_endTimeout = TimeSpan.FromSeconds(5);
 

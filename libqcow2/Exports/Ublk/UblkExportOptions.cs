@@ -6,10 +6,10 @@ namespace Qcow2Blk.Exports.Ublk;
 /// <param name="id">its number</param>
 /// <param name="timeout">how long to wait</param>
 /// <returns>0 or a negative errno; -ETIMEDOUT if it takes longer (it goes on)</returns>
-public delegate int StopUblkDevice(int id, TimeSpan timeout);
+internal delegate int StopUblkDevice(int id, TimeSpan timeout);
 
 /// <summary>What a ublk device shall be.</summary>
-public sealed record UblkExportOptions
+internal sealed record UblkExportOptions
 {
     /// <summary>The wanted number of the device; null for the first free.</summary>
     public int? Id { get; init; }

@@ -3,7 +3,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Exports.Ublk;
 
 /// <summary>How the bytes of a request come from the kernel to the image and back.</summary>
-public enum UblkMode
+internal enum UblkMode
 {
     /// <summary>The fastest that the kernel offers, by request size.</summary>
     Auto,
@@ -18,7 +18,7 @@ public enum UblkMode
     Map,
 }
 
-public static class UblkModes
+internal static class UblkModes
 {
     public static EnumWords<UblkMode> Words { get; } = new(
         (UblkMode.Auto, "auto"), (UblkMode.ZeroCopy, "zero-copy"), (UblkMode.UserCopy, "user-copy"), (UblkMode.Map, "map"));

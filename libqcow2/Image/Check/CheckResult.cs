@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace Qcow2Blk.Image.Check;
 
 /// <summary>How bad a finding is.</summary>
-public enum CheckSeverity
+internal enum CheckSeverity
 {
     /// <summary>Clusters that nothing uses: space is lost, data is not.</summary>
     Leak,
@@ -14,7 +14,7 @@ public enum CheckSeverity
 }
 
 /// <summary>What a finding is about.</summary>
-public enum CheckSubject
+internal enum CheckSubject
 {
     Header,
     RefcountTable,
@@ -32,10 +32,10 @@ public enum CheckSubject
 /// <summary>One thing that is wrong in an image.</summary>
 /// <param name="Offset">where in the file, in bytes</param>
 /// <param name="Message">for people, with the values that disagree</param>
-public readonly record struct CheckFinding(CheckSeverity Severity, CheckSubject Subject, long Offset, string Message);
+internal readonly record struct CheckFinding(CheckSeverity Severity, CheckSubject Subject, long Offset, string Message);
 
 /// <summary>The outcome of a check.</summary>
-public sealed class CheckResult
+internal sealed class CheckResult
 {
     /// <summary>Findings beyond these are counted, not kept: a hostile image must not fill the memory.</summary>
     public const int FindingLimit = 1000;

@@ -7,7 +7,7 @@ namespace Qcow2Blk.Image.Check;
 /// text for each would cost more than the check.
 /// </summary>
 [InterpolatedStringHandler]
-public ref struct FindingText
+internal ref struct FindingText
 {
     private DefaultInterpolatedStringHandler _text;
 

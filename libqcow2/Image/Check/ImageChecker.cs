@@ -9,7 +9,7 @@ namespace Qcow2Blk.Image.Check;
 /// Shares no code and no cache with the engine. Work and memory are bounded by
 /// what the file stores, whatever its size and its claims.
 /// </summary>
-public static class ImageChecker
+internal static class ImageChecker
 {
     /// <summary>Cluster indexes are ints here; qemu has the same limit.</summary>
     private const long ClusterLimit = int.MaxValue - 2;

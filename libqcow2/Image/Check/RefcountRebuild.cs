@@ -11,7 +11,7 @@ namespace Qcow2Blk.Image.Check;
 /// as qemu does. The power may go at any step: the old structures stay in force until one write of the header
 /// switches to the new ones, and the dirty bit goes last.
 /// </summary>
-public sealed class RefcountRebuild
+internal sealed class RefcountRebuild
 {
     private const int Chunk = 1 << 20;
 

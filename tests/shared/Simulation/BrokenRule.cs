@@ -4,7 +4,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>Takes what an image reports, where a test may expect any trouble but a broken rule of the engine.</summary>
-public static class BrokenRule
+internal static class BrokenRule
 {
     /// <summary>The run on the current loop fails by a rule that is reported broken, whatever else comes of it.</summary>
     public static void Refuse(string report)

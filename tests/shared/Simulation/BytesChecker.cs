@@ -5,7 +5,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>Checks bytes that are at hand (a file in memory, a crash image), without a loop.</summary>
-public static class BytesChecker
+internal static class BytesChecker
 {
     public static CheckResult Check(IImageBytes image, string path = "image")
     {

@@ -12,7 +12,7 @@ namespace Qcow2Blk.Tests.Shared.Simulation;
 /// Use: <see cref="AdvanceTo"/> (moments only go forward), <see cref="Cut"/>, look at the bytes, <see cref="Restore"/>,
 /// next. A sector (512 bytes) is never torn, and holds what some prefix of the writes to it left, as with disks.
 /// </remarks>
-public sealed class CrashImage : IImageBytes
+internal sealed class CrashImage : IImageBytes
 {
     public const int SectorSize = 512;
 

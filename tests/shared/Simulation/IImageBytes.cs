@@ -4,7 +4,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>The bytes of an image file for those that only look: the checker, and readers of crash images.</summary>
-public interface IImageBytes
+internal interface IImageBytes
 {
     /// <summary>Bytes in the file.</summary>
     long Length { get; }

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Tests.Shared.Simulation;
 /// A file in memory under a <see cref="SimulatedLoop"/>: operations end in any order, take effect somewhere between
 /// their begin and their end, and fail when <see cref="Fault"/> says so. What the crash and model tests run on.
 /// </summary>
-public sealed class MemoryStorage : IBlockStorage
+internal sealed class MemoryStorage : IBlockStorage
 {
     private const int EINVAL = 22;
     private const int ENOSPC = 28;

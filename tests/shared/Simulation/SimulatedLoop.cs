@@ -10,7 +10,7 @@ namespace Qcow2Blk.Tests.Shared.Simulation;
 /// Posted work keeps its order, as on the event loop; completions come in any order; time is virtual.
 /// </summary>
 /// <remarks>It is the current loop of its thread from construction until it is disposed.</remarks>
-public sealed class SimulatedLoop : LoopScheduler, IDisposable
+internal sealed class SimulatedLoop : LoopScheduler, IDisposable
 {
     /// <summary>More steps than any test takes: what is still busy then waits in circles (a timer that rearms itself).</summary>
     private const long StepLimit = 200_000_000;

@@ -6,7 +6,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Tests.Shared.Simulation;
 
 /// <summary>The bytes of a file in memory; pages that were never written take no memory and read as zeroes.</summary>
-public sealed class SparseBytes : IImageBytes
+internal sealed class SparseBytes : IImageBytes
 {
     private const int PageSize = 4096;
 

@@ -15,7 +15,7 @@ public enum StorageOperationKind
 }
 
 /// <summary>One operation on a storage, with the ticks of its life (<see cref="StorageLog.Tick"/>).</summary>
-public sealed class StorageOperation(StorageOperationKind kind, long offset, long length, byte[]? data)
+internal sealed class StorageOperation(StorageOperationKind kind, long offset, long length, byte[]? data)
 {
     public StorageOperationKind Kind { get; } = kind;
 
@@ -46,7 +46,7 @@ public sealed class StorageOperation(StorageOperationKind kind, long offset, lon
 /// <summary>
 /// Everything that was done to a storage, in order: what crash images are built from (<see cref="CrashImage"/>).
 /// </summary>
-public sealed class StorageLog
+internal sealed class StorageLog
 {
     private readonly List<StorageOperation> _operations = [];
 

@@ -113,7 +113,7 @@ public sealed class BlockDeviceChoiceTests
         Assert.Equal(both, refusal.Refusal);
     }
 
-    public static TheoryData<AttachOptions, bool, string> Forced { get; } = new()
+    public static TheoryData<object, bool, string> Forced { get; } = new()
     {
         { s_options with { Transport = DeviceTransport.Ublk }, true, "it was asked for" },
         { s_options with { Transport = DeviceTransport.Nbd }, false, "it was asked for" },
@@ -128,19 +128,19 @@ public sealed class BlockDeviceChoiceTests
 
     [Theory]
     [MemberData(nameof(Forced))]
-    public void Options_that_leave_no_choice_are_followed_and_the_log_says_why(AttachOptions options, bool ublk, string why)
+    public void Options_that_leave_no_choice_are_followed_and_the_log_says_why(object options, bool ublk, string why)
     {
-        Assert.Same(ublk ? s_ublk : s_nbd, Open(options));
+        Assert.Same(ublk ? s_ublk : s_nbd, Open((AttachOptions)options));
         Assert.Equal([$"transport {(ublk ? "ublk" : "nbd")}: {why}"], _log.Lines);
     }
 
     [Theory]
     [MemberData(nameof(Forced))]
-    public void Options_that_leave_no_choice_never_fall_back(AttachOptions options, bool ublk, string why)
+    public void Options_that_leave_no_choice_never_fall_back(object options, bool ublk, string why)
     {
-        ExportRefusedException missing = Assert.Throws<ExportRefusedException>(() => Open(options, ublk: s_noUblk, nbd: s_noNbd));
+        ExportRefusedException missing = Assert.Throws<ExportRefusedException>(() => Open((AttachOptions)options, ublk: s_noUblk, nbd: s_noNbd));
         Assert.Same(ublk ? s_noUblk : s_noNbd, missing);
-        ExportRefusedException refused = Assert.Throws<ExportRefusedException>(() => Open(options, ublkOpening: s_noUblk, nbdOpening: s_noNbd));
+        ExportRefusedException refused = Assert.Throws<ExportRefusedException>(() => Open((AttachOptions)options, ublkOpening: s_noUblk, nbdOpening: s_noNbd));
         Assert.Same(missing, refused);
         string other = ublk ? "nbd" : "ublk";
         Assert.DoesNotContain(_steps, step => step.EndsWith($" {other}", StringComparison.Ordinal));

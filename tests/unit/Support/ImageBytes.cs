@@ -7,7 +7,7 @@ using Qcow2Blk.Format;
 namespace Qcow2Blk.Tests.Support;
 
 /// <summary>A small image file read whole, to look at its metadata and to damage it.</summary>
-public sealed class ImageBytes
+internal sealed class ImageBytes
 {
     public ImageBytes(string path)
     {

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Tests.Support;
 /// Runs qemu's programs: the makers of our test images and the oracles for what we read from them. Arguments are
 /// passed as they are, no shell is involved.
 /// </summary>
-public static class QemuImg
+internal static class QemuImg
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 

@@ -4,7 +4,7 @@ using System.IO;
 namespace Qcow2Blk.Tests.Support;
 
 /// <summary>A directory of one test's own, gone when the test ends.</summary>
-public sealed class TempDirectory : IDisposable
+internal sealed class TempDirectory : IDisposable
 {
     public TempDirectory() => Path = Directory.CreateTempSubdirectory("qcow2blk-test-").FullName;
 

@@ -20,7 +20,7 @@ public sealed class AttachRulesTests
 
     private static readonly AttachOptions s_block = s_good with { SocketPath = null };
 
-    public static TheoryData<string, AttachOptions> Refused { get; } = new()
+    public static TheoryData<string, object> Refused { get; } = new()
     {
         { "--depth 0", s_block with { Depth = 0 } },
         { "--depth 1025", s_block with { Depth = 1025 } },
@@ -60,9 +60,9 @@ public sealed class AttachRulesTests
 
     [Theory]
     [MemberData(nameof(Refused))]
-    public void Options_that_make_no_sense_together_are_usage_errors(string about, AttachOptions options)
+    public void Options_that_make_no_sense_together_are_usage_errors(string about, object options)
     {
-        OutcomeException error = Assert.Throws<OutcomeException>(() => AttachRules.Check(options));
+        OutcomeException error = Assert.Throws<OutcomeException>(() => AttachRules.Check((AttachOptions)options));
         Assert.Equal(OutcomeKind.Invalid, error.Kind);
         Assert.Contains(about, error.Message, StringComparison.Ordinal);
     }

@@ -15,7 +15,7 @@ namespace Qcow2Blk.Tests.Exports.Nbd;
 public sealed class QemuNbd : IDisposable
 {
     /// <summary>What qemu-nbd offers of a writable raw file of 16 MiB.</summary>
-    public static readonly ExportInfo Export = Catalog.Disk with { PreferredBlockSize = 4096 };
+    internal static readonly ExportInfo Export = Catalog.Disk with { PreferredBlockSize = 4096 };
 
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("nbd-qemu-");
     private readonly Process? _process;

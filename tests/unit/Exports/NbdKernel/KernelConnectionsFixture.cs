@@ -22,8 +22,8 @@ namespace Qcow2Blk.Tests.Exports.NbdKernel;
 /// <summary>A disk served over connections to "the kernel", which is the test.</summary>
 public abstract class KernelConnectionsFixture : IDisposable
 {
-    protected const int Block = 4096;
-    protected static readonly TimeSpan Plenty = TimeSpan.FromSeconds(30);
+    private protected const int Block = 4096;
+    private protected static readonly TimeSpan Plenty = TimeSpan.FromSeconds(30);
 
     private readonly TempDirectory _directory = new();
     private readonly OffloadPool _pool = new(1);
@@ -40,9 +40,9 @@ public abstract class KernelConnectionsFixture : IDisposable
 
     private protected NegotiatedSession Session { get; }
 
-    protected AutoResetEvent Replaceable { get; } = new(false);
+    private protected AutoResetEvent Replaceable { get; } = new(false);
 
-    protected KernelConnectionsFixture()
+    private protected KernelConnectionsFixture()
     {
         var path = _directory.File("disk.raw");
         File.WriteAllBytes(path, new byte[1 << 20]);

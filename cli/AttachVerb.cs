@@ -18,7 +18,8 @@ internal sealed class AttachVerb : Verb
     private readonly Argument<string?> _image = new("IMAGE") { Description = "the image file", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<bool> _recover = Flag("--recover",
         "take over a device whose server died, with the options it had; IMAGE is its name, node or image [default: all such devices]");
-    private readonly Option<bool> _recoverOrAttach = Flag("--recover-or-attach", "take over what a dead server of IMAGE left behind, otherwise attach it; for systemd units");
+    private readonly Option<bool> _recoverOrAttach =
+        Flag("--recover-or-attach", "take over what a dead server of IMAGE left behind, otherwise attach it; for systemd units");
     private readonly TableOptions _table = new(AttachOptionTable.All.Where(option => option.IsPublic));
     private readonly Option<bool> _json = JsonFlag();
     private readonly RecoverMode _recovery;
@@ -35,30 +36,36 @@ internal sealed class AttachVerb : Verb
         _factory = factory;
         Arguments.Add(_image);
         // The two ways to recover stand in help before what else is about a dead server.
-        foreach (Option option in (Option[])[.. _table.All, _json])
+        foreach (var option in (Option[])[.. _table.All, _json])
         {
             if (option.Name == "--discard-log")
             {
                 Options.Add(_recover);
                 Options.Add(_recoverOrAttach);
             }
+
             Options.Add(option);
         }
+
         _recovery = new RecoverMode(_table, _recoverOrAttach, _json);
         Does(Attach);
     }
 
     private ExitCode Attach(ParseResult parsed)
     {
-        string? image = parsed.GetValue(_image);
+        var image = parsed.GetValue(_image);
         if (parsed.GetValue(_recover))
             return _recovery.Run(parsed, image, options => Serve(parsed, options));
         if (image is null)
-            throw new OutcomeException(OutcomeKind.Invalid, "bad attach command line", "IMAGE is missing", "see \"qcow2blk attach --help\"");
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, "bad attach command line", "IMAGE is missing",
+                "see \"qcow2blk attach --help\"");
+        }
+
         if (parsed.GetValue(_recoverOrAttach) && _recovery.Left(parsed, FilePath.Absolute(image), _table.Read(parsed).Name) is { } left)
             return Serve(parsed, left);
         using var privateSocket = new PrivateSocket();
-        AttachOptions options = Read(parsed, image, privateSocket);
+        var options = Read(parsed, image, privateSocket);
         if (options.RunCommand is not null && parsed.GetValue(_json))
             throw new OutcomeException(OutcomeKind.Invalid, "--run and --json cannot be used together", "standard output is CMD's");
         return Serve(parsed, options);

@@ -30,15 +30,15 @@ internal sealed class CleanupVerb : Verb
 
     private ExitCode Run(ParseResult parsed)
     {
-        DeviceRegistry registry = Targets.Registry();
+        var registry = Targets.Registry();
         bool all = parsed.GetValue(_all), force = parsed.GetValue(_force);
         OrphanDevice[] orphans = [.. KernelDevices.Orphans(registry).Where(orphan => !orphan.ServerAlive && (all || orphan.IsOurs))];
         (OrphanDevice Orphan, Outcome Result)[] outcomes =
             [.. orphans.Select(orphan => (orphan, Remove(registry, orphan.Node, force, ControlRequest.DefaultTimeout)))];
         if (parsed.GetValue(_json))
             Output.Json(writer => Write(writer, outcomes));
-        ExitCode status = ExitCode.Done;
-        foreach ((OrphanDevice orphan, Outcome result) in outcomes)
+        var status = ExitCode.Done;
+        foreach ((var orphan, var result) in outcomes)
         {
             if (result.Succeeded && !parsed.GetValue(_json))
                 Output.Line(orphan.Node.Path);
@@ -47,15 +47,16 @@ internal sealed class CleanupVerb : Verb
             Output.Error(result.What!, result.Why!, result.Hint);
             status = status == ExitCode.Done ? ExitCodes.Of(result.Kind) : status;
         }
+
         return status;
     }
 
     /// <summary>Removes a device that no state file knows, unless somebody serves or uses it.</summary>
     internal static Outcome Remove(DeviceRegistry registry, KernelNode node, bool force, TimeSpan timeout)
     {
-        string what = $"cannot remove {node.Path}";
+        var what = $"cannot remove {node.Path}";
         // Looked at again: it may have found a server since it was listed.
-        OrphanDevice? orphan = KernelDevices.Orphans(registry).FirstOrDefault(candidate => candidate.Node == node);
+        var orphan = KernelDevices.Orphans(registry).FirstOrDefault(candidate => candidate.Node == node);
         if (orphan is null)
             return Outcome.Refused(OutcomeKind.Busy, what, "it is not an orphan", "\"qcow2blk list\" shows whose it is");
         if (orphan.ServerAlive)
@@ -68,13 +69,14 @@ internal sealed class CleanupVerb : Verb
     private static void Write(Utf8JsonWriter writer, IEnumerable<(OrphanDevice Orphan, Outcome Result)> outcomes)
     {
         writer.WriteStartArray();
-        foreach ((OrphanDevice orphan, Outcome result) in outcomes)
+        foreach ((var orphan, var result) in outcomes)
         {
             writer.WriteStartObject();
             writer.WriteString("device"u8, orphan.Node.Path);
             ControlReply.WriteResult(writer, result);
             writer.WriteEndObject();
         }
+
         writer.WriteEndArray();
     }
 }

@@ -43,7 +43,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new InfoVerb());
         _root.Subcommands.Add(new MapVerb());
         _root.Subcommands.Add(new CompletionVerb());
-        foreach (Option option in _root.Options)
+        foreach (var option in _root.Options)
         {
             if (option is HelpOption { Action: HelpAction inner } help)
                 help.Action = new HelpWithExamples(inner);
@@ -54,8 +54,8 @@ internal sealed class CommandLine
 
     internal int Run(string[] args)
     {
-        ParseResult parsed = _root.Parse(args, s_parsing);
-        bool runsVerb = parsed.Action is not (HelpWithExamples or PrintVersion) && parsed.CommandResult.Command is Verb;
+        var parsed = _root.Parse(args, s_parsing);
+        var runsVerb = parsed.Action is not (HelpWithExamples or PrintVersion) && parsed.CommandResult.Command is Verb;
         if (parsed.Action is ParseErrorAction || (runsVerb && UnknownOption(parsed) is not null))
             return Refuse(parsed);
         try
@@ -64,7 +64,7 @@ internal sealed class CommandLine
         }
         catch (Exception error)
         {
-            OutcomeException refusal = Refusals.From(error, "command failed");
+            var refusal = Refusals.From(error, "command failed");
             Output.Error(refusal);
             return (int)ExitCodes.Of(refusal.Kind);
         }
@@ -72,13 +72,13 @@ internal sealed class CommandLine
 
     private static int Refuse(ParseResult parsed)
     {
-        Command command = parsed.CommandResult.Command;
-        bool noVerb = command is RootCommand;
-        string verb = noVerb ? "" : command.Name + " ";
+        var command = parsed.CommandResult.Command;
+        var noVerb = command is RootCommand;
+        var verb = noVerb ? "" : command.Name + " ";
         // A word that nobody knows explains what is missing, not the other way round.
-        string? unknown = UnknownOption(parsed) ?? (parsed.UnmatchedTokens.Count > 0 ? parsed.UnmatchedTokens[0] : null);
-        string? meant = unknown is null ? null : Nearest.Hint(unknown, Known(command, unknown));
-        string why = unknown is not null ? $"\"{unknown}\" is not recognized{(meant is null ? "" : "; " + meant)}"
+        var unknown = UnknownOption(parsed) ?? (parsed.UnmatchedTokens.Count > 0 ? parsed.UnmatchedTokens[0] : null);
+        var meant = unknown is null ? null : Nearest.Hint(unknown, Known(command, unknown));
+        var why = unknown is not null ? $"\"{unknown}\" is not recognized{(meant is null ? "" : "; " + meant)}"
             : noVerb ? "it has no verb"
             : HouseStyle.Of(parsed.Errors[0].Message);
         Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
@@ -109,7 +109,7 @@ internal sealed class CommandLine
             inner.Invoke(parseResult);
             var examples = parseResult.CommandResult.Command is Verb verb ? verb.Examples : s_examples;
             parseResult.InvocationConfiguration.Output.WriteLine("Examples:");
-            foreach (string example in examples)
+            foreach (var example in examples)
                 parseResult.InvocationConfiguration.Output.WriteLine("  " + example);
             parseResult.InvocationConfiguration.Output.WriteLine();
             return 0;
@@ -122,7 +122,7 @@ internal sealed class CommandLine
 
         public override int Invoke(ParseResult parseResult)
         {
-            string version = typeof(CommandLine).Assembly
+            var version = typeof(CommandLine).Assembly
                 .GetCustomAttributes<AssemblyInformationalVersionAttribute>().Select(attribute => attribute.InformationalVersion)
                 .FirstOrDefault("unknown");
             Output.Line($"qcow2blk {version}");

@@ -22,7 +22,7 @@ internal sealed class CompletionVerb : Verb
 
     private static ExitCode Print(string shell)
     {
-        using Stream script = Assembly.GetExecutingAssembly().GetManifestResourceStream($"completion.{shell}")
+        using var script = Assembly.GetExecutingAssembly().GetManifestResourceStream($"completion.{shell}")
             ?? throw new OutcomeException(OutcomeKind.Invalid, $"no completion for {shell}", "the shells are bash, zsh and fish");
         using var reader = new StreamReader(script);
         Output.Write(reader.ReadToEnd());

@@ -20,7 +20,8 @@ internal sealed class DetachVerb : DeviceCommand
     /// <summary>A server that says nothing for so long is not busy: it is stopped, or its control threads hang.</summary>
     private static readonly TimeSpan s_greeting = TimeSpan.FromSeconds(3);
 
-    private readonly Option<bool> _force = Flag("--force", "detach even if the disk is in use, requests do not finish or data cannot be written; kill a server that hangs");
+    private readonly Option<bool> _force =
+        Flag("--force", "detach even if the disk is in use, requests do not finish or data cannot be written; kill a server that hangs");
     private readonly Option<bool> _lazy = Flag("--lazy", "return at once; a block device in use is detached when its last user is gone");
     private readonly Option<bool> _all = Flag("--all", "detach every device");
 
@@ -39,11 +40,15 @@ internal sealed class DetachVerb : DeviceCommand
 
     protected override IReadOnlyList<string> TargetsOf(ParseResult parsed, DeviceRegistry registry, string[] given)
     {
-        bool all = parsed.GetValue(_all);
+        var all = parsed.GetValue(_all);
         if (all && given.Length > 0)
             throw new OutcomeException(OutcomeKind.Invalid, "--all and TARGET cannot be used together", "--all means every device");
         if (!all && given.Length == 0)
-            throw new OutcomeException(OutcomeKind.Invalid, "bad detach command line", "TARGET is missing", "see \"qcow2blk detach --help\"");
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, "bad detach command line", "TARGET is missing",
+                "see \"qcow2blk detach --help\"");
+        }
+
         return all ? [.. registry.List().Select(entry => entry.Record.Name)] : given;
     }
 
@@ -51,15 +56,19 @@ internal sealed class DetachVerb : DeviceCommand
     {
         bool force = parsed.GetValue(_force), lazy = parsed.GetValue(_lazy);
         if (force && lazy)
-            throw new OutcomeException(OutcomeKind.Invalid, "--force and --lazy cannot be used together", "one takes the disk away now, the other waits for its users");
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, "--force and --lazy cannot be used together",
+                "one takes the disk away now, the other waits for its users");
+        }
+
         return new(ControlVerb.Detach, timeout, force, AllowShrink: false, lazy);
     }
 
-    protected override Outcome OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
-        => DeadDevice.Detach(registry, entry, request.Force, request.Timeout);
+    protected override Outcome OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request) =>
+        DeadDevice.Detach(registry, entry, request.Force, request.Timeout);
 
-    protected override Outcome? OnUnknown(string target, ControlRequest request)
-        => KernelNode.TryParse(target) is { Transport: DeviceTransport.Ublk, Exists: true } node
+    protected override Outcome? OnUnknown(string target, ControlRequest request) =>
+        KernelNode.TryParse(target) is { Transport: DeviceTransport.Ublk, Exists: true } node
             ? CleanupVerb.Remove(Targets.Registry(), node, request.Force, request.Timeout)
             : null;
 
@@ -67,7 +76,7 @@ internal sealed class DetachVerb : DeviceCommand
     {
         if (!request.Force)
             return base.OnAlive(registry, entry, request);
-        using (ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name))
+        using (var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name))
         {
             if (client is not null && client.Greets(s_greeting))
             {
@@ -81,23 +90,28 @@ internal sealed class DetachVerb : DeviceCommand
                 }
             }
         }
-        string name = entry.Record.Name;
+
+        var name = entry.Record.Name;
         if (!DeadDevice.Kill(registry, name))
-            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}", $"its server (process {entry.Record.Pid}) does not end even when killed",
+        {
+            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}",
+                $"its server (process {entry.Record.Pid}) does not end even when killed",
                 "it is stuck in the kernel: see the kernel log");
+        }
+
         if (registry.Find(name) is not { } dead)
             return Outcome.Done();
-        Outcome ended = DeadDevice.Detach(registry, dead, force: true, request.Timeout);
+        var ended = DeadDevice.Detach(registry, dead, force: true, request.Timeout);
         return ended.Succeeded ? Outcome.Done("its server did not answer and was killed: unwritten data is lost") : ended;
     }
 
     protected override Outcome AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)
     {
-        Outcome result = reply.Result;
-        bool waitsForUser = request.Lazy && result.Note is not null;
+        var result = reply.Result;
+        var waitsForUser = request.Lazy && result.Note is not null;
         if (!result.Succeeded || waitsForUser)
             return result;
-        bool gone = client.WaitForEnd(s_exitTimeout)
+        var gone = client.WaitForEnd(s_exitTimeout)
             && entry.Record.Supervisor?.WaitForEnd(s_exitTimeout) is not false;
         if (!gone)
             return result with { Note = "detached, but its server has not ended yet" };
@@ -108,7 +122,8 @@ internal sealed class DetachVerb : DeviceCommand
         if (KernelDevices.WaitForEnd(node, s_exitTimeout))
             return result;
         // A server that was made to leave it behind: nobody serves it any more.
-        Outcome removed = DeadDevice.Remove(node, KernelNbdDevice.IdentifierOf(entry.Record.Name, entry.Record.Image), $"cannot detach {entry.Record.Name}", request.Timeout);
+        var removed = DeadDevice.Remove(node, KernelNbdDevice.IdentifierOf(entry.Record.Name, entry.Record.Image),
+            $"cannot detach {entry.Record.Name}", request.Timeout);
         return removed.Succeeded ? result : removed;
     }
 }

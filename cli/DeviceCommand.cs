@@ -29,10 +29,12 @@ internal abstract class DeviceCommand : Verb
     /// <summary>What to do where the server is dead.</summary>
     protected virtual Outcome OnDead(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
     {
-        DeviceRecord record = entry.Record;
-        string what = $"cannot {Name} {record.Name}";
-        return entry.IsRecovering ? Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment")
-            : registry.IsLost(entry) ? Outcome.Refused(OutcomeKind.Failed, what, $"its server is dead, and {record.DevicePath} waits for another",
+        var record = entry.Record;
+        var what = $"cannot {Name} {record.Name}";
+        return entry.IsRecovering
+            ? Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment")
+            : registry.IsLost(entry)
+                ? Outcome.Refused(OutcomeKind.Failed, what, $"its server is dead, and {record.DevicePath} waits for another",
                 $"\"qcow2blk attach --recover {record.Name}\" starts one, \"qcow2blk detach {record.Name}\" ends it")
             : Outcome.Refused(OutcomeKind.Failed, what, "its server is dead", $"\"qcow2blk detach {record.Name}\" cleans up after it");
     }
@@ -40,7 +42,7 @@ internal abstract class DeviceCommand : Verb
     /// <summary>What to do where the server lives.</summary>
     protected virtual Outcome OnAlive(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
     {
-        using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
+        using var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
         return client is null
             ? Outcome.Refused(OutcomeKind.Busy, $"cannot {Name} {entry.Record.Name}", "its server is still starting", "try again")
             : AfterSuccess(client, entry, client.Ask(request), request);
@@ -51,8 +53,8 @@ internal abstract class DeviceCommand : Verb
     protected virtual Outcome? OnUnknown(string target, ControlRequest request) => null;
 
     /// <summary>After the answer, with the connection still open.</summary>
-    protected virtual Outcome AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request)
-        => reply.Result;
+    protected virtual Outcome AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request) =>
+        reply.Result;
 
     /// <summary>The devices that are meant.</summary>
     protected virtual IReadOnlyList<string> TargetsOf(ParseResult parsed, DeviceRegistry registry, string[] given) => given;
@@ -62,10 +64,10 @@ internal abstract class DeviceCommand : Verb
 
     private ExitCode Run(ParseResult parsed)
     {
-        ControlRequest request = Request(parsed, Seconds(parsed, _timeout));
-        DeviceRegistry registry = Targets.Registry();
+        var request = Request(parsed, Seconds(parsed, _timeout));
+        var registry = Targets.Registry();
         var outcomes = new List<(string Target, Outcome Result)>();
-        foreach (string target in TargetsOf(parsed, registry, parsed.GetValue(_targets) ?? []))
+        foreach (var target in TargetsOf(parsed, registry, parsed.GetValue(_targets) ?? []))
             outcomes.Add((target, One(registry, target, request)));
         if (parsed.GetValue(_json))
             PrintJson(outcomes);
@@ -75,16 +77,17 @@ internal abstract class DeviceCommand : Verb
     /// <exception cref="OutcomeException">usage</exception>
     internal static TimeSpan Seconds(ParseResult parsed, Option<string> timeout)
     {
-        double seconds = Number(parsed, timeout) ?? ControlRequest.DefaultTimeout.TotalSeconds;
+        var seconds = Number(parsed, timeout) ?? ControlRequest.DefaultTimeout.TotalSeconds;
         return seconds is >= 0 and <= ControlRequest.MaxTimeoutSeconds ? TimeSpan.FromSeconds(seconds)
-            : throw new OutcomeException(OutcomeKind.Invalid, $"--timeout {seconds} is out of range", $"0 to {ControlRequest.MaxTimeoutSeconds} seconds");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"--timeout {seconds} is out of range",
+                $"0 to {ControlRequest.MaxTimeoutSeconds} seconds");
     }
 
     private Outcome One(DeviceRegistry registry, string target, ControlRequest request)
     {
         try
         {
-            DeviceEntry entry = registry.Resolve(target);
+            var entry = registry.Resolve(target);
             return entry.Alive ? OnAlive(registry, entry, request) : OnDead(registry, entry, request);
         }
         catch (OutcomeException error)
@@ -97,8 +100,8 @@ internal abstract class DeviceCommand : Verb
     /// <returns>the first failure's status</returns>
     private static ExitCode Report(List<(string Target, Outcome Result)> outcomes)
     {
-        ExitCode status = ExitCode.Done;
-        foreach ((string target, Outcome result) in outcomes)
+        var status = ExitCode.Done;
+        foreach ((var target, var result) in outcomes)
         {
             if (result.Note is { } note)
                 Output.Note($"{target}: {note}");
@@ -108,19 +111,21 @@ internal abstract class DeviceCommand : Verb
             if (status == ExitCode.Done)
                 status = ExitCodes.Of(result.Kind);
         }
+
         return status;
     }
 
     private static void PrintJson(List<(string Target, Outcome Result)> outcomes) => Output.Json(writer =>
     {
         writer.WriteStartArray();
-        foreach ((string target, Outcome result) in outcomes)
+        foreach ((var target, var result) in outcomes)
         {
             writer.WriteStartObject();
             writer.WriteString("target"u8, target);
             ControlReply.WriteResult(writer, result);
             writer.WriteEndObject();
         }
+
         writer.WriteEndArray();
     });
 }

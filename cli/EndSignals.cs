@@ -31,8 +31,8 @@ internal sealed class EndSignals : IDisposable
 
     public void Dispose() => _registrations.ForEach(registration => registration.Dispose());
 
-    private void On(PosixSignal signal, Action? action)
-        => _registrations.Add(PosixSignalRegistration.Create(signal, context =>
+    private void On(PosixSignal signal, Action? action) =>
+        _registrations.Add(PosixSignalRegistration.Create(signal, context =>
         {
             context.Cancel = true;
             action?.Invoke();

@@ -7,5 +7,6 @@ namespace Qcow2Blk.Cli;
 /// <summary>Which engine opens images.</summary>
 internal static class Engine
 {
-    internal static IDeviceFactory Factory { get; } = new EngineDeviceFactory(() => new DeviceStopper(ServerProgram.Self(JitHost.Arguments)).Stop);
+    internal static IDeviceFactory Factory { get; } =
+        new EngineDeviceFactory(() => new DeviceStopper(ServerProgram.Self(JitHost.Arguments)).Stop);
 }

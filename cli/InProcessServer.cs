@@ -14,11 +14,12 @@ internal static class InProcessServer
     internal static ExitCode Serve(AttachOptions options, IDeviceFactory factory, Action<DeviceRecord> announce)
     {
         var end = new EndRequest();
-        using IDisposable signals = EndSignals.WatchInForeground(end.Raise);
-        using DeviceServer server = Start(options, factory);
+        using var signals = EndSignals.WatchInForeground(end.Raise);
+        using var server = Start(options, factory);
         end.PassTo(server.RequestEnd);
-        ServiceNotification.Ready($"serving {options.Image} as {server.Record.Uri ?? server.Record.DevicePath}", new StderrLog(options.LogLevel));
-        int commandStatus = 0;
+        ServiceNotification.Ready($"serving {options.Image} as {server.Record.Uri ?? server.Record.DevicePath}",
+            new StderrLog(options.LogLevel));
+        var commandStatus = 0;
         if (options.RunCommand is { } command)
         {
             commandStatus = CaptiveCommand.Run(command, options, server.Record, end);
@@ -31,7 +32,8 @@ internal static class InProcessServer
             using var parent = options.ListenFd is null ? null : ParentWatch.Start(end.Raise);
             server.WaitForEnd();
         }
-        Outcome result = server.Finish();
+
+        var result = server.Finish();
         end.PassTo(null);
         if (!result.Succeeded)
             Output.Error(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint);

@@ -32,6 +32,7 @@ internal sealed class InfoReport(
             WriteSnapshots(json);
             WriteBitmaps(json);
         }
+
         WriteChain(json);
         json.WriteEndObject();
     }
@@ -39,11 +40,12 @@ internal sealed class InfoReport(
     internal string ToText()
     {
         var text = new StringBuilder();
-        foreach ((string key, string? value) in Lines())
+        foreach ((var key, var value) in Lines())
         {
             if (!string.IsNullOrEmpty(value))
                 text.Append($"{key,-22}{Printable.Escape(value)}\n");
         }
+
         AppendTable(text, "snapshots", SnapshotTable());
         AppendTable(text, "bitmaps", BitmapTable());
         AppendTable(text, "chain", ChainTable());
@@ -94,7 +96,7 @@ internal sealed class InfoReport(
     private void WriteSnapshots(Utf8JsonWriter json)
     {
         json.WriteStartArray("snapshots"u8);
-        foreach (SnapshotEntry snapshot in snapshots)
+        foreach (var snapshot in snapshots)
         {
             json.WriteStartObject();
             json.WriteString("id"u8, snapshot.Id);
@@ -109,13 +111,14 @@ internal sealed class InfoReport(
                 json.WriteNull("virtual-size"u8);
             json.WriteEndObject();
         }
+
         json.WriteEndArray();
     }
 
     private void WriteBitmaps(Utf8JsonWriter json)
     {
         json.WriteStartArray("bitmaps"u8);
-        foreach (BitmapEntry bitmap in bitmaps)
+        foreach (var bitmap in bitmaps)
         {
             json.WriteStartObject();
             json.WriteString("name"u8, bitmap.Name);
@@ -124,6 +127,7 @@ internal sealed class InfoReport(
             WriteNames(json, "flags", bitmap.FlagNames);
             json.WriteEndObject();
         }
+
         json.WriteEndArray();
         if (bitmapDamage is not null)
             json.WriteString("bitmaps-error"u8, bitmapDamage);
@@ -132,7 +136,7 @@ internal sealed class InfoReport(
     private void WriteChain(Utf8JsonWriter json)
     {
         json.WriteStartArray("chain"u8);
-        foreach (InspectedImage image in chain.Images)
+        foreach (var image in chain.Images)
         {
             json.WriteStartObject();
             json.WriteString("filename"u8, image.File.Path);
@@ -141,6 +145,7 @@ internal sealed class InfoReport(
             json.WriteNumber("actual-size"u8, image.File.Allocated);
             json.WriteEndObject();
         }
+
         json.WriteEndArray();
         json.WriteBoolean("chain-complete"u8, chain.Broken is null);
     }
@@ -150,11 +155,14 @@ internal sealed class InfoReport(
         if (snapshots.Count == 0)
             return null;
         var table = new Table("ID", "NAME", "DATE (UTC)", "DISK", "VM STATE");
-        foreach (SnapshotEntry snapshot in snapshots)
+        foreach (var snapshot in snapshots)
+        {
             table.Add(snapshot.Id, snapshot.Name,
                 DateTimeOffset.FromUnixTimeSeconds(snapshot.DateSeconds).ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture),
                 snapshot.DiskSize is { } size ? Quantity.Bytes((long)Math.Min(size, long.MaxValue)) : "-",
                 Quantity.Bytes((long)Math.Min(snapshot.VmStateSize, long.MaxValue)));
+        }
+
         return table;
     }
 
@@ -163,7 +171,7 @@ internal sealed class InfoReport(
         if (bitmaps.Count == 0)
             return null;
         var table = new Table("NAME", "GRANULARITY", "STATE");
-        foreach (BitmapEntry bitmap in bitmaps)
+        foreach (var bitmap in bitmaps)
             table.Add(bitmap.Name, Quantity.Bytes(1L << bitmap.GranularityBits), bitmap.State);
         return table;
     }
@@ -172,8 +180,8 @@ internal sealed class InfoReport(
     {
         if (bitmapDamage is not null)
             return $"cannot be read: {bitmapDamage}";
-        int recording = bitmaps.Count(bitmap => bitmap.IsRecording);
-        string pronoun = recording == 1 ? "it" : "them";
+        var recording = bitmaps.Count(bitmap => bitmap.IsRecording);
+        var pronoun = recording == 1 ? "it" : "them";
         return recording == 0 ? null : $"{recording} recording: the first write while attached makes {pronoun} inconsistent";
     }
 
@@ -182,7 +190,7 @@ internal sealed class InfoReport(
         if (chain.Images.Count == 1)
             return null;
         var table = new Table("FORMAT", "SIZE", "ON DISK", "FILE");
-        foreach (InspectedImage image in chain.Images)
+        foreach (var image in chain.Images)
             table.Add(image.FormatName, Quantity.Bytes(image.DiskSize), Quantity.Bytes(image.File.Allocated), image.File.Path);
         return table;
     }
@@ -192,21 +200,21 @@ internal sealed class InfoReport(
         if (table is null)
             return;
         text.Append(title).Append('\n');
-        foreach (string line in table.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        foreach (var line in table.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries))
             text.Append("  ").Append(line).Append('\n');
     }
 
     private static void WriteNames(Utf8JsonWriter json, string member, IEnumerable<string> names)
     {
         json.WriteStartArray(member);
-        foreach (string name in names)
+        foreach (var name in names)
             json.WriteStringValue(name);
         json.WriteEndArray();
     }
 
     private static IReadOnlyList<string> Names(Header header, FeatureKind kind)
     {
-        IReadOnlyList<string> names = header.FeatureNames.NamesOf(kind, kind switch
+        var names = header.FeatureNames.NamesOf(kind, kind switch
         {
             FeatureKind.Incompatible => (ulong)header.Incompatible,
             FeatureKind.Compatible => (ulong)header.Compatible,

@@ -21,20 +21,20 @@ internal sealed class InfoVerb : Verb
             "qcow2blk info disk.qcow2", "qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'")
     {
         Arguments.Add(_image);
-        foreach (Option option in (Option[])[.. _chain.All, _json])
+        foreach (var option in (Option[])[.. _chain.All, _json])
             Options.Add(option);
         Does(Print);
     }
 
     private ExitCode Print(ParseResult parsed)
     {
-        string path = parsed.GetValue(_image)!;
+        var path = parsed.GetValue(_image)!;
         var (format, backing) = _chain.Read(parsed);
         try
         {
-            using InspectedChain chain = InspectedChain.Open(path, format, backing);
-            IReadOnlyList<SnapshotEntry> snapshots = chain.Images[0].ReadSnapshots();
-            IReadOnlyList<BitmapEntry> bitmaps = chain.Images[0].ReadBitmaps(out string? damage);
+            using var chain = InspectedChain.Open(path, format, backing);
+            var snapshots = chain.Images[0].ReadSnapshots();
+            var bitmaps = chain.Images[0].ReadBitmaps(out var damage);
             var report = new InfoReport(chain, snapshots, bitmaps, damage, ImageUse.WriterOf(chain.Images[0].File));
             if (parsed.GetValue(_json))
                 Output.Json(report.WriteJson);

@@ -25,7 +25,7 @@ internal sealed class ListVerb : Verb
 
     private static ExitCode Print(bool json)
     {
-        DeviceRegistry registry = Targets.Registry();
+        var registry = Targets.Registry();
         (DeviceRecord Record, string State)[] devices =
             [.. registry.List().Select(entry => (entry.Record, LiveState.Of(registry, entry)))];
         if (json)
@@ -38,7 +38,7 @@ internal sealed class ListVerb : Verb
     private static string AsTable(IEnumerable<(DeviceRecord Record, string State)> devices)
     {
         var table = new Table("NAME", "STATE", "DEVICE", "IMAGE", "PID");
-        foreach ((DeviceRecord record, string state) in devices)
+        foreach ((var record, var state) in devices)
             table.Add(record.Name, state, record.DevicePath ?? record.Uri ?? "-", record.Image, $"{record.Pid}");
         return table.ToString();
     }
@@ -46,12 +46,13 @@ internal sealed class ListVerb : Verb
     private static void WriteAll(Utf8JsonWriter writer, IEnumerable<(DeviceRecord Record, string State)> devices)
     {
         writer.WriteStartArray();
-        foreach ((DeviceRecord record, string state) in devices)
+        foreach ((var record, var state) in devices)
         {
             writer.WriteStartObject();
             WriteMembers(writer, record, state);
             writer.WriteEndObject();
         }
+
         writer.WriteEndArray();
     }
 
@@ -73,7 +74,7 @@ internal sealed class ListVerb : Verb
 
     private static ExitCode PrintOrphans(bool json)
     {
-        IReadOnlyList<OrphanDevice> orphans = KernelDevices.Orphans(Targets.Registry());
+        var orphans = KernelDevices.Orphans(Targets.Registry());
         if (json)
             Output.Json(writer => WriteOrphans(writer, orphans));
         else if (orphans.Count > 0)
@@ -84,18 +85,18 @@ internal sealed class ListVerb : Verb
     private static string AsTable(IEnumerable<OrphanDevice> orphans)
     {
         var table = new Table("DEVICE", "STATE", "SERVER", "MADE BY");
-        foreach (OrphanDevice orphan in orphans)
+        foreach (var orphan in orphans)
             table.Add(orphan.Node.Path, orphan.State, Server(orphan), orphan.IsOurs ? "qcow2blk" : "another program");
         return table.ToString();
     }
 
-    private static string Server(OrphanDevice orphan)
-        => orphan.Pid <= 0 ? "none" : orphan.ServerAlive ? $"process {orphan.Pid}" : $"process {orphan.Pid}, dead";
+    private static string Server(OrphanDevice orphan) =>
+        orphan.Pid <= 0 ? "none" : orphan.ServerAlive ? $"process {orphan.Pid}" : $"process {orphan.Pid}, dead";
 
     private static void WriteOrphans(Utf8JsonWriter writer, IReadOnlyList<OrphanDevice> orphans)
     {
         writer.WriteStartArray();
-        foreach (OrphanDevice orphan in orphans)
+        foreach (var orphan in orphans)
         {
             writer.WriteStartObject();
             writer.WriteString("device"u8, orphan.Node.Path);
@@ -105,6 +106,7 @@ internal sealed class ListVerb : Verb
             writer.WriteBoolean("ours"u8, orphan.IsOurs);
             writer.WriteEndObject();
         }
+
         writer.WriteEndArray();
     }
 }

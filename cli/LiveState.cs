@@ -22,7 +22,7 @@ internal static class LiveState
             return entry.IsRecovering ? Recovering : Dead;
         try
         {
-            using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
+            using var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
             return client is null ? WithoutSocket(entry)
                 : client.Ask(new ControlRequest(ControlVerb.Hello, s_patience, Force: false, AllowShrink: false)).State ?? Silent;
         }

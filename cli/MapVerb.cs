@@ -21,21 +21,21 @@ internal sealed class MapVerb : Verb
             "qcow2blk map disk.qcow2", "qcow2blk map disk.qcow2 --json | jq 'map(select(.data).length) | add'")
     {
         Arguments.Add(_image);
-        foreach (Option option in (Option[])[.. _chain.All, _json])
+        foreach (var option in (Option[])[.. _chain.All, _json])
             Options.Add(option);
         Does(Print);
     }
 
     private ExitCode Print(ParseResult parsed)
     {
-        string path = parsed.GetValue(_image)!;
+        var path = parsed.GetValue(_image)!;
         var (format, backing) = _chain.Read(parsed);
         try
         {
-            using InspectedChain chain = InspectedChain.Open(path, format, backing);
+            using var chain = InspectedChain.Open(path, format, backing);
             ImageUse.KeepWritersOut(chain);
             // A map can be long: it is written as it is found, not collected.
-            using Stream output = Console.OpenStandardOutput();
+            using var output = Console.OpenStandardOutput();
             using var writer = new StreamWriter(output, new UTF8Encoding(false), 1 << 16);
             if (parsed.GetValue(_json))
                 WriteJson(writer, chain);
@@ -51,8 +51,8 @@ internal sealed class MapVerb : Verb
 
     private static void WriteJson(StreamWriter writer, InspectedChain chain)
     {
-        string separator = "[";
-        foreach (MapExtent extent in new ChainMap(chain).Extents())
+        var separator = "[";
+        foreach (var extent in new ChainMap(chain).Extents())
         {
             writer.Write(separator);
             writer.Write($"{{ \"start\": {extent.Start}, \"length\": {extent.Length}, \"depth\": {extent.Depth}, ");
@@ -63,6 +63,7 @@ internal sealed class MapVerb : Verb
             writer.Write('}');
             separator = ",\n";
         }
+
         writer.Write(separator == "[" ? "[]\n" : "]\n");
     }
 
@@ -71,23 +72,26 @@ internal sealed class MapVerb : Verb
         // Refused before anything is printed.
         var map = new ChainMap(chain);
         Row(writer, "Offset", "Length", "Mapped to", "File");
-        foreach (MapExtent extent in map.Extents())
+        foreach (var extent in map.Extents())
         {
             if (extent.Data && !extent.Zero)
+            {
                 Row(writer, Hex(extent.Start), Hex(extent.Length), extent.Offset is { } offset ? Hex(offset) : Unplaced(extent),
                     Printable.Escape(chain.Images[extent.Depth].File.Path));
+            }
         }
     }
 
     private static string Unplaced(in MapExtent extent) => extent.Compressed ? "compressed" : "encrypted";
 
-    private static void Row(StreamWriter writer, string start, string length, string mapped, string file)
-        => writer.Write($"{start,-16}{length,-16}{mapped,-16}{file}\n");
+    private static void Row(StreamWriter writer, string start, string length, string mapped, string file) =>
+        writer.Write($"{start,-16}{length,-16}{mapped,-16}{file}\n");
 
     private static string Hex(long value) => value == 0 ? "0" : $"0x{value:x}";
 
     private static string Word(bool value) => value ? "true" : "false";
 
-    private static string Quoted(string text)
-        => '"' + System.Text.Json.JsonEncodedText.Encode(text, System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping).ToString() + '"';
+    private static string Quoted(string text) =>
+        '"' + System.Text.Json.JsonEncodedText.Encode(text, System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping)
+        .ToString() + '"';
 }

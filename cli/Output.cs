@@ -31,14 +31,14 @@ internal static class Output
     /// <summary>Copies JSON of a server into a document of ours, reformatted.</summary>
     internal static void Copy(Utf8JsonWriter writer, ReadOnlyMemory<byte> json)
     {
-        using JsonDocument document = JsonDocument.Parse(json);
+        using var document = JsonDocument.Parse(json);
         document.RootElement.WriteTo(writer);
     }
 
     internal static void Error(OutcomeException error) => Error(error.What, error.Why, error.Hint);
 
-    internal static void Error(string what, string why, string? hint)
-        => Diagnostic("qcow2blk: " + OutcomeException.Compose(what, why, hint) + "\n");
+    internal static void Error(string what, string why, string? hint) =>
+        Diagnostic("qcow2blk: " + OutcomeException.Compose(what, why, hint) + "\n");
 
     /// <summary>Something harmless worth saying.</summary>
     internal static void Note(string text) => Diagnostic($"qcow2blk: {Printable.Escape(text)}\n");

@@ -31,10 +31,11 @@ internal static class Program
             Output.Error(refusal);
             return (int)ExitCodes.Of(refusal.Kind);
         }
+
         return new CommandLine(Engine.Factory).Run(args);
     }
 
     /// <summary>serve IMAGE [SUPERVISOR]</summary>
-    private static int? SupervisorOf(string[] args)
-        => args.Length > 2 && int.TryParse(args[2], NumberStyles.None, CultureInfo.InvariantCulture, out int pid) ? pid : null;
+    private static int? SupervisorOf(string[] args) =>
+        args.Length > 2 && int.TryParse(args[2], NumberStyles.None, CultureInfo.InvariantCulture, out var pid) ? pid : null;
 }

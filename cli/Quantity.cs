@@ -12,13 +12,14 @@ internal static class Quantity
     internal static string Bytes(long value)
     {
         double scaled = value;
-        int unit = 0;
+        var unit = 0;
         while (scaled >= 1024 && unit < s_units.Length - 1)
         {
             scaled /= 1024;
             unit++;
         }
-        string digits = scaled >= 100 || scaled == Math.Floor(scaled) ? "0" : scaled >= 10 ? "0.#" : "0.##";
+
+        var digits = scaled >= 100 || scaled == Math.Floor(scaled) ? "0" : scaled >= 10 ? "0.#" : "0.##";
         return $"{scaled.ToString(digits, CultureInfo.InvariantCulture)} {s_units[unit]}";
     }
 
@@ -31,6 +32,6 @@ internal static class Quantity
         _ => Invariant(value / 1e9, "s"),
     };
 
-    private static string Invariant(double value, string unit)
-        => $"{value.ToString(value >= 100 ? "0" : "0.#", CultureInfo.InvariantCulture)} {unit}";
+    private static string Invariant(double value, string unit) =>
+        $"{value.ToString(value >= 100 ? "0" : "0.#", CultureInfo.InvariantCulture)} {unit}";
 }

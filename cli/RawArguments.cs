@@ -19,8 +19,8 @@ internal static class RawArguments
     /// <exception cref="OutcomeException">usage: a word is not UTF-8</exception>
     internal static void RequireUtf8(IReadOnlyList<string> arguments)
     {
-        bool suspicious = false;
-        foreach (string argument in arguments)
+        var suspicious = false;
+        foreach (var argument in arguments)
             suspicious |= argument.Contains(Replacement, StringComparison.Ordinal);
         if (suspicious)
             RequireUtf8(File.ReadAllBytes("/proc/self/cmdline"));
@@ -30,9 +30,9 @@ internal static class RawArguments
     /// <exception cref="OutcomeException">usage: a word is not UTF-8</exception>
     internal static void RequireUtf8(ReadOnlySpan<byte> commandLine)
     {
-        foreach (Range range in commandLine.Split((byte)0))
+        foreach (var range in commandLine.Split((byte)0))
         {
-            ReadOnlySpan<byte> word = commandLine[range];
+            var word = commandLine[range];
             try
             {
                 _ = s_strict.GetCharCount(word);
@@ -40,7 +40,8 @@ internal static class RawArguments
             catch (DecoderFallbackException)
             {
                 throw new OutcomeException(OutcomeKind.Invalid, "bad command line",
-                    $"\"{Printable.Escape(word)}\" is not valid UTF-8, and other names are not supported", "make a link with another name to the file");
+                    $"\"{Printable.Escape(word)}\" is not valid UTF-8, and other names are not supported",
+                    "make a link with another name to the file");
             }
         }
     }

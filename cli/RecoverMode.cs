@@ -24,23 +24,35 @@ internal sealed class RecoverMode(TableOptions table, Option<bool> recoverOrAtta
     internal ExitCode Run(ParseResult parsed, string? target, Func<AttachOptions, ExitCode> serve)
     {
         RefuseOthers(parsed);
-        AttachOptions said = table.Read(parsed);
-        DeviceRegistry registry = Targets.Registry();
+        var said = table.Read(parsed);
+        var registry = Targets.Registry();
         if (target is not null && !(target == All && registry.Find(All) is null))
             return serve(OptionsFor(parsed, Recovery.One(registry, target)));
         if (said.Foreground)
-            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices cannot run in the foreground", "each device has a server of its own", "name one device");
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices cannot run in the foreground",
+                "each device has a server of its own", "name one device");
+        }
+
         if (parsed.GetValue(json))
-            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices prints no JSON", "the object describes one device", "name one device, or ask \"qcow2blk list --json\" after it");
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover of all devices prints no JSON", "the object describes one device",
+                "name one device, or ask \"qcow2blk list --json\" after it");
+        }
+
         if (said.DiscardLog)
+        {
             throw new OutcomeException(OutcomeKind.Invalid, "--discard-log needs the name of a device",
                 "it never applies to several devices at once", "name one device");
-        ExitCode status = ExitCode.Done;
-        foreach (DeviceRecord lost in Recovery.All(registry))
+        }
+
+        var status = ExitCode.Done;
+        foreach (var lost in Recovery.All(registry))
         {
-            ExitCode result = TryServe(() => serve(OptionsFor(parsed, Recovery.One(registry, lost.Name))), lost.Name);
+            var result = TryServe(() => serve(OptionsFor(parsed, Recovery.One(registry, lost.Name))), lost.Name);
             status = status == ExitCode.Done ? result : status;
         }
+
         return status;
     }
 
@@ -48,7 +60,7 @@ internal sealed class RecoverMode(TableOptions table, Option<bool> recoverOrAtta
     /// <returns>null if none did</returns>
     internal AttachOptions? Left(ParseResult parsed, string image, string? name)
     {
-        DeviceRegistry registry = Targets.Registry();
+        var registry = Targets.Registry();
         return registry.FindLostOf(image, name) is { } lost ? OptionsFor(parsed, Recovery.One(registry, lost.Name)) : null;
     }
 
@@ -63,10 +75,16 @@ internal sealed class RecoverMode(TableOptions table, Option<bool> recoverOrAtta
     private void RefuseOthers(ParseResult parsed)
     {
         if (TableOptions.IsGiven(parsed, recoverOrAttach))
-            throw new OutcomeException(OutcomeKind.Invalid, "--recover and --recover-or-attach cannot be used together", "only the second attaches when there is nothing to recover");
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, "--recover and --recover-or-attach cannot be used together",
+                "only the second attaches when there is nothing to recover");
+        }
+
         if (table.Given(parsed).FirstOrDefault(option => !option.IsOfRecovery) is { } other)
+        {
             throw new OutcomeException(OutcomeKind.Invalid, $"--recover cannot be combined with {other.Switch}",
                 "a device is taken over with the options that it had", $"leave {other.Switch} out");
+        }
     }
 
     private static ExitCode TryServe(Func<ExitCode> serve, string name)
@@ -77,7 +95,7 @@ internal sealed class RecoverMode(TableOptions table, Option<bool> recoverOrAtta
         }
         catch (Exception error)
         {
-            OutcomeException refusal = Refusals.From(error, $"cannot recover {name}");
+            var refusal = Refusals.From(error, $"cannot recover {name}");
             Output.Error(refusal);
             return ExitCodes.Of(refusal.Kind);
         }

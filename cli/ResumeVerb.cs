@@ -23,12 +23,12 @@ internal sealed class ResumeVerb : DeviceCommand
             "qcow2blk resume disk --allow-shrink")
     {
         Options.Add(_allowShrink);
-        foreach (Option option in _lockTimeout.All)
+        foreach (var option in _lockTimeout.All)
             Options.Add(option);
     }
 
-    protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout)
-        => new(ControlVerb.Resume, timeout, Force: false, parsed.GetValue(_allowShrink),
+    protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout) =>
+        new(ControlVerb.Resume, timeout, Force: false, parsed.GetValue(_allowShrink),
             LockTimeout: _lockTimeout.Read(parsed).LockTimeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
 
     /// <summary>A block device whose server died while it was suspended goes on with another one.</summary>
@@ -36,7 +36,7 @@ internal sealed class ResumeVerb : DeviceCommand
     {
         if (!entry.Record.Suspended || !registry.IsLost(entry) || entry.IsRecovering)
             return base.OnDead(registry, entry, request);
-        AttachOptions options = Recovery.OptionsFor(Recovery.One(registry, entry.Record.Name));
+        var options = Recovery.OptionsFor(Recovery.One(registry, entry.Record.Name));
         if (request.LockTimeout is { } locks)
             options = options with { LockTimeout = (int)locks.TotalSeconds };
         BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan);

@@ -16,7 +16,7 @@ internal static class StatusText
 {
     internal static string Format(ReadOnlyMemory<byte> json)
     {
-        using JsonDocument document = JsonDocument.Parse(json);
+        using var document = JsonDocument.Parse(json);
         var text = new StringBuilder();
         Block(text, "", document.RootElement);
         return text.ToString();
@@ -26,17 +26,18 @@ internal static class StatusText
     {
         JsonProperty[] members = [.. block.EnumerateObject()];
         JsonProperty[] plain = [.. members.Where(member => !IsBlock(member.Value))];
-        string indent = title.Length == 0 ? "" : "  ";
+        var indent = title.Length == 0 ? "" : "  ";
         if (title.Length > 0)
             text.Append(title).Append('\n');
-        int width = plain.Length == 0 ? 0 : plain.Max(member => member.Name.Length);
-        foreach (JsonProperty member in plain)
+        var width = plain.Length == 0 ? 0 : plain.Max(member => member.Name.Length);
+        foreach (var member in plain)
         {
             if (member.Value.ValueKind == JsonValueKind.Null)
                 continue;
             text.Append(indent).Append(Words(member.Name).PadRight(width + 2)).Append(Value(member.Name, member.Value)).Append('\n');
         }
-        foreach (JsonProperty member in members.Where(member => IsBlock(member.Value)))
+
+        foreach (var member in members.Where(member => IsBlock(member.Value)))
             Nested(text, indent, member);
     }
 
@@ -47,25 +48,27 @@ internal static class StatusText
             Block(text, Words(member.Name), member.Value);
             return;
         }
+
         text.Append(indent).Append(Words(member.Name));
         if (member.Value.ValueKind == JsonValueKind.Object)
         {
             text.Append("  ").Append(OneLine(member.Value)).Append('\n');
             return;
         }
+
         text.Append('\n');
-        foreach (JsonElement element in member.Value.EnumerateArray())
+        foreach (var element in member.Value.EnumerateArray())
             text.Append(indent).Append("  ").Append(OneLine(element)).Append('\n');
     }
 
     private static string OneLine(JsonElement element) => string.Join(", ", Pairs(element));
 
-    private static IEnumerable<string> Pairs(JsonElement element)
-        => element.EnumerateObject().Where(member => member.Value.ValueKind != JsonValueKind.Null)
+    private static IEnumerable<string> Pairs(JsonElement element) =>
+        element.EnumerateObject().Where(member => member.Value.ValueKind != JsonValueKind.Null)
             .Select(member => $"{Words(member.Name)} {Value(member.Name, member.Value)}");
 
-    private static bool IsBlock(JsonElement value)
-        => value.ValueKind == JsonValueKind.Object
+    private static bool IsBlock(JsonElement value) =>
+        value.ValueKind == JsonValueKind.Object
             || (value.ValueKind == JsonValueKind.Array && value.GetArrayLength() > 0 && value[0].ValueKind == JsonValueKind.Object);
 
     private static string Value(string name, JsonElement value) => value.ValueKind switch
@@ -73,7 +76,8 @@ internal static class StatusText
         JsonValueKind.True => "yes",
         JsonValueKind.False => "no",
         JsonValueKind.String => Printable.Escape(value.GetString()!),
-        JsonValueKind.Array => value.GetArrayLength() == 0 ? "none" : string.Join(", ", value.EnumerateArray().Select(item => Value("", item))),
+        JsonValueKind.Array => value.GetArrayLength() == 0 ? "none"
+            : string.Join(", ", value.EnumerateArray().Select(item => Value("", item))),
         JsonValueKind.Number => Number(name, value),
         JsonValueKind.Object => OneLine(value),
         _ => "-",
@@ -81,22 +85,22 @@ internal static class StatusText
 
     private static string Number(string name, JsonElement value)
     {
-        if (IsBytes(name) && value.TryGetInt64(out long bytes))
+        if (IsBytes(name) && value.TryGetInt64(out var bytes))
             return Quantity.Bytes(bytes);
         if (name.EndsWith("-ns", StringComparison.Ordinal))
             return Quantity.Nanoseconds(value.GetDouble());
-        return value.TryGetInt64(out long whole) ? whole.ToString(CultureInfo.InvariantCulture)
+        return value.TryGetInt64(out var whole) ? whole.ToString(CultureInfo.InvariantCulture)
             : value.GetDouble().ToString("0.###", CultureInfo.InvariantCulture);
     }
 
-    private static bool IsBytes(string name)
-        => name is "bytes" or "size" or "granularity"
+    private static bool IsBytes(string name) =>
+        name is "bytes" or "size" or "granularity"
             || name.EndsWith("-bytes", StringComparison.Ordinal) || name.EndsWith("-size", StringComparison.Ordinal);
 
     /// <summary>A unit is told by the value's own unit then.</summary>
     private static string Words(string name)
     {
-        string bare = name.EndsWith("-bytes", StringComparison.Ordinal) ? name[..^6]
+        var bare = name.EndsWith("-bytes", StringComparison.Ordinal) ? name[..^6]
             : name.EndsWith("-ns", StringComparison.Ordinal) ? name[..^3] : name;
         return bare.Replace('-', ' ');
     }

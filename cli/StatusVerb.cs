@@ -26,8 +26,8 @@ internal sealed class StatusVerb : Verb
 
     private static ExitCode Print(string? target, bool json)
     {
-        DeviceRegistry registry = Targets.Registry();
-        IReadOnlyList<DeviceEntry> entries = target is null ? registry.List() : [registry.Resolve(target)];
+        var registry = Targets.Registry();
+        var entries = target is null ? registry.List() : [registry.Resolve(target)];
         List<ReadOnlyMemory<byte>> documents = [.. entries.Select(entry => Ask(registry, entry))];
         if (!json)
             Output.Write(string.Join('\n', documents.Select(StatusText.Format)));
@@ -42,14 +42,18 @@ internal sealed class StatusVerb : Verb
     {
         if (!entry.Alive)
             return WithoutServer(entry.Record, LiveState.Of(registry, entry));
-        using ControlClient? client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
+        using var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
         if (client is null)
             return WithoutServer(entry.Record, LiveState.WithoutSocket(entry));
-        ControlReply reply = client.Ask(new ControlRequest(ControlVerb.Status, TimeSpan.Zero, Force: false, AllowShrink: false));
-        Outcome result = reply.Result;
+        var reply = client.Ask(new ControlRequest(ControlVerb.Status, TimeSpan.Zero, Force: false, AllowShrink: false));
+        var result = reply.Result;
         if (!result.Succeeded || reply.Status.IsEmpty)
-            throw new OutcomeException(result.Succeeded ? OutcomeKind.Failed : result.Kind, result.What ?? $"no status of {entry.Record.Name}",
+        {
+            throw new OutcomeException(result.Succeeded ? OutcomeKind.Failed : result.Kind, result.What
+                ?? $"no status of {entry.Record.Name}",
                 result.Why ?? "the server sent none", result.Hint);
+        }
+
         return reply.Status;
     }
 
@@ -62,13 +66,14 @@ internal sealed class StatusVerb : Verb
             ListVerb.WriteMembers(writer, record, state);
             writer.WriteEndObject();
         }
+
         return buffer.WrittenMemory;
     }
 
     private static void WriteAll(Utf8JsonWriter writer, List<ReadOnlyMemory<byte>> documents)
     {
         writer.WriteStartArray();
-        foreach (ReadOnlyMemory<byte> document in documents)
+        foreach (var document in documents)
             Output.Copy(writer, document);
         writer.WriteEndArray();
     }

@@ -14,6 +14,6 @@ internal sealed class SuspendVerb : DeviceCommand
     {
     }
 
-    protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout)
-        => new(ControlVerb.Suspend, timeout, Force: false, AllowShrink: false);
+    protected override ControlRequest Request(ParseResult parsed, TimeSpan timeout) =>
+        new(ControlVerb.Suspend, timeout, Force: false, AllowShrink: false);
 }

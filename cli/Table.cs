@@ -17,12 +17,13 @@ internal sealed class Table(params string[] head)
     {
         int[] widths = [.. Enumerable.Range(0, _rows[0].Length).Select(column => _rows.Max(row => row[column].Length))];
         var text = new StringBuilder();
-        foreach (string[] row in _rows)
+        foreach (var row in _rows)
         {
-            for (int column = 0; column < row.Length - 1; column++)
+            for (var column = 0; column < row.Length - 1; column++)
                 text.Append(row[column].PadRight(widths[column] + 2));
             text.Append(row[^1]).Append('\n');
         }
+
         return text.ToString();
     }
 }

@@ -42,7 +42,7 @@ internal sealed class TableOptions
         {
             if (!IsGiven(parsed, option) || which?.Invoke(declared) == false)
                 continue;
-            foreach (string text in Texts(parsed, option))
+            foreach (var text in Texts(parsed, option))
                 settings.Set(declared, text);
         }
     }
@@ -60,7 +60,7 @@ internal sealed class TableOptions
 
     private static Option Make(AttachOption declared, string? usual)
     {
-        string description = declared.Help + (usual is null ? "" : $" [default: {usual}]");
+        var description = declared.Help + (usual is null ? "" : $" [default: {usual}]");
         Option option = declared.IsFlag ? new Option<bool>(declared.Switch)
             : declared.IsList
                 ? new Option<string[]>(declared.Switch) { Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false }

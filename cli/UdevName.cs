@@ -24,7 +24,7 @@ internal static class UdevName
     {
         try
         {
-            string? node = args.Length == 2 ? DiskOf(args[1]).Replace("ublkc", "ublkb", StringComparison.Ordinal) : null;
+            var node = args.Length == 2 ? DiskOf(args[1]).Replace("ublkc", "ublkb", StringComparison.Ordinal) : null;
             if (KernelNode.TryParse(node) is not { Transport: DeviceTransport.Ublk } disk)
                 return (int)ExitCode.Usage;
             if (KernelDevices.OwnerOf(disk.Index) is not { } owner)
@@ -34,7 +34,7 @@ internal static class UdevName
         }
         catch (Exception error)
         {
-            OutcomeException refusal = Refusals.From(error, "udev-owner failed");
+            var refusal = Refusals.From(error, "udev-owner failed");
             Output.Error(refusal);
             return (int)ExitCodes.Of(refusal.Kind);
         }
@@ -47,31 +47,32 @@ internal static class UdevName
         {
             if (args.Length != 2 || KernelNode.TryParse(DiskOf(args[1])) is not { } node)
                 return (int)ExitCode.Usage;
-            foreach (DeviceEntry entry in Targets.Registry().List())
+            foreach (var entry in Targets.Registry().List())
             {
                 if (entry.Record.DevicePath != node.Path || !IsMeant(entry))
                     continue;
                 Output.Line($"QCOW2BLK_NAME={entry.Record.Name}");
                 return (int)ExitCode.Done;
             }
+
             return (int)ExitCode.NotFound;
         }
         catch (Exception error)
         {
-            OutcomeException refusal = Refusals.From(error, "udev-name failed");
+            var refusal = Refusals.From(error, "udev-name failed");
             Output.Error(refusal);
             return (int)ExitCodes.Of(refusal.Kind);
         }
     }
 
     /// <summary>A disk that appears now is not the one of a server that is dead, though it has got the same number.</summary>
-    private static bool IsMeant(DeviceEntry entry)
-        => entry.Alive || Environment.GetEnvironmentVariable("ACTION") != "add";
+    private static bool IsMeant(DeviceEntry entry) =>
+        entry.Alive || Environment.GetEnvironmentVariable("ACTION") != "add";
 
     /// <summary>ublkb0p1 is a partition of ublkb0, nbd0p1 of nbd0.</summary>
     private static string DiskOf(string name)
     {
-        int part = name.LastIndexOf('p');
+        var part = name.LastIndexOf('p');
         return part > 0 && char.IsAsciiDigit(name[part - 1]) ? name[..part] : name;
     }
 }

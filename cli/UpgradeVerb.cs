@@ -27,10 +27,10 @@ internal sealed class UpgradeVerb : Verb
 
     private ExitCode Run(ParseResult parsed)
     {
-        TimeSpan timeout = DeviceCommand.Seconds(parsed, _timeout);
-        DeviceRegistry registry = Targets.Registry();
-        DeviceEntry entry = registry.Resolve(parsed.GetValue(_target)!);
-        UpgradeOutcome outcome = Upgrade.Run(registry, entry, ServerProgram.Self(JitHost.Arguments), timeout);
+        var timeout = DeviceCommand.Seconds(parsed, _timeout);
+        var registry = Targets.Registry();
+        var entry = registry.Resolve(parsed.GetValue(_target)!);
+        var outcome = Upgrade.Run(registry, entry, ServerProgram.Self(JitHost.Arguments), timeout);
         if (parsed.GetValue(_json))
             Output.Json(writer => Describe(writer, outcome));
         else

@@ -21,7 +21,7 @@ internal abstract class Verb(string name, string description, params string[] ex
         }
         catch (Exception error)
         {
-            OutcomeException refusal = Refusals.From(error, $"{Name} failed");
+            var refusal = Refusals.From(error, $"{Name} failed");
             Output.Error(refusal);
             return (int)ExitCodes.Of(refusal.Kind);
         }
@@ -29,8 +29,8 @@ internal abstract class Verb(string name, string description, params string[] ex
 
     protected internal static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 
-    protected internal static Option<string> Text(string name, string valueName, string description)
-        => new(name) { Description = description, HelpName = valueName };
+    protected internal static Option<string> Text(string name, string valueName, string description) =>
+        new(name) { Description = description, HelpName = valueName };
 
     /// <summary>Numbers are read by us: the parser's own refusal names .NET types.</summary>
     /// <exception cref="OutcomeException">usage</exception>
@@ -38,9 +38,11 @@ internal abstract class Verb(string name, string description, params string[] ex
     {
         if (parsed.GetValue(option) is not { } text)
             return null;
-        return double.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out double value)
+        return double.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture,
+            out var value)
             ? value
-            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {text} is not a number", "digits, optionally with a decimal point");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{option.Name} {text} is not a number",
+                "digits, optionally with a decimal point");
     }
 
     protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");

@@ -10,7 +10,8 @@ namespace Qcow2Blk.Buffers;
 /// Page-aligned native memory of one loop in power-of-two sizes. Last in, first out: the memory handed out is the
 /// one that is still in the processor's cache.
 /// </summary>
-/// <remarks>Invariant: a buffer is mapped from <see cref="Rent"/> to <see cref="Return"/>; each is returned once, with the length it was rented for.</remarks>
+/// <remarks>Invariant: a buffer is mapped from <see cref="Rent"/> to <see cref="Return"/>; each is returned once, with the length it was
+/// rented for.</remarks>
 internal sealed class NativeBufferPool
 {
     private const int MinimumShift = 12;

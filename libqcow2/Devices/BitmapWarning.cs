@@ -13,9 +13,12 @@ internal static class BitmapWarning
     internal static string? Of(string path, ImageBitmaps bitmaps, bool readOnly)
     {
         if (bitmaps.Damage is { } damage)
+        {
             return readOnly
                 ? $"bitmaps of {path} cannot be read: {damage}"
                 : $"bitmaps of {path} cannot be read and become invalid with the first write: {damage} (use --read-only to keep them)";
+        }
+
         if (bitmaps.Recording == 0 || readOnly)
             return null;
         var (noun, pronoun) = bitmaps.Recording == 1 ? ("bitmap", "it") : ("bitmaps", "them");

@@ -35,23 +35,23 @@ internal sealed class BlockDeviceChoice
 
     private IExport Only(DeviceTransport transport, string why, ILog log)
     {
-        bool ublk = transport == DeviceTransport.Ublk;
+        var ublk = transport == DeviceTransport.Ublk;
         // Asked first: that it is missing says more than the step that fails of it.
         if ((ublk ? UblkRefusal() : NbdRefusal()) is { } refusal)
             throw refusal;
-        IExport export = ublk ? OpenUblk() : OpenNbd();
+        var export = ublk ? OpenUblk() : OpenNbd();
         log.Info($"transport {DeviceTransports.Words.Of(transport)}: {why}");
         return export;
     }
 
     private IExport First(ILog log)
     {
-        ExportRefusedException? ublk = UblkRefusal();
+        var ublk = UblkRefusal();
         if (ublk is null)
         {
             try
             {
-                IExport export = OpenUblk();
+                var export = OpenUblk();
                 log.Info("transport ublk: this kernel has it");
                 return export;
             }
@@ -60,12 +60,13 @@ internal sealed class BlockDeviceChoice
                 ublk = refusal;
             }
         }
-        ExportRefusedException? nbd = NbdRefusal();
+
+        var nbd = NbdRefusal();
         if (nbd is not null)
             throw Neither(ublk, nbd);
         try
         {
-            IExport export = OpenNbd();
+            var export = OpenNbd();
             log.Info($"transport nbd: no ublk, {ublk.Message}");
             return export;
         }
@@ -77,7 +78,8 @@ internal sealed class BlockDeviceChoice
 
     private static ExportRefusedException Neither(ExportRefusedException ublk, ExportRefusedException nbd)
     {
-        ExportRefusal kind = ublk.Refusal == ExportRefusal.Denied || nbd.Refusal == ExportRefusal.Denied ? ExportRefusal.Denied : nbd.Refusal;
+        var kind = ublk.Refusal == ExportRefusal.Denied || nbd.Refusal == ExportRefusal.Denied ? ExportRefusal.Denied
+            : nbd.Refusal;
         // One hint that helps is enough; the first is that of the faster way.
         return new ExportRefusedException(kind, $"no ublk: {ublk.Message}; no kernel NBD: {nbd.Message}",
             (ublk.Hint ?? nbd.Hint) is { } hint ? $"{hint}; or serve NBD with --socket PATH" : "serve NBD with --socket PATH");

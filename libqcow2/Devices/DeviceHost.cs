@@ -12,7 +12,8 @@ using Qcow2Blk.Uring;
 namespace Qcow2Blk.Devices;
 
 /// <summary>Makes the export of a device whose disk is open.</summary>
-internal delegate IExport OpenExport(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log);
+internal delegate IExport OpenExport(AttachOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog,
+    ILog log);
 
 /// <summary>Opens the image of a device with everything below it. On the home loop.</summary>
 internal delegate LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenDisk(

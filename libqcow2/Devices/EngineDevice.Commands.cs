@@ -12,7 +12,7 @@ namespace Qcow2Blk.Devices;
 internal sealed partial class EngineDevice
 {
     // A flush during suspend or detach that takes longer than this is a dead disk.
-    private static readonly TimeSpan CloseTimeout = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan s_closeTimeout = TimeSpan.FromMinutes(5);
 
     // The opening or closing of the image that was begun last: it may go on although nobody waits for it any more.
     private Task? _atStorage;
@@ -32,7 +32,8 @@ internal sealed partial class EngineDevice
         if (!await HoldRequestsAsync(timeout, cut))
         {
             GoOn();
-            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s",
+                "try a longer --timeout");
         }
 
         return await FlushAndCloseAsync(what, cut);
@@ -54,14 +55,14 @@ internal sealed partial class EngineDevice
         }
         catch (Exception error)
         {
-            OutcomeException refusal = Refusals.From(error, what);
+            var refusal = Refusals.From(error, what);
             return Outcome.Refused(refusal.Kind, what, refusal.Why, refusal.Hint ?? hint);
         }
 
         var size = _disk!.Size;
         if (RefuseSize(what, before, size, allowShrink) is { } refused)
         {
-            await CloseDiskAsync(CloseTimeout, cut);
+            await CloseDiskAsync(s_closeTimeout, cut);
             return refused;
         }
 
@@ -112,7 +113,8 @@ internal sealed partial class EngineDevice
         if (!drained && !force)
         {
             GoOn();
-            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout, or --force");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s",
+                "try a longer --timeout, or --force");
         }
 
         if (!suspended && _disk is not null)
@@ -126,14 +128,17 @@ internal sealed partial class EngineDevice
     {
         if (await FindUserAsync() is { } user)
             return InUse(what, user);
-        Outcome resumed = await ResumeAsync(allowShrink: false, LockTimeoutWithin(timeout), cut);
+        var resumed = await ResumeAsync(allowShrink: false, LockTimeoutWithin(timeout), cut);
         return resumed.Succeeded
             ? null
-            : Outcome.Refused(resumed.Kind, what, $"it is suspended, the kernel may have data to write, and it cannot be resumed: {resumed.Why}", "fix that; --force discards unwritten data");
+            : Outcome.Refused(resumed.Kind, what,
+                $"it is suspended, the kernel may have data to write, and it cannot be resumed: {resumed.Why}",
+                "fix that; --force discards unwritten data");
     }
 
     private Outcome InUse(string what, string user) =>
-        Outcome.Refused(OutcomeKind.Busy, what, $"{DevicePath} is {user}", "stop using it, or use --lazy to wait; --force takes the disk away");
+        Outcome.Refused(OutcomeKind.Busy, what, $"{DevicePath} is {user}",
+            "stop using it, or use --lazy to wait; --force takes the disk away");
 
     /// <summary>Ends a block device for its users, while it still serves what the kernel has to write down.</summary>
     /// <returns>null if there is none any more; else how the detach ended</returns>
@@ -148,7 +153,8 @@ internal sealed partial class EngineDevice
         {
             return flushed is null
                 ? NoAnswer(what)
-                : Outcome.Refused(OutcomeKind.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}", "--force detaches anyway and loses what was written since the previous flush");
+                : Outcome.Refused(OutcomeKind.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}",
+                    "--force detaches anyway and loses what was written since the previous flush");
         }
 
         var error = await BlockingAsync(() => Export.Stop(force, timeout));
@@ -160,7 +166,8 @@ internal sealed partial class EngineDevice
             return Abandon();
         return error == -Errno.EBUSY
             ? InUse(what, await FindUserAsync() ?? "in use")
-            : Outcome.Refused(OutcomeKind.Failed, what, $"the kernel could not write out its cached data: {Errno.Text(error)}", "--force detaches anyway and loses that");
+            : Outcome.Refused(OutcomeKind.Failed, what, $"the kernel could not write out its cached data: {Errno.Text(error)}",
+                "--force detaches anyway and loses that");
     }
 
     /// <summary>
@@ -177,7 +184,7 @@ internal sealed partial class EngineDevice
 
     private async Task<Outcome> FlushAndCloseAsync(string what, CancellationToken cut)
     {
-        if (await OnHomeAsync(_disk!.FlushAsync, CloseTimeout, cut) is not { } error)
+        if (await OnHomeAsync(_disk!.FlushAsync, s_closeTimeout, cut) is not { } error)
         {
             GoOn();
             return NoAnswer(what);
@@ -202,7 +209,8 @@ internal sealed partial class EngineDevice
             GoOn();
             return error is null
                 ? NoAnswer(what)
-                : Outcome.Refused(OutcomeKind.Failed, what, $"the last flush failed: {Errno.Text(error.Value)}", "--force detaches anyway and loses what was written since the previous flush");
+                : Outcome.Refused(OutcomeKind.Failed, what, $"the last flush failed: {Errno.Text(error.Value)}",
+                    "--force detaches anyway and loses what was written since the previous flush");
         }
 
         if (!drained || error is null)
@@ -238,7 +246,7 @@ internal sealed partial class EngineDevice
     private async Task<Outcome> CloseForSuspendAsync(string what, CancellationToken cut)
     {
         var lost = _disk?.WriteErrorReason;
-        var error = await CloseDiskAsync(CloseTimeout, cut);
+        var error = await CloseDiskAsync(s_closeTimeout, cut);
         StaySuspended();
 
         // The disk that knew it is gone, and the next one will not know: every client has to hear of it.

@@ -19,7 +19,11 @@ internal sealed partial class EngineDevice
     {
         var what = $"cannot hand {Name} over";
         if (Export.DevicePath is null)
-            return Outcome.Refused(OutcomeKind.Failed, what, "it is an NBD server: its clients are connected to this process", "detach it and attach it again; clients then reconnect");
+        {
+            return Outcome.Refused(OutcomeKind.Failed, what, "it is an NBD server: its clients are connected to this process",
+                "detach it and attach it again; clients then reconnect");
+        }
+
         switch ((DeviceState)_state)
         {
             case DeviceState.Suspended:
@@ -38,21 +42,24 @@ internal sealed partial class EngineDevice
         if (!await HoldRequestsAsync(timeout, cut))
         {
             GoOn();
-            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", "try a longer --timeout");
+            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s",
+                "try a longer --timeout");
         }
 
         var flushed = await OnHomeAsync(_disk!.FlushAsync, timeout, cut);
         if (flushed != 0)
         {
             GoOn();
-            return flushed is null ? NoAnswer(what) : Outcome.Refused(OutcomeKind.Failed, what, $"flush failed: {Errno.Text(flushed.Value)}");
+            return flushed is null ? NoAnswer(what)
+                : Outcome.Refused(OutcomeKind.Failed, what, $"flush failed: {Errno.Text(flushed.Value)}");
         }
 
-        var closed = await CloseDiskAsync(CloseTimeout, cut);
+        var closed = await CloseDiskAsync(s_closeTimeout, cut);
         if (closed is null)
         {
             StaySuspended();
-            return Outcome.Refused(OutcomeKind.Failed, what, "its storage did not answer in time", "it is suspended now: resume it once the storage answers");
+            return Outcome.Refused(OutcomeKind.Failed, what, "its storage did not answer in time",
+                "it is suspended now: resume it once the storage answers");
         }
 
         if (closed < 0)
@@ -77,8 +84,9 @@ internal sealed partial class EngineDevice
             StaySuspended();
             if (!ending)
                 ForgetLog();
-            OutcomeException refusal = Refusals.From(failure, what);
-            return Outcome.Refused(OutcomeKind.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}", "it is suspended now: fix that and resume it");
+            var refusal = Refusals.From(failure, what);
+            return Outcome.Refused(OutcomeKind.Failed, what, $"{Errno.Text(error)}, and the image could not be opened again: {refusal.Why}",
+                "it is suspended now: fix that and resume it");
         }
 
         _served.Set(_disk);

@@ -43,7 +43,8 @@ internal sealed partial class EngineDevice : IDevice
 {
     private const int DefaultQueues = 4;
 
-    // Of a block device's server: buffers for what is copied (4 MiB a queue, or what a connection of the kernel's has in progress), and what requests need at home besides.
+    // Of a block device's server: buffers for what is copied (4 MiB a queue, or what a connection of the kernel's has in progress), and
+    // what requests need at home besides.
     private const int ReservedAtHome = 16 << 20;
     private const int ReservedElsewhere = 8 << 20;
     private const int WorkBytes = 8 << 20;
@@ -137,7 +138,12 @@ internal sealed partial class EngineDevice : IDevice
             foreach (var loop in device._loops)
                 loop.Start();
             if (device.Home.IsEmulated)
-                log.Warning("io_uring is not available here (a container's seccomp profile, or kernel.io_uring_disabled): using threads, which is slower");
+            {
+                log.Warning(
+                    "io_uring is not available here (a container's seccomp profile, or kernel.io_uring_disabled): using threads, which"
+                        + " is slower");
+            }
+
             device.OpenChainAsync(options.EffectiveLockTimeout, CancellationToken.None).GetAwaiter().GetResult();
             device._served.Set(device._disk);
             device._openExport = host.OpenExport(options, device._loops, device._served, new Catalog(device), log);
@@ -196,11 +202,11 @@ internal sealed partial class EngineDevice : IDevice
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
         });
         _atStorage = opening;
-        if (!await EndsAsync(opening, CloseTimeout + lockTimeout, cut))
+        if (!await EndsAsync(opening, s_closeTimeout + lockTimeout, cut))
         {
             // If it opens after all, it is closed again.
             Volatile.Write(ref givenUp, true);
-            throw new TimeoutException($"{ImagePath} did not open within {CloseTimeout.TotalMinutes:0} minutes");
+            throw new TimeoutException($"{ImagePath} did not open within {s_closeTimeout.TotalMinutes:0} minutes");
         }
 
         await opening;

@@ -90,7 +90,8 @@ internal static class ExportChoice
     private static UblkExportOptions UblkOptions(AttachOptions options, IDisk disk)
     {
         int? id = (options.RecoverDevice ?? options.Device) is { } node
-            ? UblkExport.TryParse(node, out var number) ? number : throw new ExportRefusedException(ExportRefusal.Failed, $"{node} is not a ublk device", "ublk devices are named /dev/ublkbN")
+            ? UblkExport.TryParse(node, out var number) ? number
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"{node} is not a ublk device", "ublk devices are named /dev/ublkbN")
             : null;
         return new UblkExportOptions
         {

@@ -16,13 +16,14 @@ internal static class InheritedDescriptors
     public static int[] Of(AttachOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        int most = UnixSocket.MaxDescriptors / KeptConnection.Descriptors;
+        var most = UnixSocket.MaxDescriptors / KeptConnection.Descriptors;
         var descriptors = new int[KeptConnection.Descriptors * Math.Clamp(options.InheritedConnections, 0, most)];
-        for (int i = 0; i < descriptors.Length; i++)
+        for (var i = 0; i < descriptors.Length; i++)
         {
             descriptors[i] = First + i;
             _ = Fcntl.Control(descriptors[i], F_SETFD, FD_CLOEXEC);
         }
+
         return descriptors;
     }
 }

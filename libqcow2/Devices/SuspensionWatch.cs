@@ -38,7 +38,8 @@ internal sealed class SuspensionWatch(EventLoop loop, Action<string> warn, TimeS
             if (_suspension != suspension)
                 return 0;
             waited += wait;
-            warn($"suspended for {waited.TotalMinutes:0.###} min: programs that use the disk are blocked, and the kernel reports tasks as hung after 2 min; resume it, or detach it with --force");
+            warn($"suspended for {waited.TotalMinutes:0.###} min: programs that use the disk are blocked, and the kernel reports tasks"
+                + $" as hung after 2 min; resume it, or detach it with --force");
         }
     }
 }

@@ -21,9 +21,10 @@ internal sealed class BlockDeviceUsers(string sysfs = "/sys", string proc = "/pr
     // Whoever watches devices (udev, multipathd) opens each for a moment after every change: those are no users.
     private const int OpenRetries = 10;
     private const int OpenRetryMilliseconds = 100;
-    private static readonly TimeSpan OpenTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_openTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>The first user that is found, and what it does: "mounted on /mnt", "used by dm-0", "used as swap", "open in dd (pid 12)".</summary>
+    /// <summary>The first user that is found, and what it does: "mounted on /mnt", "used by dm-0", "used as swap", "open in dd (pid
+    /// 12)".</summary>
     /// <param name="name">the disk's name in the kernel: nbd0</param>
     /// <param name="tryExclusive">
     /// whether to ask the kernel too, by an exclusive open. Not while the device is held: that open may wait for its requests.
@@ -174,7 +175,7 @@ internal sealed class BlockDeviceUsers(string sysfs = "/sys", string proc = "/pr
     /// the first.
     /// </summary>
     private string? FindExclusive(string name) =>
-        BlockDeviceFlush.Try(Path.Combine(dev, name), OpenTimeout) == -Errno.EBUSY
+        BlockDeviceFlush.Try(Path.Combine(dev, name), s_openTimeout) == -Errno.EBUSY
             ? "open (mounted in another namespace, or held by another program)"
             : null;
 

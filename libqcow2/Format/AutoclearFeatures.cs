@@ -11,7 +11,8 @@ internal enum AutoclearFeatures : ulong
 {
     None = 0,
 
-    /// <summary>Bit 0. The bitmaps extension is consistent; "it is an error if this bit is set without the bitmaps extension present".</summary>
+    /// <summary>Bit 0. The bitmaps extension is consistent; "it is an error if this bit is set without the bitmaps extension
+    /// present".</summary>
     Bitmaps = 1,
 
     /// <summary>Bit 1. The external data file can be read as a consistent standalone raw image.</summary>

@@ -12,18 +12,19 @@ internal readonly record struct BackingChoice(string? File, ImageFormat? Format)
     /// <exception cref="ImageFormatException">it cannot be told what that is, or the user contradicts the image</exception>
     public BackingReference? Below(Header overlay, bool isFirst)
     {
-        string? given = isFirst ? File : null;
+        var given = isFirst ? File : null;
         if (overlay.BackingFile is null)
         {
             return given is null ? null : throw new ImageFormatException(overlay.Path, "backing_file_offset",
                 $"the image has no backing file; --backing {given} would change what its disk holds");
         }
+
         if (isFirst)
             RefuseContradiction(overlay);
-        ImageFormat format = BackingFormatRule.Require(overlay, Format);
+        var format = BackingFormatRule.Require(overlay, Format);
         if (given is not null)
             return new BackingReference(given, format, "the backing file given with --backing");
-        string path = BackingPath.Resolve(overlay.Path, overlay.BackingFile);
+        var path = BackingPath.Resolve(overlay.Path, overlay.BackingFile);
         return new BackingReference(path, format, $"backing file \"{overlay.BackingFile}\"");
     }
 
@@ -31,8 +32,11 @@ internal readonly record struct BackingChoice(string? File, ImageFormat? Format)
     private void RefuseContradiction(Header overlay)
     {
         if (Format is { } format && overlay.BackingFormat is { } stated && stated != ImageFormats.Words.Of(format))
+        {
             throw new ImageFormatException(overlay.Path, "backing_format",
-                $"the image states that its backing file is {stated}, and --backing-format says {ImageFormats.Words.Of(format)} (leave it out)");
+                $"the image states that its backing file is {stated}, and --backing-format says {ImageFormats.Words.Of(format)} (leave"
+                    + $" it out)");
+        }
     }
 }
 

@@ -14,7 +14,8 @@ internal static class BackingFormatRule
     {
         null => unstated ?? throw new ImageFormatException(header.Path, "backing_format",
             $"backing file \"{header.BackingFile}\" has no stated format, and formats are never guessed"
-            + $" (state it: --backing-format qcow2|raw, or in the image: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\" \"{header.Path}\")"),
+            + $" (state it: --backing-format qcow2|raw, or in the image: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\""
+            + $" \"{header.Path}\")"),
         string other => ImageFormats.Words.TryParse(other) ?? throw new ImageFormatException(header.Path, "backing_format",
             $"backing file format \"{other}\" is not supported, only qcow2 and raw are"),
     };

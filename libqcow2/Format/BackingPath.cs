@@ -19,16 +19,17 @@ internal static class BackingPath
     {
         if (backingName.Length == 0)
             throw new ImageFormatException(overlayPath, "backing_file_name", "backing file name is empty");
-        int mark = backingName.AsSpan().IndexOfAny(':', '/');
+        var mark = backingName.AsSpan().IndexOfAny(':', '/');
         if (mark >= 0 && backingName[mark] == ':')
         {
             throw new ImageFormatException(overlayPath, "backing_file_name",
                 $"backing file name \"{backingName}\" is not a file: protocol \"{backingName[..mark]}:\" is not supported"
                 + " (only file names are; a file whose name has a colon is written as ./NAME)");
         }
+
         if (backingName[0] == '/')
             return backingName;
-        int slash = overlayPath.LastIndexOf('/');
+        var slash = overlayPath.LastIndexOf('/');
         return slash < 0 ? backingName : string.Concat(overlayPath.AsSpan(0, slash + 1), backingName);
     }
 }

@@ -19,7 +19,8 @@ internal static class BitmapDirectory
     /// <param name="directory">its <see cref="BitmapsExtension.DirectorySize"/> bytes</param>
     /// <param name="extension">the header extension that points to it</param>
     /// <param name="header">of the image, for the cluster size and messages</param>
-    /// <exception cref="ImageFormatException">an entry is cut off, breaks a limit, or there are more or fewer than the extension says</exception>
+    /// <exception cref="ImageFormatException">an entry is cut off, breaks a limit, or there are more or fewer than the extension
+    /// says</exception>
     public static IReadOnlyList<BitmapEntry> Parse(ReadOnlySpan<byte> directory, BitmapsExtension extension, Header header) =>
         Parse(directory, extension.NumberOfBitmaps, header.ClusterSize, header.Path);
 
@@ -36,15 +37,15 @@ internal static class BitmapDirectory
     internal static BitmapEntry ParseEntry(
         ReadOnlySpan<byte> directory, int offset, int number, int clusterSize, string path, out int length)
     {
-        ReadOnlySpan<byte> entry = directory[offset..];
+        var entry = directory[offset..];
         if (entry.Length < MinEntryLength)
             throw Bad(path, $"bitmap directory entry {number} ends past the directory ({directory.Length} bytes)");
-        ulong tableOffset = BinaryPrimitives.ReadUInt64BigEndian(entry);
-        uint tableSize = BinaryPrimitives.ReadUInt32BigEndian(entry[8..]);
-        uint flags = BinaryPrimitives.ReadUInt32BigEndian(entry[BitmapEntry.FlagsField..]);
+        var tableOffset = BinaryPrimitives.ReadUInt64BigEndian(entry);
+        var tableSize = BinaryPrimitives.ReadUInt32BigEndian(entry[8..]);
+        var flags = BinaryPrimitives.ReadUInt32BigEndian(entry[BitmapEntry.FlagsField..]);
         int granularityBits = entry[17];
         int nameLength = BinaryPrimitives.ReadUInt16BigEndian(entry[18..]);
-        uint extraLength = BinaryPrimitives.ReadUInt32BigEndian(entry[20..]);
+        var extraLength = BinaryPrimitives.ReadUInt32BigEndian(entry[20..]);
 
         if (extraLength > (uint)(entry.Length - MinEntryLength) || nameLength > entry.Length - MinEntryLength - (int)extraLength)
             throw Bad(path, $"bitmap directory entry {number} ends past the directory ({directory.Length} bytes)");
@@ -53,13 +54,21 @@ internal static class BitmapDirectory
         if ((flags & ~(uint)BitmapFlags.Known) != 0)
             throw Bad(path, $"bitmap directory entry {number}: reserved bits are set in flags 0x{flags:x}");
         if (granularityBits is < Limits.MinBitmapGranularityBits or > Limits.MaxBitmapGranularityBits)
-            throw Bad(path, $"bitmap directory entry {number}: granularity_bits {granularityBits} is not in {Limits.MinBitmapGranularityBits}..{Limits.MaxBitmapGranularityBits}");
+        {
+            throw Bad(path,
+                $"bitmap directory entry {number}: granularity_bits {granularityBits} is not in"
+                    + $" {Limits.MinBitmapGranularityBits}..{Limits.MaxBitmapGranularityBits}");
+        }
+
         if (tableSize is 0 or > Limits.MaxBitmapTableEntries)
             throw Bad(path, $"bitmap directory entry {number}: bitmap_table_size {tableSize} is not in 1..{Limits.MaxBitmapTableEntries}");
         if (tableOffset == 0 || tableOffset >= Limits.MaxHostOffset || tableOffset % (uint)clusterSize != 0)
-            throw Bad(path, $"bitmap directory entry {number}: bitmap_table_offset 0x{tableOffset:x} is invalid (cluster size {clusterSize})");
+        {
+            throw Bad(path,
+                $"bitmap directory entry {number}: bitmap_table_offset 0x{tableOffset:x} is invalid (cluster size {clusterSize})");
+        }
 
-        int name = MinEntryLength + (int)extraLength;
+        var name = MinEntryLength + (int)extraLength;
         length = name + nameLength;
         return new BitmapEntry
         {

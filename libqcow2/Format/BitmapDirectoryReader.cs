@@ -26,7 +26,7 @@ internal ref struct BitmapDirectoryReader(ReadOnlySpan<byte> directory, int coun
 
         if (_read == count)
             throw BitmapDirectory.Bad(path, $"more than nb_bitmaps {count} bitmaps in a bitmap directory of {_directory.Length} bytes");
-        BitmapEntry entry = BitmapDirectory.ParseEntry(_directory, _offset, _read, clusterSize, path, out int length);
+        var entry = BitmapDirectory.ParseEntry(_directory, _offset, _read, clusterSize, path, out var length);
         _offset += (length + 7) & ~7;
         _read++;
         return entry;

@@ -17,21 +17,27 @@ internal sealed record BitmapsExtension(int NumberOfBitmaps, int DirectorySize, 
         if (data.Length != Length)
             throw Bad(path, "length", $"bitmaps extension has {data.Length} bytes, must have {Length}");
 
-        uint count = BinaryPrimitives.ReadUInt32BigEndian(data);
-        uint reserved = BinaryPrimitives.ReadUInt32BigEndian(data[4..]);
-        ulong size = BinaryPrimitives.ReadUInt64BigEndian(data[8..]);
-        ulong offset = BinaryPrimitives.ReadUInt64BigEndian(data[16..]);
+        var count = BinaryPrimitives.ReadUInt32BigEndian(data);
+        var reserved = BinaryPrimitives.ReadUInt32BigEndian(data[4..]);
+        var size = BinaryPrimitives.ReadUInt64BigEndian(data[8..]);
+        var offset = BinaryPrimitives.ReadUInt64BigEndian(data[16..]);
 
         if (reserved != 0)
             throw Bad(path, "reserved", $"reserved field of the bitmaps extension is 0x{reserved:x}, must be 0");
         if (count is 0 or > Limits.MaxBitmaps)
             throw Bad(path, "nb_bitmaps", $"nb_bitmaps {count} is not in 1..{Limits.MaxBitmaps}");
         if (size is 0 or > Limits.MaxBitmapDirectoryBytes)
+        {
             throw Bad(path, "bitmap_directory_size",
                 $"bitmap_directory_size {size} is not in 1..{Limits.MaxBitmapDirectoryBytes}");
+        }
+
         if (offset == 0 || offset >= Limits.MaxHostOffset || offset % (uint)clusterSize != 0)
+        {
             throw Bad(path, "bitmap_directory_offset",
                 $"bitmap_directory_offset 0x{offset:x} is invalid (cluster size {clusterSize})");
+        }
+
         return new BitmapsExtension((int)count, (int)size, new HostOffset((long)offset));
     }
 

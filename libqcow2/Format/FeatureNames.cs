@@ -21,7 +21,7 @@ internal sealed class FeatureNames
     /// <summary>Byte 0 type, byte 1 bit number, bytes 2 to 47 the name, zero padded.</summary>
     private const int EntryLength = 48;
 
-    private static readonly Dictionary<(FeatureKind, int), string> BuiltIn = new()
+    private static readonly Dictionary<(FeatureKind, int), string> s_builtIn = new()
     {
         [(FeatureKind.Incompatible, 0)] = "dirty bit",
         [(FeatureKind.Incompatible, 1)] = "corrupt bit",
@@ -33,7 +33,7 @@ internal sealed class FeatureNames
         [(FeatureKind.Autoclear, 1)] = "raw external data",
     };
 
-    private readonly Dictionary<(FeatureKind, int), string> fromImage = [];
+    private readonly Dictionary<(FeatureKind, int), string> _fromImage = [];
 
     internal FeatureNames(ReadOnlySpan<byte> table)
     {
@@ -41,30 +41,32 @@ internal sealed class FeatureNames
         {
             if (table[0] > (byte)FeatureKind.Autoclear || table[1] > 63)
                 continue;
-            ReadOnlySpan<byte> name = table[2..EntryLength];
-            int end = name.IndexOf((byte)0);
+            var name = table[2..EntryLength];
+            var end = name.IndexOf((byte)0);
             if (end != 0)
-                fromImage[((FeatureKind)table[0], table[1])] = Encoding.UTF8.GetString(end < 0 ? name : name[..end]);
+                _fromImage[((FeatureKind)table[0], table[1])] = Encoding.UTF8.GetString(end < 0 ? name : name[..end]);
         }
     }
 
     /// <summary>The name of a bit: ours, else the image's, else <c>bit N</c>.</summary>
     public string NameOf(FeatureKind kind, int bit) =>
-        BuiltIn.TryGetValue((kind, bit), out string? name) || fromImage.TryGetValue((kind, bit), out name)
+        s_builtIn.TryGetValue((kind, bit), out var name) || _fromImage.TryGetValue((kind, bit), out name)
             ? name
             : $"bit {bit}";
 
-    /// <summary>The names of all bits set in <paramref name="bits"/>, lowest first; bits that only the image names come with their number.</summary>
+    /// <summary>The names of all bits set in <paramref name="bits"/>, lowest first; bits that only the image names come with their
+    /// number.</summary>
     public IReadOnlyList<string> NamesOf(FeatureKind kind, ulong bits)
     {
         var names = new List<string>();
-        for (int bit = 0; bit < 64; bit++)
+        for (var bit = 0; bit < 64; bit++)
         {
             if ((bits >> bit & 1) == 0)
                 continue;
-            bool foreign = !BuiltIn.ContainsKey((kind, bit)) && fromImage.ContainsKey((kind, bit));
+            var foreign = !s_builtIn.ContainsKey((kind, bit)) && _fromImage.ContainsKey((kind, bit));
             names.Add(foreign ? $"{NameOf(kind, bit)} (bit {bit})" : NameOf(kind, bit));
         }
+
         return names;
     }
 }

@@ -42,7 +42,8 @@ internal sealed record FileKind(string Description, string Remedy)
         (0, "WithouFreSpacExt"u8.ToArray(), new("a Parallels image", Convert)),
         (0, [(byte)'L', (byte)'U', (byte)'K', (byte)'S', 0xba, 0xbe], new("a LUKS container", "open it with cryptsetup")),
         (0, [0x1f, 0x8b], new("compressed with gzip", "decompress it first: gunzip -c FILE >NEW.qcow2")),
-        (0, [0xfd, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0], new("compressed with xz", "decompress it first: xz -dc FILE >NEW.qcow2")),
+        (0, [0xfd, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0],
+            new("compressed with xz", "decompress it first: xz -dc FILE >NEW.qcow2")),
         (0, [0x28, 0xb5, 0x2f, 0xfd], new("compressed with zstd", "decompress it first: zstd -d FILE -o NEW.qcow2")),
         (0, "BZh"u8.ToArray(), new("compressed with bzip2", "decompress it first: bunzip2 -c FILE >NEW.qcow2")),
         (0, [0x04, 0x22, 0x4d, 0x18], new("compressed with lz4", "decompress it first: lz4 -d FILE NEW.qcow2")),
@@ -74,11 +75,12 @@ internal sealed record FileKind(string Description, string Remedy)
     {
         if (start.IsEmpty)
             return new FileKind("empty", "qemu-img create -f qcow2 FILE SIZE makes an image");
-        foreach ((int offset, byte[] mark, FileKind kind) in s_marks)
+        foreach ((var offset, var mark, var kind) in s_marks)
         {
             if (start.Length >= offset + mark.Length && start[offset..].StartsWith(mark))
                 return kind;
         }
+
         if (end.StartsWith("conectix"u8))
             return s_vhd;
         if (HasPartitionTable(start))
@@ -93,8 +95,9 @@ internal sealed record FileKind(string Description, string Remedy)
         ArgumentNullException.ThrowIfNull(path);
         if (Of(start, end) is not { } kind)
             return null;
-        bool isThing = kind.Description.StartsWith("a ", StringComparison.Ordinal) || kind.Description.StartsWith("an ", StringComparison.Ordinal);
-        string what = isThing ? $"it is {kind.Description}, not a qcow2 image"
+        var isThing = kind.Description.StartsWith("a ", StringComparison.Ordinal)
+            || kind.Description.StartsWith("an ", StringComparison.Ordinal);
+        var what = isThing ? $"it is {kind.Description}, not a qcow2 image"
             : kind.Description.StartsWith("nothing", StringComparison.Ordinal) ? $"not a qcow2 image: it holds {kind.Description}"
             : $"not a qcow2 image: the file is {kind.Description}";
         return new ImageFormatException(path, "magic", what, kind.Remedy.Replace("FILE", NameFor(path), StringComparison.Ordinal));
@@ -106,25 +109,27 @@ internal sealed record FileKind(string Description, string Remedy)
         const int table = 446, entryBytes = 16, entries = 4;
         if (start.Length < 512 || start[510] != 0x55 || start[511] != 0xaa)
             return false;
-        int used = 0;
-        for (int i = 0; i < entries; i++)
+        var used = 0;
+        for (var i = 0; i < entries; i++)
         {
-            ReadOnlySpan<byte> entry = start.Slice(table + i * entryBytes, entryBytes);
+            var entry = start.Slice(table + i * entryBytes, entryBytes);
             if (entry[0] is not (0 or 0x80))
                 return false;
             used += entry[4] != 0 && BinaryPrimitives.ReadUInt32LittleEndian(entry[12..]) != 0 ? 1 : 0;
         }
+
         return used > 0;
     }
 
     /// <summary>The name, if a shell takes it as it is.</summary>
     private static string NameFor(string path)
     {
-        foreach (char c in path)
+        foreach (var c in path)
         {
             if (!char.IsAsciiLetterOrDigit(c) && !"/._+-".Contains(c, StringComparison.Ordinal))
                 return "FILE";
         }
+
         return path;
     }
 }

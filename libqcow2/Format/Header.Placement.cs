@@ -17,9 +17,11 @@ internal sealed partial class Header
         if (CryptMethod != 0)
             throw NotYet("crypt_method", $"encryption (crypt_method {CryptMethod}, {(CryptMethod == 1 ? "AES" : "LUKS")})");
         if (forWriting && Incompatible.HasFlag(IncompatibleFeatures.Corrupt))
+        {
             throw new ImageFormatException(Path, "incompatible_features",
                 $"image is marked corrupt and cannot be written (incompatible_features 0x{(ulong)Incompatible:x};"
                 + " attach it read-only or repair it: qemu-img check -r all)");
+        }
     }
 
     /// <summary>
@@ -30,32 +32,43 @@ internal sealed partial class Header
     /// <exception cref="ImageFormatException">which table, where, and the file's size</exception>
     public void CheckAgainstFile(long fileLength)
     {
-        List<Table> tables = Tables();
-        long fileEnd = RoundUp(System.Math.Min(fileLength, Limits.MaxFileBytes));
-        foreach (Table table in tables)
+        var tables = Tables();
+        var fileEnd = RoundUp(System.Math.Min(fileLength, Limits.MaxFileBytes));
+        foreach (var table in tables)
         {
             if (table.Offset.Value >= fileLength)
+            {
                 throw new ImageFormatException(Path, table.Field,
                     $"{table.Field}: {table.Name} at {table.Offset} starts past the end of the file (size {fileLength})");
+            }
+
             if (table.End > fileEnd)
+            {
                 throw new ImageFormatException(Path, table.Field,
                     $"{table.Field}: {table.Name} at {table.Offset} ends at 0x{table.End:x}, past the end of the file (size {fileLength})");
+            }
         }
+
         RefuseOverlaps(tables);
     }
 
     private void RefuseOverlaps(List<Table> tables)
     {
-        for (int i = 0; i < tables.Count; i++)
+        for (var i = 0; i < tables.Count; i++)
         {
             if (tables[i].Offset.Value < ClusterSize)
+            {
                 throw new ImageFormatException(Path, tables[i].Field,
                     $"{tables[i].Field}: {tables[i].Name} at {tables[i].Offset} overlaps the header");
-            for (int j = 0; j < i; j++)
+            }
+
+            for (var j = 0; j < i; j++)
             {
                 if (tables[i].Offset.Value < tables[j].End && tables[j].Offset.Value < tables[i].End)
+                {
                     throw new ImageFormatException(Path, tables[i].Field,
                         $"{tables[i].Field}: {tables[i].Name} at {tables[i].Offset} overlaps the {tables[j].Name} at {tables[j].Offset}");
+                }
             }
         }
     }

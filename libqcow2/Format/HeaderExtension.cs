@@ -38,12 +38,12 @@ internal sealed record HeaderExtension(uint Type, int Offset, byte[] Data)
     /// <returns>null, or what is wrong; <paramref name="found"/> holds what came before</returns>
     internal static string? Scan(ReadOnlySpan<byte> start, int from, int end, List<HeaderExtension> found)
     {
-        int offset = from;
+        var offset = from;
         while (offset < end && start.Length - offset >= PrefixLength)
         {
-            uint type = BinaryPrimitives.ReadUInt32BigEndian(start[offset..]);
-            uint length = BinaryPrimitives.ReadUInt32BigEndian(start[(offset + 4)..]);
-            int room = Math.Min(end, start.Length) - offset - PrefixLength;
+            var type = BinaryPrimitives.ReadUInt32BigEndian(start[offset..]);
+            var length = BinaryPrimitives.ReadUInt32BigEndian(start[(offset + 4)..]);
+            var room = Math.Min(end, start.Length) - offset - PrefixLength;
             if (room < 0 || length > (uint)room)
                 return $"header extension 0x{type:x8} at 0x{offset:x} is too large: {length} bytes, {Math.Max(room, 0)} left";
             // After the length check, as in qemu: an end marker with an absurd length is damage.
@@ -52,10 +52,11 @@ internal sealed record HeaderExtension(uint Type, int Offset, byte[] Data)
             // Specification: "each header extension type shall appear at most once in the same image".
             if (found.Exists(extension => extension.Type == type))
                 return $"header extension 0x{type:x8} at 0x{offset:x} appears twice";
-            int data = offset + PrefixLength;
+            var data = offset + PrefixLength;
             found.Add(new HeaderExtension(type, offset, start.Slice(data, (int)length).ToArray()));
             offset = data + (int)((length + 7) & ~7u);
         }
+
         return null;
     }
 }

@@ -8,10 +8,14 @@ internal ref partial struct HeaderParser
 {
     private readonly (HostOffset Offset, int Clusters) ReadRefcountTable()
     {
-        uint clusters = U32(HeaderField.RefcountTableClusters);
-        if (clusters > (uint)(Limits.MaxRefcountTableBytes >> clusterBits))
+        var clusters = U32(HeaderField.RefcountTableClusters);
+        if (clusters > (uint)(Limits.MaxRefcountTableBytes >> _clusterBits))
+        {
             throw Bad("refcount_table_clusters",
-                $"refcount_table_clusters {clusters} is too large, at most {Limits.MaxRefcountTableBytes >> clusterBits} clusters of {ClusterSize}");
+                $"refcount_table_clusters {clusters} is too large, at most {Limits.MaxRefcountTableBytes >> _clusterBits} clusters of"
+                    + $" {ClusterSize}");
+        }
+
         if (clusters == 0)
             throw Bad("refcount_table_clusters", "refcount_table_clusters is 0, an image must have a refcount table");
         return (ReadTableOffset(HeaderField.RefcountTableOffset, "refcount_table_offset"), (int)clusters);
@@ -19,7 +23,7 @@ internal ref partial struct HeaderParser
 
     private readonly (HostOffset Offset, int Count) ReadSnapshots()
     {
-        uint count = U32(HeaderField.SnapshotCount);
+        var count = U32(HeaderField.SnapshotCount);
         if (count > Limits.MaxSnapshots)
             throw Bad("nb_snapshots", $"nb_snapshots {count} is too large, at most {Limits.MaxSnapshots}");
         return (ReadTableOffset(HeaderField.SnapshotsOffset, "snapshots_offset"), (int)count);
@@ -27,17 +31,21 @@ internal ref partial struct HeaderParser
 
     private readonly (HostOffset Offset, int Size) ReadL1Table()
     {
-        uint stored = U32(HeaderField.L1Size);
+        var stored = U32(HeaderField.L1Size);
         if (stored > Limits.MaxL1Entries)
             throw Bad("l1_size", $"l1_size {stored} is too large, at most {Limits.MaxL1Entries} entries");
-        HostOffset offset = ReadTableOffset(HeaderField.L1TableOffset, "l1_table_offset");
+        var offset = ReadTableOffset(HeaderField.L1TableOffset, "l1_table_offset");
 
-        ulong size = U64(HeaderField.Size);
-        int entryBits = incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) ? 4 : 3;
-        int bitsPerL1Entry = clusterBits + clusterBits - entryBits;
-        ulong needed = size == 0 ? 0 : ((size - 1) >> bitsPerL1Entry) + 1;
+        var size = U64(HeaderField.Size);
+        var entryBits = _incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) ? 4 : 3;
+        var bitsPerL1Entry = _clusterBits + _clusterBits - entryBits;
+        var needed = size == 0 ? 0 : ((size - 1) >> bitsPerL1Entry) + 1;
         if (needed > Limits.MaxL1Entries)
-            throw Bad("size", $"size {size} is too big, clusters of {ClusterSize} bytes reach {(UInt128)Limits.MaxL1Entries << bitsPerL1Entry}");
+        {
+            throw Bad("size",
+                $"size {size} is too big, clusters of {ClusterSize} bytes reach {(UInt128)Limits.MaxL1Entries << bitsPerL1Entry}");
+        }
+
         if (stored < needed)
             throw Bad("l1_size", $"l1_size {stored} is too small, a disk of {size} bytes needs {needed} entries");
         return (offset, (int)stored);
@@ -45,7 +53,7 @@ internal ref partial struct HeaderParser
 
     private readonly HostOffset ReadTableOffset(int field, string name)
     {
-        ulong offset = U64(field);
+        var offset = U64(field);
         if (offset % (uint)ClusterSize != 0)
             throw Bad(name, $"{name} 0x{offset:x} is not a multiple of the cluster size {ClusterSize}");
         if (offset >= Limits.MaxHostOffset)
@@ -55,16 +63,21 @@ internal ref partial struct HeaderParser
 
     private readonly string? ReadBackingFile()
     {
-        if (backingOffset == 0)
+        if (_backingOffset == 0)
             return null;
-        uint length = U32(HeaderField.BackingFileSize);
+        var length = U32(HeaderField.BackingFileSize);
         if (length > Limits.MaxBackingNameLength)
             throw Bad("backing_file_size", $"backing_file_size {length} is too long, at most {Limits.MaxBackingNameLength} bytes");
-        if (length > (uint)(ClusterSize - backingOffset))
-            throw Bad("backing_file_size", $"backing_file_size {length} is too long, the name at 0x{backingOffset:x} ends outside the first cluster ({ClusterSize} bytes)");
-        if (length > (uint)Math.Max(start.Length - backingOffset, 0))
-            throw Bad("backing_file_size", $"backing file name at 0x{backingOffset:x} ends past the file ({start.Length} bytes)");
-        return length == 0 ? null : Text(start.Slice(backingOffset, (int)length), "backing_file_name");
+        if (length > (uint)(ClusterSize - _backingOffset))
+        {
+            throw Bad("backing_file_size",
+                $"backing_file_size {length} is too long, the name at 0x{_backingOffset:x} ends outside the first cluster"
+                    + $" ({ClusterSize} bytes)");
+        }
+
+        if (length > (uint)Math.Max(_start.Length - _backingOffset, 0))
+            throw Bad("backing_file_size", $"backing file name at 0x{_backingOffset:x} ends past the file ({_start.Length} bytes)");
+        return length == 0 ? null : Text(_start.Slice(_backingOffset, (int)length), "backing_file_name");
     }
 
     private readonly string? ReadBackingFormat()
@@ -78,12 +91,16 @@ internal ref partial struct HeaderParser
 
     private readonly string? ReadDataFileName()
     {
-        bool external = incompatible.HasFlag(IncompatibleFeatures.DataFile);
-        if (!external && autoclear.HasFlag(AutoclearFeatures.RawExternalData))
+        var external = _incompatible.HasFlag(IncompatibleFeatures.DataFile);
+        if (!external && _autoclear.HasFlag(AutoclearFeatures.RawExternalData))
             throw Bad("autoclear_features", "raw external data bit of autoclear_features is set, but there is no external data file");
-        byte[]? data = FindExtension(HeaderExtension.ExternalDataFile)?.Data;
+        var data = FindExtension(HeaderExtension.ExternalDataFile)?.Data;
         if (data is null or { Length: 0 })
-            return external ? throw Bad("data_file", "external data file bit of incompatible_features is set, but its name is missing") : null;
+        {
+            return external ? throw Bad("data_file", "external data file bit of incompatible_features is set, but its name is missing")
+                : null;
+        }
+
         if (data.Length > Limits.MaxDataFileNameLength)
             throw Bad("data_file", $"external data file name has {data.Length} bytes, at most {Limits.MaxDataFileNameLength}");
         return Text(data, "data_file");
@@ -91,10 +108,10 @@ internal ref partial struct HeaderParser
 
     private readonly BitmapsExtension? ReadBitmaps()
     {
-        if (!autoclear.HasFlag(AutoclearFeatures.Bitmaps))
+        if (!_autoclear.HasFlag(AutoclearFeatures.Bitmaps))
             return null;
         return FindExtension(HeaderExtension.Bitmaps) is { } extension
-            ? BitmapsExtension.Parse(extension.Data, ClusterSize, path)
+            ? BitmapsExtension.Parse(extension.Data, ClusterSize, _path)
             : null;
     }
 
@@ -106,7 +123,7 @@ internal ref partial struct HeaderParser
             throw Bad(field, $"{field} contains a zero byte");
         try
         {
-            return StrictUtf8.GetString(bytes);
+            return s_strictUtf8.GetString(bytes);
         }
         catch (DecoderFallbackException)
         {

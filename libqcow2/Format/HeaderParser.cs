@@ -14,18 +14,18 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
     /// <summary>'Q', 'F', 'I', 0xfb.</summary>
     private const uint Magic = 0x514649fb;
 
-    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+    private static readonly UTF8Encoding s_strictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    private readonly ReadOnlySpan<byte> start = start;
-    private readonly string path = path;
-    private readonly List<HeaderExtension> extensions = [];
-    private int version;
-    private int clusterBits;
-    private int headerLength;
-    private int backingOffset;
-    private IncompatibleFeatures incompatible;
-    private AutoclearFeatures autoclear;
-    private FeatureNames featureNames = new([]);
+    private readonly ReadOnlySpan<byte> _start = start;
+    private readonly string _path = path;
+    private readonly List<HeaderExtension> _extensions = [];
+    private int _version;
+    private int _clusterBits;
+    private int _headerLength;
+    private int _backingOffset;
+    private IncompatibleFeatures _incompatible;
+    private AutoclearFeatures _autoclear;
+    private FeatureNames _featureNames = new([]);
 
     public Header Parse()
     {
@@ -33,22 +33,22 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
         ReadClusterBitsAndLength();
         ReadFeaturesAndExtensions();
 
-        CompressionType compressionType = ReadCompressionType();
-        int refcountOrder = ReadRefcountOrder();
-        int cryptMethod = ReadCryptMethod();
-        (HostOffset refcountTable, int refcountTableClusters) = ReadRefcountTable();
-        (HostOffset snapshots, int snapshotCount) = ReadSnapshots();
-        (HostOffset l1Table, int l1Size) = ReadL1Table();
-        string? backingFile = ReadBackingFile();
+        var compressionType = ReadCompressionType();
+        var refcountOrder = ReadRefcountOrder();
+        var cryptMethod = ReadCryptMethod();
+        (var refcountTable, var refcountTableClusters) = ReadRefcountTable();
+        (var snapshots, var snapshotCount) = ReadSnapshots();
+        (var l1Table, var l1Size) = ReadL1Table();
+        var backingFile = ReadBackingFile();
 
-        return new Header(path)
+        return new Header(_path)
         {
-            Version = version,
-            BackingFileOffset = backingOffset,
-            BackingFileSize = backingOffset == 0 ? 0 : (int)U32(HeaderField.BackingFileSize),
+            Version = _version,
+            BackingFileOffset = _backingOffset,
+            BackingFileSize = _backingOffset == 0 ? 0 : (int)U32(HeaderField.BackingFileSize),
             BackingFile = backingFile,
             BackingFormat = ReadBackingFormat(),
-            ClusterBits = clusterBits,
+            ClusterBits = _clusterBits,
             Size = (long)U64(HeaderField.Size),
             CryptMethod = cryptMethod,
             L1Size = l1Size,
@@ -57,102 +57,109 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
             RefcountTableClusters = refcountTableClusters,
             SnapshotCount = snapshotCount,
             SnapshotsOffset = snapshots,
-            Incompatible = incompatible,
-            Compatible = version == 2 ? 0 : (CompatibleFeatures)U64(HeaderField.CompatibleFeatures),
-            Autoclear = autoclear,
+            Incompatible = _incompatible,
+            Compatible = _version == 2 ? 0 : (CompatibleFeatures)U64(HeaderField.CompatibleFeatures),
+            Autoclear = _autoclear,
             RefcountOrder = refcountOrder,
-            HeaderLength = headerLength,
+            HeaderLength = _headerLength,
             CompressionType = compressionType,
-            Extensions = extensions.AsReadOnly(),
-            FeatureNames = featureNames,
+            Extensions = _extensions.AsReadOnly(),
+            FeatureNames = _featureNames,
             DataFileName = ReadDataFileName(),
             Bitmaps = ReadBitmaps(),
         };
     }
 
-    private readonly int ClusterSize => 1 << clusterBits;
+    private readonly int ClusterSize => 1 << _clusterBits;
 
-    private readonly uint U32(int field) => BinaryPrimitives.ReadUInt32BigEndian(start[field..]);
+    private readonly uint U32(int field) => BinaryPrimitives.ReadUInt32BigEndian(_start[field..]);
 
-    private readonly ulong U64(int field) => BinaryPrimitives.ReadUInt64BigEndian(start[field..]);
+    private readonly ulong U64(int field) => BinaryPrimitives.ReadUInt64BigEndian(_start[field..]);
 
-    private readonly ImageFormatException Bad(string field, string message) => new(path, field, message);
+    private readonly ImageFormatException Bad(string field, string message) => new(_path, field, message);
 
     private void CheckMagicAndVersion()
     {
-        if (start.Length < sizeof(uint))
-            throw Bad("magic", $"not a qcow2 image: the file has only {start.Length} bytes");
+        if (_start.Length < sizeof(uint))
+            throw Bad("magic", $"not a qcow2 image: the file has only {_start.Length} bytes");
         if (U32(HeaderField.Magic) != Magic)
             throw Bad("magic", $"not a qcow2 image: magic is 0x{U32(HeaderField.Magic):x8}, not 0x{Magic:x8}");
-        if (start.Length < Header.V2Length)
-            throw Bad("header_length", $"header is cut off: the file has {start.Length} bytes, a header {Header.V2Length}");
+        if (_start.Length < Header.V2Length)
+            throw Bad("header_length", $"header is cut off: the file has {_start.Length} bytes, a header {Header.V2Length}");
 
-        uint stored = U32(HeaderField.Version);
+        var stored = U32(HeaderField.Version);
         if (stored is not (2 or 3))
             throw Bad("version", $"version {stored} of qcow2 is not supported, only 2 and 3 are");
-        version = (int)stored;
-        if (version == 3 && start.Length < Header.V3Length)
-            throw Bad("header_length", $"header is cut off: the file has {start.Length} bytes, a version 3 header {Header.V3Length}");
+        _version = (int)stored;
+        if (_version == 3 && _start.Length < Header.V3Length)
+            throw Bad("header_length", $"header is cut off: the file has {_start.Length} bytes, a version 3 header {Header.V3Length}");
     }
 
     private void ReadClusterBitsAndLength()
     {
-        uint bits = U32(HeaderField.ClusterBits);
+        var bits = U32(HeaderField.ClusterBits);
         if (bits is < Limits.MinClusterBits or > Limits.MaxClusterBits)
             throw Bad("cluster_bits", $"cluster_bits {bits} is not in {Limits.MinClusterBits}..{Limits.MaxClusterBits}");
-        clusterBits = (int)bits;
+        _clusterBits = (int)bits;
 
-        uint length = version == 2 ? Header.V2Length : U32(HeaderField.HeaderLength);
-        if (version == 3 && length < Header.V3Length)
+        var length = _version == 2 ? Header.V2Length : U32(HeaderField.HeaderLength);
+        if (_version == 3 && length < Header.V3Length)
             throw Bad("header_length", $"header_length {length} is too short, a version 3 header has {Header.V3Length}");
         if (length > (uint)ClusterSize)
             throw Bad("header_length", $"header_length {length} exceeds the cluster size {ClusterSize}");
         if (length % 8 != 0)
             throw Bad("header_length", $"header_length {length} is not a multiple of 8");
-        if (length > (uint)start.Length)
-            throw Bad("header_length", $"header is cut off: the file has {start.Length} bytes, header_length is {length}");
-        headerLength = (int)length;
+        if (length > (uint)_start.Length)
+            throw Bad("header_length", $"header is cut off: the file has {_start.Length} bytes, header_length is {length}");
+        _headerLength = (int)length;
 
-        ulong backing = U64(HeaderField.BackingFileOffset);
+        var backing = U64(HeaderField.BackingFileOffset);
         if (backing > (uint)ClusterSize)
             throw Bad("backing_file_offset", $"backing_file_offset 0x{backing:x} is outside the first cluster ({ClusterSize} bytes)");
         if (backing != 0 && backing < length)
             throw Bad("backing_file_offset", $"backing_file_offset 0x{backing:x} is inside the header ({length} bytes)");
-        backingOffset = (int)backing;
+        _backingOffset = (int)backing;
     }
 
     private void ReadFeaturesAndExtensions()
     {
-        int end = backingOffset != 0 ? backingOffset : ClusterSize;
-        string? fault = HeaderExtension.Scan(start, headerLength, end, extensions);
-        featureNames = new FeatureNames(Extension(HeaderExtension.FeatureNameTable));
+        var end = _backingOffset != 0 ? _backingOffset : ClusterSize;
+        var fault = HeaderExtension.Scan(_start, _headerLength, end, _extensions);
+        _featureNames = new FeatureNames(Extension(HeaderExtension.FeatureNameTable));
 
-        if (version == 3)
+        if (_version == 3)
         {
-            incompatible = (IncompatibleFeatures)U64(HeaderField.IncompatibleFeatures);
-            autoclear = (AutoclearFeatures)U64(HeaderField.AutoclearFeatures);
+            _incompatible = (IncompatibleFeatures)U64(HeaderField.IncompatibleFeatures);
+            _autoclear = (AutoclearFeatures)U64(HeaderField.AutoclearFeatures);
         }
 
         // Before the extensions' own faults: a feature that is not known may explain them.
-        ulong unknown = (ulong)(incompatible & ~IncompatibleFeatures.Known);
+        var unknown = (ulong)(_incompatible & ~IncompatibleFeatures.Known);
         if (unknown != 0)
+        {
             throw Bad("incompatible_features",
-                $"unsupported incompatible features: {string.Join(", ", featureNames.NamesOf(FeatureKind.Incompatible, unknown))}"
-                + $" (incompatible_features 0x{(ulong)incompatible:x})");
-        if (incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) && clusterBits < Limits.MinExtendedL2ClusterBits)
-            throw Bad("cluster_bits", $"cluster_bits {clusterBits} is too small for extended L2 entries, which need {Limits.MinExtendedL2ClusterBits}");
+                $"unsupported incompatible features: {string.Join(", ", _featureNames.NamesOf(FeatureKind.Incompatible, unknown))}"
+                + $" (incompatible_features 0x{(ulong)_incompatible:x})");
+        }
+
+        if (_incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) && _clusterBits < Limits.MinExtendedL2ClusterBits)
+        {
+            throw Bad("cluster_bits",
+                $"cluster_bits {_clusterBits} is too small for extended L2 entries, which need {Limits.MinExtendedL2ClusterBits}");
+        }
+
         if (fault is not null)
             throw Bad("header_extension", fault);
     }
 
     private readonly ReadOnlySpan<byte> Extension(uint type) => FindExtension(type)?.Data;
 
-    private readonly HeaderExtension? FindExtension(uint type) => extensions.Find(extension => extension.Type == type);
+    private readonly HeaderExtension? FindExtension(uint type) => _extensions.Find(extension => extension.Type == type);
 
     private readonly CompressionType ReadCompressionType()
     {
-        bool marked = incompatible.HasFlag(IncompatibleFeatures.CompressionType);
-        byte type = headerLength > HeaderField.CompressionType ? start[HeaderField.CompressionType] : (byte)0;
+        var marked = _incompatible.HasFlag(IncompatibleFeatures.CompressionType);
+        var type = _headerLength > HeaderField.CompressionType ? _start[HeaderField.CompressionType] : (byte)0;
         if (type > (byte)CompressionType.Zstd)
             throw Bad("compression_type", $"compression_type {type} is unknown, only 0 (zlib) and 1 (zstd) are supported");
         if (type == 0 && marked)
@@ -164,7 +171,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
 
     private readonly int ReadRefcountOrder()
     {
-        uint order = version == 2 ? 4 : U32(HeaderField.RefcountOrder);
+        var order = _version == 2 ? 4 : U32(HeaderField.RefcountOrder);
         if (order > Limits.MaxRefcountOrder)
             throw Bad("refcount_order", $"refcount_order {order} is too large, at most {Limits.MaxRefcountOrder} (64 bits)");
         return (int)order;
@@ -172,14 +179,18 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
 
     private readonly int ReadCryptMethod()
     {
-        uint method = U32(HeaderField.CryptMethod);
+        var method = U32(HeaderField.CryptMethod);
         if (method > 2)
             throw Bad("crypt_method", $"crypt_method {method} is unknown, only 0 (none), 1 (AES) and 2 (LUKS) are");
-        HeaderExtension? pointer = FindExtension(HeaderExtension.FullDiskEncryption);
+        var pointer = FindExtension(HeaderExtension.FullDiskEncryption);
         if (method == 2 && pointer is null)
             throw Bad("crypt_method", "crypt_method is 2 (LUKS), but the full disk encryption header extension is missing");
         if (method != 2 && pointer is not null)
-            throw Bad("crypt_method", $"crypt_method is {method}, but there is a full disk encryption header extension, which needs 2 (LUKS)");
+        {
+            throw Bad("crypt_method",
+                $"crypt_method is {method}, but there is a full disk encryption header extension, which needs 2 (LUKS)");
+        }
+
         if (pointer is not null && pointer.Data.Length != 16)
             throw Bad("header_extension", $"full disk encryption header extension has {pointer.Data.Length} bytes, must have 16");
         return (int)method;

@@ -57,17 +57,17 @@ internal readonly struct L2Entry
         if ((raw & (CompressedFlag | ZeroFlag)) != 0)
             return (raw & CompressedFlag) != 0 ? DecodeCompressed(raw, geometry) : DecodeZero(raw, geometry);
 
-        ulong host = raw & OffsetMask;
+        var host = raw & OffsetMask;
         if (host == 0)
             return default;
-        bool aligned = (host & (ulong)geometry.ClusterMask) == 0;
+        var aligned = (host & (ulong)geometry.ClusterMask) == 0;
         return new L2Entry(aligned ? L2Kind.Data : L2Kind.Invalid, host, (raw & CopiedFlag) != 0);
     }
 
     private static L2Entry DecodeZero(ulong raw, in Geometry geometry)
     {
-        ulong host = raw & OffsetMask;
-        bool copied = (raw & CopiedFlag) != 0;
+        var host = raw & OffsetMask;
+        var copied = (raw & CopiedFlag) != 0;
         if (geometry.Version < 3 || (host & (ulong)geometry.ClusterMask) != 0)
             return new L2Entry(L2Kind.Invalid, host, copied);
         return host == 0 ? new L2Entry(L2Kind.Zero, 0, copied: false) : new L2Entry(L2Kind.ZeroAllocated, host, copied);
@@ -75,10 +75,10 @@ internal readonly struct L2Entry
 
     private static L2Entry DecodeCompressed(ulong raw, in Geometry geometry)
     {
-        ulong host = raw & geometry.CompressedOffsetMask;
+        var host = raw & geometry.CompressedOffsetMask;
         if (host >= Limits.MaxHostOffset)
             return new L2Entry(L2Kind.Invalid, host, copied: false);
-        int sectors = (int)(raw >> geometry.CompressedShift & geometry.CompressedSectorsMask) + 1;
+        var sectors = (int)(raw >> geometry.CompressedShift & geometry.CompressedSectorsMask) + 1;
         return new L2Entry(L2Kind.Compressed, host, copied: false, sectors * 512 - (int)(host & 511));
     }
 
@@ -90,7 +90,7 @@ internal readonly struct L2Entry
     {
         if ((raw & CompressedFlag) != 0)
             return (raw & CopiedFlag) != 0 || (raw & geometry.CompressedOffsetMask) >= Limits.MaxHostOffset;
-        ulong reserved = geometry.Version < 3 ? ReservedMask | ZeroFlag : ReservedMask;
+        var reserved = geometry.Version < 3 ? ReservedMask | ZeroFlag : ReservedMask;
         return (raw & reserved) != 0;
     }
 

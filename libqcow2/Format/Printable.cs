@@ -15,13 +15,14 @@ internal static class Printable
         if (!text.Any(IsUnsafe))
             return text;
         var escaped = new StringBuilder(text.Length + 8);
-        foreach (char c in text)
+        foreach (var c in text)
         {
             if (IsUnsafe(c))
                 escaped.Append(Escaped(c));
             else
                 escaped.Append(c);
         }
+
         return escaped.ToString();
     }
 
@@ -29,18 +30,20 @@ internal static class Printable
     public static string Escape(ReadOnlySpan<byte> bytes)
     {
         var escaped = new StringBuilder(bytes.Length + 8);
-        foreach (byte value in bytes)
+        foreach (var value in bytes)
         {
             if (value is >= 0x20 and < 0x7f)
                 escaped.Append((char)value);
             else
                 escaped.Append(CultureInfo.InvariantCulture, $"\\x{value:x2}");
         }
+
         return escaped.ToString();
     }
 
     /// <summary>Line and paragraph separators break lines in some terminals; the others turn the direction of writing around.</summary>
-    private static bool IsUnsafe(char c) => char.IsControl(c) || c is '\u2028' or '\u2029' or (>= '\u202a' and <= '\u202e') or (>= '\u2066' and <= '\u2069');
+    private static bool IsUnsafe(char c) =>
+        char.IsControl(c) || c is '\u2028' or '\u2029' or (>= '\u202a' and <= '\u202e') or (>= '\u2066' and <= '\u2069');
 
     private static string Escaped(char c) => c switch
     {

@@ -23,7 +23,7 @@ internal static class RefcountEntries
             case 4:
                 return BinaryPrimitives.ReadUInt16BigEndian(block.Slice(checked(index * 2), 2));
             case 0 or 1 or 2:
-                int shift = 3 - order;
+                var shift = 3 - order;
                 return (uint)block[index >> shift] >> BitInByte(index, order) & (uint)Max(order);
             case 3:
                 return block[index];
@@ -47,8 +47,8 @@ internal static class RefcountEntries
         switch (order)
         {
             case 0 or 1 or 2:
-                ref byte cell = ref block[index >> (3 - order)];
-                int bit = BitInByte(index, order);
+                ref var cell = ref block[index >> (3 - order)];
+                var bit = BitInByte(index, order);
                 cell = (byte)(cell & ~((int)Max(order) << bit) | (int)value << bit);
                 break;
             case 3:
@@ -72,7 +72,7 @@ internal static class RefcountEntries
     public static int IndexOfZero(ReadOnlySpan<byte> block, int start, int count, int order)
     {
         // Zero is zero in any byte order, so whole entries are compared as the machine reads them.
-        int found = order switch
+        var found = order switch
         {
             0 or 1 or 2 => IndexOfZeroInBytes(block, start, count, order),
             3 => block.Slice(start, count).IndexOf((byte)0),
@@ -87,25 +87,27 @@ internal static class RefcountEntries
     /// <summary>For entries of less than a byte; returns an index relative to <paramref name="start"/>.</summary>
     private static int IndexOfZeroInBytes(ReadOnlySpan<byte> block, int start, int count, int order)
     {
-        int perByte = 8 >> order;
+        var perByte = 8 >> order;
         if (start < 0 || count < 0 || (long)start + count > (long)block.Length * perByte)
             throw new ArgumentOutOfRangeException(nameof(start), $"refcounts {start}+{count} in a block of {(long)block.Length * perByte}");
 
-        int end = start + count;
-        int index = start;
+        var end = start + count;
+        var index = start;
         while (index < end)
         {
             if (index % perByte == 0)
             {
-                int position = index / perByte;
+                var position = index / perByte;
                 index += FullBytes(block[position..((end + perByte - 1) / perByte)], order) * perByte;
                 if (index >= end)
                     return -1;
             }
+
             if (Get(block, index, order) == 0)
                 return index - start;
             index++;
         }
+
         return -1;
     }
 
@@ -113,15 +115,16 @@ internal static class RefcountEntries
     private static int FullBytes(ReadOnlySpan<byte> bytes, int order)
     {
         // (v - low) & ~v & high is not 0 exactly if some entry of v is 0 (low: bit 0, high: top bit of every entry).
-        ulong low = ulong.MaxValue / Max(order);
-        ulong high = low << ((1 << order) - 1);
-        int done = 0;
+        var low = ulong.MaxValue / Max(order);
+        var high = low << ((1 << order) - 1);
+        var done = 0;
         for (; bytes.Length - done >= sizeof(ulong); done += sizeof(ulong))
         {
-            ulong value = MemoryMarshal.Read<ulong>(bytes[done..]);
+            var value = MemoryMarshal.Read<ulong>(bytes[done..]);
             if ((value - low & ~value & high) != 0)
                 break;
         }
+
         return done;
     }
 

@@ -13,7 +13,7 @@ internal static class RefcountTableEntry
     /// <returns>false: corrupt, not cluster aligned or beyond <see cref="Limits.MaxHostOffset"/></returns>
     public static bool TryDecode(ulong raw, in Geometry geometry, out HostOffset block)
     {
-        ulong offset = raw & OffsetMask;
+        var offset = raw & OffsetMask;
         block = new HostOffset((long)offset);
         return offset < Limits.MaxHostOffset && (offset & (ulong)geometry.ClusterMask) == 0;
     }

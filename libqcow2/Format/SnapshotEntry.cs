@@ -42,17 +42,21 @@ internal sealed record SnapshotEntry
     /// <exception cref="ImageFormatException">the table is unaligned, past the end of the file, or too small for the disk</exception>
     public void CheckL1(Header header, long fileLength)
     {
-        string what = $"snapshot {Id} (\"{Name}\")";
+        var what = $"snapshot {Id} (\"{Name}\")";
         if (L1TableOffset.Value % header.ClusterSize != 0)
             throw Bad($"{what}: l1_table_offset {L1TableOffset} is not a multiple of the cluster size {header.ClusterSize}");
-        long end = L1TableOffset.Value + (long)L1Size * sizeof(ulong);
-        if (L1Size > 0 && (L1TableOffset.Value < header.ClusterSize || end > Rounding.Up(System.Math.Min(fileLength, Limits.MaxFileBytes), header.ClusterSize)))
+        var end = L1TableOffset.Value + (long)L1Size * sizeof(ulong);
+        if (L1Size > 0
+            && (L1TableOffset.Value < header.ClusterSize
+                || end > Rounding.Up(System.Math.Min(fileLength, Limits.MaxFileBytes), header.ClusterSize)))
+        {
             throw Bad($"{what}: l1_table_offset {L1TableOffset} with {L1Size} entries is not within the file (size {fileLength})");
+        }
 
-        int entryBits = header.Incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) ? 4 : 3;
-        int bitsPerL1Entry = header.ClusterBits * 2 - entryBits;
-        ulong size = DiskSize ?? (ulong)header.Size;
-        ulong needed = size == 0 ? 0 : ((size - 1) >> bitsPerL1Entry) + 1;
+        var entryBits = header.Incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) ? 4 : 3;
+        var bitsPerL1Entry = header.ClusterBits * 2 - entryBits;
+        var size = DiskSize ?? (ulong)header.Size;
+        var needed = size == 0 ? 0 : ((size - 1) >> bitsPerL1Entry) + 1;
         if ((ulong)L1Size < needed)
             throw Bad($"{what}: l1_size {L1Size} is too small, a disk of {size} bytes needs {needed} entries");
 

@@ -16,7 +16,7 @@ internal static class SnapshotTable
     public static int MaxBytes(int count, HostOffset offset, long fileLength)
     {
         const long maxEntry = MinEntryLength + Limits.MaxSnapshotExtraBytes + 2 * ushort.MaxValue + 8;
-        long inFile = Math.Max(fileLength - offset.Value, 0);
+        var inFile = Math.Max(fileLength - offset.Value, 0);
         return (int)Math.Min(Math.Min(count * maxEntry, Limits.MaxSnapshotTableBytes), inFile);
     }
 
@@ -31,15 +31,16 @@ internal static class SnapshotTable
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(count, Limits.MaxSnapshots);
         var entries = new List<SnapshotEntry>();
-        int end = 0;
-        for (int number = 0; number < count; number++)
+        var end = 0;
+        for (var number = 0; number < count; number++)
         {
             // Padding up to the next entry; none is needed after the last, so the table may end without it.
-            int offset = (end + 7) & ~7;
+            var offset = (end + 7) & ~7;
             entries.Add(ParseEntry(table, offset, number, path, out end));
             if (end > Limits.MaxSnapshotTableBytes)
                 throw Bad(path, $"snapshot table is too big: more than {Limits.MaxSnapshotTableBytes} bytes at entry {number} of {count}");
         }
+
         bytesUsed = end;
         return entries.AsReadOnly();
     }
@@ -48,26 +49,30 @@ internal static class SnapshotTable
     {
         if (table.Length - offset < MinEntryLength)
             throw CutOff(path, number, table.Length);
-        ReadOnlySpan<byte> entry = table[offset..];
+        var entry = table[offset..];
 
-        ulong l1Offset = BinaryPrimitives.ReadUInt64BigEndian(entry);
-        uint l1Size = BinaryPrimitives.ReadUInt32BigEndian(entry[8..]);
+        var l1Offset = BinaryPrimitives.ReadUInt64BigEndian(entry);
+        var l1Size = BinaryPrimitives.ReadUInt32BigEndian(entry[8..]);
         int idLength = BinaryPrimitives.ReadUInt16BigEndian(entry[12..]);
         int nameLength = BinaryPrimitives.ReadUInt16BigEndian(entry[14..]);
-        uint extraLength = BinaryPrimitives.ReadUInt32BigEndian(entry[36..]);
+        var extraLength = BinaryPrimitives.ReadUInt32BigEndian(entry[36..]);
         if (extraLength > Limits.MaxSnapshotExtraBytes)
-            throw Bad(path, $"snapshot table entry {number}: extra_data_size {extraLength} is too large, at most {Limits.MaxSnapshotExtraBytes}");
+        {
+            throw Bad(path,
+                $"snapshot table entry {number}: extra_data_size {extraLength} is too large, at most {Limits.MaxSnapshotExtraBytes}");
+        }
+
         if (l1Size > Limits.MaxL1Entries)
             throw Bad(path, $"snapshot table entry {number}: l1_size {l1Size} is too large, at most {Limits.MaxL1Entries} entries");
         if (l1Offset >= Limits.MaxHostOffset)
             throw Bad(path, $"snapshot table entry {number}: l1_table_offset 0x{l1Offset:x} is too large, host offsets have 56 bits");
-        int length = MinEntryLength + (int)extraLength + idLength + nameLength;
+        var length = MinEntryLength + (int)extraLength + idLength + nameLength;
         if (entry.Length < length)
             throw CutOff(path, number, table.Length);
 
-        ReadOnlySpan<byte> extra = entry.Slice(MinEntryLength, (int)extraLength);
-        ReadOnlySpan<byte> strings = entry[(MinEntryLength + (int)extraLength)..length];
-        ulong? icount = ExtraField(extra, 16);
+        var extra = entry.Slice(MinEntryLength, (int)extraLength);
+        var strings = entry[(MinEntryLength + (int)extraLength)..length];
+        var icount = ExtraField(extra, 16);
         end = offset + length;
         return new SnapshotEntry
         {

@@ -83,7 +83,8 @@ internal sealed partial class Allocator
         return end > _context.File.Length ? await GrowFileAsync(end) : 0;
     }
 
-    /// <summary>Writes the block in cluster <paramref name="at"/> that counts the clusters from <paramref name="first"/> on; those below <paramref name="end"/> are used.</summary>
+    /// <summary>Writes the block in cluster <paramref name="at"/> that counts the clusters from <paramref name="first"/> on; those below
+    /// <paramref name="end"/> are used.</summary>
     private async LoopTask<int> WriteGrowthBlockAsync(long at, long first, long end)
     {
         var pool = LoopScheduler.Current.Buffers;

@@ -192,7 +192,10 @@ internal sealed partial class Allocator
         for (var i = 0; i < count; i++)
         {
             if (_context.Metadata!.Contains(offset + ((long)i << _geometry.ClusterBits)))
-                return new HostRun(_context.Corrupt($"metadata at 0x{offset + ((long)i << _geometry.ClusterBits):x} has refcount 0"), 0, 0, false);
+            {
+                return new HostRun(_context.Corrupt($"metadata at 0x{offset + ((long)i << _geometry.ClusterBits):x} has refcount 0"), 0, 0,
+                    false);
+            }
         }
 
         for (var i = 0; i < count; i++)

@@ -54,7 +54,8 @@ internal sealed class Committer : IDisposable
         !_committing && !HasDirtyMetadata && !_context.HasUnsyncedData && !_frees.NeedsCommit;
 
     public bool HasDirtyMetadata =>
-        _refcounts.Cache.DirtyCount > 0 || _tables.Cache.DirtyCount > 0 || _tables.L1.IsDirty || _refcounts.Table.IsDirtyBelow(_refcounts.EntriesInFile);
+        _refcounts.Cache.DirtyCount > 0 || _tables.Cache.DirtyCount > 0 || _tables.L1.IsDirty
+        || _refcounts.Table.IsDirtyBelow(_refcounts.EntriesInFile);
 
     /// <summary>Everything changed before the call is on disk when this returns 0.</summary>
     public LoopTask<int> FlushAsync()

@@ -107,10 +107,7 @@ internal sealed class ImageContext
     }
 
     /// <summary>What is in memory must never be committed: opening failed half-way.</summary>
-    public void Abandon()
-    {
-        TryStop($"{File.Path} was not opened");
-    }
+    public void Abandon() => TryStop($"{File.Path} was not opened");
 
     /// <summary>
     /// The metadata contradicts itself: stop writing, set the corrupt bit, go on serving reads.

@@ -63,7 +63,7 @@ internal static unsafe class Inflater
     private static UnmanagedMemory<z_stream>? StartZlib()
     {
         var stream = new UnmanagedMemory<z_stream>(default);
-        ReadOnlySpan<byte> version = "1.2.13\0"u8;
+        var version = "1.2.13\0"u8;
         fixed (byte* text = version)
         {
             if (Inflate.inflateInit2_(stream.Pointer, LargestRawWindow, text, sizeof(z_stream)) != Inflate.Z_OK)

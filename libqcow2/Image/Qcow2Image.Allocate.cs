@@ -81,7 +81,8 @@ internal sealed partial class Qcow2Image
         return error < 0 ? error : length;
     }
 
-    /// <summary>How many clusters from <paramref name="first"/> on need new host clusters; 1 if the first can be filled where it is.</summary>
+    /// <summary>How many clusters from <paramref name="first"/> on need new host clusters; 1 if the first can be filled where it
+    /// is.</summary>
     private int CountToAllocate(int slot, long first, int limit)
     {
         for (var i = 0; i < limit; i++)
@@ -193,8 +194,10 @@ internal sealed partial class Qcow2Image
             var offset = run.Offset + ((long)i << _geometry.ClusterBits);
             Invariant.Holds(!_context.Metadata!.Contains(offset), "guest data is never where metadata is", offset);
             if (Invariant.Thorough)
+            {
                 Invariant.Holds(
                     _refcounts!.Peek(offset >> _geometry.ClusterBits) is 1 or null, "COPIED is set only with refcount 1", offset);
+            }
         }
     }
 

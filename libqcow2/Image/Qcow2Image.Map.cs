@@ -70,7 +70,8 @@ internal sealed partial class Qcow2Image
         var seeks = first.Seeks;
 
         // What ends within a slice ends because something else follows, and the next call tells what.
-        while (first.Error == 0 && first.Length < length && IsSliceEnd(offset + first.Length) && slices++ < MaximumSlicesPerMap && seeks < DataHoles.MaximumSeeks)
+        while (first.Error == 0 && first.Length < length && IsSliceEnd(offset + first.Length) && slices++ < MaximumSlicesPerMap
+            && seeks < DataHoles.MaximumSeeks)
         {
             var next = await MapOneAsync(offset + first.Length, length - first.Length, walk);
             seeks += next.Seeks;
@@ -97,7 +98,8 @@ internal sealed partial class Qcow2Image
         var left = Math.Min(_tables.Cache.Capacity / 2, MaximumSlicesPerPrefetch);
         try
         {
-            for (var cluster = offset >> _geometry.ClusterBits; cluster <= last && left-- > 0 && error == 0; cluster = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
+            for (var cluster = offset >> _geometry.ClusterBits; cluster <= last && left-- > 0
+                && error == 0; cluster = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
             {
                 var slot = await _tables.LoadAsync(_tables.KeyOf(cluster));
                 error = slot is < 0 and not SlicedTables.Absent ? slot : 0;

@@ -46,7 +46,11 @@ internal sealed partial class Qcow2Image
     {
         var readOnly = options.ReadOnly || options.Snapshot is not null;
         if (!readOnly && header.ClusterSize < file.OffsetAlignment)
-            throw new ImageFormatException(file.Path, "cluster_bits", $"clusters of {header.ClusterSize} bytes are smaller than the sectors of the device ({file.OffsetAlignment} bytes)");
+        {
+            throw new ImageFormatException(file.Path, "cluster_bits",
+                $"clusters of {header.ClusterSize} bytes are smaller than the sectors of the device ({file.OffsetAlignment} bytes)");
+        }
+
         if (!readOnly && (header.Incompatible & IncompatibleFeatures.Dirty) != 0)
         {
             options.Report?.Invoke($"{file.Path} was not closed cleanly: rebuilding its refcounts");
@@ -97,8 +101,11 @@ internal sealed partial class Qcow2Image
         var pool = LoopScheduler.Current.Buffers;
         var length = (int)Math.Min(file.Length, probe);
         if (length < Header.V2Length)
+        {
             throw await ForeignFile.NameAsync(file)
                 ?? new ImageFormatException(file.Path, "magic", $"the file has {file.Length} bytes: too short for a qcow2 header");
+        }
+
         var start = pool.Rent(length);
         try
         {
@@ -126,7 +133,8 @@ internal sealed partial class Qcow2Image
     }
 
     /// <summary>The internal snapshots in the order of the table.</summary>
-    private static async LoopTask<(IReadOnlyList<SnapshotEntry> Entries, int Bytes)> ReadSnapshotTableAsync(IBlockStorage file, Header header)
+    private static async LoopTask<(IReadOnlyList<SnapshotEntry> Entries, int Bytes)> ReadSnapshotTableAsync(IBlockStorage file,
+        Header header)
     {
         if (header.SnapshotCount == 0)
             return ([], 0);
@@ -145,7 +153,8 @@ internal sealed partial class Qcow2Image
     }
 
     /// <summary>Where the L1 table is and how large the disk: of the active state, or of the snapshot asked for.</summary>
-    private static async LoopTask<(HostOffset Offset, int Entries, long Size)> ChooseStateAsync(IBlockStorage file, Header header, string? snapshot)
+    private static async LoopTask<(HostOffset Offset, int Entries, long Size)> ChooseStateAsync(IBlockStorage file, Header header,
+        string? snapshot)
     {
         var geometry = new Geometry(header);
         if (snapshot is null)
@@ -171,7 +180,11 @@ internal sealed partial class Qcow2Image
         var size = Rounding.Down((long)Math.Min(found.DiskSize ?? (ulong)header.Size, Limits.MaxFileBytes), 512);
         var covered = (long)found.L1Size << (geometry.L2Bits + geometry.ClusterBits);
         if (covered < size)
-            throw new ImageFormatException(file.Path, "l1_size", $"the L1 table of snapshot {found.Id} has {found.L1Size} entries, too few for a disk of {size} bytes");
+        {
+            throw new ImageFormatException(file.Path, "l1_size",
+                $"the L1 table of snapshot {found.Id} has {found.L1Size} entries, too few for a disk of {size} bytes");
+        }
+
         return (found.L1TableOffset, found.L1Size, size);
     }
 

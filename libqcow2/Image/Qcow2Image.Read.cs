@@ -76,7 +76,8 @@ internal sealed partial class Qcow2Image
         return run;
     }
 
-    /// <summary>Reads a range whose entries are like <paramref name="raw"/>, the first one; data is contiguous, compressed is one cluster.</summary>
+    /// <summary>Reads a range whose entries are like <paramref name="raw"/>, the first one; data is contiguous, compressed is one
+    /// cluster.</summary>
     private LoopTask<int> ReadPartAsync(long offset, NativeBuffer buffer, ulong raw)
     {
         var entry = L2Entry.Decode(raw, _geometry);
@@ -112,7 +113,10 @@ internal sealed partial class Qcow2Image
         var next = cluster + 1;
         while ((next << _geometry.ClusterBits) - offset < length
             && _tables.Entry(slot, next).Host.Value == host + ((next << _geometry.ClusterBits) - first))
+        {
             next++;
+        }
+
         return (int)Math.Min(length, (next << _geometry.ClusterBits) - offset);
     }
 

@@ -137,13 +137,17 @@ internal sealed partial class Qcow2Image
         var sliceEnd = (_tables.KeyOf(cluster) + 1) << _geometry.SliceBits;
         var expected = _tables.Raw(slot, cluster);
         var next = cluster + 1;
-        Invariant.Holds((expected & L2Entry.CopiedFlag) != 0, "only a cluster that nothing else uses is written in place", cluster, (long)expected);
+        Invariant.Holds((expected & L2Entry.CopiedFlag) != 0, "only a cluster that nothing else uses is written in place", cluster,
+            (long)expected);
         if (Invariant.Thorough)
             Invariant.Holds(Epochs.InProgress > 0, "a cluster is written in place only inside an epoch", cluster);
         while (next < sliceEnd
             && (next << _geometry.ClusterBits) - offset < length
             && _tables.Raw(slot, next) == (expected += (ulong)_geometry.ClusterSize))
+        {
             next++;
+        }
+
         return (int)Math.Min(length, (next << _geometry.ClusterBits) - offset);
     }
 

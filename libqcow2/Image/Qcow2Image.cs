@@ -34,7 +34,8 @@ internal sealed partial class Qcow2Image : IDisk
     private readonly RequestCount _changes = new();
     private volatile bool _closed;
 
-    private Qcow2Image(ImageContext context, ImageOptions options, MetadataTable l1, MetadataTable? refcountTable, IDisk? backing, long size)
+    private Qcow2Image(ImageContext context, ImageOptions options, MetadataTable l1, MetadataTable? refcountTable, IDisk? backing,
+        long size)
     {
         _context = context;
         _options = options;
@@ -43,7 +44,8 @@ internal sealed partial class Qcow2Image : IDisk
         _backing = backing;
         _holes = new DataHoles(_file, _geometry);
         _layers = 1 + ((backing as Qcow2Image)?._layers ?? 0);
-        _smallestSlice = Math.Min(1L << (_geometry.SliceBits + _geometry.ClusterBits), (backing as Qcow2Image)?._smallestSlice ?? long.MaxValue);
+        _smallestSlice = Math.Min(1L << (_geometry.SliceBits + _geometry.ClusterBits), (backing as Qcow2Image)?._smallestSlice
+            ?? long.MaxValue);
         _turns = new WriteTurns(context.Epochs);
         Size = size;
         ReadOnly = refcountTable is null;
@@ -52,7 +54,8 @@ internal sealed partial class Qcow2Image : IDisk
         if (refcountTable is not null)
         {
             var counted = (_file.Length >> _geometry.ClusterBits << _geometry.RefcountOrder >> 3) / _geometry.SliceBytes;
-            var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024), Math.Max(slices, counted) + 1, options.ResidentCache);
+            var refcountCache = new SliceCache(_geometry.SliceBytes, Math.Max(options.CacheBytes / 4, 64 * 1024),
+                Math.Max(slices, counted) + 1, options.ResidentCache);
             _refcounts = new RefcountBlocks(context, refcountTable, refcountCache) { EntriesInFile = refcountTable.Entries };
             _frees = new FreeQueue(context, _refcounts, options.Discard == DiscardMode.Unmap);
             _allocator = new Allocator(context, _refcounts, _frees, _file.HasFixedLength);

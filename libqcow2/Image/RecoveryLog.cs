@@ -24,8 +24,8 @@ internal sealed unsafe class RecoveryLog : IDisposable
 
     private readonly LogHeader* _header;
     private readonly LogRecord* _records;
-    private RecentClusters _freed = new();
-    private RecentClusters _freedBefore = new();
+    private readonly RecentClusters _freed = new();
+    private readonly RecentClusters _freedBefore = new();
     private ulong _captured;
     private ulong _l1Hash;
     private ulong _capturedL1Hash;

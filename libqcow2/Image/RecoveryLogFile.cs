@@ -158,8 +158,11 @@ internal static unsafe class RecoveryLogFile
     private static void RefuseWritten(string path, in LogHeader header, in LoggedImage image)
     {
         if (image.Mark is { } mark && mark != header.Mark)
+        {
             throw new RecoveryLogException($"{path}: another program opened the image for writing since its server died"
                 + $" (autoclear_features has 0x{mark:x2} at bit 56, the log 0x{header.Mark:x2})");
+        }
+
         if (image.Mark is null && image.Modified - header.LastAlive > LatestOwnWrite)
         {
             throw new RecoveryLogException($"{path}: the image was written {(image.Modified - header.LastAlive) / 1000} s"

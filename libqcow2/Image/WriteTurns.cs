@@ -43,7 +43,8 @@ internal sealed class WriteTurns(RequestEpochs epochs)
         Invariant.Holds(_outOfTurn >= 0, "a change of the disk ends once, and only if it has begun", _outOfTurn);
     }
 
-    /// <summary>Completes when no other change is in progress, and none begins until <see cref="EndExclusive"/>. Not from inside a change.</summary>
+    /// <summary>Completes when no other change is in progress, and none begins until <see cref="EndExclusive"/>. Not from inside a
+    /// change.</summary>
     public async LoopTask<int> BeginExclusiveAsync()
     {
         Interlocked.Increment(ref _exclusive);

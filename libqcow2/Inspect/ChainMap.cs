@@ -26,9 +26,9 @@ internal sealed class ChainMap
         _chain = chain;
         _maps = new MappedImage?[chain.Images.Count];
         _emptyTo = new long[_maps.Length];
-        for (int depth = 0; depth < _maps.Length; depth++)
+        for (var depth = 0; depth < _maps.Length; depth++)
         {
-            InspectedImage image = chain.Images[depth];
+            var image = chain.Images[depth];
             _maps[depth] = image.Header is null ? null : new MappedImage(image.File, image.Header);
         }
     }
@@ -36,41 +36,44 @@ internal sealed class ChainMap
     /// <summary>All of the disk, neighbours of one kind joined.</summary>
     public IEnumerable<MapExtent> Extents()
     {
-        long size = _chain.Images[0].DiskSize;
+        var size = _chain.Images[0].DiskSize;
         MapExtent? pending = null;
         Array.Clear(_emptyTo);
         for (long offset = 0; offset < size;)
         {
-            MapExtent next = At(offset, size - offset);
+            var next = At(offset, size - offset);
             offset = next.End;
             if (pending is { } before && before.Continues(next))
             {
                 pending = before with { Length = before.Length + next.Length };
                 continue;
             }
+
             if (pending is { } done)
                 yield return done;
             pending = next;
         }
+
         if (pending is { } last)
             yield return last;
     }
 
     private MapExtent At(long offset, long limit)
     {
-        for (int depth = 0; ; depth++)
+        for (var depth = 0; ; depth++)
         {
-            InspectedImage image = _chain.Images[depth];
+            var image = _chain.Images[depth];
             limit = Math.Min(limit, image.DiskSize - offset);
             if (_maps[depth] is not { } map)
                 return Raw(image, depth, offset, limit);
             if (offset >= _emptyTo[depth])
             {
-                L2Entry entry = map.Lookup(offset, limit, out long length);
+                var entry = map.Lookup(offset, limit, out var length);
                 if (entry.Kind != L2Kind.Unallocated)
                     return Present(entry, depth, offset, length, image);
                 _emptyTo[depth] = offset + length;
             }
+
             limit = Math.Min(limit, _emptyTo[depth] - offset);
             // Nothing below: not here, or only before this offset.
             if (depth + 1 == _maps.Length || offset >= _chain.Images[depth + 1].DiskSize)
@@ -80,21 +83,24 @@ internal sealed class ChainMap
 
     private static MapExtent Present(in L2Entry entry, int depth, long offset, long length, InspectedImage image)
     {
-        bool zero = entry.Kind is L2Kind.Zero or L2Kind.ZeroAllocated;
-        bool placed = entry.Kind is L2Kind.Data or L2Kind.ZeroAllocated && image.Header!.CryptMethod == 0;
-        long host = entry.Host.Value + (offset & (image.Header!.ClusterSize - 1));
-        bool hole = false;
+        var zero = entry.Kind is L2Kind.Zero or L2Kind.ZeroAllocated;
+        var placed = entry.Kind is L2Kind.Data or L2Kind.ZeroAllocated && image.Header!.CryptMethod == 0;
+        var host = entry.Host.Value + (offset & (image.Header!.ClusterSize - 1));
+        var hole = false;
         if (placed && !zero && image.LeavesHoles)
         {
-            FileRange range = image.File.FindRange(host);
+            var range = image.File.FindRange(host);
             (hole, length) = (range.IsHole, Math.Min(length, range.End - host));
         }
-        return new MapExtent(offset, length, depth, Present: true, zero || hole, Data: !zero, entry.Kind == L2Kind.Compressed, placed ? host : null);
+
+        return new MapExtent(offset, length, depth, Present: true, zero || hole, Data: !zero, entry.Kind == L2Kind.Compressed, placed
+            ? host : null);
     }
 
     private static MapExtent Raw(InspectedImage image, int depth, long offset, long limit)
     {
-        FileRange range = image.File.FindRange(offset);
-        return new MapExtent(offset, Math.Min(limit, range.End - offset), depth, Present: true, Zero: range.IsHole, Data: !range.IsHole, Compressed: false, offset);
+        var range = image.File.FindRange(offset);
+        return new MapExtent(offset, Math.Min(limit, range.End - offset), depth, Present: true, Zero: range.IsHole, Data: !range.IsHole,
+            Compressed: false, offset);
     }
 }

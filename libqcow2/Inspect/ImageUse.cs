@@ -30,7 +30,7 @@ internal static class ImageUse
     public static void KeepWritersOut(InspectedChain chain)
     {
         System.ArgumentNullException.ThrowIfNull(chain);
-        foreach (InspectedImage image in chain.Images)
+        foreach (var image in chain.Images)
             ImageLock.Acquire(image.File.Descriptor, image.File.Path, write: false);
     }
 }

@@ -40,6 +40,7 @@ internal sealed class InspectedChain : IDisposable
         {
             chain.Broken = error;
         }
+
         return chain;
     }
 
@@ -53,8 +54,8 @@ internal sealed class InspectedChain : IDisposable
 
     private void Append(Header overlay, in BackingReference below)
     {
-        InspectedImage backing = InspectedImage.Open(below.Path, below.Format);
-        string? refusal = _files.Contains(backing.File.Identity) ? $"{below.What} is already in the chain: it has a cycle"
+        var backing = InspectedImage.Open(below.Path, below.Format);
+        var refusal = _files.Contains(backing.File.Identity) ? $"{below.What} is already in the chain: it has a cycle"
             : _images.Count == Limits.MaxBackingDepth ? $"more than {Limits.MaxBackingDepth} files in the backing chain"
             : null;
         if (refusal is null)
@@ -62,6 +63,7 @@ internal sealed class InspectedChain : IDisposable
             Add(backing);
             return;
         }
+
         backing.Dispose();
         throw new ImageFormatException(overlay.Path, "backing_file_name", refusal);
     }

@@ -41,7 +41,7 @@ internal sealed unsafe partial class InspectedFile : IDisposable
     /// <exception cref="IOException">it cannot be opened, or is neither a regular file nor a block device</exception>
     public static InspectedFile Open(string path)
     {
-        int error = FoundFile.Find(path, out FoundFile? found);
+        var error = FoundFile.Find(path, out var found);
         if (error < 0)
             throw Failed(path, "cannot open", error);
         using (found)
@@ -51,21 +51,25 @@ internal sealed unsafe partial class InspectedFile : IDisposable
     private static InspectedFile Open(FoundFile found)
     {
         found.RequireImageFile();
-        string path = found.Path;
-        int fd = found.Open(O_RDONLY | O_CLOEXEC);
+        var path = found.Path;
+        var fd = found.Open(O_RDONLY | O_CLOEXEC);
         if (fd < 0)
             throw Failed(path, "cannot open", fd);
         try
         {
-            int result = Stat.OfFile(fd, out statx stat);
+            var result = Stat.OfFile(fd, out var stat);
             if (result < 0)
                 throw Failed(path, "cannot stat", result);
-            long length = stat.IsRegularFile ? (long)Math.Min(stat.stx_size, long.MaxValue) : Files.Seek(fd, 0, SEEK_END);
+            var length = stat.IsRegularFile ? (long)Math.Min(stat.stx_size, long.MaxValue) : Files.Seek(fd, 0, SEEK_END);
             if (length < 0)
                 throw Failed(path, "cannot find the size of", (int)length);
             if (length > Limits.MaxFileBytes)
-                throw new IOException($"cannot open {path}: its size of {length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
-            long allocated = (long)Math.Min(stat.stx_blocks, (ulong)Limits.MaxFileBytes / 512) * 512;
+            {
+                throw new IOException(
+                    $"cannot open {path}: its size of {length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
+            }
+
+            var allocated = (long)Math.Min(stat.stx_blocks, (ulong)Limits.MaxFileBytes / 512) * 512;
             return new InspectedFile(path, fd, length, allocated, found.Identity);
         }
         catch
@@ -90,11 +94,13 @@ internal sealed unsafe partial class InspectedFile : IDisposable
                     continue;
                 throw Failed(Path, $"cannot read at 0x{offset:x}", (int)count);
             }
+
             if (count == 0)
             {
                 buffer.Clear();
                 return;
             }
+
             buffer = buffer[(int)count..];
             offset += count;
         }

@@ -32,7 +32,7 @@ internal sealed class InspectedImage : IDisposable
     /// <exception cref="ImageFormatException">it is not what it should be</exception>
     public static InspectedImage Open(string path, ImageFormat format)
     {
-        InspectedFile file = InspectedFile.Open(path);
+        var file = InspectedFile.Open(path);
         try
         {
             return new InspectedImage(file, format == ImageFormat.Qcow2 ? ReadHeader(file) : null);
@@ -50,7 +50,7 @@ internal sealed class InspectedImage : IDisposable
     {
         if (Header is null || Header.SnapshotCount == 0)
             return [];
-        byte[] table = ReadRange(Header.SnapshotsOffset, SnapshotTable.MaxBytes(Header.SnapshotCount, Header.SnapshotsOffset, File.Length));
+        var table = ReadRange(Header.SnapshotsOffset, SnapshotTable.MaxBytes(Header.SnapshotCount, Header.SnapshotsOffset, File.Length));
         return SnapshotTable.Parse(table, Header.SnapshotCount, File.Path, out _);
     }
 
@@ -61,8 +61,12 @@ internal sealed class InspectedImage : IDisposable
         if (Header?.Bitmaps is not { } bitmaps)
             return [];
         if (bitmaps.DirectoryOffset.Value > File.Length - bitmaps.DirectorySize)
+        {
             throw new ImageFormatException(File.Path, "bitmap_directory_offset",
-                $"bitmap directory at {bitmaps.DirectoryOffset} with {bitmaps.DirectorySize} bytes ends past the file (size {File.Length})");
+                $"bitmap directory at {bitmaps.DirectoryOffset} with {bitmaps.DirectorySize} bytes ends past the file (size"
+                    + $" {File.Length})");
+        }
+
         return BitmapDirectory.Parse(ReadRange(bitmaps.DirectoryOffset, bitmaps.DirectorySize), bitmaps, Header);
     }
 
@@ -83,6 +87,7 @@ internal sealed class InspectedImage : IDisposable
         {
             damage = HouseStyle.Of(error.Message);
         }
+
         return [];
     }
 

@@ -9,12 +9,14 @@ namespace Qcow2Blk.Inspect;
 /// <param name="Data">whether it is stored</param>
 /// <param name="Compressed">whether it is stored compressed</param>
 /// <param name="Offset">where in that image's file it is; null where there is no such place</param>
-internal readonly record struct MapExtent(long Start, long Length, int Depth, bool Present, bool Zero, bool Data, bool Compressed, long? Offset)
+internal readonly record struct MapExtent(long Start, long Length, int Depth, bool Present, bool Zero, bool Data, bool Compressed,
+    long? Offset)
 {
     public long End => Start + Length;
 
     /// <summary>Whether <paramref name="next"/> goes on where this ends, in every respect.</summary>
-    internal bool Continues(in MapExtent next)
-        => next.Start == End && next.Depth == Depth && next.Present == Present && next.Zero == Zero && next.Data == Data
-            && next.Compressed == Compressed && next.Offset.HasValue == Offset.HasValue && (Offset is null || next.Offset == Offset + Length);
+    internal bool Continues(in MapExtent next) =>
+        next.Start == End && next.Depth == Depth && next.Present == Present && next.Zero == Zero && next.Data == Data
+            && next.Compressed == Compressed && next.Offset.HasValue == Offset.HasValue
+            && (Offset is null || next.Offset == Offset + Length);
 }

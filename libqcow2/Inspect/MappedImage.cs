@@ -23,8 +23,11 @@ internal sealed class MappedImage
         _l2 = new ulong[_geometry.L2Entries];
         long needed = _geometry.GuestClusters == 0 ? 0 : _geometry.L1Index(_geometry.GuestClusters - 1) + 1;
         if (needed > 0 && header.L1TableOffset.Value + needed * sizeof(ulong) > file.Length)
+        {
             throw new ImageFormatException(file.Path, "l1_table_offset",
                 $"L1 table at {header.L1TableOffset} with {needed} entries ends past the file (size {file.Length})");
+        }
+
         _l1 = ReadTable(header.L1TableOffset.Value, new ulong[needed]);
     }
 
@@ -34,34 +37,42 @@ internal sealed class MappedImage
     /// <param name="length">bytes of which the answer is true, at most <paramref name="limit"/></param>
     internal L2Entry Lookup(long offset, long limit, out long length)
     {
-        long cluster = _geometry.GuestCluster(offset);
+        var cluster = _geometry.GuestCluster(offset);
         int l1Index = _geometry.L1Index(cluster), l2Index = _geometry.L2Index(cluster);
         if (L1Entry.Decode(_l1[l1Index]).IsEmpty)
         {
-            long emptyTo = (long)(l1Index + 1) << (_geometry.L2Bits + _geometry.ClusterBits);
+            var emptyTo = (long)(l1Index + 1) << (_geometry.L2Bits + _geometry.ClusterBits);
             length = Math.Min(limit, emptyTo - offset);
             return default;
         }
+
         Load(l1Index);
-        L2Entry first = Entry(l1Index, l2Index);
-        long end = (cluster + 1) << _geometry.ClusterBits;
-        for (int next = l2Index + 1; next < _l2.Length && end - offset < limit && GoesOn(first, Entry(l1Index, next), next - l2Index); next++)
+        var first = Entry(l1Index, l2Index);
+        var end = (cluster + 1) << _geometry.ClusterBits;
+        for (var next = l2Index + 1; next < _l2.Length && end - offset < limit
+            && GoesOn(first, Entry(l1Index, next), next - l2Index); next++)
+        {
             end += _geometry.ClusterSize;
+        }
+
         length = Math.Min(limit, end - offset);
         return first;
     }
 
-    private bool GoesOn(in L2Entry first, in L2Entry next, int clusters)
-        => next.Kind == first.Kind
+    private bool GoesOn(in L2Entry first, in L2Entry next, int clusters) =>
+        next.Kind == first.Kind
             && (first.Kind is not (L2Kind.Data or L2Kind.ZeroAllocated)
                 || next.Host.Value == first.Host.Value + ((long)clusters << _geometry.ClusterBits));
 
     private L2Entry Entry(int l1Index, int l2Index)
     {
-        L2Entry entry = L2Entry.Decode(_l2[l2Index], _geometry);
+        var entry = L2Entry.Decode(_l2[l2Index], _geometry);
         if (entry.Kind == L2Kind.Invalid)
+        {
             throw new ImageFormatException(_file.Path, "l2_entry",
                 $"L2 entry 0x{_l2[l2Index]:x} is invalid (L1 index {l1Index}, L2 index {l2Index})");
+        }
+
         return entry;
     }
 
@@ -69,11 +80,15 @@ internal sealed class MappedImage
     {
         if (_loaded == l1Index)
             return;
-        L1Entry entry = L1Entry.Decode(_l1[l1Index]);
+        var entry = L1Entry.Decode(_l1[l1Index]);
         if (!entry.IsAligned(_geometry))
             throw new ImageFormatException(_file.Path, "l1_entry", $"L2 table offset {entry.Offset} is unaligned (L1 index {l1Index})");
         if (entry.Offset.Value > _file.Length - _geometry.ClusterSize)
-            throw new ImageFormatException(_file.Path, "l1_entry", $"L2 table at {entry.Offset} ends past the file (size {_file.Length}, L1 index {l1Index})");
+        {
+            throw new ImageFormatException(_file.Path, "l1_entry",
+                $"L2 table at {entry.Offset} ends past the file (size {_file.Length}, L1 index {l1Index})");
+        }
+
         _loaded = -1;
         ReadTable(entry.Offset.Value, _l2);
         _loaded = l1Index;

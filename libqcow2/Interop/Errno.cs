@@ -2,7 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace Qcow2Blk.Interop;
 
-/// <summary>Error numbers of <c>asm-generic/errno.h</c>, and the kernel's convention: 0 or more is success, below 0 a negated errno.</summary>
+/// <summary>Error numbers of <c>asm-generic/errno.h</c>, and the kernel's convention: 0 or more is success, below 0 a negated
+/// errno.</summary>
 /// <remarks>Constants, as patterns need them; Tmds.LibC has properties.</remarks>
 internal static class Errno
 {
@@ -47,7 +48,7 @@ internal static class Errno
     /// <summary>The text of strerror for a positive or negated errno, in house style: "no such file or directory".</summary>
     public static string Text(int error)
     {
-        string text = Marshal.GetPInvokeErrorMessage(error < 0 ? -error : error);
+        var text = Marshal.GetPInvokeErrorMessage(error < 0 ? -error : error);
         return text.Length > 1 && char.IsUpper(text[0]) && !char.IsUpper(text[1])
             ? char.ToLowerInvariant(text[0]) + text[1..]
             : text;

@@ -4,7 +4,8 @@ using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
-/// <summary>fcntl.h: opening files for control purposes, and open-file-description locks (fcntl(2), "Open file description locks").</summary>
+/// <summary>fcntl.h: opening files for control purposes, and open-file-description locks (fcntl(2), "Open file description
+/// locks").</summary>
 internal static unsafe class Fcntl
 {
     /// <returns>the descriptor, or -1 with the last error set</returns>
@@ -35,15 +36,15 @@ internal static unsafe class Fcntl
     internal static int TestLock(int fd, int type, long start, long length, out int holder)
     {
         var range = Range(type, start, length);
-        int result = Errno.Of(fcntl(fd, F_OFD_GETLK, &range));
+        var result = Errno.Of(fcntl(fd, F_OFD_GETLK, &range));
         holder = range.l_pid;
         if (result != 0)
             return result;
         return range.l_type == F_UNLCK ? 0 : 1;
     }
 
-    private static flock Range(int type, long start, long length)
-        => new() { l_type = (short)type, l_whence = (short)SEEK_SET, l_start = start, l_len = length };
+    private static flock Range(int type, long start, long length) =>
+        new() { l_type = (short)type, l_whence = (short)SEEK_SET, l_start = start, l_len = length };
 
     /// <summary>Opens a path that begins in an open directory, or in the working directory (AT_FDCWD).</summary>
     /// <returns>the descriptor, or a negative errno</returns>

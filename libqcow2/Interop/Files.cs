@@ -5,7 +5,8 @@ using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Interop;
 
-/// <summary>File calls of <c>fcntl.h</c>, <c>unistd.h</c>, <c>sys/mman.h</c> and <c>sys/stat.h</c>. All return the kernel's convention.</summary>
+/// <summary>File calls of <c>fcntl.h</c>, <c>unistd.h</c>, <c>sys/mman.h</c> and <c>sys/stat.h</c>. All return the kernel's
+/// convention.</summary>
 internal static unsafe partial class Files
 {
     public const int FALLOC_FL_ZERO_RANGE = 16;

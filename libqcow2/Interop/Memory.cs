@@ -60,9 +60,13 @@ internal static unsafe class Memory
         if (dash < 1 || space < dash || line.Length < space + 4 || line[space + 3] != 'x' || !line.Contains('/', StringComparison.Ordinal))
             return false;
         if (!nuint.TryParse(line.AsSpan(0, dash), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out start)
-            || !nuint.TryParse(line.AsSpan(dash + 1, space - dash - 1), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var end)
+            || !nuint.TryParse(line.AsSpan(dash + 1, space - dash - 1), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture,
+                out var end)
             || end <= start)
+        {
             return false;
+        }
+
         length = end - start;
         return true;
     }

@@ -124,7 +124,8 @@ internal static unsafe class Netlink
             {
                 sockaddr_nl from = default;
                 socklen_t length = sizeof(sockaddr_nl);
-                var result = Errno.Of((long)recvfrom(fd, start, buffer.Length, MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT), (sockaddr*)&from, &length));
+                var result =
+                    Errno.Of((long)recvfrom(fd, start, buffer.Length, MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT), (sockaddr*)&from, &length));
                 if (result == -Errno.EINTR || (result >= 0 && from.nl_pid != 0))
                     continue; // Only the kernel is listened to.
                 return result > buffer.Length ? -Errno.ENOMEM : (int)result;

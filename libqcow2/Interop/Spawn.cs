@@ -81,26 +81,26 @@ internal static unsafe partial class Spawn
     /// <returns>the process, or a negative errno</returns>
     internal static int Start(in Child child)
     {
-        byte* actions = stackalloc byte[FileActionsSize];
-        byte* attributes = stackalloc byte[AttributesSize];
+        var actions = stackalloc byte[FileActionsSize];
+        var attributes = stackalloc byte[AttributesSize];
         sigset_t none, all;
         _ = ActionsInit(actions);
         _ = AttributesInit(attributes);
         _ = sigemptyset(&none);
         _ = sigfillset(&all);
-        byte** argv = Strings(child.Arguments);
-        byte** envp = Strings(child.Environment);
+        var argv = Strings(child.Arguments);
+        var envp = Strings(child.Environment);
         try
         {
-            for (int i = 0; i < child.Descriptors.Length; i++)
+            for (var i = 0; i < child.Descriptors.Length; i++)
                 _ = ActionsAddDup2(actions, child.Descriptors[i], i);
             _ = ActionsAddCloseFrom(actions, child.Descriptors.Length);
-            int flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | (child.NewSession ? POSIX_SPAWN_SETSID : 0);
+            var flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | (child.NewSession ? POSIX_SPAWN_SETSID : 0);
             _ = AttributesSetFlags(attributes, (short)flags);
             _ = AttributesSetDefault(attributes, &all);
             _ = AttributesSetMask(attributes, &none);
             int pid;
-            int error = PosixSpawn(&pid, child.Path, actions, attributes, argv, envp);
+            var error = PosixSpawn(&pid, child.Path, actions, attributes, argv, envp);
             return error == 0 ? pid : -error;
         }
         finally
@@ -119,41 +119,40 @@ internal static unsafe partial class Spawn
         int status;
         while (WaitRaw(pid, &status, 0) < 0)
         {
-            int errno = Marshal.GetLastPInvokeError();
+            var errno = Marshal.GetLastPInvokeError();
             if (errno != Errno.EINTR)
                 return -errno;
         }
-        int signal = status & 0x7f;
+
+        var signal = status & 0x7f;
         return signal == 0 ? (status >> 8) & 0xff : 128 + signal;
     }
 
     /// <summary>A descriptor that becomes readable when the process ends.</summary>
     /// <returns>the descriptor, or a negative errno</returns>
-    internal static int OpenProcess(int pid)
-    {
-        return Errno.Of((int)syscall(SYS_pidfd_open, pid, 0));
-    }
+    internal static int OpenProcess(int pid) => Errno.Of((int)syscall(SYS_pidfd_open, pid, 0));
 
     /// <summary>Signals the process that <see cref="OpenProcess"/> opened, and never another one of its number.</summary>
     /// <returns>0 or a negative errno; -ESRCH if it has ended</returns>
-    internal static int Signal(int process, int signal)
-        => Errno.Of((int)syscall(SYS_pidfd_send_signal, process, signal, 0, 0));
+    internal static int Signal(int process, int signal) =>
+        Errno.Of((int)syscall(SYS_pidfd_send_signal, process, signal, 0, 0));
 
     private static byte** Strings(IReadOnlyList<string> values)
     {
         var list = (byte**)NativeMemory.AllocZeroed((nuint)(values.Count + 1), (nuint)sizeof(byte*));
-        for (int i = 0; i < values.Count; i++)
+        for (var i = 0; i < values.Count; i++)
         {
-            int bytes = Encoding.UTF8.GetByteCount(values[i]);
+            var bytes = Encoding.UTF8.GetByteCount(values[i]);
             list[i] = (byte*)NativeMemory.AllocZeroed((nuint)bytes + 1);
             Encoding.UTF8.GetBytes(values[i], new Span<byte>(list[i], bytes));
         }
+
         return list;
     }
 
     private static void FreeStrings(byte** list, int count)
     {
-        for (int i = 0; i < count; i++)
+        for (var i = 0; i < count; i++)
             NativeMemory.Free(list[i]);
         NativeMemory.Free(list);
     }

@@ -21,13 +21,13 @@ internal static unsafe class Stat
 
         internal bool IsSocket => S_ISSOCK(file.stx_mode);
 
-        internal bool SameFileAs(in statx other)
-            => file.stx_ino == other.stx_ino && file.stx_dev_major == other.stx_dev_major && file.stx_dev_minor == other.stx_dev_minor;
+        internal bool SameFileAs(in statx other) =>
+            file.stx_ino == other.stx_ino && file.stx_dev_major == other.stx_dev_major && file.stx_dev_minor == other.stx_dev_minor;
     }
 
     /// <returns>0 or a negative errno</returns>
-    internal static int OfPath(string path, out statx result, bool follow = true)
-        => Call(AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, out result);
+    internal static int OfPath(string path, out statx result, bool follow = true) =>
+        Call(AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, out result);
 
     /// <returns>0 or a negative errno</returns>
     internal static int OfFile(int fd, out statx result) => Call(fd, "", AT_EMPTY_PATH, out result);

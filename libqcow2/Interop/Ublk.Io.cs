@@ -53,8 +53,8 @@ internal static partial class Ublk
     public const byte UBLK_AUTO_BUF_REG_FALLBACK = 1 << 0;
 
     /// <summary>The position on <c>/dev/ublkcN</c> of a byte of a request's data (USER_COPY).</summary>
-    public static long IoBufferOffset(int queue, int tag, long offset)
-        => UBLKSRV_IO_BUF_OFFSET + ((long)queue << UBLK_QID_OFF) + ((long)tag << UBLK_TAG_OFF) + offset;
+    public static long IoBufferOffset(int queue, int tag, long offset) =>
+        UBLKSRV_IO_BUF_OFFSET + ((long)queue << UBLK_QID_OFF) + ((long)tag << UBLK_TAG_OFF) + offset;
 
     /// <summary>The word that <c>sqe.addr</c> carries with AUTO_BUF_REG (<c>ublk_auto_buf_reg_to_sqe_addr</c>).</summary>
     /// <param name="index">slot in the ring's table of buffers</param>

@@ -63,7 +63,7 @@ internal static unsafe partial class Unistd
     internal static byte[]? ReadLink(string path)
     {
         const int PathMax = 4096;
-        byte* buffer = stackalloc byte[PathMax];
+        var buffer = stackalloc byte[PathMax];
         using var name = new CString(path, stackalloc byte[CString.Room]);
         long length = readlink(name, buffer, PathMax);
         return length is > 0 and < PathMax ? new ReadOnlySpan<byte>(buffer, (int)length).ToArray() : null;
@@ -79,7 +79,7 @@ internal static unsafe partial class Unistd
                 long count = read(fd, start, buffer.Length);
                 if (count >= 0)
                     return (int)count;
-                int errno = Marshal.GetLastPInvokeError();
+                var errno = Marshal.GetLastPInvokeError();
                 if (errno != Errno.EINTR)
                     return -errno;
             }
@@ -100,6 +100,7 @@ internal static unsafe partial class Unistd
             else if (Marshal.GetLastPInvokeError() is var errno and not Errno.EINTR)
                 return -errno;
         }
+
         return 0;
     }
 
@@ -107,8 +108,8 @@ internal static unsafe partial class Unistd
     /// <returns>0 or a negative errno</returns>
     internal static int Pipe(out int readEnd, out int writeEnd)
     {
-        int* ends = stackalloc int[2];
-        int result = pipe2(ends, O_CLOEXEC);
+        var ends = stackalloc int[2];
+        var result = pipe2(ends, O_CLOEXEC);
         readEnd = ends[0];
         writeEnd = ends[1];
         return result == 0 ? 0 : -Marshal.GetLastPInvokeError();
@@ -117,10 +118,10 @@ internal static unsafe partial class Unistd
     /// <summary>The path without symbolic links, or null where it cannot be resolved (it does not exist).</summary>
     internal static string? RealPath(string path)
     {
-        nint resolved = RealPathRaw(path, 0);
+        var resolved = RealPathRaw(path, 0);
         if (resolved == 0)
             return null;
-        string? result = Marshal.PtrToStringUTF8(resolved);
+        var result = Marshal.PtrToStringUTF8(resolved);
         Free(resolved);
         return result;
     }

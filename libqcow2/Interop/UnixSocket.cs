@@ -21,15 +21,15 @@ internal static unsafe class UnixSocket
     /// <returns>the socket, or a negative errno</returns>
     internal static int Serve(string path, int backlog)
     {
-        if (!TryAddress(path, out sockaddr_un address, out uint length))
+        if (!TryAddress(path, out var address, out var length))
             return -Errno.EINVAL;
-        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        var fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
             return -Marshal.GetLastPInvokeError();
         // The mode of an unbound socket is the mode that bind gives to its file: it is never open to others.
         if (fchmod(fd, 0x180) == 0 && bind(fd, (sockaddr*)&address, length) == 0 && listen(fd, backlog) == 0)
             return fd;
-        int errno = Marshal.GetLastPInvokeError();
+        var errno = Marshal.GetLastPInvokeError();
         _ = Unistd.Close(fd);
         return -errno;
     }
@@ -39,14 +39,14 @@ internal static unsafe class UnixSocket
     /// <returns>the socket, or a negative errno (-ECONNREFUSED: nobody listens there any more)</returns>
     internal static int Connect(string path, bool wait = true)
     {
-        if (!TryAddress(path, out sockaddr_un address, out uint length))
+        if (!TryAddress(path, out var address, out var length))
             return -Errno.EINVAL;
-        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
+        var fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
         if (fd < 0)
             return -Marshal.GetLastPInvokeError();
         if (connect(fd, (sockaddr*)&address, length) == 0)
             return fd;
-        int errno = Marshal.GetLastPInvokeError();
+        var errno = Marshal.GetLastPInvokeError();
         _ = Unistd.Close(fd);
         return -errno;
     }
@@ -54,7 +54,7 @@ internal static unsafe class UnixSocket
     /// <returns>the connection, or a negative errno</returns>
     internal static int Accept(int fd)
     {
-        int connection = accept4(fd, null, null, SOCK_CLOEXEC);
+        var connection = accept4(fd, null, null, SOCK_CLOEXEC);
         return connection >= 0 ? connection : -Marshal.GetLastPInvokeError();
     }
 
@@ -75,11 +75,11 @@ internal static unsafe class UnixSocket
     /// <returns>true when it is ready; false after the time, or on an error</returns>
     internal static bool WaitReadable(int fd, int milliseconds)
     {
-        long deadline = Environment.TickCount64 + milliseconds;
+        var deadline = Environment.TickCount64 + milliseconds;
         while (true)
         {
             var entry = new pollfd { fd = fd, events = POLLIN };
-            int ready = Poll.Wait(&entry, 1, milliseconds);
+            var ready = Poll.Wait(&entry, 1, milliseconds);
             if (ready >= 0)
                 return ready > 0;
             if (ready != -Errno.EINTR)
@@ -97,11 +97,11 @@ internal static unsafe class UnixSocket
             return Unistd.WriteAll(fd, bytes);
         if (descriptors.Count > MaxDescriptors)
             return -Errno.EINVAL;
-        byte* control = stackalloc byte[ControlBytes];
+        var control = stackalloc byte[ControlBytes];
         ((cmsghdr*)control)->cmsg_len = sizeof(cmsghdr) + (descriptors.Count * sizeof(int));
         ((cmsghdr*)control)->cmsg_level = SOL_SOCKET;
         ((cmsghdr*)control)->cmsg_type = SCM_RIGHTS;
-        for (int i = 0; i < descriptors.Count; i++)
+        for (var i = 0; i < descriptors.Count; i++)
             ((int*)(control + sizeof(cmsghdr)))[i] = descriptors[i];
         long sent;
         fixed (byte* start = bytes)
@@ -126,7 +126,7 @@ internal static unsafe class UnixSocket
     /// <returns>how many bytes (0: the end), or a negative errno</returns>
     internal static int Receive(int fd, Span<byte> bytes, ICollection<int> descriptors)
     {
-        byte* control = stackalloc byte[ControlBytes];
+        var control = stackalloc byte[ControlBytes];
         long received;
         msghdr message;
         fixed (byte* start = bytes)
@@ -145,11 +145,13 @@ internal static unsafe class UnixSocket
             var header = (cmsghdr*)(control + offset);
             if (header->cmsg_len < (uint)sizeof(cmsghdr) || header->cmsg_len > message.msg_controllen - offset)
                 break;
-            int count = header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS ? (int)(header->cmsg_len - (uint)sizeof(cmsghdr)) / sizeof(int) : 0;
-            for (int i = 0; i < count; i++)
+            var count = header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS
+                ? (int)(header->cmsg_len - (uint)sizeof(cmsghdr)) / sizeof(int) : 0;
+            for (var i = 0; i < count; i++)
                 descriptors.Add(((int*)(header + 1))[i]);
             offset += (uint)Aligned((int)header->cmsg_len);
         }
+
         return (int)received;
     }
 
@@ -159,20 +161,21 @@ internal static unsafe class UnixSocket
     /// <returns>0 or a negative errno</returns>
     internal static int SendDatagram(string path, ReadOnlySpan<byte> bytes)
     {
-        if (!TryAddress(path, out sockaddr_un address, out uint length))
+        if (!TryAddress(path, out var address, out var length))
             return -Errno.EINVAL;
         if (address.sun_path[0] == (byte)'@')
         {
             address.sun_path[0] = 0;
             length--; // Every byte of such a name counts: no terminator.
         }
-        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+        var fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
             return -Marshal.GetLastPInvokeError();
         fixed (byte* start = bytes)
         {
             long sent = sendto(fd, start, bytes.Length, MSG_DONTWAIT | MSG_NOSIGNAL, (sockaddr*)&address, length);
-            int errno = Marshal.GetLastPInvokeError();
+            var errno = Marshal.GetLastPInvokeError();
             _ = Unistd.Close(fd);
             return sent == bytes.Length ? 0 : -errno;
         }
@@ -184,7 +187,7 @@ internal static unsafe class UnixSocket
     {
         address = default;
         address.sun_family = AF_UNIX;
-        int bytes = Encoding.UTF8.GetByteCount(path);
+        var bytes = Encoding.UTF8.GetByteCount(path);
         length = (uint)(sizeof(ushort) + bytes + 1);
         if (bytes is 0 or > 107)
             return false;

@@ -15,7 +15,7 @@ internal sealed class StderrLog(LogLevel level) : ILog
         if (level > Level)
             return;
         ArgumentNullException.ThrowIfNull(message);
-        string prefix = level == LogLevel.Error ? "qcow2blk: " : $"qcow2blk: {LogLevels.Words.Of(level)}: ";
+        var prefix = level == LogLevel.Error ? "qcow2blk: " : $"qcow2blk: {LogLevels.Words.Of(level)}: ";
         // One write: lines of several threads do not mix.
         _ = Unistd.WriteAll(2, Encoding.UTF8.GetBytes(prefix + Printable.Escape(message) + "\n"));
     }

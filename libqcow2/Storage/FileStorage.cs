@@ -33,7 +33,11 @@ internal sealed class FileStorage : IBlockStorage
         if (_length < 0)
             throw new IOException($"cannot find the size of {path}: {Errno.Text((int)_length)}");
         if (_length > Limits.MaxFileBytes)
-            throw new IOException($"cannot open {path}: its size of {_length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
+        {
+            throw new IOException(
+                $"cannot open {path}: its size of {_length} bytes is more than {Limits.MaxFileBytes}, the largest file or disk");
+        }
+
         AllocatedBytes = _isBlockDevice ? _length : (long)Math.Min(status.stx_blocks, (ulong)(Limits.MaxFileBytes / 512)) * 512;
         Identity = new FileIdentity(status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
 
@@ -204,7 +208,7 @@ internal sealed class FileStorage : IBlockStorage
     {
         var isLocal = FileSystemType() is Files.TMPFS_MAGIC or Files.EXT4_SUPER_MAGIC or Files.XFS_SUPER_MAGIC or Files.BTRFS_SUPER_MAGIC
             or Files.F2FS_SUPER_MAGIC;
-        return isLocal && !_isBlockDevice && Stat.OfFile(Descriptor, out statx status) == 0
+        return isLocal && !_isBlockDevice && Stat.OfFile(Descriptor, out var status) == 0
             ? (status.stx_mtime.tv_sec * 1000) + (status.stx_mtime.tv_nsec / 1_000_000)
             : null;
     }

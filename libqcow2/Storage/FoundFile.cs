@@ -35,10 +35,10 @@ internal sealed class FoundFile : IDisposable
     public static int Find(string path, out FoundFile? found)
     {
         found = null;
-        int fd = Files.Open(path, O_PATH | O_CLOEXEC);
+        var fd = Files.Open(path, O_PATH | O_CLOEXEC);
         if (fd < 0)
             return fd;
-        int result = Stat.OfFile(fd, out statx status);
+        var result = Stat.OfFile(fd, out var status);
         if (result == 0)
             found = new FoundFile(path, fd, status);
         else
@@ -51,7 +51,7 @@ internal sealed class FoundFile : IDisposable
     {
         if (_status.IsRegularFile || _status.IsBlockDevice)
             return;
-        string kind = _status.IsDirectory ? "a directory" : "neither a regular file nor a block device";
+        var kind = _status.IsDirectory ? "a directory" : "neither a regular file nor a block device";
         throw new IOException($"cannot open {Path}: it is {kind}");
     }
 
@@ -61,7 +61,7 @@ internal sealed class FoundFile : IDisposable
     /// <exception cref="IOException">there is no /proc, without which an open file cannot be opened again</exception>
     internal int Open(int flags)
     {
-        int fd = Files.Open(Link, flags);
+        var fd = Files.Open(Link, flags);
         return fd != -Errno.ENOENT ? fd : throw new IOException($"cannot open {Path}: /proc is not mounted");
     }
 

@@ -65,11 +65,12 @@ internal sealed class ImageLock
     /// <summary>Drops the locks: others may write the file now, so nothing read from it before may be trusted.</summary>
     public void Release()
     {
-        for (int n = 0; n < PermissionCount; n++)
+        for (var n = 0; n < PermissionCount; n++)
         {
             _ = Fcntl.SetLock(_fd, F_UNLCK, UsedBase + n, 1);
             _ = Fcntl.SetLock(_fd, F_UNLCK, UnsharedBase + n, 1);
         }
+
         Held = false;
     }
 
@@ -80,9 +81,9 @@ internal sealed class ImageLock
     {
         try
         {
-            for (int n = 0; n < PermissionCount; n++)
+            for (var n = 0; n < PermissionCount; n++)
                 TakeOwn(n);
-            for (int n = 0; n < PermissionCount; n++)
+            for (var n = 0; n < PermissionCount; n++)
                 TestOthers(n);
         }
         catch
@@ -90,6 +91,7 @@ internal sealed class ImageLock
             Release();
             throw;
         }
+
         Held = true;
     }
 
@@ -111,7 +113,7 @@ internal sealed class ImageLock
 
     private void Take(long offset)
     {
-        int result = Fcntl.SetLock(_fd, F_RDLCK, offset, 1);
+        var result = Fcntl.SetLock(_fd, F_RDLCK, offset, 1);
         // An exclusive lock on one of the bytes is somebody who is testing or a foreign program; qemu holds shared ones.
         if (result is -Errno.EAGAIN or -Errno.EACCES)
             throw new ImageLockedException(_path, LockHolder.Find(_fd, offset), "it locks the image exclusively");
@@ -121,7 +123,7 @@ internal sealed class ImageLock
 
     private void Test(long offset, string conflict)
     {
-        int result = Fcntl.TestLock(_fd, F_WRLCK, offset, 1, out int process);
+        var result = Fcntl.TestLock(_fd, F_WRLCK, offset, 1, out var process);
         if (result < 0)
             throw new IOException($"cannot test locks on {_path}: {Errno.Text(result)}");
         if (result > 0)

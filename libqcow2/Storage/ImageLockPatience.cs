@@ -37,18 +37,21 @@ internal sealed class ImageLockPatience
     /// <exception cref="System.IO.IOException">the file system cannot lock</exception>
     public async LoopTask<ImageLock> AcquireAsync(int fd, string path, bool write)
     {
-        int pause = FirstPauseMilliseconds;
+        var pause = FirstPauseMilliseconds;
         while (true)
         {
-            long started = Stopwatch.GetTimestamp();
+            var started = Stopwatch.GetTimestamp();
             if (TryAcquire(fd, path, write) is { } taken)
                 return taken;
             // The search for the holder counts too, and never takes more than half of the processor.
-            TimeSpan search = Stopwatch.GetElapsedTime(started);
-            TimeSpan wait = TimeSpan.FromMilliseconds(Math.Max(pause, (int)search.TotalMilliseconds));
+            var search = Stopwatch.GetElapsedTime(started);
+            var wait = TimeSpan.FromMilliseconds(Math.Max(pause, (int)search.TotalMilliseconds));
             if (Pauses++ == 0)
+            {
                 _report($"{path} is locked, and no running process seems to hold the lock: waiting up to {_limit.TotalSeconds:0.#} s"
                     + " for the last writes of a server that died");
+            }
+
             wait = wait < _left ? wait : _left;
             await LoopScheduler.Current.DelayAsync(Math.Max(1, (int)wait.TotalMilliseconds));
             _left -= wait + search;

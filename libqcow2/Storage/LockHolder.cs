@@ -25,17 +25,20 @@ internal readonly record struct LockHolder(string Name, bool Lives)
     /// <param name="offset">the byte that is locked</param>
     internal static LockHolder Find(int fd, long offset)
     {
-        if (Stat.OfFile(fd, out statx file) < 0)
+        if (Stat.OfFile(fd, out var file) < 0)
             return Unknown;
-        LockHolder found = Unknown;
-        foreach (string directory in Entries("/proc"))
+        var found = Unknown;
+        foreach (var directory in Entries("/proc"))
         {
-            if (found.Lives || !int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out int process)
+            if (found.Lives || !int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out var process)
                 || process == Environment.ProcessId || !Holds(process, file, offset))
+            {
                 continue;
+            }
             // A dying process may share the file with one that lives on: fork passes locks on.
             found = Of(process);
         }
+
         if (found.Lives || !Holds(Environment.ProcessId, file, offset, besides: fd))
             return found;
         return new LockHolder("this process", Lives: true);
@@ -44,8 +47,8 @@ internal readonly record struct LockHolder(string Name, bool Lives)
     /// <summary>A process that is known to hold it.</summary>
     internal static LockHolder Of(int process)
     {
-        bool lives = !ProcessEnd.HasBegun(process);
-        string name = Describe(process);
+        var lives = !ProcessEnd.HasBegun(process);
+        var name = Describe(process);
         return new LockHolder(lives ? name : $"{name}, which is ending", lives);
     }
 
@@ -63,31 +66,38 @@ internal readonly record struct LockHolder(string Name, bool Lives)
 
     private static bool Holds(int process, in statx file, long offset, int besides = -1)
     {
-        foreach (string descriptor in Entries($"/proc/{process}/fd"))
+        foreach (var descriptor in Entries($"/proc/{process}/fd"))
         {
-            string number = Path.GetFileName(descriptor);
+            var number = Path.GetFileName(descriptor);
             if (number != besides.ToString(CultureInfo.InvariantCulture)
-                && Stat.OfPath(descriptor, out statx opened) == 0 && opened.SameFileAs(file)
+                && Stat.OfPath(descriptor, out var opened) == 0 && opened.SameFileAs(file)
                 && HasLock($"/proc/{process}/fdinfo/{number}", offset))
+            {
                 return true;
+            }
         }
+
         return false;
     }
 
     /// <summary>"lock:	1: OFDLCK ADVISORY READ -1 fe:00:1234 100 101": type, mode, access, process, file, first, last.</summary>
     private static bool HasLock(string fdinfo, long offset)
     {
-        foreach (string line in Lines(fdinfo))
+        foreach (var line in Lines(fdinfo))
         {
             if (!line.StartsWith("lock:", StringComparison.Ordinal))
                 continue;
-            string[] words = line.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
+            var words = line.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
             if (words.Length >= 9
-                && long.TryParse(words[7], NumberStyles.None, CultureInfo.InvariantCulture, out long first)
+                && long.TryParse(words[7], NumberStyles.None, CultureInfo.InvariantCulture, out var first)
                 && offset >= first
-                && (words[8] == "EOF" || (long.TryParse(words[8], NumberStyles.None, CultureInfo.InvariantCulture, out long last) && offset <= last)))
+                && (words[8] == "EOF"
+                    || (long.TryParse(words[8], NumberStyles.None, CultureInfo.InvariantCulture, out var last) && offset <= last)))
+            {
                 return true;
+            }
         }
+
         return false;
     }
 

@@ -9,7 +9,8 @@ internal static class OwnName
 {
     /// <summary>Removes a name, if the file that has it is ours.</summary>
     /// <param name="path">the name</param>
-    /// <param name="isOurs">looks at the file of a name: asked with <paramref name="path"/>, and with another name that the file has for a moment</param>
+    /// <param name="isOurs">looks at the file of a name: asked with <paramref name="path"/>, and with another name that the file has for a
+    /// moment</param>
     /// <returns>whether it was removed</returns>
     /// <remarks>
     /// No call removes a name only if it is that of a certain file. So the name is put aside, what it was then is looked at,
@@ -21,7 +22,7 @@ internal static class OwnName
     {
         if (!isOurs(path))
             return false;
-        string aside = Path.Combine(Path.GetDirectoryName(path) ?? "/", $".qcow2blk-{Guid.NewGuid():n}");
+        var aside = Path.Combine(Path.GetDirectoryName(path) ?? "/", $".qcow2blk-{Guid.NewGuid():n}");
         if (Unistd.Rename(path, aside) != 0)
             return false;
         if (isOurs(aside))
@@ -33,7 +34,7 @@ internal static class OwnName
     private static void PutBack(string aside, string path)
     {
         // Not by rename: the name may have been taken again, and what has it now is newer.
-        int error = Unistd.Link(aside, path) == 0 ? 0 : System.Runtime.InteropServices.Marshal.GetLastPInvokeError();
+        var error = Unistd.Link(aside, path) == 0 ? 0 : System.Runtime.InteropServices.Marshal.GetLastPInvokeError();
         // A second name is refused for directories, for files of other users (protected_hardlinks), and by some file systems.
         if (error is 0 or Errno.EEXIST)
             _ = Unistd.Unlink(aside);

@@ -23,11 +23,11 @@ internal static class ProcessEnd
     /// <summary>A process that is gone, or of which nothing can be read, has begun to end too.</summary>
     internal static bool HasBegun(int process)
     {
-        string directory = $"/proc/{process.ToString(CultureInfo.InvariantCulture)}";
+        var directory = $"/proc/{process.ToString(CultureInfo.InvariantCulture)}";
         try
         {
             // In this order: a kill that is not pending any more has set its flag.
-            string status = File.ReadAllText($"{directory}/status");
+            var status = File.ReadAllText($"{directory}/status");
             return HasBegun(File.ReadAllText($"{directory}/stat"), status);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -42,12 +42,12 @@ internal static class ProcessEnd
     internal static bool HasBegun(string stat, string status)
     {
         // The name stands in parentheses and may hold anything.
-        string[] fields = stat[(stat.LastIndexOf(')') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var fields = stat[(stat.LastIndexOf(')') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
         if (fields.Length <= FlagsField)
             return true;
         if (fields[StateField] is "Z" or "X" or "x")
             return true;
-        return (uint.TryParse(fields[FlagsField], NumberStyles.None, CultureInfo.InvariantCulture, out uint flags)
+        return (uint.TryParse(fields[FlagsField], NumberStyles.None, CultureInfo.InvariantCulture, out var flags)
                 && (flags & (PF_EXITING | PF_SIGNALED)) != 0)
             || IsKillPending(status, "SigPnd:") || IsKillPending(status, "ShdPnd:");
     }
@@ -55,13 +55,13 @@ internal static class ProcessEnd
     /// <summary>A kill that was not taken yet: the thread waits in the kernel for what cannot be interrupted.</summary>
     private static bool IsKillPending(string status, string set)
     {
-        int start = status.IndexOf("\n" + set, StringComparison.Ordinal);
+        var start = status.IndexOf("\n" + set, StringComparison.Ordinal);
         if (start < 0)
             return false;
-        ReadOnlySpan<char> value = status.AsSpan(start + 1 + set.Length);
-        int end = value.IndexOf('\n');
-        ReadOnlySpan<char> digits = value[..(end < 0 ? value.Length : end)].Trim();
-        return ulong.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong signals)
+        var value = status.AsSpan(start + 1 + set.Length);
+        var end = value.IndexOf('\n');
+        var digits = value[..(end < 0 ? value.Length : end)].Trim();
+        return ulong.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var signals)
             && (signals & (1UL << (SIGKILL - 1))) != 0;
     }
 }

@@ -17,7 +17,8 @@ internal static class TransferRules
         RequirePlace(offset, buffer.Length, buffer.Address);
         RequireWritable(file, offset);
         Invariant.Holds(
-            ((offset | (uint)buffer.Length) & (file.OffsetAlignment - 1)) == 0, "a write is whole units of the file", offset, buffer.Length);
+            ((offset | (uint)buffer.Length) & (file.OffsetAlignment - 1)) == 0, "a write is whole units of the file", offset,
+            buffer.Length);
     }
 
     /// <summary>A range that is punched or zeroed.</summary>

@@ -31,7 +31,7 @@ internal sealed unsafe class CommandRing : IDisposable
 
     // Commands have even numbers, the cancellation of one has the odd number after it.
     private const uint Cancellation = 1;
-    private static readonly TimeSpan CancelPatience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_cancelPatience = TimeSpan.FromSeconds(2);
 
     private readonly int _fd;
     private readonly nint _queues;
@@ -166,7 +166,7 @@ internal sealed unsafe class CommandRing : IDisposable
         entry->user_data = serial | Cancellation;
         Volatile.Write(ref *_kernelTail, _tail);
 
-        if (!Wait(serial, CancelPatience, out var result))
+        if (!Wait(serial, s_cancelPatience, out var result))
         {
             IsGivenUp = true;
             return -Errno.ETIMEDOUT;

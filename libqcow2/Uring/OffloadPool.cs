@@ -18,7 +18,8 @@ internal sealed class OffloadPool : IDisposable
     /// <param name="limit">most threads to run at once</param>
     public OffloadPool(int limit) => _limit = Math.Max(1, limit);
 
-    /// <summary>Whether a block device of this host waits for the work: then the kernel must not make the threads wait for that device.</summary>
+    /// <summary>Whether a block device of this host waits for the work: then the kernel must not make the threads wait for that
+    /// device.</summary>
     public bool ServesBlockDevice { get; init; }
 
     public void Enqueue(Action work)

@@ -63,7 +63,8 @@ internal sealed unsafe class RingEmulation : IDisposable
         var completed = TrySockets() | TakeFinished();
         if (completed)
             return 0;
-        var milliseconds = !wait ? 0 : timeoutNanoseconds < 0 ? -1 : (int)Math.Min(int.MaxValue, (timeoutNanoseconds + 999_999) / 1_000_000);
+        var milliseconds = !wait ? 0 : timeoutNanoseconds < 0 ? -1
+            : (int)Math.Min(int.MaxValue, (timeoutNanoseconds + 999_999) / 1_000_000);
         var result = WaitForEvents(milliseconds);
         if (result is < 0 and not -Errno.EINTR)
             return result;

@@ -60,8 +60,11 @@ internal sealed class GuestHistory(StorageLog log)
     {
         var now = log.Advance();
         foreach (var number in _answeredNotDurable)
+        {
             if (_requests[number].Answered < began)
                 _requests[number].Durable = Math.Min(_requests[number].Durable, now);
+        }
+
         _answeredNotDurable.RemoveAll(number => _requests[number].Durable != long.MaxValue);
     }
 
@@ -92,7 +95,8 @@ internal sealed class GuestHistory(StorageLog log)
                 return null;
         }
 
-        return $"sector {sector} at tick {tick}: found 0x{words[0]:x16}{(uniform ? "" : " (mixed)")}{(found.SequenceEqual(original) ? " (the original)" : "")}, "
+        return $"sector {sector} at tick {tick}: found"
+            + $" 0x{words[0]:x16}{(uniform ? "" : " (mixed)")}{(found.SequenceEqual(original) ? " (the original)" : "")}, "
             + $"durable since {since}; requests: {Describe(requests, tick)}";
     }
 

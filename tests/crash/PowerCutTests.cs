@@ -46,11 +46,16 @@ public sealed class PowerCutTests(ITestOutputHelper output)
             }
             catch (Exception error)
             {
-                failures.Add((seed, $"QCOW2BLK_CRASH_SEED={seed} ({SubjectOf(seed).Name}): {(error is Xunit.Sdk.XunitException ? error.Message : error)}"));
+                failures.Add(
+                    (seed, $"QCOW2BLK_CRASH_SEED={seed} ({SubjectOf(seed).Name}):"
+                        + $" {(error is Xunit.Sdk.XunitException ? error.Message : error)}"));
             }
         });
-        output.WriteLine($"seeds {seeds[0]}..{seeds[^1]}: {cuts} crash images, {failures.Count} workloads failed: {string.Join(' ', failures.Select(failure => failure.Seed).Order())}");
-        Assert.True(failures.IsEmpty, $"{failures.Count} of {seeds.Length} workloads failed: {string.Join(' ', failures.Select(failure => failure.Seed).Order())}\n"
+        output.WriteLine(
+            $"seeds {seeds[0]}..{seeds[^1]}: {cuts} crash images, {failures.Count} workloads failed:"
+                + $" {string.Join(' ', failures.Select(failure => failure.Seed).Order())}");
+        Assert.True(failures.IsEmpty,
+            $"{failures.Count} of {seeds.Length} workloads failed: {string.Join(' ', failures.Select(failure => failure.Seed).Order())}\n"
             + string.Join("\n", failures.OrderBy(failure => failure.Seed).Take(20).Select(failure => failure.What)));
     }
 
@@ -123,9 +128,11 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         var found = subject.Reader(image).Snapshots();
         Assert.Equal(expected.Count, found.Count);
         for (var index = 0; index < found.Count; index++)
+        {
             Assert.True(
                 found[index].ReadAll().AsSpan().SequenceEqual(expected[index]),
                 $"{moment}: snapshot {index} reads other bytes than before");
+        }
     }
 
     private static void AssertQemuAgrees(Subject subject, CrashImage crash, string moment)
@@ -160,5 +167,6 @@ public sealed class PowerCutTests(ITestOutputHelper output)
     }
 
     private static string Findings(CheckResult result) =>
-        string.Join("; ", result.Findings.Where(finding => result.Errors == 0 || finding.Severity == CheckSeverity.Error).Take(5).Select(finding => finding.Message));
+        string.Join("; ", result.Findings.Where(finding => result.Errors == 0 || finding.Severity == CheckSeverity.Error).Take(5)
+            .Select(finding => finding.Message));
 }

@@ -26,12 +26,12 @@ public sealed class BackingOptionTests : IDisposable
     [Fact]
     public void Format_is_stated_for_an_image_that_cannot_be_changed()
     {
-        string before = Folder.Hash(_top);
+        var before = Folder.Hash(_top);
         _folder.Qcow2Blk("attach", _top, "--read-only", "--socket", _folder.File("s"))
             .Refused(1, "disk.qcow2", "--backing-format qcow2|raw");
         _folder.Qcow2Blk("map", _top).Refused(1, "disk.qcow2", "--backing-format qcow2|raw");
 
-        Server server = Server.Attach(_folder, _top, "--read-only", "--backing-format", "qcow2");
+        var server = Server.Attach(_folder, _top, "--read-only", "--backing-format", "qcow2");
         Run.QemuIoAs("raw", server.Uri, "read -P 5 0 64k");
         Assert.Equal("qcow2", server.Status().GetProperty("backing-format").GetString());
         Assert.Equal(JsonValueKind.Null, server.Status().GetProperty("backing").ValueKind);
@@ -41,7 +41,7 @@ public sealed class BackingOptionTests : IDisposable
         Run.QemuIoAs("raw", server.Uri, "read -P 5 0 64k");
         server.Detach();
 
-        Outcome map = _folder.Qcow2Blk("map", _top, "--json", "--backing-format", "qcow2").Passed();
+        var map = _folder.Qcow2Blk("map", _top, "--json", "--backing-format", "qcow2").Passed();
         Assert.Contains("\"depth\": 1", map.Output, StringComparison.Ordinal);
         Assert.Equal(before, Folder.Hash(_top));
     }
@@ -49,19 +49,19 @@ public sealed class BackingOptionTests : IDisposable
     [Fact]
     public void Base_that_has_moved_is_named_relative_to_the_working_directory()
     {
-        string moved = Path.Combine(_folder.Sub("elsewhere"), "moved.qcow2");
+        var moved = Path.Combine(_folder.Sub("elsewhere"), "moved.qcow2");
         File.Move(_folder.File("base.qcow2"), moved);
-        string relative = Path.GetRelativePath(Environment.CurrentDirectory, moved);
+        var relative = Path.GetRelativePath(Environment.CurrentDirectory, moved);
         string[] options = ["--backing", relative, "--backing-format", "qcow2"];
 
-        Server server = Server.Attach(_folder, _top, ["--read-only", .. options]);
+        var server = Server.Attach(_folder, _top, ["--read-only", .. options]);
         Run.QemuIoAs("raw", server.Uri, "read -P 5 0 64k");
-        string shown = server.Status().GetProperty("backing").GetString()!;
+        var shown = server.Status().GetProperty("backing").GetString()!;
         Assert.Equal(moved, Path.GetFullPath(shown));
         Assert.Equal(shown, server.Status().GetProperty("chain")[1].GetProperty("path").GetString());
         server.Detach();
 
-        Outcome info = _folder.Qcow2Blk(["info", _top, "--json", .. options]).Passed();
+        var info = _folder.Qcow2Blk(["info", _top, "--json", .. options]).Passed();
         Assert.Equal(2, JsonDocument.Parse(info.Output).RootElement.GetProperty("chain").GetArrayLength());
         string[] attach = ["attach", _top, "--read-only", "--socket", _folder.File("s"), .. options];
         _folder.Qcow2Blk([.. attach, "--backing-dir", _folder.RuntimeDirectory])

@@ -14,7 +14,7 @@ public sealed class BadChainTests : IDisposable
     [Fact]
     public void Missing_base()
     {
-        string overlay = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
+        var overlay = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
         File.Delete(_folder.File("base.qcow2"));
 
         Attach(overlay).Refused(1, "disk.qcow2", "base.qcow2", "does not exist");
@@ -23,7 +23,7 @@ public sealed class BadChainTests : IDisposable
     [Fact]
     public void Base_that_is_no_qcow2()
     {
-        string overlay = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
+        var overlay = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
         Bytes.Overwrite(_folder.File("base.qcow2"), 0, [0]);
 
         Attach(overlay).Refused(1, "base.qcow2", "magic");
@@ -32,7 +32,7 @@ public sealed class BadChainTests : IDisposable
     [Fact]
     public void Image_that_is_its_own_base()
     {
-        string image = _folder.Image("disk.qcow2", "1M");
+        var image = _folder.Image("disk.qcow2", "1M");
         Run.QemuImg("rebase", "-u", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", image);
 
         Attach(image).Refused(1, "disk.qcow2", "backing");
@@ -41,9 +41,9 @@ public sealed class BadChainTests : IDisposable
     [Fact]
     public void Loop_of_three_through_a_link()
     {
-        string bottom = _folder.Image("a.qcow2", "1M");
+        var bottom = _folder.Image("a.qcow2", "1M");
         _folder.Overlay("b.qcow2", "a.qcow2");
-        string top = _folder.Overlay("c.qcow2", "b.qcow2");
+        var top = _folder.Overlay("c.qcow2", "b.qcow2");
         File.CreateSymbolicLink(_folder.File("again.qcow2"), top);
         Run.QemuImg("rebase", "-u", "-f", "qcow2", "-b", "again.qcow2", "-F", "qcow2", bottom);
 
@@ -53,7 +53,7 @@ public sealed class BadChainTests : IDisposable
     [Fact]
     public void Base_without_a_format_is_not_probed()
     {
-        string overlay = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
+        var overlay = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
         // The extension of the format name becomes one that nobody knows.
         Bytes.Overwrite(overlay, 112, [0x12, 0x34, 0x56, 0x78]);
 
@@ -63,7 +63,7 @@ public sealed class BadChainTests : IDisposable
     [Fact]
     public void Base_that_is_a_directory()
     {
-        string overlay = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
+        var overlay = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
         File.Delete(_folder.File("base.qcow2"));
         _folder.Sub("base.qcow2");
 
@@ -73,8 +73,8 @@ public sealed class BadChainTests : IDisposable
     [Fact]
     public void No_backing_refuses_an_overlay_and_takes_an_image_without_base()
     {
-        string below = _folder.Image("base.qcow2", "1M");
-        string overlay = _folder.Overlay("disk.qcow2", "base.qcow2");
+        var below = _folder.Image("base.qcow2", "1M");
+        var overlay = _folder.Overlay("disk.qcow2", "base.qcow2");
 
         Attach(overlay, "--no-backing").Refused(1, "disk.qcow2", "backing", "base.qcow2");
         Server.Attach(_folder, below, "--no-backing").Detach();
@@ -89,14 +89,14 @@ public sealed class BadChainTests : IDisposable
     [InlineData("allowed-not/base.qcow2", false)]
     public void Backing_file_must_lie_in_an_allowed_directory(string name, bool allowed)
     {
-        foreach (string directory in new[] { "allowed", "other", "allowed-not" })
+        foreach (var directory in new[] { "allowed", "other", "allowed-not" })
         {
             _folder.Sub(directory);
             _folder.Image($"{directory}/base.qcow2", "1M");
         }
 
         File.CreateSymbolicLink(_folder.File("allowed/link.qcow2"), _folder.File("other/base.qcow2"));
-        string overlay = _folder.Overlay("disk.qcow2", name);
+        var overlay = _folder.Overlay("disk.qcow2", name);
 
         if (allowed)
             Server.Attach(_folder, overlay, "--backing-dir", _folder.File("allowed")).Detach();
@@ -106,8 +106,8 @@ public sealed class BadChainTests : IDisposable
 
     private Outcome Attach(string image, params string[] options)
     {
-        string before = Folder.Hash(image);
-        Outcome outcome = _folder.Qcow2Blk([.. new[] { "attach", image, "--socket", _folder.File("s") }, .. options]);
+        var before = Folder.Hash(image);
+        var outcome = _folder.Qcow2Blk([.. new[] { "attach", image, "--socket", _folder.File("s") }, .. options]);
         Assert.Equal(before, Folder.Hash(image));
         return outcome;
     }

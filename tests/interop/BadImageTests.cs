@@ -37,7 +37,7 @@ public sealed class BadImageTests
     public void Damaged_header(int offset, string bytes, string field)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
         Run.QemuIo(image, "write -P 1 0 64k");
         if (offset == 8)
             Bytes.Overwrite(image, 16, [0, 0, 0, 4]);
@@ -53,7 +53,7 @@ public sealed class BadImageTests
     public void Feature_that_is_not_done_yet_is_refused_by_name(string options, string name)
     {
         using var folder = new Folder();
-        string image = folder.File("disk.qcow2");
+        var image = folder.File("disk.qcow2");
         string[] create = ["create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
             options.Replace("data.raw", folder.File("data.raw"), StringComparison.Ordinal), image, "1M"];
         // With little processor time qemu-img sometimes cannot time its key derivation.
@@ -73,9 +73,9 @@ public sealed class BadImageTests
     public void Truncated(int length)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
         Run.QemuIo(image, "write -P 1 0 64k");
-        using (FileStream file = File.OpenWrite(image))
+        using (var file = File.OpenWrite(image))
             file.SetLength(length);
 
         AssertRefusedUnchanged(folder, image, "disk.qcow2");
@@ -85,7 +85,7 @@ public sealed class BadImageTests
     public void File_of_another_kind()
     {
         using var folder = new Folder();
-        string image = folder.File("letter.txt");
+        var image = folder.File("letter.txt");
         File.WriteAllText(image, string.Join('\n', System.Linq.Enumerable.Repeat("dear reader,", 1000)));
 
         AssertRefusedUnchanged(folder, image, "letter.txt", "magic");
@@ -97,8 +97,8 @@ public sealed class BadImageTests
     public void File_larger_than_any_disk(string format)
     {
         using var folder = new Folder();
-        string image = folder.Image("huge", "1M");
-        using (FileStream file = File.OpenWrite(image))
+        var image = folder.Image("huge", "1M");
+        using (var file = File.OpenWrite(image))
             file.SetLength(long.MaxValue);
         string[] says = ["huge", "its size of 9223372036854775807 bytes is more than 9223372035781033984"];
 
@@ -114,12 +114,12 @@ public sealed class BadImageTests
     public void Corrupt_image_may_be_read_but_not_written()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
         Run.QemuIo(image, "write -P 6 0 64k");
         Bytes.Overwrite(image, 72, Bytes.BigEndian(2, 8));
 
         AssertRefusedUnchanged(folder, image, "corrupt");
-        Server server = Server.Attach(folder, image, "--read-only");
+        var server = Server.Attach(folder, image, "--read-only");
         Run.QemuIoAs("raw", server.Uri, "read -P 6 0 64k");
         server.Detach();
     }
@@ -128,7 +128,7 @@ public sealed class BadImageTests
     public void Snapshot_table_past_the_end()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
         Run.QemuImg("snapshot", "-c", "one", image);
         Bytes.Overwrite(image, 64, Bytes.BigEndian(0x70000000, 8));
 
@@ -139,17 +139,18 @@ public sealed class BadImageTests
     public void Unknown_snapshot()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
 
         AssertRefusedUnchanged(folder, image, ["--snapshot", "nope"], "disk.qcow2", "nope");
     }
 
-    private static void AssertRefusedUnchanged(Folder folder, string image, params string[] texts) => AssertRefusedUnchanged(folder, image, [], texts);
+    private static void AssertRefusedUnchanged(Folder folder, string image, params string[] texts) =>
+        AssertRefusedUnchanged(folder, image, [], texts);
 
     private static void AssertRefusedUnchanged(Folder folder, string image, string[] options, params string[] texts)
     {
-        string before = Folder.Hash(image);
-        string socket = folder.File("s");
+        var before = Folder.Hash(image);
+        var socket = folder.File("s");
 
         folder.Qcow2Blk([.. new[] { "attach", image, "--socket", socket }, .. options]).Refused(1, texts);
 

@@ -23,7 +23,7 @@ public sealed class BadSurroundingsTests : IDisposable
     [InlineData("--cache=none")]
     public void Pipe_as_image_is_refused_and_not_waited_for(string option)
     {
-        string pipe = _folder.File("pipe");
+        var pipe = _folder.File("pipe");
         Run.Program("mkfifo", pipe).Passed();
 
         _folder.Qcow2Blk("attach", pipe, option, "--socket", _folder.File("s")).Refused(1, "pipe", "neither a regular file");
@@ -32,8 +32,8 @@ public sealed class BadSurroundingsTests : IDisposable
     [Fact]
     public void Unreadable_image()
     {
-        string image = _folder.Image("disk.qcow2", "1M");
-        string binary = _folder.File("qcow2blk");
+        var image = _folder.Image("disk.qcow2", "1M");
+        var binary = _folder.File("qcow2blk");
         File.Copy(Command.Path, binary);
         File.SetUnixFileMode(image, UnixFileMode.None);
         string[] command = [binary, "attach", image, "--socket", _folder.File("s")];
@@ -50,9 +50,9 @@ public sealed class BadSurroundingsTests : IDisposable
     [Fact]
     public void Socket_in_use_is_left_alone()
     {
-        string socket = _folder.File("s");
-        Server server = Server.Attach(_folder, _folder.Image("first.qcow2", "1M"));
-        string second = _folder.Image("second.qcow2", "1M");
+        var socket = _folder.File("s");
+        var server = Server.Attach(_folder, _folder.Image("first.qcow2", "1M"));
+        var second = _folder.Image("second.qcow2", "1M");
 
         _folder.Qcow2Blk("attach", second, "--socket", server.Socket).Refused(4, "second.qcow2", server.Socket, "in use");
 
@@ -66,31 +66,33 @@ public sealed class BadSurroundingsTests : IDisposable
     {
         using var listener = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
         listener.Start();
-        int port = ((System.Net.IPEndPoint)listener.LocalEndpoint).Port;
+        var port = ((System.Net.IPEndPoint)listener.LocalEndpoint).Port;
 
-        _folder.Qcow2Blk("attach", _folder.Image("disk.qcow2", "1M"), "--listen", $"127.0.0.1:{port}").Refused(4, "disk.qcow2", $"{port}", "in use");
+        _folder.Qcow2Blk("attach", _folder.Image("disk.qcow2", "1M"), "--listen", $"127.0.0.1:{port}")
+            .Refused(4, "disk.qcow2", $"{port}", "in use");
     }
 
     [Fact]
     public void Plain_file_at_the_socket_path_is_not_removed()
     {
-        string precious = _folder.File("precious");
+        var precious = _folder.File("precious");
         File.WriteAllText(precious, "data");
 
-        _folder.Qcow2Blk("attach", _folder.Image("disk.qcow2", "1M"), "--socket", precious).Refused(1, "precious", "no socket");
+        _folder.Qcow2Blk("attach", _folder.Image("disk.qcow2", "1M"), "--socket", precious).Refused(1, "precious", "not a socket");
 
         Assert.Equal("data", File.ReadAllText(precious));
     }
 
     [Fact]
-    public void Socket_in_a_missing_directory()
-        => _folder.Qcow2Blk("attach", _folder.Image("disk.qcow2", "1M"), "--socket", _folder.File("nowhere/s")).Refused(1, "nowhere/s", "no such file");
+    public void Socket_in_a_missing_directory() =>
+        _folder.Qcow2Blk("attach", _folder.Image("disk.qcow2", "1M"), "--socket", _folder.File("nowhere/s"))
+        .Refused(1, "nowhere/s", "no such file");
 
     [Fact]
     public void Dead_server_shows_as_dead_until_detached_and_its_socket_is_used_again()
     {
-        string image = _folder.Image("disk.qcow2", "1M");
-        Server server = Server.Attach(_folder, image);
+        var image = _folder.Image("disk.qcow2", "1M");
+        var server = Server.Attach(_folder, image);
         server.Kill();
 
         Assert.Equal(["dead"], States());
@@ -108,7 +110,7 @@ public sealed class BadSurroundingsTests : IDisposable
     [Fact]
     public void Detach_leaves_the_socket_of_another_server_that_took_its_path()
     {
-        Server first = Server.Attach(_folder, _folder.Image("first.qcow2", "1M"));
+        var first = Server.Attach(_folder, _folder.Image("first.qcow2", "1M"));
         File.Delete(first.Socket);
         _folder.Qcow2Blk("attach", _folder.Image("second.qcow2", "2M"), "--socket", first.Socket).Passed();
 
@@ -122,10 +124,10 @@ public sealed class BadSurroundingsTests : IDisposable
     [Fact]
     public void Killed_server_that_is_detached_takes_its_own_socket_and_pid_file_with_it_and_no_others()
     {
-        string pidFile = _folder.File("pid");
-        Server server = Server.Attach(_folder, _folder.Image("disk.qcow2", "1M"), "--pid-file", pidFile);
+        var pidFile = _folder.File("pid");
+        var server = Server.Attach(_folder, _folder.Image("disk.qcow2", "1M"), "--pid-file", pidFile);
         server.Kill();
-        string kept = _folder.File("kept");
+        var kept = _folder.File("kept");
         File.Move(server.Socket, kept);
         Run.Program("/usr/bin/python3", "-c", $"import socket; socket.socket(socket.AF_UNIX).bind('{server.Socket}')").Passed();
 
@@ -135,7 +137,7 @@ public sealed class BadSurroundingsTests : IDisposable
         Assert.False(File.Exists(pidFile));
         File.Delete(server.Socket);
 
-        Server again = Server.Attach(_folder, _folder.File("disk.qcow2"));
+        var again = Server.Attach(_folder, _folder.File("disk.qcow2"));
         again.Kill();
         _folder.Qcow2Blk("detach", "disk").Passed();
         Assert.False(File.Exists(again.Socket));

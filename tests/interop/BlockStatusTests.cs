@@ -22,16 +22,16 @@ public sealed class BlockStatusTests
     public void Both_contexts_equal_those_of_qemu_nbd(string version, string clusterSize, Content content)
     {
         using var folder = new Folder();
-        ShapedImage shaped = new ImageShape(folder, version, clusterSize, 16, 5 * 1048576 + 1536).Make(content);
-        string image = shaped.Path;
+        var shaped = new ImageShape(folder, version, clusterSize, 16, 5 * 1048576 + 1536).Make(content);
+        var image = shaped.Path;
         (long, long, long)[] allocation, depth;
-        using (QemuNbd.Serve(folder, image, out string uri, "--read-only", "--allocation-depth"))
+        using (QemuNbd.Serve(folder, image, out var uri, "--read-only", "--allocation-depth"))
         {
             allocation = Map.Context(uri, "base:allocation");
             depth = Map.Context(uri, "qemu:allocation-depth");
         }
 
-        Server server = Server.Attach(folder, image, "--read-only");
+        var server = Server.Attach(folder, image, "--read-only");
 
         Assert.Equal(AsQemuSaysIt(allocation), AsQemuSaysIt(Map.Context(server.Uri, "base:allocation")));
         Assert.Equal(depth, Map.Context(server.Uri, "qemu:allocation-depth"));
@@ -46,9 +46,9 @@ public sealed class BlockStatusTests
     {
         const long zero = 2, zeroAndHole = 3;
         var joined = new List<(long Start, long End, long Type)>();
-        foreach ((long start, long end, long type) in extents)
+        foreach ((var start, var end, var type) in extents)
         {
-            long says = type == zero ? zeroAndHole : type;
+            var says = type == zero ? zeroAndHole : type;
             if (joined.Count > 0 && joined[^1].Type == says)
                 joined[^1] = joined[^1] with { End = end };
             else
@@ -62,11 +62,11 @@ public sealed class BlockStatusTests
     public void Nbdcopy_of_a_sparse_disk_leaves_holes()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "64M");
+        var image = folder.Image("disk.qcow2", "64M");
         Run.QemuIo(image, "write -P 1 10M 1M");
-        Server server = Server.Attach(folder, image, "--read-only");
+        var server = Server.Attach(folder, image, "--read-only");
 
-        string copy = folder.File("copy.raw");
+        var copy = folder.File("copy.raw");
         Run.Program("nbdcopy", server.Uri, copy).Passed();
 
         Verdict.SameDisk(copy, image);

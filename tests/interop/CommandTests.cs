@@ -17,11 +17,12 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Nbdcopy_starts_a_server_for_itself()
     {
-        string image = _folder.Image("disk.qcow2", "3M");
+        var image = _folder.Image("disk.qcow2", "3M");
         Run.QemuIo(image, "write -P 4 1M 1M");
-        string copy = _folder.File("copy.raw");
+        var copy = _folder.File("copy.raw");
 
-        Run.Start(Command.Environment(_folder), "nbdcopy", "--", "[", Command.Path, "attach", image, "--read-only", "]", copy).Wait().Passed();
+        Run.Start(Command.Environment(_folder), "nbdcopy", "--", "[", Command.Path, "attach", image, "--read-only", "]", copy).Wait()
+            .Passed();
 
         Verdict.SameDisk(copy, image);
         Deadline.Until(() => Directory.GetFiles(_folder.RuntimeDirectory).Length == 0, "the server leaves nothing behind");
@@ -30,11 +31,11 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Nbdcopy_between_two_images_of_ours()
     {
-        string from = _folder.Image("from.qcow2", "9M");
+        var from = _folder.Image("from.qcow2", "9M");
         Run.QemuIo(from, "write -P 4 1M 3M", "write -P 5 8M 512");
-        Server source = Server.Attach(_folder, from, "--read-only");
-        string to = _folder.Image("to.qcow2", "9M", "cluster_size=4k");
-        Server target = Server.Attach(_folder, to);
+        var source = Server.Attach(_folder, from, "--read-only");
+        var to = _folder.Image("to.qcow2", "9M", "cluster_size=4k");
+        var target = Server.Attach(_folder, to);
 
         Run.Program("nbdcopy", "--flush", source.Uri, target.Uri).Passed();
 
@@ -48,9 +49,9 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Qemu_img_convert_into_the_export_and_out_of_it()
     {
-        string source = new ImageShape(_folder, "1.1", "64k", 16, 5 << 20).Make(Content.Plain).Path;
-        string image = _folder.Image("target.qcow2", "5M");
-        Server server = Server.Attach(_folder, image);
+        var source = new ImageShape(_folder, "1.1", "64k", 16, 5 << 20).Make(Content.Plain).Path;
+        var image = _folder.Image("target.qcow2", "5M");
+        var server = Server.Attach(_folder, image);
 
         Run.QemuImg("convert", "-n", "-f", "qcow2", "-O", "raw", source, server.Uri);
         Run.QemuImg("compare", "-f", "qcow2", "-F", "raw", source, server.Uri);
@@ -63,16 +64,16 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Snapshot_is_served_by_name_and_by_id_with_its_own_size_and_data()
     {
-        string image = _folder.Image("disk.qcow2", "2M");
+        var image = _folder.Image("disk.qcow2", "2M");
         Run.QemuIo(image, "write -P 1 0 1M");
         Run.QemuImg("snapshot", "-c", "first", image);
         Run.QemuIo(image, "write -P 2 0 1M");
         Run.QemuImg("resize", "-q", "-f", "qcow2", image, "5M");
-        string before = Folder.Hash(image);
+        var before = Folder.Hash(image);
 
-        foreach (string snapshot in new[] { "first", "1" })
+        foreach (var snapshot in new[] { "first", "1" })
         {
-            Server server = Server.Attach(_folder, image, "--snapshot", snapshot);
+            var server = Server.Attach(_folder, image, "--snapshot", snapshot);
             Run.QemuIoAs("raw", server.Uri, "read -P 1 0 1M", "read -P 0 1M 1M");
             Assert.Equal($"{2 << 20}", Run.Program("nbdinfo", "--size", server.Uri).Passed().Output.Trim());
             Assert.NotEqual(0, Run.Program("qemu-io", "-f", "raw", "-c", "write 0 512", server.Uri).Status);
@@ -85,13 +86,14 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Raw_image_is_served_as_it_is_and_a_qcow2_header_in_it_is_only_data()
     {
-        string inner = _folder.Image("inner.qcow2", "64M");
-        string raw = _folder.File("disk.raw");
+        var inner = _folder.Image("inner.qcow2", "64M");
+        var raw = _folder.File("disk.raw");
         File.Copy(inner, raw);
-        Server server = Server.Attach(_folder, raw, "--format", "raw");
+        var server = Server.Attach(_folder, raw, "--format", "raw");
 
         // As qemu: a raw disk ends with a whole sector.
-        Assert.Equal($"{(new FileInfo(inner).Length + 511) / 512 * 512}", Run.Program("nbdinfo", "--size", server.Uri).Passed().Output.Trim());
+        Assert.Equal($"{(new FileInfo(inner).Length + 511) / 512 * 512}",
+            Run.Program("nbdinfo", "--size", server.Uri).Passed().Output.Trim());
         Run.QemuIoAs("raw", server.Uri, "write -P 3 64k 512", "flush");
 
         server.Detach();
@@ -103,15 +105,17 @@ public sealed class CommandTests : IDisposable
     [InlineData("writeback", false)]
     public void Cache_mode_decides_whether_the_page_cache_is_passed_by(string cache, bool direct)
     {
-        const int O_DIRECT = 0x4000;
-        string image = _folder.Image("disk.qcow2", "1M");
-        Server server = Server.Attach(_folder, image, "--cache", cache);
+        const int openDirect = 0x4000; // O_DIRECT
+        var image = _folder.Image("disk.qcow2", "1M");
+        var server = Server.Attach(_folder, image, "--cache", cache);
 
-        string descriptor = Directory.EnumerateFileSystemEntries($"/proc/{server.Pid}/fd").First(link => new FileInfo(link).LinkTarget == image);
-        string flags = File.ReadLines($"/proc/{server.Pid}/fdinfo/{Path.GetFileName(descriptor)}").First(line => line.StartsWith("flags:", StringComparison.Ordinal));
+        var descriptor = Directory.EnumerateFileSystemEntries($"/proc/{server.Pid}/fd")
+            .First(link => new FileInfo(link).LinkTarget == image);
+        var flags = File.ReadLines($"/proc/{server.Pid}/fdinfo/{Path.GetFileName(descriptor)}")
+            .First(line => line.StartsWith("flags:", StringComparison.Ordinal));
         Run.QemuIoAs("raw", server.Uri, "write -P 1 1000 5000", "flush", "read -P 1 1000 5000");
 
-        Assert.Equal(direct, (Convert.ToInt32(flags.Split('\t')[1], 8) & O_DIRECT) != 0);
+        Assert.Equal(direct, (Convert.ToInt32(flags.Split('\t')[1], 8) & openDirect) != 0);
         Assert.Equal(direct, server.Status().GetProperty("chain")[0].GetProperty("direct").GetBoolean());
         server.Detach();
         Verdict.Clean(image);
@@ -121,9 +125,9 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Tcp_address_is_served_and_announced()
     {
-        string image = _folder.Image("disk.qcow2", "1M");
+        var image = _folder.Image("disk.qcow2", "1M");
 
-        string uri = _folder.Qcow2Blk("attach", image, "--listen", "127.0.0.1:0", "--name", "net").Passed().Output.Trim();
+        var uri = _folder.Qcow2Blk("attach", image, "--listen", "127.0.0.1:0", "--name", "net").Passed().Output.Trim();
 
         Assert.Matches("^nbd://127\\.0\\.0\\.1:[0-9]+/?", uri);
         Run.QemuIoAs("raw", uri, "write -P 1 0 64k", "read -P 1 0 64k");
@@ -134,8 +138,8 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Pid_file_is_there_while_clients_can_connect_and_gone_after()
     {
-        string pidFile = _folder.File("pid");
-        Server server = Server.Attach(_folder, _folder.Image("disk.qcow2", "1M"), "--pid-file", pidFile);
+        var pidFile = _folder.File("pid");
+        var server = Server.Attach(_folder, _folder.Image("disk.qcow2", "1M"), "--pid-file", pidFile);
 
         Assert.Equal($"{server.Pid}\n", File.ReadAllText(pidFile));
         server.Detach();
@@ -145,23 +149,25 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Json_of_attach_list_and_status_agree()
     {
-        string image = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
-        Server server = Server.Attach(_folder, image);
+        var image = _folder.Overlay("disk.qcow2", _folder.Image("base.qcow2", "1M"));
+        var server = Server.Attach(_folder, image);
         Run.QemuIoAs("raw", server.Uri, "write 0 64k", "read 0 64k", "flush");
 
-        JsonElement listed = JsonDocument.Parse(_folder.Qcow2Blk("list", "--json").Passed().Output).RootElement.EnumerateArray().Single();
-        JsonElement status = server.Status();
+        var listed = JsonDocument.Parse(_folder.Qcow2Blk("list", "--json").Passed().Output).RootElement.EnumerateArray().Single();
+        var status = server.Status();
 
-        foreach (JsonElement shown in new[] { listed, status })
+        foreach (var shown in new[] { listed, status })
         {
             Assert.Equal(("disk", "running", server.Uri, image, server.Pid), (Text(shown, "name"), Text(shown, "state"), Text(shown, "uri"),
                 Text(shown, "image"), shown.GetProperty("pid").GetInt32()));
         }
 
         Assert.Equal([image, _folder.File("base.qcow2")], status.GetProperty("chain").EnumerateArray().Select(link => Text(link, "path")));
-        JsonElement geometry = status.GetProperty("geometry");
-        Assert.Equal((1 << 20, 65536, 3), (geometry.GetProperty("size").GetInt32(), geometry.GetProperty("cluster-size").GetInt32(), geometry.GetProperty("version").GetInt32()));
-        JsonElement requests = status.GetProperty("requests");
+        var geometry = status.GetProperty("geometry");
+        Assert.Equal((1 << 20, 65536, 3),
+            (geometry.GetProperty("size").GetInt32(), geometry.GetProperty("cluster-size").GetInt32(),
+                geometry.GetProperty("version").GetInt32()));
+        var requests = status.GetProperty("requests");
         Assert.Equal((65536, 65536), (requests.GetProperty("read-bytes").GetInt32(), requests.GetProperty("written-bytes").GetInt32()));
         server.Detach();
     }
@@ -169,20 +175,20 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Server_is_ready_no_later_than_qemu_nbd_would_be_and_some()
     {
-        string image = _folder.Image("disk.qcow2", "1G");
+        var image = _folder.Image("disk.qcow2", "1G");
         long ours = long.MaxValue, theirs = long.MaxValue;
         // In turn, and the best of each: what other programs take away is no part of it.
         for (var round = 0; round < 7; round++)
         {
             ours = Math.Min(ours, Time(() =>
             {
-                Server server = Server.Attach(_folder, image);
+                var server = Server.Attach(_folder, image);
                 Run.Program("nbdinfo", "--size", server.Uri).Passed();
                 return server.Kill;
             }));
             theirs = Math.Min(theirs, Time(() =>
             {
-                Running server = QemuNbd.Serve(_folder, image, out string uri);
+                var server = QemuNbd.Serve(_folder, image, out var uri);
                 // Its socket can be there a moment before it listens.
                 for (var attempt = 0; Run.Program("nbdinfo", "--size", uri) is { Status: not 0 } refused; attempt++)
                     Assert.True(attempt < 100, refused.Errors);
@@ -196,8 +202,8 @@ public sealed class CommandTests : IDisposable
     /// <summary>Milliseconds of what is started; it is ended after that.</summary>
     private static long Time(Func<Action> start)
     {
-        long started = Stopwatch.GetTimestamp();
-        Action end = start();
+        var started = Stopwatch.GetTimestamp();
+        var end = start();
         var taken = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds;
         end();
         return taken;

@@ -25,12 +25,12 @@ public sealed class DeepChainTests : IDisposable
     [Fact]
     public void Chain_of_the_largest_depth_is_served_mapped_and_described()
     {
-        string top = ManyImages.Make(_images, Largest);
-        Server server = Server.Attach(_folder, top);
+        var top = ManyImages.Make(_images, Largest);
+        var server = Server.Attach(_folder, top);
         Assert.Equal(Largest, server.Status().GetProperty("chain").GetArrayLength());
         Run.QemuIoAs("raw", server.Uri, "read -P 9 0 64k", "read -P 0 64k 1M");
         Run.QemuIoAs("raw", server.Uri, "write -P 7 4k 4k", "write -P 8 10000 100", "write -z 32k 4k", "discard 40k 8k", "flush");
-        Outcome depth = Run.Program("nbdinfo", "--map=qemu:allocation-depth", server.Uri).Passed();
+        var depth = Run.Program("nbdinfo", "--map=qemu:allocation-depth", server.Uri).Passed();
         Assert.Contains("256", depth.Output, StringComparison.Ordinal);
         server.Detach();
         Verdict.Clean(top);
@@ -46,7 +46,7 @@ public sealed class DeepChainTests : IDisposable
     [Fact]
     public void One_image_more_is_refused()
     {
-        string top = ManyImages.Make(_images, Largest + 1);
+        var top = ManyImages.Make(_images, Largest + 1);
         AssertRefused(1, ["attach", "info", "map"], top, "c001.qcow2", "more than 256");
     }
 
@@ -56,7 +56,7 @@ public sealed class DeepChainTests : IDisposable
     public void Base_that_is_missing_damaged_written_by_somebody_or_leads_back(int depth)
     {
         string top = ManyImages.Make(_images, depth + 1), below = ManyImages.At(_images, 0);
-        using (Running writer = Run.Start(null, "qemu-io", "-f", "qcow2", below))
+        using (var writer = Run.Start(null, "qemu-io", "-f", "qcow2", below))
         {
             writer.Tell("write -P 9 0 4k");
             writer.WaitForLine("qemu-io> wrote");
@@ -73,10 +73,10 @@ public sealed class DeepChainTests : IDisposable
 
     private void AssertRefused(int status, string[] verbs, string top, params string[] texts)
     {
-        string before = Folder.Hash(top);
-        foreach (string verb in verbs)
+        var before = Folder.Hash(top);
+        foreach (var verb in verbs)
         {
-            Outcome outcome = verb == "attach" ? _folder.Qcow2Blk(verb, top, "--socket", _folder.File("s")) : _folder.Qcow2Blk(verb, top);
+            var outcome = verb == "attach" ? _folder.Qcow2Blk(verb, top, "--socket", _folder.File("s")) : _folder.Qcow2Blk(verb, top);
 
             // What there is of a chain is described all the same.
             (verb == "info" ? outcome with { Output = "" } : outcome).Refused(status, texts);
@@ -87,6 +87,6 @@ public sealed class DeepChainTests : IDisposable
         Assert.Equal(before, Folder.Hash(top));
     }
 
-    private JsonElement Json(string verb, string image)
-        => JsonDocument.Parse(_folder.Qcow2Blk(verb, image, "--json").Passed().Output).RootElement;
+    private JsonElement Json(string verb, string image) =>
+        JsonDocument.Parse(_folder.Qcow2Blk(verb, image, "--json").Passed().Output).RootElement;
 }

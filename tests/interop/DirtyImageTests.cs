@@ -23,7 +23,7 @@ public sealed class DirtyImageTests : IDisposable
     [Fact]
     public void Image_that_qemu_left_dirty_is_repaired_at_attach_and_clean_after_detach()
     {
-        Server server = Server.Attach(_folder, _image);
+        var server = Server.Attach(_folder, _image);
         Run.QemuIoAs("raw", server.Uri, "read -P 1 0 1M", "read -P 2 8M 100k", "write -P 3 4M 1M", "flush");
         server.Detach();
 
@@ -35,9 +35,9 @@ public sealed class DirtyImageTests : IDisposable
     [Fact]
     public void Dirty_image_that_was_made_8_TiB_long_is_repaired_in_little_memory_and_clean_after_detach()
     {
-        using (FileStream file = File.OpenWrite(_image))
+        using (var file = File.OpenWrite(_image))
             file.SetLength(8L << 40);
-        Server server = Server.Attach(_folder, _image);
+        var server = Server.Attach(_folder, _image);
         Assert.InRange(server.ResidentKiB, 0, 64 << 10);
         Run.QemuIoAs("raw", server.Uri, "read -P 1 0 1M", "read -P 2 8M 100k", "write -P 3 4M 1M", "flush");
         server.Detach();
@@ -51,9 +51,9 @@ public sealed class DirtyImageTests : IDisposable
     [Fact]
     public void Image_that_qemu_left_dirty_can_be_read_without_a_change()
     {
-        string before = Folder.Hash(_image);
+        var before = Folder.Hash(_image);
 
-        Server server = Server.Attach(_folder, _image, "--read-only");
+        var server = Server.Attach(_folder, _image, "--read-only");
         Run.QemuIoAs("raw", server.Uri, "read -P 1 0 1M", "read -P 2 8M 100k");
         server.Detach();
 
@@ -63,11 +63,11 @@ public sealed class DirtyImageTests : IDisposable
     [Fact]
     public void Image_that_our_killed_server_left_is_attached_again_and_clean_after()
     {
-        Server first = Server.Attach(_folder, _image);
+        var first = Server.Attach(_folder, _image);
         Run.QemuIoAs("raw", first.Uri, "write -P 4 2M 1M", "flush", "write -P 5 6M 1M");
         first.Kill();
 
-        Server second = Server.Attach(_folder, _image, "--name", "second");
+        var second = Server.Attach(_folder, _image, "--name", "second");
         Run.QemuIoAs("raw", second.Uri, "read -P 4 2M 1M", "read -P 1 0 1M");
         second.Detach();
 
@@ -78,7 +78,7 @@ public sealed class DirtyImageTests : IDisposable
 
     private bool IsDirty()
     {
-        using FileStream file = File.OpenRead(_image);
+        using var file = File.OpenRead(_image);
         file.Position = 79;
         return (file.ReadByte() & 1) != 0;
     }

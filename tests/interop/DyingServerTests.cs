@@ -15,11 +15,11 @@ public sealed class DyingServerTests : IDisposable
     [Fact]
     public void Server_that_a_signal_kills_as_it_repairs_the_image_leaves_no_device_and_its_signal_is_told()
     {
-        string image = _folder.Image("disk.qcow2", "64M", "lazy_refcounts=on");
+        var image = _folder.Image("disk.qcow2", "64M", "lazy_refcounts=on");
         Bytes.Overwrite(image, 79, [1]); // The dirty bit: refcounts are rebuilt, and written past the limit of file sizes.
 
         string[] limited = ["--fsize=70000", Command.Path, "attach", image, "--socket", _folder.File("s")];
-        Outcome outcome = Run.Start(Command.Environment(_folder), "prlimit", limited).Wait();
+        var outcome = Run.Start(Command.Environment(_folder), "prlimit", limited).Wait();
 
         Assert.Equal(1, outcome.Status);
         Assert.Equal($"qcow2blk: cannot attach {image}: the server was killed by signal 25 (XFSZ) before it was ready (see the system log)",

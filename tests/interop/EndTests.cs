@@ -10,7 +10,7 @@ public sealed class EndTests
     public void Activating_socket_stays_usable_when_the_server_has_ended()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
 
         Client.Python3("activated.py", "socket_serves_one_server_after_the_other", Command.Path, folder.RuntimeDirectory, image);
 
@@ -25,12 +25,13 @@ public sealed class EndTests
     {
         using var disk = new DiskFolder();
         using var folder = new Folder();
-        string image = disk.Image("disk.qcow2", "64M");
-        for (int round = 0; round < 4; round++)
+        var image = disk.Image("disk.qcow2", "64M");
+        for (var round = 0; round < 4; round++)
         {
-            RingServer server = RingServer.Attach(folder, ring, image, "--queues", "2", "--name", $"round{round}");
-            using Running load = StartLoad(folder, server.Uri);
-            Deadline.Until(() => server.Status().GetProperty("requests").GetProperty("writes").GetInt64() > 50, "the load's writes are answered");
+            var server = RingServer.Attach(folder, ring, image, "--queues", "2", "--name", $"round{round}");
+            using var load = StartLoad(folder, server.Uri);
+            Deadline.Until(() => server.Status().GetProperty("requests").GetProperty("writes").GetInt64() > 50,
+                "the load's writes are answered");
 
             Assert.Equal("", folder.Qcow2Blk("detach", server.Name, "--force").Passed().Errors);
 
@@ -45,11 +46,11 @@ public sealed class EndTests
         using var disk = new DiskFolder();
         using var folder = new Folder();
         string image = disk.Image("disk.qcow2", "64M"), socket = folder.File("s");
-        for (int round = 0; round < 4; round++)
+        for (var round = 0; round < 4; round++)
         {
-            using Running server = folder.StartQcow2Blk("attach", image, "--socket", socket, "--foreground", "--name", "disk");
+            using var server = folder.StartQcow2Blk("attach", image, "--socket", socket, "--foreground", "--name", "disk");
             Deadline.Until(() => File.Exists(socket), "the server listens");
-            using Running load = StartLoad(folder, $"nbd+unix:///?socket={socket}");
+            using var load = StartLoad(folder, $"nbd+unix:///?socket={socket}");
             System.Threading.Thread.Sleep(400);
 
             server.Signal("TERM");
@@ -62,7 +63,9 @@ public sealed class EndTests
     private static Running StartLoad(Folder folder, string uri)
     {
         Assert.SkipUnless(File.Exists("/usr/bin/fio"), "no fio");
-        return Run.Start(null, "fio", "--name=load", "--ioengine=nbd", $"--uri={uri}", "--rw=randwrite", "--bsrange=512-128k", "--bs_unaligned=1",
-            "--size=64M", "--iodepth=32", "--time_based", "--runtime=60", $"--output={folder.File("load.txt")}", $"--aux-path={folder.RuntimeDirectory}");
+        return Run.Start(null, "fio", "--name=load", "--ioengine=nbd", $"--uri={uri}", "--rw=randwrite", "--bsrange=512-128k",
+            "--bs_unaligned=1",
+            "--size=64M", "--iodepth=32", "--time_based", "--runtime=60", $"--output={folder.File("load.txt")}",
+            $"--aux-path={folder.RuntimeDirectory}");
     }
 }

@@ -28,11 +28,11 @@ public sealed class FullDiskTests : IDisposable
     public void Report_tells_the_client_and_the_image_goes_on()
     {
         Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
-        string image = _folder.Image("full/disk.qcow2", "64M");
-        Server server = Server.Attach(_folder, image, "--on-enospc", "report");
+        var image = _folder.Image("full/disk.qcow2", "64M");
+        var server = Server.Attach(_folder, image, "--on-enospc", "report");
 
         Run.QemuIoAs("raw", server.Uri, "write -P 1 0 1M", "flush");
-        Outcome full = Run.Program("qemu-io", "-f", "raw", "-c", "write -P 2 8M 8M", server.Uri);
+        var full = Run.Program("qemu-io", "-f", "raw", "-c", "write -P 2 8M 8M", server.Uri);
 
         Assert.Contains("No space left on device", full.Output + full.Errors);
         Run.QemuIoAs("raw", server.Uri, "write -P 3 0 64k", "flush", "read -P 3 0 64k", "read -P 1 64k 64k");
@@ -45,7 +45,7 @@ public sealed class FullDiskTests : IDisposable
     public void Stop_parks_the_request_visibly_until_there_is_space()
     {
         Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
-        (string image, string filler, Server server, Running write) = ParkAWrite();
+        (var image, var filler, var server, var write) = ParkAWrite();
 
         Run.QemuIoAs("raw", server.Uri, "read -P 0 0 64k");
         File.Delete(filler);
@@ -61,7 +61,7 @@ public sealed class FullDiskTests : IDisposable
     public void Parked_request_is_kept_over_suspend_and_resume_and_ends_when_there_is_space()
     {
         Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
-        (string image, string filler, Server server, Running write) = ParkAWrite();
+        (var image, var filler, var server, var write) = ParkAWrite();
 
         server.Suspend("--timeout", "10").Passed();
         Verdict.Sound(image);
@@ -77,9 +77,9 @@ public sealed class FullDiskTests : IDisposable
     public void Detach_tells_the_client_of_a_parked_request_that_there_is_no_space()
     {
         Assert.SkipUnless(_mounted, "no right to mount a small tmpfs");
-        (string image, string filler, Server server, Running write) = ParkAWrite();
+        (var image, var filler, var server, var write) = ParkAWrite();
 
-        Outcome detached = _folder.Qcow2Blk("detach", server.Name, "--timeout", "10", "--force").Passed();
+        var detached = _folder.Qcow2Blk("detach", server.Name, "--timeout", "10", "--force").Passed();
 
         Assert.NotEqual(0, write.Wait().Status);
         Assert.Empty(detached.Output);
@@ -89,11 +89,11 @@ public sealed class FullDiskTests : IDisposable
 
     private (string Image, string Filler, Server Server, Running Write) ParkAWrite()
     {
-        string image = _folder.Image("full/disk.qcow2", "64M");
-        string filler = _folder.File("full/filler");
+        var image = _folder.Image("full/disk.qcow2", "64M");
+        var filler = _folder.File("full/filler");
         File.WriteAllBytes(filler, new byte[3 << 20]);
-        Server server = Server.Attach(_folder, image, "--on-enospc", "stop");
-        Running write = _folder.Own(Run.Start(null, "qemu-io", "-f", "raw", "-c", "write -P 2 8M 2M", "-c", "flush", server.Uri));
+        var server = Server.Attach(_folder, image, "--on-enospc", "stop");
+        var write = _folder.Own(Run.Start(null, "qemu-io", "-f", "raw", "-c", "write -P 2 8M 2M", "-c", "flush", server.Uri));
         Deadline.Until(() => write.HasExited || server.Status().GetProperty("requests").GetProperty("waiting-for-space").GetInt64() > 0,
             "the write waits for space");
         Assert.False(write.HasExited);

@@ -15,9 +15,9 @@ public sealed class GateTests : IDisposable
     [Fact]
     public void Client_that_stalls_in_the_middle_of_a_write_does_not_keep_the_device_from_being_suspended()
     {
-        string image = _folder.Image("disk.qcow2", "16M");
-        Server server = Server.Attach(_folder, image);
-        using Running client = Client.Start("stalled_write.py", server.Socket, "1048576");
+        var image = _folder.Image("disk.qcow2", "16M");
+        var server = Server.Attach(_folder, image);
+        using var client = Client.Start("stalled_write.py", server.Socket, "1048576");
         client.WaitForLine("half");
 
         server.Suspend("--timeout", "5").Passed();
@@ -35,9 +35,9 @@ public sealed class GateTests : IDisposable
     [Fact]
     public void Client_that_dies_while_its_writes_are_held_does_no_harm()
     {
-        string image = _folder.Image("disk.qcow2", "16M");
-        Server server = Server.Attach(_folder, image);
-        Running client = Client.Start("held_write.py", server.Uri, "1048576", "20");
+        var image = _folder.Image("disk.qcow2", "16M");
+        var server = Server.Attach(_folder, image);
+        var client = Client.Start("held_write.py", server.Uri, "1048576", "20");
         client.WaitForLine("connected");
         server.Suspend().Passed();
         client.Tell("go");
@@ -47,7 +47,8 @@ public sealed class GateTests : IDisposable
         server.Resume().Passed();
 
         Run.QemuIoAs("raw", server.Uri, "write -P 3 8M 1M", "flush", "read -P 3 8M 1M");
-        Deadline.Until(() => server.Status().GetProperty("requests").GetProperty("connections").GetInt32() == 0, "the dead client's connection is gone");
+        Deadline.Until(() => server.Status().GetProperty("requests").GetProperty("connections").GetInt32() == 0,
+            "the dead client's connection is gone");
         server.Detach();
         Verdict.Clean(image);
     }
@@ -55,12 +56,12 @@ public sealed class GateTests : IDisposable
     [Fact]
     public void New_client_can_connect_while_suspended()
     {
-        string image = _folder.Image("disk.qcow2", "16M");
-        Server server = Server.Attach(_folder, image);
+        var image = _folder.Image("disk.qcow2", "16M");
+        var server = Server.Attach(_folder, image);
         server.Suspend().Passed();
 
         Assert.Equal($"{16 << 20}", Run.Program("nbdinfo", "--size", server.Uri).Passed().Output.Trim());
-        using Running reader = Run.Start(null, "qemu-io", "-r", "-f", "raw", "-c", "read -P 4 0 64k", server.Uri);
+        using var reader = Run.Start(null, "qemu-io", "-r", "-f", "raw", "-c", "read -P 4 0 64k", server.Uri);
         Run.QemuIo(image, "write -P 4 0 64k");
         server.Resume().Passed();
 
@@ -71,12 +72,12 @@ public sealed class GateTests : IDisposable
     [Fact]
     public void Commit_and_rebase_while_suspended_change_the_chain_and_not_the_disk()
     {
-        string bottom = _folder.Image("bottom.qcow2", "16M");
+        var bottom = _folder.Image("bottom.qcow2", "16M");
         Run.QemuIo(bottom, "write -P 1 0 4M");
-        string middle = _folder.Overlay("middle.qcow2", "bottom.qcow2");
+        var middle = _folder.Overlay("middle.qcow2", "bottom.qcow2");
         Run.QemuIo(middle, "write -P 2 2M 4M");
-        string top = _folder.Overlay("top.qcow2", "middle.qcow2");
-        Server server = Server.Attach(_folder, top);
+        var top = _folder.Overlay("top.qcow2", "middle.qcow2");
+        var server = Server.Attach(_folder, top);
         Run.QemuIoAs("raw", server.Uri, "write -P 3 5M 2M");
 
         server.Suspend().Passed();
@@ -85,7 +86,8 @@ public sealed class GateTests : IDisposable
         server.Resume().Passed();
 
         Run.QemuIoAs("raw", server.Uri, "read -P 1 0 2M", "read -P 2 2M 3M", "read -P 3 5M 2M", "read -P 0 7M 9M");
-        Assert.Equal([top, bottom], server.Status().GetProperty("chain").EnumerateArray().Select(link => link.GetProperty("path").GetString()));
+        Assert.Equal([top, bottom], server.Status().GetProperty("chain").EnumerateArray()
+            .Select(link => link.GetProperty("path").GetString()));
         server.Detach();
         Verdict.Clean(top);
     }
@@ -93,11 +95,11 @@ public sealed class GateTests : IDisposable
     [Fact]
     public void Discard_gives_space_back_to_the_host()
     {
-        string image = _folder.Image("disk.qcow2", "32M");
+        var image = _folder.Image("disk.qcow2", "32M");
         Run.QemuIo(image, "write -P 1 0 32M");
-        Server server = Server.Attach(_folder, image, "--discard", "unmap");
+        var server = Server.Attach(_folder, image, "--discard", "unmap");
 
-        long before = Blocks(image);
+        var before = Blocks(image);
         Run.QemuIoAs("raw", server.Uri, "discard 4M 24M", "flush", "read -P 1 0 4M", "read -P 0 4M 24M", "read -P 1 28M 4M");
         server.Detach();
 

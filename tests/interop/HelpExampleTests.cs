@@ -29,7 +29,8 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk list"] = Attached,
         ["qcow2blk list --json | jq -r '.[].name'"] = Attached,
         ["qcow2blk status disk"] = Attached,
-        ["qcow2blk status disk --json | jq .requests.reads"] = $"{Attached}; qemu-io -r -f raw -c 'read 0 4k' 'nbd+unix:///?socket=/run/disk.sock' >/dev/null",
+        ["qcow2blk status disk --json | jq .requests.reads"] =
+        $"{Attached}; qemu-io -r -f raw -c 'read 0 4k' 'nbd+unix:///?socket=/run/disk.sock' >/dev/null",
         ["qcow2blk info disk.qcow2"] = "",
         ["qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'"] = "",
         ["qcow2blk map disk.qcow2"] = "",
@@ -54,31 +55,34 @@ public sealed class HelpExampleTests : IDisposable
     [MemberData(nameof(Examples))]
     public void Example_works_as_it_stands_in_the_help(string example)
     {
-        if (!s_before.TryGetValue(example, out string? before))
+        if (!s_before.TryGetValue(example, out var before))
         {
             // Block devices are in the virtual machine: there each has a line of its own.
-            string lines = File.ReadAllText(Path.Combine(Root(), NeedsBlockDevices));
+            var lines = File.ReadAllText(Path.Combine(Root(), NeedsBlockDevices));
             Assert.True(lines.Split('\n').Contains(example), $"nobody knows how to run this example: {example}");
             return;
         }
 
         Prepare();
         Shell($"{before}\n").Passed();
-        Outcome outcome = Shell(example).Passed();
+        var outcome = Shell(example).Passed();
         Shell("qcow2blk detach disk; qcow2blk detach backup");
         if (s_silent.Any(words => example.Contains(words, StringComparison.Ordinal)))
             return;
-        Assert.False(string.IsNullOrWhiteSpace(outcome.Output) || outcome.Output is "null\n" or "[]\n", $"{example} printed \"{outcome.Output}\"");
+        Assert.False(string.IsNullOrWhiteSpace(outcome.Output) || outcome.Output is "null\n" or "[]\n",
+            $"{example} printed \"{outcome.Output}\"");
     }
 
     [Fact]
-    public void Every_example_that_a_test_runs_stands_in_a_help_text() => Assert.Empty(s_before.Keys.Except(s_verbs.SelectMany(ExamplesOf)));
+    public void Every_example_that_a_test_runs_stands_in_a_help_text() =>
+        Assert.Empty(s_before.Keys.Except(s_verbs.SelectMany(ExamplesOf)));
 
     private static IEnumerable<string> ExamplesOf(string verb)
     {
         string[] words = verb.Length == 0 ? ["--help"] : [verb, "--help"];
-        string help = Run.Program(Command.Path, words).Passed().Output;
-        return help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Select(line => line.Trim()).Where(line => line.Length > 0);
+        var help = Run.Program(Command.Path, words).Passed().Output;
+        return help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Select(line => line.Trim())
+            .Where(line => line.Length > 0);
     }
 
     private void Prepare()
@@ -91,8 +95,8 @@ public sealed class HelpExampleTests : IDisposable
     /// <summary>A user's shell in the folder of the image; what the examples name elsewhere is there, too.</summary>
     private Outcome Shell(string script)
     {
-        string folder = _folder.File(".");
-        string here = script.Replace("/run/", $"{folder}/", StringComparison.Ordinal).Replace("/data/", $"{folder}/", StringComparison.Ordinal)
+        var folder = _folder.File(".");
+        var here = script.Replace("/run/", $"{folder}/", StringComparison.Ordinal).Replace("/data/", $"{folder}/", StringComparison.Ordinal)
             .Replace(":10809", ":0", StringComparison.Ordinal);
         var environment = Command.Environment(_folder);
         environment["PATH"] = $"{_folder.File("bin")}:{Environment.GetEnvironmentVariable("PATH")}";
@@ -107,6 +111,7 @@ public sealed class HelpExampleTests : IDisposable
             if (File.Exists(Path.Combine(folder.FullName, "Qcow2Aot.sln")))
                 return folder.FullName;
         }
+
         throw new DirectoryNotFoundException("no checkout above the tests");
     }
 }

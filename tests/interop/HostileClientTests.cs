@@ -3,7 +3,8 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Interop;
 
-/// <summary>Clients that misbehave end their own connection and nothing else: the cases of clients/hostile.py and clients/extended.py.</summary>
+/// <summary>Clients that misbehave end their own connection and nothing else: the cases of clients/hostile.py and
+/// clients/extended.py.</summary>
 public sealed class HostileClientTests
 {
     [Theory]
@@ -19,8 +20,8 @@ public sealed class HostileClientTests
     public void Server_answers_the_next_client_after(string misbehaviour)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "64M");
-        Server server = Server.Attach(folder, image);
+        var image = folder.Image("disk.qcow2", "64M");
+        var server = Server.Attach(folder, image);
 
         Client.Python3("hostile.py", misbehaviour, server.Socket);
 
@@ -34,13 +35,13 @@ public sealed class HostileClientTests
     public void Memory_stays_bounded_with(string misbehaviour, string reached, int mebibytes)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "64M");
+        var image = folder.Image("disk.qcow2", "64M");
         Run.QemuIo(image, "write -P 1 0 64M");
-        Server server = Server.Attach(folder, image);
+        var server = Server.Attach(folder, image);
 
-        using Running client = Client.Start("hostile.py", misbehaviour, server.Socket);
+        using var client = Client.Start("hostile.py", misbehaviour, server.Socket);
         client.WaitForLine(reached);
-        long resident = server.ResidentKiB;
+        var resident = server.ResidentKiB;
         client.Tell("end");
         client.Wait().Passed();
 
@@ -57,8 +58,8 @@ public sealed class HostileClientTests
     public void Extended_headers(string promise)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "12G");
-        Server server = Server.Attach(folder, image);
+        var image = folder.Image("disk.qcow2", "12G");
+        var server = Server.Attach(folder, image);
 
         Client.Python3("extended.py", promise, server.Socket);
 
@@ -70,10 +71,10 @@ public sealed class HostileClientTests
     public void Requests_at_the_end_of_the_largest_disk_and_past_it_are_judged()
     {
         using var folder = new Folder();
-        string image = folder.File("large.raw");
-        using (FileStream made = File.Create(image))
+        var image = folder.File("large.raw");
+        using (var made = File.Create(image))
             made.SetLength(long.MaxValue & -(1L << 30));
-        Server server = Server.Attach(folder, image, "--format", "raw");
+        var server = Server.Attach(folder, image, "--format", "raw");
 
         Client.Python3("extended.py", "edges_of_the_largest_disk_are_kept", server.Socket);
 

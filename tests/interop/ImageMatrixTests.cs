@@ -48,13 +48,13 @@ public sealed class ImageMatrixTests
         string version, string clusterSize, int refcountBits, Content content, long size)
     {
         using var folder = new Folder();
-        ShapedImage image = new ImageShape(folder, version, clusterSize, refcountBits, size).Make(content);
-        string model = folder.Raw(image.Path, "model.raw");
+        var image = new ImageShape(folder, version, clusterSize, refcountBits, size).Make(content);
+        var model = folder.Raw(image.Path, "model.raw");
         string[] below = [.. image.Below.Select(Folder.Hash)];
-        string[] snapshots = Snapshots(folder, image, "before");
+        var snapshots = Snapshots(folder, image, "before");
 
-        Server server = Server.Attach(folder, image.Path, "--discard", "unmap");
-        string read = server.Copy("read.raw");
+        var server = Server.Attach(folder, image.Path, "--discard", "unmap");
+        var read = server.Copy("read.raw");
         Assert.Equal(Folder.Hash(model), Folder.Hash(read));
         Client.Python3("model_writes.py", server.Uri, model, $"{size + refcountBits + (int)content}", "12");
         server.Detach();

@@ -59,7 +59,7 @@ internal sealed class ImageShape(Folder folder, string version, string clusterSi
     /// <summary>Data, zero clusters and discarded places spread over the disk, the last bytes among them.</summary>
     private string Fill(string path, int pattern)
     {
-        long eighth = size / 8 / 512 * 512;
+        var eighth = size / 8 / 512 * 512;
         Run.QemuIo(path,
             $"write -P {pattern} {eighth} {eighth}",
             $"write -P {pattern + 1} {3 * eighth + 1024} 70000",
@@ -72,15 +72,16 @@ internal sealed class ImageShape(Folder folder, string version, string clusterSi
 
     private string Compressed(string name, string type)
     {
-        string source = Fill(folder.Image("source.qcow2", $"{size}"), 7);
-        string path = folder.File(name);
-        Run.QemuImg("convert", "-c", "-f", "qcow2", "-O", "qcow2", "-o", Options + (type == "zlib" ? "" : $",compression_type={type}"), source, path);
+        var source = Fill(folder.Image("source.qcow2", $"{size}"), 7);
+        var path = folder.File(name);
+        Run.QemuImg("convert", "-c", "-f", "qcow2", "-O", "qcow2", "-o", Options + (type == "zlib" ? "" : $",compression_type={type}"),
+            source, path);
         return path;
     }
 
     private ShapedImage WithSnapshots()
     {
-        string path = Filled("disk.qcow2");
+        var path = Filled("disk.qcow2");
         Run.QemuImg("snapshot", "-c", "first", path);
         Fill(path, 20);
         Run.QemuImg("snapshot", "-c", "second", path);
@@ -90,8 +91,8 @@ internal sealed class ImageShape(Folder folder, string version, string clusterSi
 
     private string RawBase(string name, long length)
     {
-        string path = folder.File(name);
-        using (FileStream file = File.Create(path))
+        var path = folder.File(name);
+        using (var file = File.Create(path))
             file.SetLength(length);
         Run.QemuIoAs("raw", path, $"write -P 9 0 {length / 3 / 512 * 512}", $"write -P 11 {length - 2048} 2048");
         return path;
@@ -99,23 +100,23 @@ internal sealed class ImageShape(Folder folder, string version, string clusterSi
 
     private ShapedImage Over(string below, string format, string? name = null)
     {
-        string path = folder.Overlay("disk.qcow2", name ?? below, format, $"{size}", Options);
+        var path = folder.Overlay("disk.qcow2", name ?? below, format, $"{size}", Options);
         Run.QemuIo(path, "write -P 50 65536 5000", $"write -z {size / 2 / 65536 * 65536} 65536", $"write -P 51 {size - 512} 512");
         return new ShapedImage(path, [below], []);
     }
 
     private ShapedImage Chain()
     {
-        string bottom = RawBase("bottom.raw", size / 2 / 512 * 512);
-        string middle = Fill(folder.Overlay("middle.qcow2", "bottom.raw", "raw", $"{size}", $"cluster_size={OtherClusterSize}"), 13);
-        ShapedImage top = Over(middle, "qcow2", "middle.qcow2");
+        var bottom = RawBase("bottom.raw", size / 2 / 512 * 512);
+        var middle = Fill(folder.Overlay("middle.qcow2", "bottom.raw", "raw", $"{size}", $"cluster_size={OtherClusterSize}"), 13);
+        var top = Over(middle, "qcow2", "middle.qcow2");
         return top with { Below = [middle, bottom] };
     }
 
     private ShapedImage Elsewhere()
     {
         folder.Sub("bases");
-        string below = Filled("bases/base.qcow2");
+        var below = Filled("bases/base.qcow2");
         return Over(below, "qcow2", "bases/../bases/base.qcow2");
     }
 }

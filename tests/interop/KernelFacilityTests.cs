@@ -15,16 +15,18 @@ public sealed class KernelFacilityTests : IDisposable
     [Fact]
     public void Image_is_served_where_io_uring_is_forbidden()
     {
-        Assert.SkipUnless(File.Exists("/usr/bin/strace") && Run.Program("strace", "-f", "-o", "/dev/null", "true").Status == 0, "no strace");
-        string image = _folder.Image("disk.qcow2", "32M", "cluster_size=4k");
-        string model = _folder.Raw(image, "model.raw");
-        string socket = _folder.File("s");
+        Assert.SkipUnless(File.Exists("/usr/bin/strace") && Run.Program("strace", "-f", "-o", "/dev/null", "true").Status == 0,
+            "no strace");
+        var image = _folder.Image("disk.qcow2", "32M", "cluster_size=4k");
+        var model = _folder.Raw(image, "model.raw");
+        var socket = _folder.File("s");
 
-        using Running server = Run.Start(Command.Environment(_folder), "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=io_uring_setup",
+        using var server = Run.Start(Command.Environment(_folder), "strace", "-f", "-qq", "-o", "/dev/null", "-e",
+            "trace=io_uring_setup",
             "-e", "inject=io_uring_setup:error=EPERM", Command.Path, "attach", image, "--socket", socket, "--foreground", "--name", "disk");
-        string uri = server.WaitForLine("nbd+unix:");
+        var uri = server.WaitForLine("nbd+unix:");
         Client.Python3("model_writes.py", uri, model, "3", "10");
-        string status = _folder.Qcow2Blk("status", "disk", "--json").Passed().Output;
+        var status = _folder.Qcow2Blk("status", "disk", "--json").Passed().Output;
         Assert.False(JsonDocument.Parse(status).RootElement.GetProperty("kernel").GetProperty("io-uring").GetBoolean());
         _folder.Qcow2Blk("suspend", "disk").Passed();
         Verdict.Clean(image);
@@ -40,12 +42,12 @@ public sealed class KernelFacilityTests : IDisposable
     [Fact]
     public void File_system_that_refuses_o_direct_is_used_through_the_page_cache_with_a_warning()
     {
-        string directory = _folder.Sub("ram");
+        var directory = _folder.Sub("ram");
         Assert.SkipUnless(Run.Program("mount", "-t", "ramfs", "ramfs", directory).Status == 0, "no right to mount a ramfs");
         try
         {
-            string image = _folder.Image("ram/disk.qcow2", "8M");
-            Server server = Server.Attach(_folder, image);
+            var image = _folder.Image("ram/disk.qcow2", "8M");
+            var server = Server.Attach(_folder, image);
 
             Assert.Contains("O_DIRECT", server.Warnings);
             Assert.Single(server.Warnings.TrimEnd('\n').Split('\n'));

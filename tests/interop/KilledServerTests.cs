@@ -20,11 +20,11 @@ public sealed class KilledServerTests
     public void Image_is_sound_and_holds_what_was_flushed(string options, int block, int flushes)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "256M", options);
-        Server server = Server.Attach(folder, image);
-        using Running load = Client.Start("kill_load.py", server.Uri, $"{block}");
+        var image = folder.Image("disk.qcow2", "256M", options);
+        var server = Server.Attach(folder, image);
+        using var load = Client.Start("kill_load.py", server.Uri, $"{block}");
 
-        string line = "";
+        var line = "";
         for (var i = 0; i < flushes; i++)
             line = load.WaitForLine("flushed");
         server.Kill();
@@ -41,12 +41,12 @@ public sealed class KilledServerTests
     public void Snapshot_survives_a_server_killed_while_it_writes_over_it()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "64M");
+        var image = folder.Image("disk.qcow2", "64M");
         Run.QemuIo(image, "write -P 5 0 64M");
         Run.QemuImg("snapshot", "-c", "before", image);
-        string before = folder.Raw(image, "before.raw");
-        Server server = Server.Attach(folder, image);
-        using Running load = Client.Start("kill_load.py", server.Uri, "4096");
+        var before = folder.Raw(image, "before.raw");
+        var server = Server.Attach(folder, image);
+        using var load = Client.Start("kill_load.py", server.Uri, "4096");
 
         for (var i = 0; i < 10; i++)
             load.WaitForLine("flushed");
@@ -59,8 +59,8 @@ public sealed class KilledServerTests
 
     private static void AssertHolds(string raw, int block, int flushed)
     {
-        using FileStream file = File.OpenRead(raw);
-        long count = file.Length / block;
+        using var file = File.OpenRead(raw);
+        var count = file.Length / block;
         var bytes = new byte[block];
         for (var number = 0; number < flushed; number++)
         {

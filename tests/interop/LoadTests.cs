@@ -14,8 +14,8 @@ public sealed class LoadTests
     public void Two_loops_write_into_one_empty_image_at_once(string options, string blockSize)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "128M", options);
-        Server server = Server.Attach(folder, image, "--queues", "2");
+        var image = folder.Image("disk.qcow2", "128M", options);
+        var server = Server.Attach(folder, image, "--queues", "2");
 
         FourConnections(folder, server, blockSize);
 
@@ -27,11 +27,11 @@ public sealed class LoadTests
     public void Two_loops_write_over_one_compressed_base_at_once()
     {
         using var folder = new Folder();
-        string source = folder.Image("source.qcow2", "128M");
+        var source = folder.Image("source.qcow2", "128M");
         Run.QemuIo(source, "write -P 7 0 128M");
         Run.QemuImg("convert", "-c", "-f", "qcow2", "-O", "qcow2", source, folder.File("base.qcow2"));
-        string image = folder.Overlay("disk.qcow2", "base.qcow2");
-        Server server = Server.Attach(folder, image, "--queues", "2");
+        var image = folder.Overlay("disk.qcow2", "base.qcow2");
+        var server = Server.Attach(folder, image, "--queues", "2");
 
         FourConnections(folder, server, "4k");
         Run.QemuIoAs("raw", server.Uri, "read -P 7 120M 8M");
@@ -47,10 +47,10 @@ public sealed class LoadTests
     public void Tables_grow_while_the_whole_disk_is_written(string options, int mebibytes)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", $"{mebibytes}M", options);
-        string source = folder.File("source.raw");
+        var image = folder.Image("disk.qcow2", $"{mebibytes}M", options);
+        var source = folder.File("source.raw");
         File.WriteAllBytes(source, RandomNumberGenerator.GetBytes(mebibytes << 20));
-        Server server = Server.Attach(folder, image);
+        var server = Server.Attach(folder, image);
 
         Run.Program("nbdcopy", "--flush", source, server.Uri).Passed();
 
@@ -63,9 +63,9 @@ public sealed class LoadTests
     public void Cache_far_smaller_than_the_tables_only_costs_time()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1G", "cluster_size=512");
-        string model = folder.Raw(image, "model.raw");
-        Server server = Server.Attach(folder, image, "--cache-size", "1M");
+        var image = folder.Image("disk.qcow2", "1G", "cluster_size=512");
+        var model = folder.Raw(image, "model.raw");
+        var server = Server.Attach(folder, image, "--cache-size", "1M");
 
         Client.Python3("model_writes.py", server.Uri, model, "11", "40");
 
@@ -79,8 +79,8 @@ public sealed class LoadTests
     public void Forty_attaches_and_detaches_leave_nothing_behind()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
-        string[] before = Directory.GetFileSystemEntries(folder.RuntimeDirectory);
+        var image = folder.Image("disk.qcow2", "1M");
+        var before = Directory.GetFileSystemEntries(folder.RuntimeDirectory);
 
         for (var i = 0; i < 40; i++)
             Server.Attach(folder, image).Detach();

@@ -16,16 +16,16 @@ public sealed class MetadataOverlapTests
     public void Data_cluster_that_lies_on_metadata_is_never_written(ulong offset, string what)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
         Run.QemuIo(image, "write -P 1 0 64k", "write -P 2 64k 64k");
         Bytes.Overwrite(image, 0x40000, Bytes.BigEndian((1UL << 63) | offset, 8));
-        byte[] metadata = File.ReadAllBytes(image)[0x10000..0x50000];
+        var metadata = File.ReadAllBytes(image)[0x10000..0x50000];
 
-        Outcome attached = folder.Qcow2Blk("attach", image, "--socket", folder.File("s"), "--name", "disk");
+        var attached = folder.Qcow2Blk("attach", image, "--socket", folder.File("s"), "--name", "disk");
         if (attached.Status == 0)
         {
-            string uri = attached.Output.Trim();
-            Outcome written = Run.Program("qemu-io", "-f", "raw", "-c", "write -P 9 0 4k", "-c", "flush", uri);
+            var uri = attached.Output.Trim();
+            var written = Run.Program("qemu-io", "-f", "raw", "-c", "write -P 9 0 4k", "-c", "flush", uri);
             folder.Qcow2Blk("detach", "disk", "--force").Passed();
             Assert.Contains("failed", written.Output + written.Errors);
         }
@@ -34,7 +34,7 @@ public sealed class MetadataOverlapTests
             attached.Refused(1, "disk.qcow2");
         }
 
-        byte[] after = File.ReadAllBytes(image);
+        var after = File.ReadAllBytes(image);
         Assert.True(metadata.AsSpan().SequenceEqual(after.AsSpan(0x10000, 0x40000)), $"{what} was written");
         Run.QemuIo(image, "read -P 2 64k 64k");
     }
@@ -43,10 +43,10 @@ public sealed class MetadataOverlapTests
     public void Suspend_of_a_disk_found_corrupt_says_that_it_did_not_end_well_and_lets_the_file_go()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
         Run.QemuIo(image, "write -P 1 0 64k", "write -P 2 64k 64k");
         Bytes.Overwrite(image, 0x40000, Bytes.BigEndian((1UL << 63) | 0x30000UL, 8));
-        string uri = folder.Qcow2Blk("attach", image, "--socket", folder.File("s"), "--name", "disk").Passed().Output.Trim();
+        var uri = folder.Qcow2Blk("attach", image, "--socket", folder.File("s"), "--name", "disk").Passed().Output.Trim();
         Run.Program("qemu-io", "-f", "raw", "-c", "write -P 9 0 4k", uri);
 
         folder.Qcow2Blk("suspend", "disk").Refused(1, "disk", "corrupt");

@@ -18,9 +18,9 @@ public sealed class NbdRequestTests
     public void Client_of_a_sparse_image(string promise)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "8M");
+        var image = folder.Image("disk.qcow2", "8M");
         Run.QemuIo(image, "write -P 1 0 1M", "write -P 2 2M 1M");
-        Server server = Server.Attach(folder, image, "--discard", "unmap");
+        var server = Server.Attach(folder, image, "--discard", "unmap");
 
         Client.Python3(Requests, promise, server.Uri);
 
@@ -32,9 +32,9 @@ public sealed class NbdRequestTests
     public void Read_only_refuses_to_write()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
-        string before = Folder.Hash(image);
-        Server server = Server.Attach(folder, image, "--read-only");
+        var image = folder.Image("disk.qcow2", "1M");
+        var before = Folder.Hash(image);
+        var server = Server.Attach(folder, image, "--read-only");
 
         Client.Python3(Requests, "read_only_refuses_to_write", server.Uri);
 
@@ -46,8 +46,8 @@ public sealed class NbdRequestTests
     public void Three_hundred_requests_of_all_sizes_at_once_are_served_in_bounded_memory()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "256M");
-        Server server = Server.Attach(folder, image);
+        var image = folder.Image("disk.qcow2", "256M");
+        var server = Server.Attach(folder, image);
 
         Client.Python3(Requests, "three_hundred_requests_of_all_sizes_at_once", server.Uri);
 
@@ -60,8 +60,8 @@ public sealed class NbdRequestTests
     public void Flush_on_one_connection_covers_writes_on_another_though_the_server_is_killed()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "8M");
-        Server server = Server.Attach(folder, image, "--queues", "2");
+        var image = folder.Image("disk.qcow2", "8M");
+        var server = Server.Attach(folder, image, "--queues", "2");
 
         Client.Python3(Requests, "flush_covers_the_other_connection", server.Uri);
         server.Kill();
@@ -75,9 +75,9 @@ public sealed class NbdRequestTests
     public void Write_with_fua_survives_a_killed_server_without_a_flush()
     {
         using var folder = new Folder();
-        string image = folder.Overlay("disk.qcow2", folder.Image("base.qcow2", "8M"));
+        var image = folder.Overlay("disk.qcow2", folder.Image("base.qcow2", "8M"));
         Run.QemuIo(folder.File("base.qcow2"), "write -P 77 0 8M");
-        Server server = Server.Attach(folder, image);
+        var server = Server.Attach(folder, image);
 
         Client.Python3(Requests, "fua_needs_no_flush", server.Uri);
         server.Kill();
@@ -94,8 +94,8 @@ public sealed class NbdRequestTests
     public void Detected_zeroes_take_no_space(string option, long data)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "8M");
-        Server server = Server.Attach(folder, image, option);
+        var image = folder.Image("disk.qcow2", "8M");
+        var server = Server.Attach(folder, image, option);
 
         Run.QemuIoAs("raw", server.Uri, "write -P 0 0 1M", "flush");
         server.Detach();
@@ -110,9 +110,9 @@ public sealed class NbdRequestTests
     public void Discard_frees_space_or_is_ignored(string discard, long data)
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "8M");
+        var image = folder.Image("disk.qcow2", "8M");
         Run.QemuIo(image, "write -P 5 0 1M");
-        Server server = Server.Attach(folder, image, "--discard", discard);
+        var server = Server.Attach(folder, image, "--discard", discard);
 
         Run.QemuIoAs("raw", server.Uri, "discard 0 1M", "flush");
         server.Detach();

@@ -4,7 +4,8 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Interop;
 
-/// <summary>Tables with random damage: the image is refused in one line, or served with errors where it must be; nobody dies or hangs.</summary>
+/// <summary>Tables with random damage: the image is refused in one line, or served with errors where it must be; nobody dies or
+/// hangs.</summary>
 public sealed class RandomDamageTests
 {
     private const int ImagesPerSeed = 8;
@@ -21,7 +22,7 @@ public sealed class RandomDamageTests
     public void Server_survives(int seed)
     {
         using var folder = new Folder();
-        string good = folder.Image("good.qcow2", "4M", "cluster_size=4k");
+        var good = folder.Image("good.qcow2", "4M", "cluster_size=4k");
         Run.QemuIo(good, "write -P 1 0 64k", "write -P 2 3M 64k");
         Run.QemuImg("snapshot", "-c", "one", good);
         Run.QemuIo(good, "write -P 3 32k 64k");
@@ -29,10 +30,10 @@ public sealed class RandomDamageTests
 
         for (var i = 0; i < ImagesPerSeed; i++)
         {
-            string image = folder.File($"damaged{i}.qcow2");
+            var image = folder.File($"damaged{i}.qcow2");
             File.Copy(good, image);
-            string damage = Damage(image, random);
-            Outcome attached = folder.Qcow2Blk("attach", image, "--socket", folder.File("s"), "--name", $"d{i}", "--discard", "unmap");
+            var damage = Damage(image, random);
+            var attached = folder.Qcow2Blk("attach", image, "--socket", folder.File("s"), "--name", $"d{i}", "--discard", "unmap");
             if (attached.Status == 0)
                 UseAndDetach(folder, $"d{i}", attached.Output.Trim(), damage);
             else
@@ -47,7 +48,7 @@ public sealed class RandomDamageTests
         for (var i = random.Next(1, 6); i > 0; i--)
         {
             long offset = random.Next(1, MetadataBytes / 8) * 8;
-            byte[] bytes = random.Next(4) switch
+            var bytes = random.Next(4) switch
             {
                 0 => Bytes.BigEndian((ulong)random.NextInt64(), 8),
                 1 => Bytes.BigEndian((1UL << 63) | (ulong)random.Next(0, 64) << 12, 8),
@@ -63,11 +64,15 @@ public sealed class RandomDamageTests
 
     private static void UseAndDetach(Folder folder, string name, string uri, string damage)
     {
-        foreach (string command in new[] { "read 0 4M", "write -P 9 0 256k", "write -z 3M 64k", "discard 0 128k", "write -P 8 2M 1M", "flush" })
+        foreach (var command in new[] { "read 0 4M", "write -P 9 0 256k", "write -z 3M 64k", "discard 0 128k", "write -P 8 2M 1M",
+            "flush" })
+        {
             Run.Program("qemu-io", "-f", "raw", "-c", command, uri);
-        Outcome status = folder.Qcow2Blk("status", name, "--json");
+        }
+
+        var status = folder.Qcow2Blk("status", name, "--json");
         Assert.True(status.Status == 0, $"after damage{damage}: {status}");
-        Outcome detached = folder.Qcow2Blk("detach", name, "--force");
+        var detached = folder.Qcow2Blk("detach", name, "--force");
         Assert.True(detached.Status == 0, $"after damage{damage}: {detached}");
     }
 }

@@ -4,7 +4,8 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Interop;
 
-/// <summary>A resume that fails changes nothing: the device stays suspended, what it holds is kept, and resume can be tried again.</summary>
+/// <summary>A resume that fails changes nothing: the device stays suspended, what it holds is kept, and resume can be tried
+/// again.</summary>
 public sealed class ResumeFailsTests : IDisposable
 {
     private const int Held = 5;
@@ -30,7 +31,7 @@ public sealed class ResumeFailsTests : IDisposable
     [Fact]
     public void Image_moved_away()
     {
-        string elsewhere = _folder.File("elsewhere");
+        var elsewhere = _folder.File("elsewhere");
         File.Move(_image, elsewhere);
 
         _server.Resume().Refused(1, "cannot resume", "disk.qcow2", "no such file");
@@ -43,10 +44,10 @@ public sealed class ResumeFailsTests : IDisposable
     [Fact]
     public void Image_locked_by_qemu_io()
     {
-        using (Running qemu = Run.Start(null, "qemu-io", "-f", "qcow2", _image))
+        using (var qemu = Run.Start(null, "qemu-io", "-f", "qcow2", _image))
         {
             // Not by asking qemu-img: it would lock the image itself for a moment, and qemu-io would give up.
-            string inode = Run.Program("stat", "-c", ":%i ", _image).Passed().Output.Trim('\n');
+            var inode = Run.Program("stat", "-c", ":%i ", _image).Passed().Output.Trim('\n');
             Deadline.Until(() => File.ReadAllText("/proc/locks").Contains(inode, StringComparison.Ordinal), "qemu-io has locked the image");
             _server.Resume("--timeout", "0").Refused(4, "cannot resume", "is in use by", "qemu-io");
             AssertNothingHappened(_image);
@@ -65,7 +66,7 @@ public sealed class ResumeFailsTests : IDisposable
     [InlineData(72, "incompatible")]
     public void Header_corrupted(int offset, string field)
     {
-        byte[] good = Bytes.Overwrite(_image, offset, [0xff, 0xff, 0xff, 0xff]);
+        var good = Bytes.Overwrite(_image, offset, [0xff, 0xff, 0xff, 0xff]);
 
         _server.Resume().Refused(1, "cannot resume", "disk.qcow2", field);
 
@@ -77,7 +78,7 @@ public sealed class ResumeFailsTests : IDisposable
     [Fact]
     public void Image_replaced_by_a_directory()
     {
-        string elsewhere = _folder.File("elsewhere");
+        var elsewhere = _folder.File("elsewhere");
         File.Move(_image, elsewhere);
         Directory.CreateDirectory(_image);
 
@@ -91,7 +92,7 @@ public sealed class ResumeFailsTests : IDisposable
     [Fact]
     public void Detach_while_suspended_leaves_the_image_as_it_is()
     {
-        string before = Folder.Hash(_image);
+        var before = Folder.Hash(_image);
 
         _folder.Qcow2Blk("detach", _server.Name).Passed();
 
@@ -102,7 +103,7 @@ public sealed class ResumeFailsTests : IDisposable
 
     private void AssertNothingHappened(string image)
     {
-        string before = Folder.Hash(image);
+        var before = Folder.Hash(image);
         Assert.Equal("suspended", _server.ReadState());
         Assert.False(_client.HasExited);
         Assert.DoesNotContain(_server.OpenFiles(), path => path == image);

@@ -15,9 +15,9 @@ public sealed class RingTests
     public static TheoryData<string, string> RingsAndCaches()
     {
         var data = new TheoryData<string, string>();
-        foreach (string ring in (string[])["on", "off"])
+        foreach (var ring in (string[])["on", "off"])
         {
-            foreach (string cache in (string[])["none", "writeback"])
+            foreach (var cache in (string[])["none", "writeback"])
                 data.Add(ring, cache);
         }
 
@@ -31,16 +31,18 @@ public sealed class RingTests
         Assert.SkipUnless(File.Exists("/usr/bin/fio"), "no fio");
         using var disk = new DiskFolder();
         using var folder = new Folder();
-        string image = disk.Image("disk.qcow2", "64M");
-        RingServer server = RingServer.Attach(folder, ring, image, "--cache", cache, "--queues", "2");
+        var image = disk.Image("disk.qcow2", "64M");
+        var server = RingServer.Attach(folder, ring, image, "--cache", cache, "--queues", "2");
 
-        string report = folder.File("fio.json");
+        var report = folder.File("fio.json");
         Run.Program("fio", "--ioengine=nbd", $"--uri={server.Uri}", "--rw=randrw", "--bsrange=512-64k", "--bs_unaligned=1", "--size=12M",
-            "--offset_increment=16M", "--numjobs=2", "--iodepth=16", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--fsync=64", "--randseed=5",
+            "--offset_increment=16M", "--numjobs=2", "--iodepth=16", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--fsync=64",
+            "--randseed=5",
             "--name=verify", "--output-format=json", $"--output={report}", $"--aux-path={folder.RuntimeDirectory}").Passed();
 
-        string text = File.ReadAllText(report);
-        JsonElement[] jobs = [.. JsonDocument.Parse(text[text.IndexOf('{', StringComparison.Ordinal)..]).RootElement.GetProperty("jobs").EnumerateArray()];
+        var text = File.ReadAllText(report);
+        JsonElement[] jobs =
+            [.. JsonDocument.Parse(text[text.IndexOf('{', StringComparison.Ordinal)..]).RootElement.GetProperty("jobs").EnumerateArray()];
         Assert.Equal(2, jobs.Length);
         Assert.All(jobs, job => Assert.Equal(0, job.GetProperty("error").GetInt32()));
         Assert.All(jobs, job => Assert.True(job.GetProperty("read").GetProperty("total_ios").GetInt64() > 100, text));
@@ -54,19 +56,20 @@ public sealed class RingTests
     {
         using var disk = new DiskFolder();
         using var folder = new Folder();
-        string image = disk.Image("disk.qcow2", "32M", "cluster_size=4096");
-        RingServer server = RingServer.Attach(folder, ring, image, "--cache", cache, "--queues", "2");
-        Running[] clients = [.. Enumerable.Range(0, 2).Select(half => folder.Own(Client.Start("pipelined.py", "odd_requests", server.Uri, $"{half}")))];
+        var image = disk.Image("disk.qcow2", "32M", "cluster_size=4096");
+        var server = RingServer.Attach(folder, ring, image, "--cache", cache, "--queues", "2");
+        Running[] clients =
+            [.. Enumerable.Range(0, 2).Select(half => folder.Own(Client.Start("pipelined.py", "odd_requests", server.Uri, $"{half}")))];
 
-        foreach (Running client in clients)
+        foreach (var client in clients)
             client.WaitForLine("half");
         server.Suspend().Passed();
         Verdict.Clean(image);
-        foreach (Running client in clients)
+        foreach (var client in clients)
             client.Tell("go on");
         server.Resume().Passed();
 
-        foreach (Running client in clients)
+        foreach (var client in clients)
             client.Wait().Passed();
         server.Detach();
         Verdict.Clean(image);
@@ -79,8 +82,8 @@ public sealed class RingTests
     {
         using var disk = new DiskFolder();
         using var folder = new Folder();
-        string image = disk.Image("disk.qcow2", "256M");
-        RingServer server = RingServer.Attach(folder, ring, image);
+        var image = disk.Image("disk.qcow2", "256M");
+        var server = RingServer.Attach(folder, ring, image);
 
         Client.Python3("nbd_requests.py", "three_hundred_requests_of_all_sizes_at_once", server.Uri);
 
@@ -98,9 +101,10 @@ public sealed class RingTests
         string plain = folder.Image("plain.qcow2", "8M"), image = disk.Image("disk.qcow2", "8M");
         Run.QemuIo(plain, "write -P 7 0 8M");
         Run.QemuImg("convert", "-c", "-f", "qcow2", "-O", "qcow2", plain, image);
-        RingServer server = RingServer.Attach(folder, ring, image, "--discard", "unmap");
+        var server = RingServer.Attach(folder, ring, image, "--discard", "unmap");
 
-        Run.QemuIoAs("raw", server.Uri, "read -P 7 0 8M", "write -P 8 100k 300k", "write -z 1M 1M", "discard 3M 1M", "write -P 9 4000513 4k", "flush",
+        Run.QemuIoAs("raw", server.Uri, "read -P 7 0 8M", "write -P 8 100k 300k", "write -z 1M 1M", "discard 3M 1M",
+            "write -P 9 4000513 4k", "flush",
             "read -P 8 100k 300k", "read -P 0 1M 1M", "read -P 0 3M 512k", "read -P 9 4000513 4k", "read -P 7 5M 3M");
         server.Suspend().Passed();
         Verdict.Clean(image);

@@ -10,9 +10,9 @@ public sealed class SuspendUnderLoadTests
     public void Load_that_is_verified_goes_on_over_snapshots_resize_check_and_amend()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "64M");
-        Server server = Server.Attach(folder, image);
-        using Fio fio = Fio.Start(folder, server, "32M");
+        var image = folder.Image("disk.qcow2", "64M");
+        var server = Server.Attach(folder, image);
+        using var fio = Fio.Start(folder, server, "32M");
         string[][] edits =
         [
             ["snapshot", "-c", "one", image],
@@ -25,7 +25,7 @@ public sealed class SuspendUnderLoadTests
             ["snapshot", "-d", "two", image],
         ];
 
-        foreach (string[] edit in edits)
+        foreach (var edit in edits)
         {
             fio.WaitForProgress();
             server.Suspend().Passed();
@@ -45,8 +45,8 @@ public sealed class SuspendUnderLoadTests
     public void Bitmap_can_be_added_while_suspended_and_qemu_never_takes_it_for_valid_after_our_writes()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "16M");
-        Server server = Server.Attach(folder, image);
+        var image = folder.Image("disk.qcow2", "16M");
+        var server = Server.Attach(folder, image);
 
         server.Suspend().Passed();
         Run.QemuImg("bitmap", "--add", image, "changes");
@@ -55,17 +55,18 @@ public sealed class SuspendUnderLoadTests
         server.Detach();
 
         Verdict.Sound(image);
-        Outcome info = Run.QemuImg("info", "-f", "qcow2", image);
-        Assert.True(!info.Output.Contains("changes", System.StringComparison.Ordinal) || info.Output.Contains("in-use", System.StringComparison.Ordinal), info.Output);
+        var info = Run.QemuImg("info", "-f", "qcow2", image);
+        Assert.True(!info.Output.Contains("changes", System.StringComparison.Ordinal)
+            || info.Output.Contains("in-use", System.StringComparison.Ordinal), info.Output);
     }
 
     [Fact]
     public void Suspended_image_is_closed_unlocked_and_sound_with_all_that_was_written()
     {
         using var folder = new Folder();
-        string below = folder.Image("base.qcow2", "16M");
-        string image = folder.Overlay("disk.qcow2", "base.qcow2");
-        Server server = Server.Attach(folder, image);
+        var below = folder.Image("base.qcow2", "16M");
+        var image = folder.Overlay("disk.qcow2", "base.qcow2");
+        var server = Server.Attach(folder, image);
         Run.QemuIoAs("raw", server.Uri, "write -P 7 1M 100k");
 
         server.Suspend().Passed();
@@ -84,7 +85,7 @@ public sealed class SuspendUnderLoadTests
     public void Suspended_twice_and_resumed_twice_is_harmless_and_says_so()
     {
         using var folder = new Folder();
-        Server server = Server.Attach(folder, folder.Image("disk.qcow2", "1M"));
+        var server = Server.Attach(folder, folder.Image("disk.qcow2", "1M"));
 
         Assert.Equal("", server.Suspend().Passed().Errors);
         Assert.Contains("already suspended", server.Suspend().Passed().Errors);
@@ -98,8 +99,8 @@ public sealed class SuspendUnderLoadTests
     public void Grown_disk_is_seen_by_the_next_client_and_can_be_written_to_its_end()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M", "cluster_size=4k");
-        Server server = Server.Attach(folder, image);
+        var image = folder.Image("disk.qcow2", "1M", "cluster_size=4k");
+        var server = Server.Attach(folder, image);
 
         server.Suspend().Passed();
         Run.QemuImg("resize", "-f", "qcow2", image, "300M");
@@ -117,8 +118,8 @@ public sealed class SuspendUnderLoadTests
     public void Shrunk_disk_is_refused_until_it_is_allowed()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "4M");
-        Server server = Server.Attach(folder, image);
+        var image = folder.Image("disk.qcow2", "4M");
+        var server = Server.Attach(folder, image);
 
         server.Suspend().Passed();
         Run.QemuImg("resize", "-f", "qcow2", "--shrink", image, "2M");
@@ -135,11 +136,11 @@ public sealed class SuspendUnderLoadTests
     public void Reading_a_snapshot_view_survives_suspend_and_a_new_snapshot()
     {
         using var folder = new Folder();
-        string image = folder.Image("disk.qcow2", "1M");
+        var image = folder.Image("disk.qcow2", "1M");
         Run.QemuIo(image, "write -P 1 0 64k");
         Run.QemuImg("snapshot", "-c", "old", image);
         Run.QemuIo(image, "write -P 2 0 64k");
-        Server server = Server.Attach(folder, image, "--snapshot", "old");
+        var server = Server.Attach(folder, image, "--snapshot", "old");
 
         server.Suspend().Passed();
         Run.QemuImg("snapshot", "-c", "new", image);
@@ -147,6 +148,7 @@ public sealed class SuspendUnderLoadTests
 
         Run.QemuIoAs("raw", server.Uri, "read -P 1 0 64k");
         server.Detach();
-        Assert.Equal(2, Run.QemuImg("snapshot", "-l", image).Output.Split('\n').Count(line => line.Contains("old") || line.Contains("new")));
+        Assert.Equal(2,
+            Run.QemuImg("snapshot", "-l", image).Output.Split('\n').Count(line => line.Contains("old") || line.Contains("new")));
     }
 }

@@ -30,7 +30,7 @@ internal sealed class ControlClient : IDisposable
     public static ControlClient? TryConnect(RuntimeDirectory directory, string name)
     {
         ArgumentNullException.ThrowIfNull(directory);
-        int fd = UnixSocket.Connect(directory.SocketOf(name));
+        var fd = UnixSocket.Connect(directory.SocketOf(name));
         if (fd >= 0)
             return new ControlClient(fd, name);
         if (fd is -Errno.ECONNREFUSED or -Errno.ENOENT)
@@ -41,23 +41,26 @@ internal sealed class ControlClient : IDisposable
 
     /// <summary>Whether the server answers at all.</summary>
     /// <param name="timeout">how long to wait for that</param>
-    public bool Greets(TimeSpan timeout)
-        => Unistd.WriteAll(_fd, new ControlRequest(ControlVerb.Hello, TimeSpan.Zero, Force: false, AllowShrink: false).ToLine()) == 0
+    public bool Greets(TimeSpan timeout) =>
+        Unistd.WriteAll(_fd, new ControlRequest(ControlVerb.Hello, TimeSpan.Zero, Force: false, AllowShrink: false).ToLine()) == 0
             && _reader.Next((int)timeout.TotalMilliseconds, out _) == LineReader.Outcome.Line;
 
     /// <summary>Asks, and waits for the answer.</summary>
     /// <exception cref="OutcomeException">the server died or answers nonsense</exception>
     public ControlReply Ask(ControlRequest request)
     {
-        int written = Unistd.WriteAll(_fd, request.ToLine());
+        var written = Unistd.WriteAll(_fd, request.ToLine());
         // A server that refuses us answers before it closes: read that even if the request could not be written.
-        TimeSpan patience = request.Timeout + (request.LockTimeout ?? TimeSpan.Zero);
-        int wait = (int)Math.Min(patience.TotalMilliseconds + GraceMilliseconds, int.MaxValue);
-        LineReader.Outcome outcome = _reader.Next(wait, out byte[] line);
+        var patience = request.Timeout + (request.LockTimeout ?? TimeSpan.Zero);
+        var wait = (int)Math.Min(patience.TotalMilliseconds + GraceMilliseconds, int.MaxValue);
+        var outcome = _reader.Next(wait, out var line);
         if (outcome != LineReader.Outcome.Line)
+        {
             throw Broken(outcome == LineReader.Outcome.TimedOut ? "it did not answer in time"
                 : outcome == LineReader.Outcome.TooLong ? "its answer is too long"
                 : written < 0 ? Errno.Text(written) : "it closed the connection");
+        }
+
         try
         {
             return ControlReply.Parse(line);
@@ -70,8 +73,8 @@ internal sealed class ControlClient : IDisposable
 
     /// <summary>Waits until the server's process has let go of the connection: its last act.</summary>
     /// <returns>false after the time</returns>
-    public bool WaitForEnd(TimeSpan timeout)
-        => _reader.Next((int)timeout.TotalMilliseconds, out _) != LineReader.Outcome.TimedOut;
+    public bool WaitForEnd(TimeSpan timeout) =>
+        _reader.Next((int)timeout.TotalMilliseconds, out _) != LineReader.Outcome.TimedOut;
 
     /// <summary>The descriptors that came with answers so far; the caller's from now on.</summary>
     public IReadOnlyList<int> TakeDescriptors()
@@ -83,11 +86,11 @@ internal sealed class ControlClient : IDisposable
 
     public void Dispose()
     {
-        foreach (int descriptor in TakeDescriptors())
+        foreach (var descriptor in TakeDescriptors())
             _ = Unistd.Close(descriptor);
         _ = Unistd.Close(_fd);
     }
 
-    private OutcomeException Broken(string why)
-        => new(OutcomeKind.Failed, $"lost the server of {_name}", why, "see the system log");
+    private OutcomeException Broken(string why) =>
+        new(OutcomeKind.Failed, $"lost the server of {_name}", why, "see the system log");
 }

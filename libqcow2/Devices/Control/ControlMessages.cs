@@ -63,6 +63,7 @@ internal readonly record struct ControlRequest(
                 writer.WriteNumber("lock-timeout"u8, locks.TotalSeconds);
             writer.WriteEndObject();
         }
+
         buffer.Write("\n"u8);
         return buffer.WrittenSpan.ToArray();
     }
@@ -74,12 +75,12 @@ internal readonly record struct ControlRequest(
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
             throw new JsonException("a request is a JSON object");
         ControlVerb? verb = null;
-        TimeSpan timeout = DefaultTimeout;
+        var timeout = DefaultTimeout;
         bool force = false, allowShrink = false, lazy = false;
         TimeSpan? lockTimeout = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            string member = reader.GetString()!;
+            var member = reader.GetString()!;
             reader.Read();
             switch (member)
             {
@@ -105,14 +106,15 @@ internal readonly record struct ControlRequest(
                     throw new JsonException($"unknown member \"{member}\"");
             }
         }
+
         if (reader.Read())
             throw new JsonException("more than one object on the line");
         return verb is { } known ? new ControlRequest(known, timeout, force, allowShrink, lazy, lockTimeout)
             : throw new JsonException($"verb is not one of {ControlVerbs.Words}");
     }
 
-    private static TimeSpan Seconds(string member, double value, double most)
-        => value >= 0 && value <= most ? TimeSpan.FromSeconds(value)
+    private static TimeSpan Seconds(string member, double value, double most) =>
+        value >= 0 && value <= most ? TimeSpan.FromSeconds(value)
             : throw new JsonException($"{member} is not between 0 and {most} seconds");
 }
 
@@ -142,8 +144,10 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
                 writer.WritePropertyName("status"u8);
                 device.WriteStatus(writer);
             }
+
             writer.WriteEndObject();
         }
+
         buffer.Write("\n"u8);
         return buffer.WrittenSpan.ToArray();
     }
@@ -167,13 +171,13 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
         var reader = new Utf8JsonReader(line);
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
             throw new JsonException("a reply is a JSON object");
-        Outcome result = new Outcome(OutcomeKind.Failed, null, null, null, null);
-        bool ok = false;
+        var result = new Outcome(OutcomeKind.Failed, null, null, null, null);
+        var ok = false;
         string? state = null;
         ReadOnlyMemory<byte> status = default;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            string member = reader.GetString()!;
+            var member = reader.GetString()!;
             reader.Read();
             if (member == "ok")
                 ok = reader.GetBoolean();
@@ -184,12 +188,13 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
             else
                 result = With(result, member, ref reader);
         }
+
         return new ControlReply(ok ? result with { Kind = OutcomeKind.Done } : result, state, status);
     }
 
     private static ReadOnlyMemory<byte> Raw(ref Utf8JsonReader reader, byte[] line)
     {
-        int start = (int)reader.TokenStartIndex;
+        var start = (int)reader.TokenStartIndex;
         reader.Skip();
         return line.AsMemory(start, (int)reader.BytesConsumed - start);
     }

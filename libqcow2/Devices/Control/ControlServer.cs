@@ -56,12 +56,15 @@ internal sealed class ControlServer : IDisposable
         _log = log;
         _limits = limits ?? new ControlLimits();
         // Not made by the class: only here is its file never open to others.
-        int listener = UnixSocket.Serve(path, _limits.Connections);
+        var listener = UnixSocket.Serve(path, _limits.Connections);
         if (listener < 0)
+        {
             throw new OutcomeException(OutcomeKind.Failed, $"cannot make the control socket {path}", Errno.Text(listener),
                 System.Text.Encoding.UTF8.GetByteCount(path) > AttachRules.MaxSocketPathBytes
                     ? $"the path is longer than {AttachRules.MaxSocketPathBytes} bytes, use a shorter --name or {RuntimeDirectory.Variable}"
                     : null);
+        }
+
         _listener = new Socket(new SafeSocketHandle(listener, ownsHandle: true));
         _accepting = Task.Run(AcceptAsync);
     }
@@ -146,7 +149,7 @@ internal sealed class ControlServer : IDisposable
 
     private bool IsOurs(Socket connection)
     {
-        int result = UnixSocket.Peer((int)connection.Handle, out ucred peer);
+        var result = UnixSocket.Peer((int)connection.Handle, out var peer);
         if (result == 0 && (peer.uid == 0 || peer.uid == Unistd.EffectiveUser()))
             return true;
         _log.Warning($"refused a control connection of user {peer.uid}, process {peer.pid}");
@@ -176,11 +179,12 @@ internal sealed class ControlServer : IDisposable
         using var patience = new CancellationTokenSource(_limits.Idle);
         while (!buffer.HasLine && !buffer.IsTooLong)
         {
-            int count = await connection.ReceiveAsync(buffer.Room(), SocketFlags.None, patience.Token);
+            var count = await connection.ReceiveAsync(buffer.Room(), SocketFlags.None, patience.Token);
             if (count == 0)
                 return false;
             buffer.Fill(count);
         }
+
         return true;
     }
 
@@ -196,12 +200,13 @@ internal sealed class ControlServer : IDisposable
             await SendAsync(connection, Malformed(error.Message.Split('\n')[0]));
             return true;
         }
+
         if (!_answers.TryAddCount())
             return false;
         try
         {
-            (byte[] reply, IReadOnlyList<int> descriptors) = await PerformAsync(request);
-            bool heard = await TryReplyAsync(connection, reply, descriptors);
+            (var reply, var descriptors) = await PerformAsync(request);
+            var heard = await TryReplyAsync(connection, reply, descriptors);
             if (!heard)
                 _unheard(request);
             return heard;
@@ -217,7 +222,7 @@ internal sealed class ControlServer : IDisposable
         IReadOnlyList<int> descriptors = [];
         try
         {
-            Outcome result = await _execute(request);
+            var result = await _execute(request);
             descriptors = result.Descriptors ?? [];
             return (ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded), descriptors);
         }
@@ -247,7 +252,7 @@ internal sealed class ControlServer : IDisposable
         }
         finally
         {
-            foreach (int descriptor in descriptors)
+            foreach (var descriptor in descriptors)
                 _ = Unistd.Close(descriptor);
         }
     }
@@ -261,6 +266,6 @@ internal sealed class ControlServer : IDisposable
 
     private static bool IsEnd(Exception error) => error is SocketException or ObjectDisposedException or OperationCanceledException;
 
-    private static byte[] Malformed(string why)
-        => ControlReply.ToLine(Outcome.Refused(OutcomeKind.Invalid, "malformed control request", why), null, false);
+    private static byte[] Malformed(string why) =>
+        ControlReply.ToLine(Outcome.Refused(OutcomeKind.Invalid, "malformed control request", why), null, false);
 }

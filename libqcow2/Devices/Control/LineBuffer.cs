@@ -31,10 +31,10 @@ internal sealed class LineBuffer(int maxBytes)
     /// <returns>the first line without its newline; null if none has come whole</returns>
     internal byte[]? Take()
     {
-        int end = End;
+        var end = End;
         if (end < 0)
             return null;
-        byte[] line = _bytes.AsSpan(0, end).ToArray();
+        var line = _bytes.AsSpan(0, end).ToArray();
         _filled -= end + 1;
         _bytes.AsSpan(end + 1, _filled).CopyTo(_bytes);
         return line;

@@ -26,7 +26,7 @@ internal sealed class LineReader(int fd, int maxBytes, ICollection<int>? descrip
     internal Outcome Next(int milliseconds, out byte[] line)
     {
         line = [];
-        long deadline = Environment.TickCount64 + milliseconds;
+        var deadline = Environment.TickCount64 + milliseconds;
         while (true)
         {
             if (_buffer.Take() is { } whole)
@@ -34,13 +34,14 @@ internal sealed class LineReader(int fd, int maxBytes, ICollection<int>? descrip
                 line = whole;
                 return Outcome.Line;
             }
+
             if (_buffer.IsTooLong)
                 return Outcome.TooLong;
-            int left = milliseconds < 0 ? -1 : (int)Math.Max(0, deadline - Environment.TickCount64);
+            var left = milliseconds < 0 ? -1 : (int)Math.Max(0, deadline - Environment.TickCount64);
             if (!UnixSocket.WaitReadable(fd, left))
                 return Outcome.TimedOut;
-            Span<byte> room = _buffer.Room().Span;
-            int count = descriptors is null ? Unistd.Read(fd, room) : UnixSocket.Receive(fd, room, descriptors);
+            var room = _buffer.Room().Span;
+            var count = descriptors is null ? Unistd.Read(fd, room) : UnixSocket.Receive(fd, room, descriptors);
             if (count <= 0)
                 return count == 0 ? Outcome.End : Outcome.Failed;
             _buffer.Fill(count);

@@ -39,16 +39,18 @@ internal sealed class PrivateSocket : IDisposable
     private static string MakeDirectory()
     {
         string folder = Path.GetTempPath(), why = "";
-        foreach (string parent in (ReadOnlySpan<string>)[folder, Memory])
+        foreach (var parent in (ReadOnlySpan<string>)[folder, Memory])
         {
             // A name that cannot be foreseen, and mkdir takes none that is there: what is used by name later is ours. 64 bits.
-            string path = Path.Combine(parent, $"qcow2blk-{Guid.NewGuid():n}"[..25]);
-            int error = Encoding.UTF8.GetByteCount(path) + 1 + Name.Length > AttachRules.MaxSocketPathBytes
+            var path = Path.Combine(parent, $"qcow2blk-{Guid.NewGuid():n}"[..25]);
+            var error = Encoding.UTF8.GetByteCount(path) + 1 + Name.Length > AttachRules.MaxSocketPathBytes
                 ? -Errno.ENAMETOOLONG : Stat.MakeDirectoryAt(AT_FDCWD, path, OwnerOnly);
             if (error == 0)
                 return path;
             why += $"{(why.Length > 0 ? ", " : "")}{parent}: {Errno.Text(error)}";
         }
-        throw new OutcomeException(OutcomeKind.Failed, "cannot make a private socket", why, "set TMPDIR to a writable directory, or use --socket");
+
+        throw new OutcomeException(OutcomeKind.Failed, "cannot make a private socket", why,
+            "set TMPDIR to a writable directory, or use --socket");
     }
 }

@@ -260,8 +260,8 @@ internal static class AttachOptionTable
 
     /// <summary>The option that a program means.</summary>
     /// <exception cref="OutcomeException">usage: there is not one of that name, or nobody may set it by name</exception>
-    public static AttachOption Named(string name)
-        => All.FirstOrDefault(option => option.IsPublic && option.Name == name)
+    public static AttachOption Named(string name) =>
+        All.FirstOrDefault(option => option.IsPublic && option.Name == name)
             ?? throw new OutcomeException(OutcomeKind.Invalid, $"\"{name}\" is not an option of attach",
                 $"it must be one of {string.Join(", ", Known.Select(option => option.Name))}",
                 Nearest.Hint(name, Known.Select(option => option.Name)));
@@ -274,8 +274,8 @@ internal static class AttachOptionTable
 
     private static IEnumerable<AttachOption> Known => All.Where(option => option is { IsPublic: true, IsHidden: false });
 
-    private static AttachOptions Without(AttachOptions options, System.Func<AttachOption, bool> which)
-        => All.Where(which).Aggregate(options, (rest, option) => option.Reset(rest));
+    private static AttachOptions Without(AttachOptions options, System.Func<AttachOption, bool> which) =>
+        All.Where(which).Aggregate(options, (rest, option) => option.Reset(rest));
 
     /// <summary>The name of a node says what makes it.</summary>
     private static AttachOptions SetTransport(AttachOptions options, DeviceTransport? transport) => options with

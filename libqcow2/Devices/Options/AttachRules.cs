@@ -49,8 +49,11 @@ internal static class AttachRules
     private static void CheckTransport(AttachOptions options)
     {
         if (options.ListenFd is not null && (options.SocketPath is not null || options.ListenHost is not null))
+        {
             throw Usage("--socket and --listen cannot be combined with an activating socket", "LISTEN_FDS is set",
                 "leave them out: the service manager sets the address");
+        }
+
         if (options.ListenFd is not null && options.RunCommand is not null)
             throw Usage("--run cannot be combined with an activating socket", "LISTEN_FDS is set", null);
         if (options.SocketPath is not null && options.ListenHost is not null)
@@ -69,7 +72,7 @@ internal static class AttachRules
         ArgumentNullException.ThrowIfNull(options);
         if (given.Count == 0 || options.IsBlockDevice)
             return;
-        string address = options.SocketPath is not null ? "--socket" : options.ListenHost is not null ? "--listen" : "an activating socket";
+        var address = options.SocketPath is not null ? "--socket" : options.ListenHost is not null ? "--listen" : "an activating socket";
         throw Usage($"{given[0]} cannot be combined with {address}", "it only applies to kernel block devices",
             $"leave {(options.ListenFd is null ? address : given[0])} out");
     }
@@ -85,8 +88,10 @@ internal static class AttachRules
     private static void CheckNode(string device, DeviceTransport transport)
     {
         if (transport != DeviceTransport.Auto && KernelNode.TryParse(device) is { } node && transport != node.Transport)
+        {
             throw Usage($"--device {device} does not fit --transport {DeviceTransports.Words.Of(transport)}",
                 "each transport has its own nodes", $"leave --transport out: the node's name implies it");
+        }
     }
 
     private static void CheckImage(AttachOptions options)
@@ -94,13 +99,19 @@ internal static class AttachRules
         if (options.Image.Length == 0 || options.Image.Contains('\0', StringComparison.Ordinal))
             throw Usage("IMAGE is not a file name", "it is empty or contains a NUL", null);
         if (options.Discard == DiscardMode.Ignore && options.DetectZeroes == DetectZeroes.Unmap)
+        {
             throw Usage("--detect-zeroes unmap needs --discard unmap", "--discard ignore frees nothing",
                 "use --detect-zeroes on");
+        }
+
         if (options.NoBacking && options.BackingDirectories.Count > 0)
             throw Usage("--no-backing and --backing-dir cannot be used together", "the first allows no backing file at all", null);
         if (options.DiscardLog && !options.KeepsLog)
+        {
             throw Usage("--discard-log needs a writable block device of a qcow2 image", "only such a device has a recovery log",
                 "leave it out");
+        }
+
         if (options.NoBacking && (options.Backing is not null || options.BackingFormat is not null))
             throw Usage($"--no-backing and {Given(options)} cannot be used together", "the first allows no backing file at all", null);
         if (options.Format != ImageFormat.Raw)
@@ -115,6 +126,6 @@ internal static class AttachRules
 
     private static string Given(AttachOptions options) => options.Backing is null ? "--backing-format" : "--backing";
 
-    private static OutcomeException Usage(string what, string why, string? hint)
-        => new(OutcomeKind.Invalid, what, why, hint);
+    private static OutcomeException Usage(string what, string why, string? hint) =>
+        new(OutcomeKind.Invalid, what, why, hint);
 }

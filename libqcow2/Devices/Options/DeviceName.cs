@@ -16,11 +16,12 @@ internal static class DeviceName
         ArgumentNullException.ThrowIfNull(name);
         if (name.Length is 0 or > MaxLength || name[0] is '.' or '-')
             return false;
-        foreach (char c in name)
+        foreach (var c in name)
         {
             if (!char.IsAsciiLetterOrDigit(c) && c is not ('.' or '_' or '-'))
                 return false;
         }
+
         return true;
     }
 
@@ -30,9 +31,9 @@ internal static class DeviceName
     /// <summary>The name an image gets when none was asked for: its file's stem, other characters replaced.</summary>
     public static string FromImage(string imagePath)
     {
-        ReadOnlySpan<char> stem = Path.GetFileNameWithoutExtension(imagePath.AsSpan());
+        var stem = Path.GetFileNameWithoutExtension(imagePath.AsSpan());
         var name = new StringBuilder(MaxLength);
-        foreach (char c in stem[..Math.Min(stem.Length, MaxLength - SuffixRoom)])
+        foreach (var c in stem[..Math.Min(stem.Length, MaxLength - SuffixRoom)])
             name.Append(char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-' ? c : '_');
         if (name.Length == 0 || name[0] is '.' or '-')
             name.Insert(0, "disk");

@@ -14,8 +14,8 @@ internal sealed class DirectoriesKind : ValueKind<IReadOnlyList<string>>
 
     public override bool IsGiven(IReadOnlyList<string> value) => value.Count > 0;
 
-    public override IReadOnlyList<string> Parse(string said, string text)
-        => text.Length > 0 && Path.GetFullPath(RealPath.Of(text)) is var real && Directory.Exists(real) ? [real]
+    public override IReadOnlyList<string> Parse(string said, string text) =>
+        text.Length > 0 && Path.GetFullPath(RealPath.Of(text)) is var real && Directory.Exists(real) ? [real]
             : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is not a directory", "backing files could never be opened");
 
     public override IReadOnlyList<string> Add(IReadOnlyList<string> before, IReadOnlyList<string> value) => [.. before, .. value];

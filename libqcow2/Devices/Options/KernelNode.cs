@@ -34,7 +34,7 @@ internal readonly record struct KernelNode(DeviceTransport Transport, int Index)
     {
         if (path is null)
             return null;
-        ReadOnlySpan<char> name = path.StartsWith(Folder, StringComparison.Ordinal) ? path.AsSpan(Folder.Length) : path;
+        var name = path.StartsWith(Folder, StringComparison.Ordinal) ? path.AsSpan(Folder.Length) : path;
         if (name.StartsWith(UblkPrefix, StringComparison.Ordinal))
             return Number(name[UblkPrefix.Length..]) is { } index ? new KernelNode(DeviceTransport.Ublk, index) : null;
         if (name.StartsWith(NbdPrefix, StringComparison.Ordinal))
@@ -45,11 +45,11 @@ internal readonly record struct KernelNode(DeviceTransport Transport, int Index)
     /// <summary>Makes udev look at the disk and its partitions again: it gives them their stable names (packaging/udev).</summary>
     public void Announce()
     {
-        string disk = $"/sys/block/{Name}";
+        var disk = $"/sys/block/{Name}";
         Trigger(disk);
         try
         {
-            foreach (string part in Directory.GetDirectories(disk, $"{Name}p*"))
+            foreach (var part in Directory.GetDirectories(disk, $"{Name}p*"))
                 Trigger(part);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -70,7 +70,7 @@ internal readonly record struct KernelNode(DeviceTransport Transport, int Index)
         }
     }
 
-    private static int? Number(ReadOnlySpan<char> digits)
-        => digits is ['0', _, ..] ? null
-            : int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value <= MaxIndex ? value : null;
+    private static int? Number(ReadOnlySpan<char> digits) =>
+        digits is ['0', _, ..] ? null
+            : int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value <= MaxIndex ? value : null;
 }

@@ -20,8 +20,8 @@ internal readonly record struct ListenAddress(string Host, int Port)
         if (text.Length > 0 && text.AsSpan().IndexOfAnyExceptInRange('0', '9') < 0)
             return new ListenAddress(Loopback, Number(text, text));
         string host = text, port = "";
-        bool bracketed = text.StartsWith('[');
-        int hostEnd = bracketed ? text.IndexOf(']', StringComparison.Ordinal) : text.LastIndexOf(':');
+        var bracketed = text.StartsWith('[');
+        var hostEnd = bracketed ? text.IndexOf(']', StringComparison.Ordinal) : text.LastIndexOf(':');
         if (bracketed)
         {
             if (hostEnd < 0 || (hostEnd + 1 < text.Length && text[hostEnd + 1] != ':'))
@@ -36,16 +36,17 @@ internal readonly record struct ListenAddress(string Host, int Port)
             if (host.Contains(':', StringComparison.Ordinal))
                 throw Bad(text, "an IPv6 address is written [ADDRESS] or [ADDRESS]:PORT");
         }
+
         return new ListenAddress(host.Length == 0 ? Loopback : host, port.Length == 0 ? AttachOptions.DefaultPort : Number(text, port));
     }
 
     /// <summary>As <see cref="Parse"/> reads it.</summary>
     public override string ToString() => Host.Contains(':', StringComparison.Ordinal) ? $"[{Host}]:{Port}" : $"{Host}:{Port}";
 
-    private static int Number(string text, string port)
-        => ushort.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out ushort value) ? value
+    private static int Number(string text, string port) =>
+        ushort.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value
             : throw Bad(text, $"\"{port}\" is not a port; ports are 0 to 65535");
 
-    private static OutcomeException Bad(string text, string why)
-        => new(OutcomeKind.Invalid, $"--listen {text} is not HOST:PORT", why);
+    private static OutcomeException Bad(string text, string why) =>
+        new(OutcomeKind.Invalid, $"--listen {text} is not HOST:PORT", why);
 }

@@ -13,16 +13,17 @@ internal static class Nearest
     /// <summary>The nearest of the known words: at most a third of its letters may differ, and one in words of up to five.</summary>
     public static string? To(string word, IEnumerable<string> known)
     {
-        ReadOnlySpan<char> bare = word.AsSpan().TrimStart('-');
+        var bare = word.AsSpan().TrimStart('-');
         string? nearest = null;
-        int least = int.MaxValue;
-        foreach (string candidate in known.Order(StringComparer.Ordinal))
+        var least = int.MaxValue;
+        foreach (var candidate in known.Order(StringComparer.Ordinal))
         {
-            ReadOnlySpan<char> letters = candidate.AsSpan().TrimStart('-');
-            int distance = Distance(bare, letters);
+            var letters = candidate.AsSpan().TrimStart('-');
+            var distance = Distance(bare, letters);
             if (distance < least && distance <= Math.Max(1, Math.Min(bare.Length, letters.Length) / 3) && distance < letters.Length)
                 (nearest, least) = (candidate, distance);
         }
+
         return nearest;
     }
 
@@ -30,24 +31,25 @@ internal static class Nearest
     public static int Distance(ReadOnlySpan<char> from, ReadOnlySpan<char> to)
     {
         // Nothing that is so much longer is near: a hostile word costs nothing.
-        const int MaxLength = 64;
-        if (from.Length > MaxLength || to.Length > MaxLength)
+        const int maxLength = 64;
+        if (from.Length > maxLength || to.Length > maxLength)
             return int.MaxValue;
         var distances = new int[from.Length + 1, to.Length + 1];
-        for (int i = 0; i <= from.Length; i++)
+        for (var i = 0; i <= from.Length; i++)
             distances[i, 0] = i;
-        for (int j = 0; j <= to.Length; j++)
+        for (var j = 0; j <= to.Length; j++)
             distances[0, j] = j;
-        for (int i = 1; i <= from.Length; i++)
+        for (var i = 1; i <= from.Length; i++)
         {
-            for (int j = 1; j <= to.Length; j++)
+            for (var j = 1; j <= to.Length; j++)
             {
-                int replaced = distances[i - 1, j - 1] + (from[i - 1] == to[j - 1] ? 0 : 1);
+                var replaced = distances[i - 1, j - 1] + (from[i - 1] == to[j - 1] ? 0 : 1);
                 distances[i, j] = Math.Min(replaced, Math.Min(distances[i - 1, j], distances[i, j - 1]) + 1);
                 if (i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1])
                     distances[i, j] = Math.Min(distances[i, j], distances[i - 2, j - 2] + 1);
             }
         }
+
         return distances[from.Length, to.Length];
     }
 }

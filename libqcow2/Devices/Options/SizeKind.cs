@@ -28,7 +28,8 @@ internal sealed class SizeKind(long least, long most, string range) : ValueKind<
             digits = digits[..^1];
         return long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value <= long.MaxValue >> shift
             ? value << shift
-            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is not a size", "a size is a number, optionally followed by K, M, G or T");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is not a size",
+                "a size is a number, optionally followed by K, M, G or T");
     }
 
     public override IReadOnlyList<string> Print(long? value) => [value!.Value.ToString(CultureInfo.InvariantCulture)];
@@ -41,6 +42,6 @@ internal sealed class SizeKind(long least, long most, string range) : ValueKind<
 
     public override void Write(Utf8JsonWriter writer, long? value) => writer.WriteNumberValue(value!.Value);
 
-    public override ValueRefusal? Refuse(string said, long? value)
-        => value >= least && value <= most ? null : new ValueRefusal($"{said} {value} is out of range", range);
+    public override ValueRefusal? Refuse(string said, long? value) =>
+        value >= least && value <= most ? null : new ValueRefusal($"{said} {value} is out of range", range);
 }

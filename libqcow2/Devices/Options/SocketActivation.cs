@@ -19,14 +19,17 @@ internal static class SocketActivation
         string? pid = Environment.GetEnvironmentVariable("LISTEN_PID"), count = Environment.GetEnvironmentVariable("LISTEN_FDS");
         if (pid is null || count is null)
             return null;
-        foreach (string variable in (ReadOnlySpan<string>)["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
+        foreach (var variable in (ReadOnlySpan<string>)["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
             Environment.SetEnvironmentVariable(variable, null);
         // Meant for another process, from which we inherited the variables by accident.
         if (pid != Environment.ProcessId.ToString(CultureInfo.InvariantCulture))
             return null;
         if (count != "1")
+        {
             throw new OutcomeException(OutcomeKind.Invalid, $"cannot serve with LISTEN_FDS={count}", "a device has one address",
                 "pass exactly one listening socket");
+        }
+
         if (Fcntl.Control(FirstFd, F_SETFD, FD_CLOEXEC) != 0)
             throw new OutcomeException(OutcomeKind.Invalid, "cannot serve with LISTEN_FDS=1", $"descriptor {FirstFd} is not open");
         return FirstFd;

@@ -44,16 +44,16 @@ internal class FileKind : TextKind
 {
     public override string? Parse(string said, string text) => FilePath.Absolute(text);
 
-    public override ValueRefusal? Refuse(string said, string? value)
-        => value!.Length > 0 && !value.Contains('\0', StringComparison.Ordinal) ? null
+    public override ValueRefusal? Refuse(string said, string? value) =>
+        value!.Length > 0 && !value.Contains('\0', StringComparison.Ordinal) ? null
             : new ValueRefusal($"{said} is not a file name", "it is empty or contains a NUL");
 }
 
 /// <summary>A unix socket to serve on.</summary>
 internal sealed class SocketKind : FileKind
 {
-    public override ValueRefusal? Refuse(string said, string? value)
-        => base.Refuse(said, value) ?? (Encoding.UTF8.GetByteCount(value!) is var bytes and > AttachRules.MaxSocketPathBytes
+    public override ValueRefusal? Refuse(string said, string? value) =>
+        base.Refuse(said, value) ?? (Encoding.UTF8.GetByteCount(value!) is var bytes and > AttachRules.MaxSocketPathBytes
             ? new ValueRefusal($"cannot serve on {value}",
                 $"a unix socket path holds {AttachRules.MaxSocketPathBytes} bytes, this one has {bytes}", "use a shorter path")
             : null);

@@ -19,6 +19,6 @@ internal readonly record struct Outcome(OutcomeKind Kind, string? What, string? 
 
     public static Outcome Done(string? note = null) => new(OutcomeKind.Done, null, null, null, note);
 
-    public static Outcome Refused(OutcomeKind status, string what, string why, string? hint = null)
-        => new(status, what, why, hint, null);
+    public static Outcome Refused(OutcomeKind status, string what, string why, string? hint = null) =>
+        new(status, what, why, hint, null);
 }

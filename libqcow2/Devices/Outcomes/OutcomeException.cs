@@ -47,7 +47,7 @@ internal sealed class OutcomeException : Exception
     /// <summary>One line for people, whatever is in foreign text.</summary>
     public static string Compose(string what, string why, string? hint)
     {
-        string line = hint is null ? $"{what}: {why}" : $"{what}: {why} ({hint})";
+        var line = hint is null ? $"{what}: {why}" : $"{what}: {why} ({hint})";
         return Printable.Escape(line);
     }
 }

@@ -20,12 +20,14 @@ internal static class Refusals
         {
             OutcomeException refusal => refusal,
             ImageLockedException locked => new OutcomeException(OutcomeKind.Busy, what, InUse(locked, what), LockHint(locked), error),
-            ImageFormatException refused => new OutcomeException(OutcomeKind.Failed, what, WithoutRepeat(refused, what), refused.Hint, error),
+            ImageFormatException refused =>
+                new OutcomeException(OutcomeKind.Failed, what, WithoutRepeat(refused, what), refused.Hint, error),
             ExportRefusedException refused => new OutcomeException(
                 refused.Refusal == ExportRefusal.Busy ? OutcomeKind.Busy : OutcomeKind.Failed, what, refused.Message, refused.Hint, error),
-            RecoveryLogException refused => new OutcomeException(OutcomeKind.Failed, what, refused.Message, RecoveryLogException.Hint, error),
-            IOException or UnauthorizedAccessException or TimeoutException
-                => new OutcomeException(OutcomeKind.Failed, what, HouseStyle.Of(error.Message), null, error),
+            RecoveryLogException refused =>
+                new OutcomeException(OutcomeKind.Failed, what, refused.Message, RecoveryLogException.Hint, error),
+            IOException or UnauthorizedAccessException or TimeoutException =>
+                new OutcomeException(OutcomeKind.Failed, what, HouseStyle.Of(error.Message), null, error),
             OutOfMemoryException => new OutcomeException(OutcomeKind.Failed, what, $"not enough memory: {HouseStyle.Of(error.Message)}",
                 "a smaller --cache-size needs less", error),
             _ => new OutcomeException(OutcomeKind.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
@@ -36,7 +38,7 @@ internal static class Refusals
     /// <summary>The image's path is not said twice where the sentence begins with it.</summary>
     private static string WithoutRepeat(ImageFormatException error, string what)
     {
-        string repeated = $"{error.Path}: ";
+        var repeated = $"{error.Path}: ";
         return what.EndsWith(error.Path, StringComparison.Ordinal) && error.Message.StartsWith(repeated, StringComparison.Ordinal)
             ? error.Message[repeated.Length..]
             : error.Message;
@@ -44,7 +46,7 @@ internal static class Refusals
 
     private static string InUse(ImageLockedException locked, string what)
     {
-        string image = what.Contains(locked.Path, StringComparison.Ordinal) ? "image" : $"image {locked.Path}";
+        var image = what.Contains(locked.Path, StringComparison.Ordinal) ? "image" : $"image {locked.Path}";
         return $"{image} is in use by {locked.Holder}: {locked.Conflict}";
     }
 

@@ -42,13 +42,14 @@ internal sealed class DeviceClaim : IDisposable
         ArgumentNullException.ThrowIfNull(directory);
         ArgumentNullException.ThrowIfNull(record);
         ArgumentNullException.ThrowIfNull(replaceDead);
-        string path = directory.StateFileOf(record.Name);
-        string draft = WriteDraft(directory, record, out int fd);
+        var path = directory.StateFileOf(record.Name);
+        var draft = WriteDraft(directory, record, out var fd);
         if (Unistd.Link(draft, path) == 0)
         {
             _ = Unistd.Unlink(draft);
             return new DeviceClaim(directory, record.Name, fd);
         }
+
         if (TryReplace(path, draft, replaceDead))
             return new DeviceClaim(directory, record.Name, fd);
         _ = Unistd.Unlink(draft);
@@ -61,9 +62,9 @@ internal sealed class DeviceClaim : IDisposable
     public void Publish(DeviceRecord record)
     {
         ArgumentNullException.ThrowIfNull(record);
-        string path = _directory.StateFileOf(Name), draft = WriteDraft(_directory, record, out int fd);
+        string path = _directory.StateFileOf(Name), draft = WriteDraft(_directory, record, out var fd);
         // Ours cannot be taken while we live. Removed by hand it is made again, unless somebody was quicker.
-        int error = IsStill(_fd, path) ? Errno.Of(Unistd.Rename(draft, path)) : Errno.Of(Unistd.Link(draft, path));
+        var error = IsStill(_fd, path) ? Errno.Of(Unistd.Rename(draft, path)) : Errno.Of(Unistd.Link(draft, path));
         if (error < 0)
         {
             _ = Unistd.Unlink(draft);
@@ -72,6 +73,7 @@ internal sealed class DeviceClaim : IDisposable
                 ? new OutcomeException(OutcomeKind.Busy, $"cannot write {path}", "it was removed, and another server has that name now")
                 : Failed(path, error);
         }
+
         _ = Unistd.Unlink(draft); // The draft's name is left after a link only.
         _ = Unistd.Close(_fd);
         _fd = fd;
@@ -89,6 +91,7 @@ internal sealed class DeviceClaim : IDisposable
             _ = Unistd.Unlink(_directory.LogOf(Name));
             _ = Unistd.Unlink(_directory.StateFileOf(Name));
         }
+
         Leave();
     }
 
@@ -108,12 +111,12 @@ internal sealed class DeviceClaim : IDisposable
     {
         while (true)
         {
-            int fd = Fcntl.Open(stateFile, O_RDONLY | O_CLOEXEC, 0);
+            var fd = Fcntl.Open(stateFile, O_RDONLY | O_CLOEXEC, 0);
             if (fd < 0)
                 return false;
-            bool held = Fcntl.TestLock(fd, F_WRLCK, 0, 1, out _) == 1;
+            var held = Fcntl.TestLock(fd, F_WRLCK, 0, 1, out _) == 1;
             // A free lock on a file that was replaced meanwhile says nothing about its successor.
-            bool decided = held || IsStill(fd, stateFile);
+            var decided = held || IsStill(fd, stateFile);
             _ = Unistd.Close(fd);
             if (decided)
                 return held;
@@ -127,16 +130,17 @@ internal sealed class DeviceClaim : IDisposable
     /// <returns>false if it is alive, or somebody else was quicker</returns>
     internal static bool RemoveDead(RuntimeDirectory directory, string name, bool onlyNeverReady = false)
     {
-        string path = directory.StateFileOf(name);
-        int fd = LockDead(path);
+        var path = directory.StateFileOf(name);
+        var fd = LockDead(path);
         if (fd < 0)
             return false;
-        DeviceRecord? record = DeviceRecord.TryRead(path);
+        var record = DeviceRecord.TryRead(path);
         if (onlyNeverReady && (record is not { IsNeverReady: true } || RecoveryLog.HasRecords(directory.LogOf(name))))
         {
             _ = Unistd.Close(fd);
             return false;
         }
+
         if (record is not null)
             RemoveLeftovers(record);
         _ = Unistd.Unlink(directory.SocketOf(name));
@@ -157,10 +161,10 @@ internal sealed class DeviceClaim : IDisposable
 
     private static bool TryReplace(string path, string draft, Predicate<DeviceRecord?> replaceDead)
     {
-        int dead = LockDead(path);
+        var dead = LockDead(path);
         if (dead < 0)
             return false;
-        bool replaced = replaceDead(DeviceRecord.TryRead(path)) && Unistd.Rename(draft, path) == 0;
+        var replaced = replaceDead(DeviceRecord.TryRead(path)) && Unistd.Rename(draft, path) == 0;
         _ = Unistd.Close(dead);
         return replaced;
     }
@@ -168,7 +172,7 @@ internal sealed class DeviceClaim : IDisposable
     /// <summary>Locks a state file that nobody holds, and makes sure that it still is the file of that name.</summary>
     private static int LockDead(string path)
     {
-        int fd = Fcntl.Open(path, O_RDWR | O_CLOEXEC, 0);
+        var fd = Fcntl.Open(path, O_RDWR | O_CLOEXEC, 0);
         if (fd < 0)
             return -1;
         if (Fcntl.SetLock(fd, F_WRLCK, 0, 1) == 0 && IsStill(fd, path))
@@ -177,18 +181,18 @@ internal sealed class DeviceClaim : IDisposable
         return -1;
     }
 
-    private static bool IsStill(int fd, string path)
-        => Stat.OfFile(fd, out statx opened) == 0
-            && Stat.OfPath(path, out statx named) == 0
+    private static bool IsStill(int fd, string path) =>
+        Stat.OfFile(fd, out var opened) == 0
+            && Stat.OfPath(path, out var named) == 0
             && opened.SameFileAs(named);
 
     private static string WriteDraft(RuntimeDirectory directory, DeviceRecord record, out int fd)
     {
-        string draft = Path.Combine(directory.Path, $".{record.Name}.{Environment.ProcessId}.{Guid.NewGuid():n}");
+        var draft = Path.Combine(directory.Path, $".{record.Name}.{Environment.ProcessId}.{Guid.NewGuid():n}");
         fd = Fcntl.Open(draft, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0x180);
         if (fd < 0)
             throw Failed(directory.StateFileOf(record.Name), Errno.Of(fd));
-        int result = Fcntl.SetLock(fd, F_WRLCK, 0, 1);
+        var result = Fcntl.SetLock(fd, F_WRLCK, 0, 1);
         if (result == 0)
             result = Unistd.WriteAll(fd, record.ToJson());
         if (result == 0)
@@ -198,6 +202,6 @@ internal sealed class DeviceClaim : IDisposable
         throw Failed(directory.StateFileOf(record.Name), result);
     }
 
-    private static OutcomeException Failed(string path, int errno)
-        => new(OutcomeKind.Failed, $"cannot write {path}", Errno.Text(errno)) { IsRuntimeDirectory = RuntimeDirectory.IsLasting(errno) };
+    private static OutcomeException Failed(string path, int errno) =>
+        new(OutcomeKind.Failed, $"cannot write {path}", Errno.Text(errno)) { IsRuntimeDirectory = RuntimeDirectory.IsLasting(errno) };
 }

@@ -43,7 +43,8 @@ internal sealed record DeviceRecord
     /// <summary>The <see cref="Storage.FileIdentity"/> of the image as it was opened last.</summary>
     public string? ImageIdentity { get; init; }
 
-    /// <summary>The file that <see cref="AttachOptions.SocketPath"/> was bound to, as <see cref="EntryIdentity"/>; null where there is none.</summary>
+    /// <summary>The file that <see cref="AttachOptions.SocketPath"/> was bound to, as <see cref="EntryIdentity"/>; null where there is
+    /// none.</summary>
     public string? SocketIdentity { get; init; }
 
     public required AttachOptions Options { get; init; }
@@ -73,6 +74,7 @@ internal sealed record DeviceRecord
                 writer.WriteNumber("supervisor"u8, supervisor.Pid);
                 writer.WriteNumber("supervisor-start"u8, supervisor.Start);
             }
+
             if (Recoveries > 0)
                 writer.WriteNumber("recoveries"u8, Recoveries);
             if (HandedOver)
@@ -87,6 +89,7 @@ internal sealed record DeviceRecord
             AttachOptionsJson.WriteValue(writer, Options);
             writer.WriteEndObject();
         }
+
         return buffer.WrittenSpan.ToArray();
     }
 
@@ -143,10 +146,11 @@ internal sealed record DeviceRecord
         };
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            string member = reader.GetString()!;
+            var member = reader.GetString()!;
             reader.Read();
             record = Read(record, member, ref reader);
         }
+
         return record.Name.Length > 0 && record.Image.Length > 0 ? record : throw new JsonException("no name or image");
     }
 

@@ -40,22 +40,24 @@ internal sealed class DeviceRegistry(RuntimeDirectory directory)
     /// Every device, dead ones too, by name; none where there is no runtime directory. But not what a server left that died
     /// before it was ready, by whatever means: there is nothing to recover, and it is removed.
     /// </summary>
-    /// <exception cref="OutcomeException">the directory is not ours alone: records in it may name anybody's images and processes</exception>
+    /// <exception cref="OutcomeException">the directory is not ours alone: records in it may name anybody's images and
+    /// processes</exception>
     public IReadOnlyList<DeviceEntry> List()
     {
         if (!Directory.Exists())
             return [];
         var entries = new List<DeviceEntry>();
-        foreach (string file in StateFiles())
+        foreach (var file in StateFiles())
         {
-            string name = Path.GetFileNameWithoutExtension(file);
+            var name = Path.GetFileNameWithoutExtension(file);
             if (!DeviceName.IsValid(name))
                 continue;
-            bool alive = DeviceClaim.IsHeld(file);
+            var alive = DeviceClaim.IsHeld(file);
             // A record is whole from its first moment; one that is not was damaged by somebody else.
             if (DeviceRecord.TryRead(file) is { } record && record.Name == name && !Vanishes(record, file, ref alive))
                 entries.Add(new DeviceEntry(record, alive));
         }
+
         entries.Sort((left, right) => string.CompareOrdinal(left.Record.Name, right.Record.Name));
         return entries;
     }
@@ -79,7 +81,7 @@ internal sealed class DeviceRegistry(RuntimeDirectory directory)
     public DeviceEntry Resolve(string target)
     {
         ArgumentException.ThrowIfNullOrEmpty(target);
-        IReadOnlyList<DeviceEntry> all = List();
+        var all = List();
         if (all.FirstOrDefault(entry => entry.Record.Name == target) is { } named)
             return named;
         DeviceEntry[] found = [.. all.Where(entry => Answers(entry.Record, target))];
@@ -114,8 +116,8 @@ internal sealed class DeviceRegistry(RuntimeDirectory directory)
 
     /// <summary>The device of this name, if its server is dead and its block device is still there.</summary>
     /// <returns>null if it lives, was detached, or was taken over</returns>
-    public DeviceRecord? FindLost(string name)
-        => Find(name) is { } entry && IsLost(entry) ? entry.Record : null;
+    public DeviceRecord? FindLost(string name) =>
+        Find(name) is { } entry && IsLost(entry) ? entry.Record : null;
 
     /// <summary>The dead device that an attach of this image would have to replace.</summary>
     /// <param name="image">its path</param>
@@ -123,7 +125,7 @@ internal sealed class DeviceRegistry(RuntimeDirectory directory)
     /// <returns>null if there is none whose block device is still there</returns>
     public DeviceRecord? FindLostOf(string image, string? name = null)
     {
-        string real = RealPath.Of(image);
+        var real = RealPath.Of(image);
         return List().FirstOrDefault(entry => IsLost(entry) && (name is null || entry.Record.Name == name)
             && RealPath.Of(entry.Record.Image) == real)?.Record;
     }
@@ -155,13 +157,15 @@ internal sealed class DeviceRegistry(RuntimeDirectory directory)
             return DeviceClaim.TryTake(Directory, draft(asked), dead => dead is null || !IsLost(new DeviceEntry(dead, Alive: false)))
                 ?? throw Taken(asked);
         }
-        string stem = DeviceName.FromImage(options.Image);
-        for (int attempt = 1; attempt <= MaxAttempts; attempt++)
+
+        var stem = DeviceName.FromImage(options.Image);
+        for (var attempt = 1; attempt <= MaxAttempts; attempt++)
         {
-            DeviceRecord record = draft(DeviceName.Candidate(stem, attempt));
+            var record = draft(DeviceName.Candidate(stem, attempt));
             if (DeviceClaim.TryTake(Directory, record, dead => dead?.Image == options.Image) is { } claim)
                 return claim;
         }
+
         throw Taken(stem);
     }
 
@@ -170,8 +174,8 @@ internal sealed class DeviceRegistry(RuntimeDirectory directory)
     public bool RemoveDead(string name) => DeviceClaim.RemoveDead(Directory, name);
 
     /// <summary>A device whose server is dead and left changes in its log that are in no image yet.</summary>
-    private DeviceRecord? Unsettled(Predicate<DeviceEntry> which)
-        => List().FirstOrDefault(entry => !entry.Alive && which(entry)
+    private DeviceRecord? Unsettled(Predicate<DeviceEntry> which) =>
+        List().FirstOrDefault(entry => !entry.Alive && which(entry)
             && RecoveryLog.HasRecords(Directory.LogOf(entry.Record.Name)))?.Record;
 
     /// <summary>
@@ -205,22 +209,22 @@ internal sealed class DeviceRegistry(RuntimeDirectory directory)
     {
         if (record.Uri == target || record.DevicePath == target)
             return true;
-        string? path = Unistd.RealPath(target);
+        var path = Unistd.RealPath(target);
         if (path is not null && record.DevicePath is not null && Unistd.RealPath(record.DevicePath) == path)
             return true;
         return (path ?? Path.GetFullPath(target)) == (Unistd.RealPath(record.Image) ?? record.Image);
     }
 
-    private static OutcomeException ToRecover(DeviceRecord lost)
-        => new(OutcomeKind.Busy, $"cannot attach {lost.Image}", $"{lost.DevicePath} is still waiting for a server: the last one died",
+    private static OutcomeException ToRecover(DeviceRecord lost) =>
+        new(OutcomeKind.Busy, $"cannot attach {lost.Image}", $"{lost.DevicePath} is still waiting for a server: the last one died",
             $"\"qcow2blk attach --recover {lost.Name}\" takes it over, \"qcow2blk detach {lost.Name}\" ends it");
 
-    private static OutcomeException ToSettle(AttachOptions options, DeviceRecord unsettled)
-        => new(OutcomeKind.Busy, $"cannot attach {options.Image}",
+    private static OutcomeException ToSettle(AttachOptions options, DeviceRecord unsettled) =>
+        new(OutcomeKind.Busy, $"cannot attach {options.Image}",
             $"the last server of {unsettled.Name} died, and what it had acknowledged is not in {unsettled.Image} yet",
             $"\"qcow2blk detach {unsettled.Name}\" writes it to the image; --force discards it");
 
-    private static OutcomeException Taken(string name)
-        => new(OutcomeKind.Busy, $"cannot attach as {name}", "another device has that name",
+    private static OutcomeException Taken(string name) =>
+        new(OutcomeKind.Busy, $"cannot attach as {name}", "another device has that name",
             $"use another --name, or \"qcow2blk detach {name}\" first");
 }

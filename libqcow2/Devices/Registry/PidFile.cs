@@ -32,16 +32,16 @@ internal sealed class PidFile : IDisposable
     internal static PidFile Write(string path)
     {
         // Not waiting for the reader of a pipe, not following a link that somebody put into /tmp.
-        int fd = Fcntl.OpenAt(AT_FDCWD, path,
+        var fd = Fcntl.OpenAt(AT_FDCWD, path,
             O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, Mode);
         if (fd < 0)
             throw Failed(path, fd == -Errno.ELOOP ? "it is a symbolic link" : Errno.Text(fd));
         try
         {
-            int error = Stat.OfFile(fd, out statx stat);
+            var error = Stat.OfFile(fd, out var stat);
             if (error == 0 && WhyNotOurs(stat) is { } why)
                 throw Failed(path, why);
-            byte[] text = Encoding.ASCII.GetBytes($"{Environment.ProcessId}\n");
+            var text = Encoding.ASCII.GetBytes($"{Environment.ProcessId}\n");
             // Cut to its length after that: a reader never finds it empty that was not.
             if (error == 0)
                 error = Unistd.WriteAll(fd, text);
@@ -59,8 +59,8 @@ internal sealed class PidFile : IDisposable
     public void Dispose() => OwnName.Remove(_path, name => EntryIdentity.Of(name) == _file && ReadNumber(name) == Environment.ProcessId);
 
     /// <summary>Removes what a dead server left.</summary>
-    internal static void RemoveDead(string path, int pid)
-        => OwnName.Remove(path, name => ReadNumber(name) == pid && ProcessIdentity.Of(pid) is null);
+    internal static void RemoveDead(string path, int pid) =>
+        OwnName.Remove(path, name => ReadNumber(name) == pid && ProcessIdentity.Of(pid) is null);
 
     private static string? WhyNotOurs(in statx stat)
     {
@@ -74,17 +74,17 @@ internal sealed class PidFile : IDisposable
 
     private static int? ReadNumber(string path)
     {
-        int fd = Fcntl.OpenAt(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        var fd = Fcntl.OpenAt(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
         if (fd < 0)
             return null;
         Span<byte> text = stackalloc byte[MaxBytes];
-        int count = Stat.OfFile(fd, out statx stat) == 0 && stat.IsRegularFile ? Unistd.Read(fd, text) : 0;
+        var count = Stat.OfFile(fd, out var stat) == 0 && stat.IsRegularFile ? Unistd.Read(fd, text) : 0;
         _ = Unistd.Close(fd);
         ReadOnlySpan<byte> line = count > 0 ? text[..count] : [];
-        int end = line.IndexOf((byte)'\n');
-        return int.TryParse(end < 0 ? line : line[..end], NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : null;
+        var end = line.IndexOf((byte)'\n');
+        return int.TryParse(end < 0 ? line : line[..end], NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
     }
 
-    private static OutcomeException Failed(string path, string why)
-        => new(OutcomeKind.Failed, $"cannot write the pid file {path}", why);
+    private static OutcomeException Failed(string path, string why) =>
+        new(OutcomeKind.Failed, $"cannot write the pid file {path}", why);
 }

@@ -25,9 +25,9 @@ internal readonly record struct ProcessIdentity(int Pid, long Start)
     {
         try
         {
-            string text = File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat");
+            var text = File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat");
             // The name stands in parentheses and may hold anything.
-            string[] fields = text[(text.LastIndexOf(')') + 2)..].Split(' ');
+            var fields = text[(text.LastIndexOf(')') + 2)..].Split(' ');
             return fields[StateField] is "Z" or "X" ? null
                 : new ProcessIdentity(pid, long.Parse(fields[StartField], CultureInfo.InvariantCulture));
         }
@@ -42,9 +42,9 @@ internal readonly record struct ProcessIdentity(int Pid, long Start)
     /// <returns>0 once it is gone (or was), or a negative errno</returns>
     public int Kill(TimeSpan timeout)
     {
-        int process = Spawn.OpenProcess(Pid);
+        var process = Spawn.OpenProcess(Pid);
         // Looked at after it was opened: a number that changed hands meanwhile has another start.
-        int result = process < 0 ? process : Of(Pid) != this ? -Errno.ESRCH : Spawn.Signal(process, SIGKILL);
+        var result = process < 0 ? process : Of(Pid) != this ? -Errno.ESRCH : Spawn.Signal(process, SIGKILL);
         if (result == 0 && !UnixSocket.WaitReadable(process, (int)timeout.TotalMilliseconds))
             result = -Errno.ETIMEDOUT;
         if (process >= 0)
@@ -56,10 +56,10 @@ internal readonly record struct ProcessIdentity(int Pid, long Start)
     /// <returns>false after the time</returns>
     public bool WaitForEnd(TimeSpan timeout)
     {
-        int process = Spawn.OpenProcess(Pid);
+        var process = Spawn.OpenProcess(Pid);
         if (process < 0)
             return true;
-        bool ended = Of(Pid) != this || UnixSocket.WaitReadable(process, (int)timeout.TotalMilliseconds);
+        var ended = Of(Pid) != this || UnixSocket.WaitReadable(process, (int)timeout.TotalMilliseconds);
         _ = Unistd.Close(process);
         return ended;
     }

@@ -61,21 +61,23 @@ internal sealed class RuntimeDirectory
     /// <param name="isOursAlone">whether a directory is this user's and nobody else's</param>
     internal static RuntimeDirectory Choose(uint user, Func<string, string?> variable, Predicate<string> isOursAlone)
     {
-        string fallback = $"/tmp/qcow2blk-{user}";
-        string? chosen = variable(Variable);
+        var fallback = $"/tmp/qcow2blk-{user}";
+        var chosen = variable(Variable);
         if (!string.IsNullOrEmpty(chosen))
         {
-            string path = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(chosen));
+            var path = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(chosen));
             return new RuntimeDirectory(path, isShared: path == fallback);
         }
+
         if (user == 0)
             return At("/run/qcow2blk");
         // Not another user's: su and sudo may leave the variable as it was.
-        foreach (string? session in (ReadOnlySpan<string?>)[variable(SessionVariable), $"/run/user/{user}"])
+        foreach (var session in (ReadOnlySpan<string?>)[variable(SessionVariable), $"/run/user/{user}"])
         {
             if (session is ['/', ..] && isOursAlone(session))
                 return At(System.IO.Path.Combine(session, "qcow2blk"));
         }
+
         return InShared(fallback);
     }
 
@@ -93,7 +95,7 @@ internal sealed class RuntimeDirectory
     /// <exception cref="OutcomeException">there is one that is not ours alone: what is in it may be a trap</exception>
     public bool Exists()
     {
-        int directory = Open(make: false);
+        var directory = Open(make: false);
         if (directory < 0)
             return false;
         _ = Unistd.Close(directory);
@@ -107,10 +109,10 @@ internal sealed class RuntimeDirectory
     /// <returns>a descriptor that holds the lock, or a negative number</returns>
     internal int KeepFromAging()
     {
-        int directory = IsShared ? Open(make: false) : -1;
+        var directory = IsShared ? Open(make: false) : -1;
         if (directory < 0)
             return -1;
-        int held = Fcntl.OpenAt(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        var held = Fcntl.OpenAt(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         // Waits for those who clean only: nobody else can open it.
         if (held >= 0)
             _ = BsdLock.Share(held);
@@ -123,8 +125,8 @@ internal sealed class RuntimeDirectory
     {
         if (!IsShared)
             return Open(AT_FDCWD, Path, make);
-        string folder = System.IO.Path.GetDirectoryName(Path)!;
-        int parent = Fcntl.OpenAt(AT_FDCWD, folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        var folder = System.IO.Path.GetDirectoryName(Path)!;
+        var parent = Fcntl.OpenAt(AT_FDCWD, folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (parent < 0)
             return make || parent != -Errno.ENOENT ? throw Unusable($"cannot use {folder}", parent) : parent;
         try
@@ -140,15 +142,16 @@ internal sealed class RuntimeDirectory
 
     private int Open(int parent, string name, bool make)
     {
-        int flags = O_PATH | O_DIRECTORY | O_CLOEXEC | (IsShared ? O_NOFOLLOW : 0);
-        int directory = Fcntl.OpenAt(parent, name, flags);
+        var flags = O_PATH | O_DIRECTORY | O_CLOEXEC | (IsShared ? O_NOFOLLOW : 0);
+        var directory = Fcntl.OpenAt(parent, name, flags);
         if (directory == -Errno.ENOENT && make)
         {
-            int made = Stat.MakeDirectoryAt(parent, name, OwnerOnly);
+            var made = Stat.MakeDirectoryAt(parent, name, OwnerOnly);
             if (made < 0 && made != -Errno.EEXIST)
                 throw Unusable($"cannot create {Path}", made);
             directory = Fcntl.OpenAt(parent, name, flags);
         }
+
         if (directory == -Errno.ENOENT && !make)
             return directory;
         if (directory is -Errno.ENOTDIR or -Errno.ELOOP)
@@ -169,35 +172,41 @@ internal sealed class RuntimeDirectory
 
     private void CheckOwn(int directory)
     {
-        int result = Stat.OfFile(directory, out statx stat);
+        var result = Stat.OfFile(directory, out var stat);
         if (result < 0)
             throw Unusable($"cannot use {Path}", result);
-        uint user = Unistd.EffectiveUser();
-        string what = $"cannot use {Path} for control sockets";
+        var user = Unistd.EffectiveUser();
+        var what = $"cannot use {Path} for control sockets";
         if (stat.stx_uid != user)
             throw Unusable(what, $"it belongs to user {stat.stx_uid}, and this is user {user}: others could take over devices");
         if ((stat.stx_mode & (IsShared ? OthersMayAnything : OthersMayWrite)) != 0)
-            throw Unusable(what, $"it has mode {ModeOf(stat)}, others could take over devices", $"chmod 700 it, or set {Variable} to a directory of your own");
+        {
+            throw Unusable(what, $"it has mode {ModeOf(stat)}, others could take over devices",
+                $"chmod 700 it, or set {Variable} to a directory of your own");
+        }
     }
 
     /// <summary>Where others can make files they must not be able to remove or rename ours.</summary>
     private void CheckShared(int parent, string folder)
     {
-        int result = Stat.OfFile(parent, out statx stat);
+        var result = Stat.OfFile(parent, out var stat);
         if (result < 0)
             throw Unusable($"cannot use {folder}", result);
-        bool isTrusted = stat.stx_uid == 0 || stat.stx_uid == Unistd.EffectiveUser();
+        var isTrusted = stat.stx_uid == 0 || stat.stx_uid == Unistd.EffectiveUser();
         if (!isTrusted || ((stat.stx_mode & OthersMayWrite) != 0 && (stat.stx_mode & Sticky) == 0))
-            throw Unusable($"cannot use {Path} for control sockets", $"{folder} belongs to user {stat.stx_uid} with mode {ModeOf(stat)}, others could replace it");
+        {
+            throw Unusable($"cannot use {Path} for control sockets",
+                $"{folder} belongs to user {stat.stx_uid} with mode {ModeOf(stat)}, others could replace it");
+        }
     }
 
     /// <summary>Whether a directory belongs to this user and nobody else can write to it.</summary>
     private static bool IsOursAlone(string path)
     {
-        int directory = Fcntl.OpenAt(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        var directory = Fcntl.OpenAt(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0)
             return false;
-        bool ours = Stat.OfFile(directory, out statx stat) == 0
+        var ours = Stat.OfFile(directory, out var stat) == 0
             && stat.stx_uid == Unistd.EffectiveUser() && (stat.stx_mode & OthersMayWrite) == 0;
         _ = Unistd.Close(directory);
         return ours;
@@ -207,11 +216,14 @@ internal sealed class RuntimeDirectory
 
     /// <summary>Whether an error says that there is no such place for this process, and not that the machine lacks something now.</summary>
     /// <param name="error">a negative errno</param>
-    internal static bool IsLasting(int error) => error is -Errno.ENOENT or -Errno.EACCES or -Errno.EPERM or -Errno.EROFS or -Errno.ENOTDIR or -Errno.ELOOP;
+    internal static bool IsLasting(int error) =>
+        error is -Errno.ENOENT or -Errno.EACCES or -Errno.EPERM or -Errno.EROFS or -Errno.ENOTDIR or -Errno.ELOOP;
 
-    private static OutcomeException Unusable(string what, int error)
-        => new(OutcomeKind.Failed, what, Errno.Text(error), $"set {Variable} to a directory of your own") { IsRuntimeDirectory = IsLasting(error) };
+    private static OutcomeException Unusable(string what, int error) =>
+        new(OutcomeKind.Failed, what, Errno.Text(error),
+            $"set {Variable} to a directory of your own")
+        { IsRuntimeDirectory = IsLasting(error) };
 
-    private static OutcomeException Unusable(string what, string why, string? hint = null)
-        => new(OutcomeKind.Failed, what, why, hint ?? $"set {Variable} to a directory of your own") { IsRuntimeDirectory = true };
+    private static OutcomeException Unusable(string what, string why, string? hint = null) =>
+        new(OutcomeKind.Failed, what, why, hint ?? $"set {Variable} to a directory of your own") { IsRuntimeDirectory = true };
 }

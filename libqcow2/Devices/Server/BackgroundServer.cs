@@ -40,19 +40,20 @@ internal static class BackgroundServer
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(program);
-        int result = Unistd.Pipe(out int readyRead, out int readyWrite);
+        var result = Unistd.Pipe(out var readyRead, out var readyWrite);
         if (result < 0)
             throw new OutcomeException(OutcomeKind.Failed, "cannot make a pipe", Errno.Text(result));
-        int pid = program.Start([options.IsBlockDevice ? Supervisor.Verb : Verb, options.Image], options, readyWrite, inherited ?? []);
+        var pid = program.Start([options.IsBlockDevice ? Supervisor.Verb : Verb, options.Image], options, readyWrite, inherited ?? []);
         _ = Unistd.Close(readyWrite);
         if (pid < 0)
         {
             _ = Unistd.Close(readyRead);
             throw new OutcomeException(OutcomeKind.Failed, "cannot start a server process", Errno.Text(pid));
         }
+
         var reader = new LineReader(readyRead, ReadyLine.MaxBytes);
-        int wait = timeout == Timeout.InfiniteTimeSpan ? -1 : (int)timeout.TotalMilliseconds;
-        LineReader.Outcome outcome = reader.Next(wait, out byte[] line);
+        var wait = timeout == Timeout.InfiniteTimeSpan ? -1 : (int)timeout.TotalMilliseconds;
+        var outcome = reader.Next(wait, out var line);
         _ = Unistd.Close(readyRead);
         return outcome switch
         {
@@ -76,7 +77,7 @@ internal static class BackgroundServer
         SwitchableLog log;
         DeviceServer server;
         var end = new EndRequest();
-        using IDisposable signals = watchSignals(end.Raise);
+        using var signals = watchSignals(end.Raise);
         try
         {
             options = StartPipe.ReadOptions();
@@ -88,10 +89,11 @@ internal static class BackgroundServer
             Refuse(error, options);
             return ServerEnd.Failed;
         }
+
         end.PassTo(server.RequestEnd);
         log.SwitchTo(new SyslogLog(options.LogLevel, server.Record.Name));
         StartPipe.LeaveTerminal();
-        int told = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(server.Record, null).ToLine());
+        var told = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(server.Record, null).ToLine());
         _ = Unistd.Close(StartPipe.ReadyFd);
         // Nobody learnt the address: the starter was killed. A server that nobody knows of is no use; a device that was
         // there before is left to the next one.
@@ -99,7 +101,7 @@ internal static class BackgroundServer
             server.WaitForEnd();
         else if (options.RecoverDevice is not null)
             server.HandOver(DeviceServer.SignalTimeout);
-        Outcome result = server.Finish();
+        var result = server.Finish();
         end.PassTo(null);
         log.Info($"{(server.HandedOver ? "handed over" : "detached")} {server.Record.Name}");
         server.Dispose();
@@ -111,7 +113,7 @@ internal static class BackgroundServer
 
     private static void Refuse(Exception error, AttachOptions? options)
     {
-        OutcomeException refusal = Refusals.From(error, options is null ? "cannot attach" : $"cannot attach {options.Image}");
+        var refusal = Refusals.From(error, options is null ? "cannot attach" : $"cannot attach {options.Image}");
         _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
         // A supervisor does not read that.
         if (options?.RecoverDevice is not null)
@@ -119,8 +121,8 @@ internal static class BackgroundServer
     }
 
     /// <summary>If it died meanwhile we are somebody else's child, and nobody takes care of us.</summary>
-    private static ProcessIdentity? SupervisorOf(int? pid)
-        => pid is { } number && Unistd.ParentProcess() == number ? ProcessIdentity.Of(number) : null;
+    private static ProcessIdentity? SupervisorOf(int? pid) =>
+        pid is { } number && Unistd.ParentProcess() == number ? ProcessIdentity.Of(number) : null;
 
     private static DeviceRecord Answer(byte[] line, int pid)
     {
@@ -133,6 +135,7 @@ internal static class BackgroundServer
         {
             throw new OutcomeException(OutcomeKind.Failed, "cannot attach", $"the server's answer is malformed: {error.Message}");
         }
+
         if (ready.Error is null)
             return ready.Record!;
         _ = Spawn.Wait(pid);
@@ -143,15 +146,20 @@ internal static class BackgroundServer
 
     private static OutcomeException Died(AttachOptions options, int pid, DeviceRegistry registry)
     {
-        string what = $"cannot attach {options.Image}";
+        var what = $"cannot attach {options.Image}";
         // A supervisor may go on after its first worker's end: it has a device to recover.
-        int process = Spawn.OpenProcess(pid);
-        bool ended = process < 0 || UnixSocket.WaitReadable(process, EndMilliseconds);
+        var process = Spawn.OpenProcess(pid);
+        var ended = process < 0 || UnixSocket.WaitReadable(process, EndMilliseconds);
         if (process >= 0)
             _ = Unistd.Close(process);
         if (!ended)
-            return new OutcomeException(OutcomeKind.Failed, what, "the server died as it became ready; its supervisor is trying again", "\"qcow2blk list\" shows it") { IsTriedAgain = true };
-        int status = Spawn.Wait(pid);
+        {
+            return new OutcomeException(OutcomeKind.Failed, what, "the server died as it became ready; its supervisor is trying again",
+                "\"qcow2blk list\" shows it")
+            { IsTriedAgain = true };
+        }
+
+        var status = Spawn.Wait(pid);
         registry.RemoveNeverReady();
         return new OutcomeException(OutcomeKind.Failed, what, $"the server {ProcessEnd.Describe(status)} before it was ready",
             ProcessEnd.Hint(status));
@@ -159,14 +167,16 @@ internal static class BackgroundServer
 
     private static OutcomeException TooSlow(AttachOptions options, int pid, TimeSpan timeout, DeviceRegistry registry)
     {
-        ProcessIdentity? started = ProcessIdentity.Of(pid);
+        var started = ProcessIdentity.Of(pid);
         started?.Kill(TimeSpan.FromMilliseconds(EndMilliseconds));
         // A worker that is not in the registry yet ends by itself: it has nobody to tell that it is ready.
-        foreach (DeviceEntry entry in registry.List())
+        foreach (var entry in registry.List())
         {
             if (entry.Alive && started is not null && entry.Record.Supervisor == started)
                 ProcessIdentity.Of(entry.Record.Pid)?.Kill(TimeSpan.FromMilliseconds(EndMilliseconds));
         }
-        return new OutcomeException(OutcomeKind.Failed, $"cannot attach {options.Image}", $"the server was not ready within {timeout.TotalSeconds:0} s", "see the system log");
+
+        return new OutcomeException(OutcomeKind.Failed, $"cannot attach {options.Image}",
+            $"the server was not ready within {timeout.TotalSeconds:0} s", "see the system log");
     }
 }

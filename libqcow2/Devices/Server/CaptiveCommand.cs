@@ -26,7 +26,7 @@ internal static class CaptiveCommand
     public static int Run(string command, AttachOptions options, DeviceRecord record, EndRequest end)
     {
         ArgumentNullException.ThrowIfNull(end);
-        int pid = Spawn.Start(new Spawn.Child
+        var pid = Spawn.Start(new Spawn.Child
         {
             Path = "/bin/sh",
             Arguments = ["sh", "-c", command],
@@ -37,7 +37,7 @@ internal static class CaptiveCommand
             throw new OutcomeException(OutcomeKind.Failed, "cannot run /bin/sh", Errno.Text(pid));
         // The number stays the child's until we waited for it; the lock keeps a late signal from a stranger.
         var running = new Lock();
-        bool ended = false;
+        var ended = false;
         end.PassTo(() =>
         {
             lock (running)
@@ -46,19 +46,20 @@ internal static class CaptiveCommand
                     _ = Spawn.Kill(pid, SIGTERM);
             }
         });
-        int status = WaitFor(pid, running, ref ended);
+        var status = WaitFor(pid, running, ref ended);
         end.PassTo(null);
         return status >= 0 ? status : CannotRun;
     }
 
     private static int WaitFor(int pid, Lock running, ref bool ended)
     {
-        int process = Spawn.OpenProcess(pid);
+        var process = Spawn.OpenProcess(pid);
         if (process >= 0)
         {
             UnixSocket.WaitReadable(process, -1);
             _ = Unistd.Close(process);
         }
+
         lock (running)
         {
             ended = process >= 0;
@@ -71,7 +72,7 @@ internal static class CaptiveCommand
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(record);
-        List<string> environment = ServerProgram.InheritedEnvironment();
+        var environment = ServerProgram.InheritedEnvironment();
         environment.RemoveAll(IsOurs);
         environment.Add($"uri={record.Uri}");
         environment.Add($"device={record.DevicePath ?? record.Uri}");
@@ -94,11 +95,12 @@ internal static class CaptiveCommand
 
     private static bool IsOurs(string variable)
     {
-        foreach (string name in (ReadOnlySpan<string>)["uri=", "device=", "name=", "image=", "unixsocket=", "exportname=", "tls=", "port="])
+        foreach (var name in (ReadOnlySpan<string>)["uri=", "device=", "name=", "image=", "unixsocket=", "exportname=", "tls=", "port="])
         {
             if (variable.StartsWith(name, StringComparison.Ordinal))
                 return true;
         }
+
         return false;
     }
 }

@@ -11,7 +11,7 @@ namespace Qcow2Blk.Devices.Server;
 internal sealed partial class DeviceServer
 {
     /// <summary>How soon a lazy detach notices that the last user has gone.</summary>
-    private static readonly TimeSpan LazyPoll = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan s_lazyPoll = TimeSpan.FromMilliseconds(500);
 
     private readonly CommandTurns _turns = new();
     private readonly Lock _records = new();
@@ -49,7 +49,7 @@ internal sealed partial class DeviceServer
             return Outcome.Done($"{Record.Name} is already detached");
         if (HandedOver)
             return Outcome.Refused(OutcomeKind.Busy, $"cannot detach {Record.Name}", "another server is taking it over", "try again");
-        Outcome result = await _device.DetachAsync(force, timeout, cut);
+        var result = await _device.DetachAsync(force, timeout, cut);
         _detached = result.Succeeded;
         if (_detached)
             RequestEnd();
@@ -72,7 +72,7 @@ internal sealed partial class DeviceServer
         {
             if (_detached || HandedOver)
                 return Outcome.Refused(OutcomeKind.Busy, what, "it is already ending");
-            Outcome result = await _device.HandOverAsync(timeout, ending, cut);
+            var result = await _device.HandOverAsync(timeout, ending, cut);
             if (result.Succeeded)
                 LeaveToNext();
             else if (!ending)
@@ -106,7 +106,7 @@ internal sealed partial class DeviceServer
     {
         if (HandedOver)
             return Outcome.Done();
-        Outcome result = await DetachAsync(force: false, SignalTimeout);
+        var result = await DetachAsync(force: false, SignalTimeout);
         if (result.Succeeded)
             return result;
         _log.Error(OutcomeException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
@@ -115,8 +115,10 @@ internal sealed partial class DeviceServer
             if (!(await HandOverAsync(SignalTimeout, ending: true)).Succeeded)
                 LeaveAsKilled();
             return Outcome.Refused(OutcomeKind.Busy, result.What!, result.Why!,
-                $"its requests are waiting: \"qcow2blk attach --recover {Record.Name}\" takes it over, \"qcow2blk detach --force {Record.Name}\" ends it");
+                $"its requests are waiting: \"qcow2blk attach --recover {Record.Name}\" takes it over, \"qcow2blk detach --force"
+                    + $" {Record.Name}\" ends it");
         }
+
         if ((await DetachAsync(force: true, ForcedTimeout)).Note is { } lost)
             _log.Error($"detached {Record.Name}: {lost}");
         return result;
@@ -131,7 +133,7 @@ internal sealed partial class DeviceServer
 
     private Task<Outcome> SuspendAsync(TimeSpan timeout) => _turns.RunAsync($"cannot suspend {Record.Name}", timeout, async cut =>
     {
-        Outcome result = await _device.SuspendAsync(timeout, cut);
+        var result = await _device.SuspendAsync(timeout, cut);
         NoteSuspension();
         return result;
     });
@@ -139,7 +141,7 @@ internal sealed partial class DeviceServer
     private Task<Outcome> ResumeAsync(bool allowShrink, TimeSpan timeout, TimeSpan? lockTimeout) =>
         _turns.RunAsync($"cannot resume {Record.Name}", timeout, async cut =>
         {
-            Outcome result = await _device.ResumeAsync(allowShrink, timeout, lockTimeout, cut);
+            var result = await _device.ResumeAsync(allowShrink, timeout, lockTimeout, cut);
             NoteSuspension();
             return result;
         });
@@ -158,7 +160,7 @@ internal sealed partial class DeviceServer
     {
         lock (_records)
         {
-            bool suspended = _device.State == DeviceState.Suspended;
+            var suspended = _device.State == DeviceState.Suspended;
             if (_detached || HandedOver || suspended == Record.Suspended)
                 return;
             Record = Record with
@@ -197,15 +199,15 @@ internal sealed partial class DeviceServer
     private async Task DetachWhenUnusedAsync(TimeSpan timeout)
     {
         string? said = null;
-        while (!await EndsWithinAsync(LazyPoll))
+        while (!await EndsWithinAsync(s_lazyPoll))
         {
             try
             {
-                string? user = await _device.FindUserAsync();
+                var user = await _device.FindUserAsync();
                 _device.History = _device.History with { DetachWaitsFor = user };
                 if (user is not null)
                     continue;
-                Outcome result = await DetachAsync(force: false, timeout);
+                var result = await DetachAsync(force: false, timeout);
                 if (result.Succeeded)
                     return;
                 _device.History = _device.History with { DetachWaitsFor = result.Why };

@@ -62,12 +62,13 @@ internal sealed partial class DeviceServer : IDisposable
         ArgumentNullException.ThrowIfNull(registry);
         AttachRules.Check(options);
         Signals.IgnoreBrokenPipes();
-        DeviceRecord? lost = options.RecoverDevice is null ? null : Lost(options, registry);
-        DeviceClaim? claim = Claim(options, registry, log, name => Draft(options, name, supervisor, lost));
+        var lost = options.RecoverDevice is null ? null : Lost(options, registry);
+        var claim = Claim(options, registry, log, name => Draft(options, name, supervisor, lost));
         try
         {
-            string name = claim?.Name ?? options.Name ?? DeviceName.FromImage(options.Image);
-            return Open(options with { OnlyImage = lost?.ImageIdentity }, factory, registry, claim, log, Draft(options, name, supervisor, lost));
+            var name = claim?.Name ?? options.Name ?? DeviceName.FromImage(options.Image);
+            return Open(options with { OnlyImage = lost?.ImageIdentity }, factory, registry, claim, log,
+                Draft(options, name, supervisor, lost));
         }
         catch
         {
@@ -89,9 +90,9 @@ internal sealed partial class DeviceServer : IDisposable
         }
         catch (OutcomeException error) when (error.IsRuntimeDirectory && options.ServesInProcess && options.RecoverDevice is null)
         {
-            string but = "serving anyway, but \"qcow2blk list\" and other commands will not find this device";
+            var but = "serving anyway, but \"qcow2blk list\" and other commands will not find this device";
             // Who has a command run, or starts a server for one connection, looks for it in no list.
-            LogLevel level = options.Foreground || options.IsBlockDevice ? LogLevel.Warning : LogLevel.Info;
+            var level = options.Foreground || options.IsBlockDevice ? LogLevel.Warning : LogLevel.Info;
             if (options.IsBlockDevice)
                 but += ", and if this server is killed, what was not flushed is lost";
             log.Write(level, OutcomeException.Compose(error.What, error.Why, but));
@@ -101,8 +102,8 @@ internal sealed partial class DeviceServer : IDisposable
 
     private static DeviceRecord Lost(AttachOptions options, DeviceRegistry registry)
     {
-        string what = $"cannot recover {options.RecoverDevice}";
-        DeviceRecord lost = (options.Name is null ? null : registry.FindLost(options.Name))
+        var what = $"cannot recover {options.RecoverDevice}";
+        var lost = (options.Name is null ? null : registry.FindLost(options.Name))
             ?? throw new OutcomeException(OutcomeKind.Failed, what, "no device of that name is waiting for a server");
         Recovery.CheckImage(lost, what);
         return lost;
@@ -126,16 +127,16 @@ internal sealed partial class DeviceServer : IDisposable
     private static DeviceServer Open(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry,
         DeviceClaim? claim, ILog log, DeviceRecord draft)
     {
-        string name = draft.Name;
+        var name = draft.Name;
         // A dead server of this name left its socket; the claim is ours, so nobody else's can be there.
         if (claim is not null)
             _ = Unistd.Unlink(registry.Directory.SocketOf(name));
-        bool recovers = options.RecoverDevice is not null;
-        IDevice device = factory.Open(options, name, claim is null ? null : registry.Directory.LogOf(name), log);
+        var recovers = options.RecoverDevice is not null;
+        var device = factory.Open(options, name, claim is null ? null : registry.Directory.LogOf(name), log);
         DeviceServer? server = null;
         try
         {
-            DeviceRecord record = draft with
+            var record = draft with
             {
                 Uri = device.Uri,
                 DevicePath = device.DevicePath,

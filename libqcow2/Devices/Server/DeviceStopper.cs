@@ -31,18 +31,19 @@ internal sealed class DeviceStopper(ServerProgram program)
             _pid = program.Run([Verb, id.ToString(CultureInfo.InvariantCulture)]);
         if (_pid < 0)
         {
-            int error = _pid;
+            var error = _pid;
             _pid = 0;
             return error;
         }
-        int process = Spawn.OpenProcess(_pid);
+
+        var process = Spawn.OpenProcess(_pid);
         if (process < 0)
             return process;
-        bool ended = UnixSocket.WaitReadable(process, (int)timeout.TotalMilliseconds);
+        var ended = UnixSocket.WaitReadable(process, (int)timeout.TotalMilliseconds);
         _ = Unistd.Close(process);
         if (!ended)
             return -Errno.ETIMEDOUT;
-        int status = Spawn.Wait(_pid);
+        var status = Spawn.Wait(_pid);
         _pid = 0;
         return status == 0 ? 0 : -Errno.EIO;
     }
@@ -51,14 +52,14 @@ internal sealed class DeviceStopper(ServerProgram program)
     /// <returns>whether the device has stopped</returns>
     public static OutcomeKind Main(string[] args)
     {
-        if (args.Length != 2 || !int.TryParse(args[1], NumberStyles.None, CultureInfo.InvariantCulture, out int id))
+        if (args.Length != 2 || !int.TryParse(args[1], NumberStyles.None, CultureInfo.InvariantCulture, out var id))
             return OutcomeKind.Invalid;
         try
         {
             Signals.NameThread("qcow2blk-stop");
-            int server = Unistd.ParentProcess();
+            var server = Unistd.ParentProcess();
             using var control = UblkControl.Open();
-            int error = control.StopDevice(id, s_patience);
+            var error = control.StopDevice(id, s_patience);
             // Nobody else removes what is left of it.
             if (Unistd.ParentProcess() != server)
                 _ = control.DeleteDevice(id, async: true);

@@ -21,7 +21,7 @@ internal static class MountNamespace
     /// <param name="log">told why not</param>
     internal static void Leave(string? recovered, ILog log)
     {
-        int result = Mounts.Unshare();
+        var result = Mounts.Unshare();
         if (result == 0)
             result = Mounts.FollowOnly();
         if (result < 0)
@@ -36,7 +36,7 @@ internal static class MountNamespace
 
     private static void DetachMountsOf(KernelNode node)
     {
-        foreach (string line in File.ReadAllLines("/proc/thread-self/mountinfo"))
+        foreach (var line in File.ReadAllLines("/proc/thread-self/mountinfo"))
         {
             if (TargetOf(line, node) is { } target)
                 _ = Mounts.Detach(target);
@@ -47,25 +47,26 @@ internal static class MountNamespace
     internal static string? TargetOf(string line, KernelNode node)
     {
         // 36 35 98:0 /root /mnt options [tag...] - type source super-options
-        int separator = line.IndexOf(" - ", StringComparison.Ordinal);
-        string[] fields = line.Split(' ');
-        string[] source = separator < 0 ? [] : line[(separator + 3)..].Split(' ');
+        var separator = line.IndexOf(" - ", StringComparison.Ordinal);
+        var fields = line.Split(' ');
+        var source = separator < 0 ? [] : line[(separator + 3)..].Split(' ');
         return fields.Length > 4 && source.Length > 1 && IsPartOf(source[1], node.Path) ? Unescape(fields[4]) : null;
     }
 
-    private static bool IsPartOf(string source, string disk)
-        => source.StartsWith(disk, StringComparison.Ordinal) && (source.Length == disk.Length || source[disk.Length] == 'p');
+    private static bool IsPartOf(string source, string disk) =>
+        source.StartsWith(disk, StringComparison.Ordinal) && (source.Length == disk.Length || source[disk.Length] == 'p');
 
     /// <summary>The kernel writes space, tab, newline and backslash as \ooo.</summary>
     private static string Unescape(string text)
     {
         var result = new StringBuilder(text.Length);
-        for (int i = 0; i < text.Length; i++)
+        for (var i = 0; i < text.Length; i++)
         {
-            bool escape = text[i] == '\\' && i + 3 < text.Length;
+            var escape = text[i] == '\\' && i + 3 < text.Length;
             result.Append(escape ? (char)Convert.ToInt32(text.Substring(i + 1, 3), 8) : text[i]);
             i += escape ? 3 : 0;
         }
+
         return result.ToString();
     }
 }

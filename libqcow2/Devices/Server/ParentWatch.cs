@@ -23,8 +23,8 @@ internal sealed class ParentWatch : IDisposable
     /// <returns>null if the parent is the service manager, or the kernel cannot tell</returns>
     public static ParentWatch? Start(Action ended)
     {
-        int parent = Unistd.ParentProcess();
-        int process = parent > 1 ? Spawn.OpenProcess(parent) : -1;
+        var parent = Unistd.ParentProcess();
+        var process = parent > 1 ? Spawn.OpenProcess(parent) : -1;
         if (process < 0)
             return null;
         var watch = new ParentWatch(process, ended);
@@ -46,6 +46,7 @@ internal sealed class ParentWatch : IDisposable
             _ended();
             break;
         }
+
         _ = Unistd.Close(_process);
     }
 }

@@ -12,7 +12,7 @@ internal static class ProcessEnd
     {
         if (status <= 128)
             return $"ended with status {status}";
-        int signal = status - 128;
+        var signal = status - 128;
         return Signals.NameOf(signal) is { } name ? $"was killed by signal {signal} ({name})" : $"was killed by signal {signal}";
     }
 

@@ -30,8 +30,10 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, OutcomeException
                 writer.WritePropertyName("status"u8);
                 writer.WriteRawValue(Record.ToJson());
             }
+
             writer.WriteEndObject();
         }
+
         buffer.Write("\n"u8);
         return buffer.WrittenSpan.ToArray();
     }
@@ -39,8 +41,8 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, OutcomeException
     /// <exception cref="JsonException">not such a line</exception>
     internal static ReadyLine Parse(byte[] line)
     {
-        ControlReply reply = ControlReply.Parse(line);
-        Outcome result = reply.Result;
+        var reply = ControlReply.Parse(line);
+        var result = reply.Result;
         return result.Succeeded
             ? new ReadyLine(DeviceRecord.Parse(reply.Status.Span), null)
             : new ReadyLine(null, new OutcomeException(result.Kind, result.What ?? "cannot attach", result.Why ?? "unknown", result.Hint));

@@ -17,12 +17,12 @@ internal sealed class RestartPolicy
     /// <returns>how long to wait before the next start; null: no more</returns>
     public TimeSpan? Next(TimeSpan now)
     {
-        while (_restarts.TryPeek(out TimeSpan oldest) && now - oldest > Window)
+        while (_restarts.TryPeek(out var oldest) && now - oldest > Window)
             _restarts.Dequeue();
         if (_restarts.Count >= MaxRestarts)
             return null;
         // What refuses now may do in a moment: disk writes of the dead server end, and with them its lock.
-        TimeSpan delay = TimeSpan.FromSeconds(_restarts.Count);
+        var delay = TimeSpan.FromSeconds(_restarts.Count);
         _restarts.Enqueue(now);
         return delay;
     }

@@ -28,15 +28,15 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
     /// <returns>the process, or a negative errno</returns>
     internal int Start(IReadOnlyList<string> verb, AttachOptions options, int readyFd, IReadOnlyList<int> inherited)
     {
-        int result = Unistd.Pipe(out int optionsRead, out int optionsWrite);
+        var result = Unistd.Pipe(out var optionsRead, out var optionsWrite);
         if (result < 0)
             return result;
-        int devNull = High(Fcntl.Open("/dev/null", O_RDWR | O_CLOEXEC, 0));
-        int standardError = Fcntl.Control(2, F_SETFD, 0) == 0 ? 2 : devNull;
-        int optionsHigh = High(optionsRead);
-        int readyHigh = readyFd < 0 ? devNull : Fcntl.Control(readyFd, F_DUPFD_CLOEXEC, FirstFreeFd);
+        var devNull = High(Fcntl.Open("/dev/null", O_RDWR | O_CLOEXEC, 0));
+        var standardError = Fcntl.Control(2, F_SETFD, 0) == 0 ? 2 : devNull;
+        var optionsHigh = High(optionsRead);
+        var readyHigh = readyFd < 0 ? devNull : Fcntl.Control(readyFd, F_DUPFD_CLOEXEC, FirstFreeFd);
         int[] inheritedHigh = [.. inherited.Select(fd => Fcntl.Control(fd, F_DUPFD_CLOEXEC, FirstFreeFd))];
-        int pid = Spawn.Start(new Spawn.Child
+        var pid = Spawn.Start(new Spawn.Child
         {
             Path = Path,
             Arguments = ["qcow2blk", .. Arguments, .. verb],
@@ -44,7 +44,7 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
             Descriptors = [devNull, devNull, standardError, optionsHigh, readyHigh, .. inheritedHigh],
             NewSession = true,
         });
-        foreach (int fd in inheritedHigh)
+        foreach (var fd in inheritedHigh)
             _ = Unistd.Close(fd);
         _ = Unistd.Close(devNull);
         _ = Unistd.Close(optionsHigh);
@@ -61,8 +61,8 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
     /// <returns>the process, or a negative errno</returns>
     internal int Run(IReadOnlyList<string> arguments)
     {
-        int devNull = High(Fcntl.Open("/dev/null", O_RDWR | O_CLOEXEC, 0));
-        int pid = Spawn.Start(new Spawn.Child
+        var devNull = High(Fcntl.Open("/dev/null", O_RDWR | O_CLOEXEC, 0));
+        var pid = Spawn.Start(new Spawn.Child
         {
             Path = Path,
             Arguments = ["qcow2blk", .. Arguments, .. arguments],
@@ -83,13 +83,15 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
             if (variable.Key is not ("LISTEN_FDS" or "LISTEN_PID" or "LISTEN_FDNAMES"))
                 environment.Add($"{variable.Key}={variable.Value}");
         }
+
         return environment;
     }
 
-    /// <summary>What names the runtime directory as we see it: a session may begin or end meanwhile, and servers leave the working directory.</summary>
+    /// <summary>What names the runtime directory as we see it: a session may begin or end meanwhile, and servers leave the working
+    /// directory.</summary>
     internal static List<string> ServerEnvironment()
     {
-        List<string> environment = InheritedEnvironment();
+        var environment = InheritedEnvironment();
         environment.RemoveAll(variable => variable.StartsWith(RuntimeDirectory.Variable + "=", StringComparison.Ordinal));
         environment.Add($"{RuntimeDirectory.Variable}={RuntimeDirectory.Locate().Path}");
         return environment;
@@ -97,7 +99,7 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
 
     private static int High(int fd)
     {
-        int high = Fcntl.Control(fd, F_DUPFD_CLOEXEC, FirstFreeFd);
+        var high = Fcntl.Control(fd, F_DUPFD_CLOEXEC, FirstFreeFd);
         _ = Unistd.Close(fd);
         return high;
     }

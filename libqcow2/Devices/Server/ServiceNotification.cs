@@ -10,7 +10,8 @@ internal static class ServiceNotification
 {
     private const string Variable = "NOTIFY_SOCKET";
 
-    /// <summary>Says that the disk can be used, if a service manager asked for that. The variable is gone afterwards: no child inherits it.</summary>
+    /// <summary>Says that the disk can be used, if a service manager asked for that. The variable is gone afterwards: no child inherits
+    /// it.</summary>
     /// <param name="status">one line for people</param>
     /// <param name="log">told of a service manager that cannot be reached</param>
     public static void Ready(string status, ILog log)
@@ -20,7 +21,7 @@ internal static class ServiceNotification
         if (Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } path)
             return;
         Environment.SetEnvironmentVariable(Variable, null);
-        int error = UnixSocket.SendDatagram(path, Encoding.UTF8.GetBytes($"READY=1\nSTATUS={status.ReplaceLineEndings(" ")}\n"));
+        var error = UnixSocket.SendDatagram(path, Encoding.UTF8.GetBytes($"READY=1\nSTATUS={status.ReplaceLineEndings(" ")}\n"));
         if (error < 0)
             log.Warning($"cannot tell the service manager at {path} that {status}: {Errno.Text(error)}");
     }

@@ -23,16 +23,20 @@ internal static class StartPipe
         Span<byte> piece = stackalloc byte[4096];
         while (true)
         {
-            int count = Unistd.Read(OptionsFd, piece);
+            var count = Unistd.Read(OptionsFd, piece);
             if (count < 0)
+            {
                 throw new OutcomeException(OutcomeKind.Invalid, "this verb is internal", $"cannot receive options: {Errno.Text(count)}",
                     "use \"qcow2blk attach\"");
+            }
+
             if (count == 0)
                 break;
             json.Write(piece[..count]);
             if (json.Length > MaxOptionsBytes)
                 throw new OutcomeException(OutcomeKind.Invalid, "cannot read options", $"more than {MaxOptionsBytes} bytes");
         }
+
         _ = Unistd.Close(OptionsFd);
         return AttachOptionsJson.Read(json.GetBuffer().AsSpan(0, (int)json.Length));
     }

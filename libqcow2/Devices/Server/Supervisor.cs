@@ -32,7 +32,8 @@ internal sealed class Supervisor : IDisposable
     private int _worker = -1;
 
     /// <param name="registry">where workers register their devices</param>
-    /// <param name="spawn">starts a worker with these options, the descriptor on which it tells that it is ready (negative: none); its process, or a negative errno</param>
+    /// <param name="spawn">starts a worker with these options, the descriptor on which it tells that it is ready (negative: none); its
+    /// process, or a negative errno</param>
     /// <param name="log">for what happens when nobody waits</param>
     public Supervisor(DeviceRegistry registry, Func<AttachOptions, int, int> spawn, ILog log)
     {
@@ -53,13 +54,13 @@ internal sealed class Supervisor : IDisposable
         _ = Fcntl.Control(StartPipe.ReadyFd, F_SETFD, FD_CLOEXEC);
         try
         {
-            AttachOptions options = StartPipe.ReadOptions();
+            var options = StartPipe.ReadOptions();
             var log = new SwitchableLog(new StderrLog(options.LogLevel));
             var program = ServerProgram.Self(programArguments);
-            string self = Environment.ProcessId.ToString(CultureInfo.InvariantCulture);
+            var self = Environment.ProcessId.ToString(CultureInfo.InvariantCulture);
             using var supervisor = new Supervisor(new DeviceRegistry(RuntimeDirectory.Locate()),
                 (worker, readyFd) => StartWorker(program, self, worker, readyFd), log);
-            using IDisposable signals = watchSignals(supervisor.End);
+            using var signals = watchSignals(supervisor.End);
             // On this thread: what it spawns inherits the namespace.
             MountNamespace.Leave(options.RecoverDevice, log);
             OutOfMemory.Spare(log);
@@ -67,7 +68,7 @@ internal sealed class Supervisor : IDisposable
         }
         catch (Exception error)
         {
-            OutcomeException refusal = Refusals.From(error, "cannot start a server");
+            var refusal = Refusals.From(error, "cannot start a server");
             _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
             return (int)ServerEnd.Failed;
         }
@@ -76,9 +77,9 @@ internal sealed class Supervisor : IDisposable
     /// <summary>What the previous server left is the first worker's alone: a socket that we kept open would outlive that.</summary>
     private static int StartWorker(ServerProgram program, string self, AttachOptions options, int readyFd)
     {
-        int[] inherited = InheritedDescriptors.Of(options);
-        int pid = program.Start([BackgroundServer.Verb, options.Image, self], options, readyFd, inherited);
-        foreach (int fd in inherited)
+        var inherited = InheritedDescriptors.Of(options);
+        var pid = program.Start([BackgroundServer.Verb, options.Image, self], options, readyFd, inherited);
+        foreach (var fd in inherited)
             _ = Unistd.Close(fd);
         return pid;
     }
@@ -105,14 +106,14 @@ internal sealed class Supervisor : IDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(started);
-        int pid = _spawn(options, readyFd);
+        var pid = _spawn(options, readyFd);
         if (pid < 0)
             throw new OutcomeException(OutcomeKind.Failed, "cannot start a server process", Errno.Text(pid));
         started();
         string? name = null;
         while (true)
         {
-            int status = WaitFor(pid);
+            var status = WaitFor(pid);
             name ??= _registry.NameOfServer(pid);
             if (status == (int)ServerEnd.HandedOver)
                 return 0;
@@ -140,12 +141,15 @@ internal sealed class Supervisor : IDisposable
             _log.Error($"the server of {lost.Name} {how}: recovering {lost.DevicePath}");
             if (_endWanted.Wait(delay))
                 return null;
-            int pid = _spawn(Recovery.OptionsFor(lost), -1);
+            var pid = _spawn(Recovery.OptionsFor(lost), -1);
             if (pid > 0)
                 return pid;
             how = $"cannot be started: {Errno.Text(pid)}";
         }
-        _log.Error($"gave up on {lost.Name} after {RestartPolicy.MaxRestarts} servers in {RestartPolicy.Window.TotalSeconds:0} s: requests of {lost.DevicePath} wait"
+
+        _log.Error(
+            $"gave up on {lost.Name} after {RestartPolicy.MaxRestarts} servers in {RestartPolicy.Window.TotalSeconds:0} s: requests of"
+                + $" {lost.DevicePath} wait"
             + $" until \"qcow2blk attach --recover {lost.Name}\", or end with \"qcow2blk detach --force {lost.Name}\"");
         return null;
     }
@@ -157,7 +161,7 @@ internal sealed class Supervisor : IDisposable
         // SIGTERM that came before there was a worker to pass it to.
         if (_endWanted.IsSet)
             End();
-        int process = Spawn.OpenProcess(pid);
+        var process = Spawn.OpenProcess(pid);
         if (process >= 0)
         {
             UnixSocket.WaitReadable(process, -1);

@@ -12,7 +12,7 @@ namespace Qcow2Blk.Devices.Takeover;
 internal static class DeadDevice
 {
     /// <summary>A process that was killed and does not end hangs in the kernel; the device is taken away all the same.</summary>
-    private static readonly TimeSpan KillTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_killTimeout = TimeSpan.FromSeconds(5);
 
     /// <summary>Ends the block device of a dead server, and cleans up after it.</summary>
     /// <param name="registry">where it is known</param>
@@ -23,29 +23,41 @@ internal static class DeadDevice
     {
         ArgumentNullException.ThrowIfNull(registry);
         ArgumentNullException.ThrowIfNull(entry);
-        DeviceRecord record = entry.Record;
-        string what = $"cannot detach {record.Name}";
+        var record = entry.Record;
+        var what = $"cannot detach {record.Name}";
         if (entry.IsRecovering && !force)
-            return Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment; --force ends it now");
+        {
+            return Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again",
+                "try again in a moment; --force ends it now");
+        }
+
         if (entry.IsRecovering)
             Kill(registry, record.Name);
         if (KernelNode.TryParse(record.DevicePath) is { Exists: true } node)
         {
             if (!force && KernelDevices.FindUser(node) is { } user)
+            {
                 return Outcome.Refused(OutcomeKind.Busy, what, $"its server is dead and {node.Path} is {user}",
                     $"\"qcow2blk attach --recover {record.Name}\" takes it over; --force takes the disk away");
+            }
+
             if (Remove(node, KernelNbdDevice.IdentifierOf(record.Name, record.Image), what, timeout) is { Succeeded: false } refused)
                 return refused;
         }
         // The device is gone, what was answered on it is not: it goes into the image now, or nowhere.
-        string? lost = DeadImage.Settle(record, registry.Directory.LogOf(record.Name), timeout);
+        var lost = DeadImage.Settle(record, registry.Directory.LogOf(record.Name), timeout);
         if (lost is not null && !force)
-            return Outcome.Refused(OutcomeKind.Failed, what, $"its last writes could not be written to {record.Image}: {lost}", "fix that and detach again; --force discards them");
+        {
+            return Outcome.Refused(OutcomeKind.Failed, what, $"its last writes could not be written to {record.Image}: {lost}",
+                "fix that and detach again; --force discards them");
+        }
+
         if (!registry.RemoveDead(record.Name))
             return Outcome.Refused(OutcomeKind.Busy, what, "it is being attached again", "try again");
         // Its node may stay (/dev/nbdN), and udev looked at it while the device was known: its stable name goes now.
         KernelNode.TryParse(record.DevicePath)?.Announce();
-        return Outcome.Done(lost is null ? "its server was dead; cleaned up after it" : $"its server was dead; cleaned up after it; its last writes are lost: {lost}");
+        return Outcome.Done(lost is null ? "its server was dead; cleaned up after it"
+            : $"its server was dead; cleaned up after it; its last writes are lost: {lost}");
     }
 
     /// <summary>Takes a block device away that nobody serves.</summary>
@@ -53,7 +65,7 @@ internal static class DeadDevice
     {
         try
         {
-            int error = KernelDevices.Remove(node, identifier, timeout);
+            var error = KernelDevices.Remove(node, identifier, timeout);
             if (error == 0 && Lingers(node) is { } note)
                 return Outcome.Done(note);
             if (error == 0 && !KernelDevices.WaitForEnd(node, timeout))
@@ -84,15 +96,16 @@ internal static class DeadDevice
     {
         ArgumentNullException.ThrowIfNull(registry);
         // Again and again, as a supervisor may have started a worker at the last moment.
-        for (int attempt = 0; attempt < 3; attempt++)
+        for (var attempt = 0; attempt < 3; attempt++)
         {
             if (registry.Find(name) is not { } entry)
                 return true;
-            entry.Record.Supervisor?.Kill(KillTimeout);
+            entry.Record.Supervisor?.Kill(s_killTimeout);
             if (!entry.Alive)
                 return true;
             KillHolder(registry, entry);
         }
+
         return registry.Find(name) is not { Alive: true };
     }
 
@@ -102,6 +115,6 @@ internal static class DeadDevice
         if (ProcessIdentity.Of(entry.Record.Pid) is not { } server)
             return;
         if (registry.Find(entry.Record.Name) is { Alive: true } still && still.Record.Pid == server.Pid)
-            server.Kill(KillTimeout);
+            server.Kill(s_killTimeout);
     }
 }

@@ -39,11 +39,11 @@ internal static class KernelDevices
         if (node.Transport == DeviceTransport.Nbd)
             return KernelNbdExport.Remove(node.Path, identifier, timeout);
         using var control = UblkControl.Open();
-        int stopped = control.StopDevice(node.Index, timeout);
+        var stopped = control.StopDevice(node.Index, timeout);
         if (stopped < 0 && stopped != -Errno.ENODEV)
             return stopped;
         // Not waited for: the last opener of the disk may take its time to notice.
-        int deleted = control.DeleteDevice(node.Index, async: true, timeout);
+        var deleted = control.DeleteDevice(node.Index, async: true, timeout);
         if (deleted == -Errno.EOPNOTSUPP)
             deleted = control.DeleteDevice(node.Index, async: false, timeout);
         return deleted == -Errno.ENODEV ? 0 : deleted;
@@ -53,13 +53,14 @@ internal static class KernelDevices
     /// <returns>false after the time</returns>
     public static bool WaitForEnd(KernelNode node, TimeSpan timeout)
     {
-        long deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
+        var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
         while (node.Exists)
         {
             if (Environment.TickCount64 >= deadline)
                 return false;
             Thread.Sleep(10);
         }
+
         return true;
     }
 
@@ -68,7 +69,7 @@ internal static class KernelDevices
     public static IReadOnlyList<OrphanDevice> Orphans(DeviceRegistry registry)
     {
         ArgumentNullException.ThrowIfNull(registry);
-        IReadOnlyList<UblkDevice> devices = AskUblk("cannot list ublk devices", UblkDevices.List);
+        var devices = AskUblk("cannot list ublk devices", UblkDevices.List);
         // Asked after the devices: one that was attached meanwhile is known by now.
         HashSet<string?> known = [.. registry.List().Select(entry => entry.Record.DevicePath)];
         return [.. devices.Select(Describe).Where(orphan => !known.Contains(orphan.Node.Path))];
@@ -81,7 +82,8 @@ internal static class KernelDevices
     {
         return AskUblk<(uint, uint)?>("cannot look for the owner of a ublk device", control =>
         {
-            bool unprivileged = control.GetDeviceInfo(ublkDevice, out var info) == 0 && (info.flags & Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV) != 0;
+            var unprivileged = control.GetDeviceInfo(ublkDevice, out var info) == 0
+                && (info.flags & Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV) != 0;
             return unprivileged ? (info.owner_uid, info.owner_gid) : null;
         });
     }
@@ -101,7 +103,7 @@ internal static class KernelDevices
 
     private static OrphanDevice Describe(UblkDevice device)
     {
-        int pid = device.Error == 0 ? device.Info.ublksrv_pid : 0;
+        var pid = device.Error == 0 ? device.Info.ublksrv_pid : 0;
         return new OrphanDevice(new KernelNode(DeviceTransport.Ublk, device.Number), device.State, pid,
             pid > 0 && ProcessIdentity.Of(pid) is not null, device.IsOurs);
     }

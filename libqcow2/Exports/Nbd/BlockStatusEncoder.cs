@@ -82,6 +82,7 @@ internal ref struct BlockStatusEncoder
             _lastFlags = flags;
             _count++;
         }
+
         _remaining -= length;
         return _remaining > 0;
     }
@@ -125,6 +126,7 @@ internal ref struct BlockStatusEncoder
             BinaryPrimitives.WriteUInt32BigEndian(descriptor, (uint)_lastLength);
             BinaryPrimitives.WriteUInt32BigEndian(descriptor[4..], _lastFlags);
         }
+
         _used += DescriptorSize;
     }
 }

@@ -46,7 +46,7 @@ internal sealed class Handshake
     public string? CloseReason { get; private set; }
 
     /// <summary>Writes what the server says first.</summary>
-    public void Greeting(IBufferWriter<byte> output)
+    public static void Greeting(IBufferWriter<byte> output)
     {
         var greeting = output.GetSpan(NbdProtocol.GreetingSize);
         BinaryPrimitives.WriteUInt64BigEndian(greeting, NbdProtocol.ServerMagic);
@@ -86,6 +86,7 @@ internal sealed class Handshake
             _skip -= (uint)taken;
             return HandshakeStatus.NeedMore;
         }
+
         return _haveClientFlags ? TakeOption(input, out taken, output) : TakeClientFlags(input, out taken);
     }
 

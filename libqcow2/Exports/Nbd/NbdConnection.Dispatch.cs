@@ -246,7 +246,8 @@ internal sealed partial class NbdConnection
         var drained = Drain();
         if (!verdict.MustClose)
             return drained;
-        _report($"closing a connection: request type {header.Type} with flags 0x{header.Flags:x} and length {header.Length} cannot be skipped");
+        _report($"closing a connection: request type {header.Type} with flags 0x{header.Flags:x} and length {header.Length} cannot be"
+            + $" skipped");
         CloseAfterReplies();
         return false;
     }

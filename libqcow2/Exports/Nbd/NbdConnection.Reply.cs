@@ -118,7 +118,8 @@ internal sealed partial class NbdConnection
     {
         var command = request.Header.Command;
         _loop.Statistics.Count(
-            command == NbdCommand.Read, command == NbdCommand.Write, request.Error == 0 ? (long)request.Header.Length : 0, request.Error != 0, now - request.Started);
+            command == NbdCommand.Read, command == NbdCommand.Write, request.Error == 0 ? (long)request.Header.Length : 0,
+            request.Error != 0, now - request.Started);
         Release(request);
         _unanswered--;
         Volatile.Write(ref _answers, _answers + 1);

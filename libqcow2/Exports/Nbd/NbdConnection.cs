@@ -23,7 +23,7 @@ internal sealed partial class NbdConnection
     private readonly int _socket;
     private readonly MemoryShare _share;
     private Handshake? _handshake;
-    private ArrayBufferWriter<byte>? _handshakeOutput;
+    private readonly ArrayBufferWriter<byte>? _handshakeOutput;
     private readonly IConnectionGuard? _guard;
     private readonly int _slot;
     private NegotiatedSession? _session;
@@ -56,7 +56,8 @@ internal sealed partial class NbdConnection
     /// <param name="unserved">what another process received on it and did not serve (<see cref="Leave"/>)</param>
     /// <param name="report">told why the connection was ended</param>
     public NbdConnection(
-        NbdLoop loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, ReadOnlyMemory<byte> unserved, Action<string> report)
+        NbdLoop loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, ReadOnlyMemory<byte> unserved,
+        Action<string> report)
         : this(loop, socket, loop.Served.BlockDevice, null, report)
     {
         _guard = guard;
@@ -106,7 +107,7 @@ internal sealed partial class NbdConnection
             return;
         }
 
-        _handshake!.Greeting(_handshakeOutput!);
+        Handshake.Greeting(_handshakeOutput!);
         SendHandshakeOutput();
         ArmReceive();
         _loop.WatchClients();

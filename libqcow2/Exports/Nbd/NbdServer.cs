@@ -32,7 +32,8 @@ internal sealed class NbdServer
     {
     }
 
-    internal NbdServer(IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, Action<string> report, ClientLimits limits)
+    internal NbdServer(IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, Action<string> report,
+        ClientLimits limits)
     {
         ArgumentNullException.ThrowIfNull(loops);
         Memory = new RequestMemory(limits.MemoryBytes);
@@ -95,7 +96,8 @@ internal sealed class NbdServer
     /// <param name="slot">names the connection to the guard</param>
     /// <param name="unserved">what another process received on it and did not serve</param>
     /// <param name="made">gets the connection, on its loop</param>
-    internal void Adopt(int loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, ReadOnlyMemory<byte> unserved, Action<NbdConnection> made)
+    internal void Adopt(int loop, int socket, NegotiatedSession session, IConnectionGuard guard, int slot, ReadOnlyMemory<byte> unserved,
+        Action<NbdConnection> made)
     {
         var target = _loops[loop];
         target.Assigned();
@@ -253,11 +255,11 @@ internal sealed class NbdServer
 
         private unsafe void Submit()
         {
-            const uint SOCK_CLOEXEC = 0x80000;
+            const uint closeOnExec = 0x80000; // SOCK_CLOEXEC
             var entry = server._loops[0].Loop.Ring.Next();
             entry->opcode = IoUring.IORING_OP_ACCEPT;
             entry->fd = _listener;
-            entry->rw_flags = SOCK_CLOEXEC;
+            entry->rw_flags = closeOnExec;
             entry->user_data = (ulong)_index;
         }
     }

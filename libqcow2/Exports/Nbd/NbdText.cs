@@ -20,8 +20,8 @@ internal static class NbdText
     /// <summary>A name of the client as it may stand in a message: short, and without control characters.</summary>
     public static string Printable(string name)
     {
-        const int Limit = 100;
-        var shown = name.Length <= Limit ? name : string.Concat(name.AsSpan(0, Limit), "...");
+        const int limit = 100;
+        var shown = name.Length <= limit ? name : string.Concat(name.AsSpan(0, limit), "...");
         return string.Create(shown.Length, shown, static (target, source) =>
         {
             for (var i = 0; i < source.Length; i++)

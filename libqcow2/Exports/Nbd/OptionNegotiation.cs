@@ -115,6 +115,7 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             reply.Error(NbdReply.ErrorInvalid, $"malformed request for information, {data.Length} bytes");
             return HandshakeStatus.NeedMore;
         }
+
         if (!TryFind(nameBytes, reply, out var export))
             return HandshakeStatus.NeedMore;
 
@@ -139,6 +140,7 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             wantsName |= (NbdInfo)info == NbdInfo.Name;
             wantsBlockSize |= (NbdInfo)info == NbdInfo.BlockSize;
         }
+
         return true;
     }
 
@@ -152,11 +154,13 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             reply.Error(NbdReply.ErrorInvalid, "metadata contexts need structured replies or extended headers first");
             return;
         }
+
         if (!TryReadQueries(data, option == NbdOption.ListMetaContext, out var nameBytes, out var matches))
         {
             reply.Error(NbdReply.ErrorInvalid, $"malformed metadata context queries, {data.Length} bytes");
             return;
         }
+
         if (!TryFind(nameBytes, reply, out var export))
             return;
 
@@ -165,6 +169,7 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             if ((matches & (1 << (int)kind)) != 0) // when listing, the number is reserved and 0
                 reply.MetaContext(option == NbdOption.SetMetaContext ? MetaContextQuery.IdOf(kind) : 0, MetaContextQuery.NameOf(kind));
         }
+
         reply.Ack();
         if (option == NbdOption.SetMetaContext)
             (_contexts, _contextsExport) = (matches, export.Name);
@@ -184,6 +189,7 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
                 return false;
             matches |= MetaContextQuery.Match(query, wildcards: listing);
         }
+
         return reader.AtEnd;
     }
 
@@ -195,12 +201,14 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             reply.Error(NbdReply.ErrorInvalid, "export name is not valid UTF-8 text of up to 4096 bytes");
             return false;
         }
+
         var name = OptionReader.ToText(nameBytes);
         if (catalog.TryFind(name, out var found))
         {
             export = found;
             return true;
         }
+
         reply.Error(NbdReply.ErrorUnknown, NotFound(name));
         return false;
     }
@@ -216,6 +224,7 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             if ((_contexts & (1 << (int)kind)) != 0)
                 contexts[count++] = new NegotiatedContext(MetaContextQuery.IdOf(kind), kind);
         }
+
         Session = new NegotiatedSession(export, _replyMode, contexts, blockSizesRequested);
         return HandshakeStatus.Transmission;
     }

@@ -46,7 +46,8 @@ internal static class ReplyEncoder
     }
 
     /// <summary>A chunk header, structured or extended; <paramref name="length"/> bytes of payload must follow.</summary>
-    public static int WriteChunk(Span<byte> destination, ReplyMode mode, in RequestHeader request, ReplyFlags flags, ReplyType type, uint length)
+    public static int WriteChunk(Span<byte> destination, ReplyMode mode, in RequestHeader request, ReplyFlags flags, ReplyType type,
+        uint length)
     {
         var header = destination[..ChunkHeaderSize(mode)];
         BinaryPrimitives.WriteUInt16BigEndian(header[4..], (ushort)flags);
@@ -59,6 +60,7 @@ internal static class ReplyEncoder
             BinaryPrimitives.WriteUInt64BigEndian(header[24..], length);
             return ExtendedChunkSize;
         }
+
         BinaryPrimitives.WriteUInt32BigEndian(header, NbdProtocol.StructuredReplyMagic);
         BinaryPrimitives.WriteUInt32BigEndian(header[16..], length);
         return StructuredChunkSize;
@@ -80,7 +82,8 @@ internal static class ReplyEncoder
     /// <param name="offset">first byte of the data, counted from the start of the export</param>
     /// <param name="length">bytes of data, not 0</param>
     /// <param name="done">this is the last chunk; only if the data is complete and no error can come any more</param>
-    public static int WriteOffsetData(Span<byte> destination, ReplyMode mode, in RequestHeader request, ulong offset, uint length, bool done)
+    public static int WriteOffsetData(Span<byte> destination, ReplyMode mode, in RequestHeader request, ulong offset, uint length,
+        bool done)
     {
         var written = WriteChunk(destination, mode, request, FlagsOf(done), ReplyType.OffsetData, checked(OffsetDataPrefix + length));
         BinaryPrimitives.WriteUInt64BigEndian(destination[written..], offset);
@@ -88,7 +91,8 @@ internal static class ReplyEncoder
     }
 
     /// <summary>NBD_REPLY_TYPE_OFFSET_HOLE: <paramref name="length"/> (not 0) zeroes that are not sent.</summary>
-    public static int WriteOffsetHole(Span<byte> destination, ReplyMode mode, in RequestHeader request, ulong offset, uint length, bool done)
+    public static int WriteOffsetHole(Span<byte> destination, ReplyMode mode, in RequestHeader request, ulong offset, uint length,
+        bool done)
     {
         var written = WriteChunk(destination, mode, request, FlagsOf(done), ReplyType.OffsetHole, OffsetHolePayload);
         BinaryPrimitives.WriteUInt64BigEndian(destination[written..], offset);
@@ -129,7 +133,8 @@ internal static class ReplyEncoder
     /// The whole reply to a request without data to send: success or failure of anything but a read or block status, and
     /// failure of those (or a read of length 0). Picks the shortest form that the session allows.
     /// </summary>
-    public static int WriteCompletion(Span<byte> destination, ReplyMode mode, in RequestHeader request, uint error, ReadOnlySpan<byte> message = default)
+    public static int WriteCompletion(Span<byte> destination, ReplyMode mode, in RequestHeader request, uint error,
+        ReadOnlySpan<byte> message = default)
     {
         if (mode == ReplyMode.Simple)
             return WriteSimple(destination, request, error);

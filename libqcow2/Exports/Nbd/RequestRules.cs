@@ -107,7 +107,8 @@ internal readonly struct RequestRules
     private (CommandFlags Flags, TransmissionFlags Feature) AllowedFor(NbdCommand command) => command switch
     {
         NbdCommand.Read => (CommandFlags.Fua | (_mode == ReplyMode.Simple ? CommandFlags.None : CommandFlags.Df), TransmissionFlags.None),
-        NbdCommand.Write => (CommandFlags.Fua | (_mode == ReplyMode.Extended ? CommandFlags.PayloadLength : CommandFlags.None), TransmissionFlags.None),
+        NbdCommand.Write =>
+            (CommandFlags.Fua | (_mode == ReplyMode.Extended ? CommandFlags.PayloadLength : CommandFlags.None), TransmissionFlags.None),
         NbdCommand.Flush => (CommandFlags.Fua, TransmissionFlags.SendFlush),
         NbdCommand.Trim => (CommandFlags.Fua, TransmissionFlags.SendTrim),
         NbdCommand.Cache => (CommandFlags.Fua, TransmissionFlags.SendCache),

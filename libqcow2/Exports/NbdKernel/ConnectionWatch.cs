@@ -108,7 +108,9 @@ internal sealed class ConnectionWatch : IDisposable
         if (!_connections.EndOneThatKeepsOthersFromReceiving() || now - _lastStuckWarning < StuckWarningMilliseconds)
             return;
         _lastStuckWarning = now;
-        _log.Warning($"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another: replacing that one once it is idle");
+        _log.Warning(
+            $"{_attachment.Device.Path}: the kernel does not receive on a connection, as its receiver waits behind another: replacing"
+                + $" that one once it is idle");
     }
 
     private void Replace()

@@ -115,7 +115,9 @@ internal sealed class GenericNetlink : IDisposable
             var one = new NetlinkAttributes(entry);
             if (one.TryFind(Netlink.CTRL_ATTR_MCAST_GRP_NAME, out var name) && NetlinkAttributes.Text(name) == group
                 && one.TryFindUInt32(Netlink.CTRL_ATTR_MCAST_GRP_ID, out var number))
+            {
                 return family with { Group = number };
+            }
         }
 
         return family;

@@ -88,7 +88,11 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
         if (length == 0)
             return null;
         if (length is < 0 or > MaximumUnserved)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"the previous server left {length} bytes of a connection, which is impossible");
+        {
+            throw new ExportRefusedException(ExportRefusal.Failed,
+                $"the previous server left {length} bytes of a connection, which is impossible");
+        }
+
         var bytes = new byte[length];
         fixed (byte* start = bytes)
         {
@@ -99,6 +103,7 @@ internal readonly record struct KeptConnection(int Socket, byte[] Unserved)
         var emptied = Files.Truncate(file, 0);
         return emptied == 0
             ? bytes[1..]
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"cannot take what the previous server left of a connection: {Errno.Text(emptied)}");
+            : throw new ExportRefusedException(ExportRefusal.Failed,
+                $"cannot take what the previous server left of a connection: {Errno.Text(emptied)}");
     }
 }

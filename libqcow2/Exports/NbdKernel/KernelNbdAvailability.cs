@@ -17,7 +17,7 @@ internal sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why,
     public const string NetlinkVariable = "QCOW2BLK_NBD_NETLINK";
 
     private const int CAP_SYS_ADMIN = 21;
-    private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_probeTimeout = TimeSpan.FromSeconds(60);
 
     public bool IsAvailable => Why is null;
 
@@ -25,14 +25,22 @@ internal sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why,
     public static KernelNbdAvailability Probe()
     {
         if (!HasCapability(CAP_SYS_ADMIN))
-            return Missing(ExportRefusal.Denied, "kernel NBD devices need CAP_SYS_ADMIN", "run as root, or serve NBD with --socket or --listen");
+        {
+            return Missing(ExportRefusal.Denied, "kernel NBD devices need CAP_SYS_ADMIN",
+                "run as root, or serve NBD with --socket or --listen");
+        }
+
         if (!IsLoaded() && KernelModule.Load("nbd") is { } why)
-            return Missing(ExportRefusal.Unavailable, $"the kernel has no NBD driver: {why}", "modprobe nbd, or serve NBD with --socket or --listen");
+        {
+            return Missing(ExportRefusal.Unavailable, $"the kernel has no NBD driver: {why}",
+                "modprobe nbd, or serve NBD with --socket or --listen");
+        }
+
         if (Environment.GetEnvironmentVariable(NetlinkVariable) == "off")
             return new KernelNbdAvailability(default, null, null, HasNetlink: false);
 
         // Whatever the driver is doing for others holds all of generic netlink up: never wait for that for ever.
-        var error = TimedCall.Run("qcow2blk-probe", TryNetlink, ProbeTimeout);
+        var error = TimedCall.Run("qcow2blk-probe", TryNetlink, s_probeTimeout);
         return error == -Errno.ETIMEDOUT
             ? Missing(ExportRefusal.Failed, "the kernel's generic netlink does not answer", "another device may hang: see dmesg")
             : new KernelNbdAvailability(default, null, null, HasNetlink: error == 0);
@@ -57,8 +65,11 @@ internal sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why,
             {
                 const string effective = "CapEff:";
                 if (line.StartsWith(effective, StringComparison.Ordinal))
-                    return ulong.TryParse(line.AsSpan(effective.Length).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var set)
+                {
+                    return ulong.TryParse(line.AsSpan(effective.Length).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture,
+                        out var set)
                         && (set >> capability & 1) != 0;
+                }
             }
         }
         catch (IOException)

@@ -52,7 +52,10 @@ internal readonly record struct KernelNbdDevice(int Index)
         device = default;
         if (path is null || !path.StartsWith(NodePrefix, StringComparison.Ordinal)
             || !int.TryParse(path.AsSpan(NodePrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var index))
+        {
             return false;
+        }
+
         device = new KernelNbdDevice(index);
         return true;
     }

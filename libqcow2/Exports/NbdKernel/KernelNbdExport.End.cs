@@ -10,11 +10,11 @@ namespace Qcow2Blk.Exports.NbdKernel;
 /// <summary>How the device goes away, or to another server.</summary>
 internal sealed partial class KernelNbdExport
 {
-    private static readonly TimeSpan ForcedEnd = TimeSpan.FromSeconds(10);
-    private static readonly TimeSpan ReleaseTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_forcedEnd = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_releaseTimeout = TimeSpan.FromSeconds(10);
 
     // Users that a device was taken from may keep it open for ever.
-    private static readonly TimeSpan UsersPatience = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan s_usersPatience = TimeSpan.FromMilliseconds(500);
     private const int GonePollMilliseconds = 5;
 
     /// <inheritdoc/>
@@ -38,9 +38,9 @@ internal sealed partial class KernelNbdExport
         // Claimed until it is gone: nobody can begin to use what is on its way out.
         var error = Disconnect(force && claim < 0, Rest(started, timeout));
         if (claim >= 0)
-            BlockDeviceFlush.Release(claim, ReleaseTimeout);
+            BlockDeviceFlush.Release(claim, s_releaseTimeout);
         if (error == 0)
-            WaitUntilGone(claim >= 0 ? Rest(started, timeout) : UsersPatience);
+            WaitUntilGone(claim >= 0 ? Rest(started, timeout) : s_usersPatience);
         return error;
     }
 
@@ -64,10 +64,10 @@ internal sealed partial class KernelNbdExport
     public void Dispose()
     {
         if (!_ended && _attachment.Device.IsConfigured)
-            Disconnect(force: true, ForcedEnd);
+            Disconnect(force: true, s_forcedEnd);
         _ended = true;
         _watch?.Dispose();
-        if (_connections.CloseAll(ForcedEnd))
+        if (_connections.CloseAll(s_forcedEnd))
             _connections.CloseWatches();
         _attachment.Dispose();
     }
@@ -94,7 +94,9 @@ internal sealed partial class KernelNbdExport
         {
             if (Stopwatch.GetElapsedTime(started) > timeout)
             {
-                _log.Warning($"{DevicePath} is disconnected, but stays until it is closed: it is {new BlockDeviceUsers().Find(_attachment.Device.Name, tryExclusive: false) ?? "open"}");
+                _log.Warning(
+                    $"{DevicePath} is disconnected, but stays until it is closed: it is"
+                        + $" {new BlockDeviceUsers().Find(_attachment.Device.Name, tryExclusive: false) ?? "open"}");
                 return;
             }
 

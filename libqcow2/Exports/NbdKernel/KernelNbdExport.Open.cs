@@ -13,10 +13,11 @@ internal sealed partial class KernelNbdExport
 {
     // blk-mq takes a queue for each, and more than the processors are of no use.
     private const int MostConnections = 16;
-    private static readonly TimeSpan ScanTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_scanTimeout = TimeSpan.FromSeconds(10);
 
     private KernelNbdExport(
-        NbdServer server, NegotiatedSession session, KernelConnections connections, INbdAttachment attachment, NbdDeviceConfig config, bool readOnly, ILog log)
+        NbdServer server, NegotiatedSession session, KernelConnections connections, INbdAttachment attachment, NbdDeviceConfig config,
+        bool readOnly, ILog log)
     {
         _server = server;
         _session = session;
@@ -36,7 +37,8 @@ internal sealed partial class KernelNbdExport
     /// <param name="catalog">what NBD clients would be told of it</param>
     /// <param name="log">told of what happens later</param>
     /// <exception cref="ExportRefusedException">the kernel does not make it</exception>
-    public static KernelNbdExport Open(KernelNbdOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog, ILog log)
+    public static KernelNbdExport Open(KernelNbdOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, IExportCatalog catalog,
+        ILog log)
     {
         var available = KernelNbdAvailability.Probe();
         if (!available.IsAvailable)
@@ -49,7 +51,8 @@ internal sealed partial class KernelNbdExport
         var config = ConfigFor(options, info, recovered ?? ToMake(options), connections, available.HasNetlink);
         var session = SessionFor(info, connections);
         var server = new NbdServer(loops, served, catalog, log.Info);
-        return Attach(new KernelConnections(server, loops.Count, connections), server, session, config, recovered is not null, available.HasNetlink, kept, log);
+        return Attach(new KernelConnections(server, loops.Count, connections), server, session, config, recovered is not null,
+            available.HasNetlink, kept, log);
     }
 
     private static KernelNbdExport Attach(
@@ -66,14 +69,15 @@ internal sealed partial class KernelNbdExport
         if (error < 0)
         {
             connections.BeginEnd();
-            if (connections.CloseAll(ScanTimeout))
+            if (connections.CloseAll(s_scanTimeout))
                 connections.CloseWatches();
             foreach (var connection in kept)
                 Files.Close(connection.Socket);
             throw Refusal(error, text, config, recover);
         }
 
-        var export = new KernelNbdExport(server, session, connections, attachment!, config, (config.Flags & (ulong)TransmissionFlags.ReadOnly) != 0, log);
+        var export = new KernelNbdExport(server, session, connections, attachment!, config,
+            (config.Flags & (ulong)TransmissionFlags.ReadOnly) != 0, log);
         // Last: from here on requests come, and nothing that follows can fail.
         if (connections.Adopt(session, kept) is var adopted and < 0)
             log.Warning($"{export.DevicePath}: cannot keep connections: {Errno.Text(adopted)}; giving the kernel new ones");
@@ -83,20 +87,28 @@ internal sealed partial class KernelNbdExport
 
     private void Begin(bool recover)
     {
-        _log.Info($"{DevicePath}: {_connections.Count} connections to the kernel, configured by {(_attachment.CanReconnect ? "netlink" : "ioctl")}");
+        _log.Info(
+            $"{DevicePath}: {_connections.Count} connections to the kernel, configured by"
+                + $" {(_attachment.CanReconnect ? "netlink" : "ioctl")}");
         if (!_attachment.CanReconnect)
-            _log.Warning($"this kernel's NBD driver has no netlink interface: {DevicePath} does not survive its server, and recovery is not possible");
+        {
+            _log.Warning(
+                $"this kernel's NBD driver has no netlink interface: {DevicePath} does not survive its server, and recovery is not"
+                    + $" possible");
+        }
+
         _watch?.Start();
         if (recover && _attachment.Device.Size != _config.Size)
             Resize(_config.Size);
 
         // The kernel looks for partitions when the device is opened next: then they are there when attach returns.
-        var scanned = BlockDeviceFlush.Open(DevicePath!, ScanTimeout);
+        var scanned = BlockDeviceFlush.Open(DevicePath!, s_scanTimeout);
         if (scanned < 0)
             _log.Warning($"cannot open {DevicePath} to look for partitions: {Errno.Text(scanned)}");
     }
 
-    private static int Configure(NbdDeviceConfig config, int[] sockets, bool recover, bool netlink, out INbdAttachment? attachment, out string? text)
+    private static int Configure(NbdDeviceConfig config, int[] sockets, bool recover, bool netlink, out INbdAttachment? attachment,
+        out string? text)
     {
         NetlinkAttachment? byNetlink;
         IoctlAttachment? byIoctl;
@@ -123,10 +135,15 @@ internal sealed partial class KernelNbdExport
         if (!KernelNbdDevice.TryParse(options.RecoverDevice, out var device))
             throw new ExportRefusedException(ExportRefusal.Failed, $"{options.RecoverDevice} is not a kernel NBD device");
         if (!available.HasNetlink)
-            throw new ExportRefusedException(ExportRefusal.Unavailable, $"{device.Path} cannot be taken over: the kernel's NBD driver has no netlink interface");
+        {
+            throw new ExportRefusedException(ExportRefusal.Unavailable,
+                $"{device.Path} cannot be taken over: the kernel's NBD driver has no netlink interface");
+        }
+
         return device.IsConfigured
             ? device
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"{device.Path} is gone: nobody took it over within its dead timeout, or it was disconnected", "attach it again");
+            : throw new ExportRefusedException(ExportRefusal.Failed,
+                $"{device.Path} is gone: nobody took it over within its dead timeout, or it was disconnected", "attach it again");
     }
 
     private static KernelNbdDevice? ToMake(KernelNbdOptions options)
@@ -135,7 +152,8 @@ internal sealed partial class KernelNbdExport
             return null;
         return KernelNbdDevice.TryParse(options.Device, out var device)
             ? device
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"{options.Device} is not a kernel NBD device", "name one such as /dev/nbd0, or another --transport");
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"{options.Device} is not a kernel NBD device",
+                "name one such as /dev/nbd0, or another --transport");
     }
 
     /// <summary>What the kernel is told of the disk.</summary>
@@ -168,7 +186,8 @@ internal sealed partial class KernelNbdExport
 
     /// <summary>What a handshake would have settled: simple replies, and nothing that the kernel does not ask for.</summary>
     private static NegotiatedSession SessionFor(ExportInfo info, int connections) =>
-        new(info with { MultiConnection = connections > 1, CanFastZero = false, CanCache = false }, ReplyMode.Simple, [], blockSizesRequested: false);
+        new(info with { MultiConnection = connections > 1, CanFastZero = false, CanCache = false }, ReplyMode.Simple, [],
+            blockSizesRequested: false);
 
     private static ExportRefusedException Refusal(int error, string? text, NbdDeviceConfig config, bool recover)
     {
@@ -176,11 +195,20 @@ internal sealed partial class KernelNbdExport
         var words = text is null ? Errno.Text(error) : $"{Errno.Text(error)} ({text})";
         return error switch
         {
-            -Errno.EBUSY => new ExportRefusedException(ExportRefusal.Busy, $"{device} is {UseOf(config)}", "name another with --device, or none for the first free"),
-            -Errno.ENODEV => new ExportRefusedException(ExportRefusal.Busy, "no /dev/nbdN is free", "load the module with more: modprobe nbd nbds_max=64"),
-            -Errno.EPERM => new ExportRefusedException(ExportRefusal.Denied, "the kernel gives NBD devices only to CAP_SYS_ADMIN of the first user namespace", "run as root of the host"),
-            -Errno.EINVAL when recover => new ExportRefusedException(ExportRefusal.Failed, $"{device} no longer belongs to this image, or its dead timeout has passed: {words}", "attach it again"),
-            _ => new ExportRefusedException(ExportRefusal.Failed, $"the kernel did not {(recover ? "hand over" : "make")} {device}: {words}"),
+            -Errno.EBUSY =>
+                new ExportRefusedException(ExportRefusal.Busy, $"{device} is {UseOf(config)}",
+                    "name another with --device, or none for the first free"),
+            -Errno.ENODEV =>
+                new ExportRefusedException(ExportRefusal.Busy, "no /dev/nbdN is free",
+                    "load the module with more: modprobe nbd nbds_max=64"),
+            -Errno.EPERM =>
+                new ExportRefusedException(ExportRefusal.Denied,
+                    "the kernel gives NBD devices only to CAP_SYS_ADMIN of the first user namespace", "run as root of the host"),
+            -Errno.EINVAL when recover =>
+                new ExportRefusedException(ExportRefusal.Failed,
+                    $"{device} no longer belongs to this image, or its dead timeout has passed: {words}", "attach it again"),
+            _ => new ExportRefusedException(ExportRefusal.Failed,
+                $"the kernel did not {(recover ? "hand over" : "make")} {device}: {words}"),
         };
     }
 

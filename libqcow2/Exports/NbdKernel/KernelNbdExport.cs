@@ -96,7 +96,12 @@ internal sealed partial class KernelNbdExport : IExport
             {
                 var error = _attachment.Resize(size);
                 if (error < 0 && !_ended)
-                    _log.Error($"{DevicePath} keeps its size: the kernel refused {size} bytes: {Errno.Text(error)}; detach and attach again to see the new size");
+                {
+                    _log.Error(
+                        $"{DevicePath} keeps its size: the kernel refused {size} bytes: {Errno.Text(error)}; detach and attach again"
+                            + $" to see the new size");
+                }
+
                 return error;
             },
             s_sizePatience);

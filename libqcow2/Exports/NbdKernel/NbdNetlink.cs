@@ -131,7 +131,9 @@ internal sealed class NbdNetlink : IDisposable
             var device = new NetlinkAttributes(item);
             if (type == NbdDevice.NBD_DEVICE_ITEM && device.TryFindUInt32(NbdDevice.NBD_DEVICE_INDEX, out var index)
                 && device.TryFind(NbdDevice.NBD_DEVICE_CONNECTED, out var connected) && connected.Length > 0)
+            {
                 devices.Add(((int)index, connected[0] != 0));
+            }
         }
 
         return devices;

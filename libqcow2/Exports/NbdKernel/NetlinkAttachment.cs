@@ -10,11 +10,11 @@ namespace Qcow2Blk.Exports.NbdKernel;
 internal sealed class NetlinkAttachment : INbdAttachment
 {
     private const string ThreadName = "qcow2blk-nl";
-    private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_callTimeout = TimeSpan.FromSeconds(60);
 
     // udev opens every node for a moment when the driver is loaded, and the kernel makes no device of one that is open.
-    private static readonly TimeSpan OpenNodePatience = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan OpenNodePause = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan s_openNodePatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_openNodePause = TimeSpan.FromMilliseconds(50);
 
     private readonly NbdDeviceConfig _config;
 
@@ -32,8 +32,11 @@ internal sealed class NetlinkAttachment : INbdAttachment
         var started = Stopwatch.GetTimestamp();
         int error;
         while ((error = Timed(netlink => netlink.Connect(config, sockets, out index), out text)) == -Errno.EBUSY
-            && IsOnlyOpen(config) && Stopwatch.GetElapsedTime(started) < OpenNodePatience)
-            Thread.Sleep(OpenNodePause);
+            && IsOnlyOpen(config) && Stopwatch.GetElapsedTime(started) < s_openNodePatience)
+        {
+            Thread.Sleep(s_openNodePause);
+        }
+
         attachment = error < 0 ? null : new NetlinkAttachment(config with { Index = index });
         return error;
     }
@@ -110,7 +113,7 @@ internal sealed class NetlinkAttachment : INbdAttachment
                 words = netlink!.LastText;
                 return error;
             }
-        }, timeout ?? CallTimeout);
+        }, timeout ?? s_callTimeout);
         text = words;
         return result;
     }

@@ -42,11 +42,11 @@ internal readonly ref struct NetlinkMessage
     /// <returns>0 or a negative errno; -EBADMSG if it is none</returns>
     internal int ReadError(out string? text)
     {
-        const int EBADMSG = 74;
+        const int badMessage = 74; // EBADMSG
         text = null;
         var inner = 4 + HeaderLength;
         if (Header.nlmsg_type != Netlink.NLMSG_ERROR || Body.Length < inner)
-            return -EBADMSG;
+            return -badMessage;
         var error = MemoryMarshal.Read<int>(Body);
         if ((Header.nlmsg_flags & Netlink.NLM_F_ACK_TLVS) == 0)
             return error;

@@ -67,7 +67,8 @@ internal sealed class NbdListener : IDisposable
         if (descriptor == -Errno.EADDRINUSE && SocketFile.IsOther(path))
             throw new ExportRefusedException(ExportRefusal.Failed, $"{path} exists and is not a socket", "choose another --socket");
         throw descriptor == -Errno.EADDRINUSE
-            ? new ExportRefusedException(ExportRefusal.Busy, $"socket {path} is in use", "choose another --socket, or detach what serves there")
+            ? new ExportRefusedException(ExportRefusal.Busy, $"socket {path} is in use",
+                "choose another --socket, or detach what serves there")
             : new ExportRefusedException(ExportRefusal.Failed, $"cannot listen on {path}: {Errno.Text(descriptor)}");
     }
 

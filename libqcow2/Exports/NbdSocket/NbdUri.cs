@@ -14,13 +14,14 @@ internal static class NbdUri
     {
         ArgumentNullException.ThrowIfNull(path);
         var uri = new StringBuilder("nbd+unix:///?socket=");
-        foreach (byte octet in Encoding.UTF8.GetBytes(path))
+        foreach (var octet in Encoding.UTF8.GetBytes(path))
         {
             if (char.IsAsciiLetterOrDigit((char)octet) || "/-._~".Contains((char)octet, StringComparison.Ordinal))
                 uri.Append((char)octet);
             else
                 uri.Append('%').Append(octet.ToString("X2"));
         }
+
         return uri.ToString();
     }
 
@@ -29,7 +30,7 @@ internal static class NbdUri
     public static string ForTcp(string host, int port)
     {
         ArgumentNullException.ThrowIfNull(host);
-        string authority = host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host;
+        var authority = host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host;
         return port == DefaultPort ? $"nbd://{authority}" : $"nbd://{authority}:{port}";
     }
 }

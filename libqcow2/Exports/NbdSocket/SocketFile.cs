@@ -27,14 +27,14 @@ internal static class SocketFile
     {
         pause ??= Pause;
         EntryIdentity? dead = null;
-        int listener = UnixSocket.Serve(path, backlog);
-        for (int attempt = 0; listener == -Errno.EADDRINUSE && attempt < DyingAttempts && !IsOther(path); attempt++)
+        var listener = UnixSocket.Serve(path, backlog);
+        for (var attempt = 0; listener == -Errno.EADDRINUSE && attempt < DyingAttempts && !IsOther(path); attempt++)
         {
             if (attempt > 0)
                 pause();
             // Twice the same: a server that starts has bound its socket and listens a moment later. The window that remains is
             // one that stops for that long in between, and finds itself without a name.
-            EntryIdentity? found = IdentifyDead(path);
+            var found = IdentifyDead(path);
             if (found is { } file && found == dead)
                 Remove(path, file);
             dead = found;
@@ -46,7 +46,8 @@ internal static class SocketFile
         return listener;
     }
 
-    /// <summary>Removes the name of a socket if it still is that socket's. To be called while it listens: then nobody takes the name for free.</summary>
+    /// <summary>Removes the name of a socket if it still is that socket's. To be called while it listens: then nobody takes the name for
+    /// free.</summary>
     internal static bool Remove(string path, EntryIdentity bound) => OwnName.Remove(path, name => EntryIdentity.Of(name) == bound);
 
     /// <summary>Removes what a dead server left, unless the name is somebody else's by now.</summary>
@@ -54,7 +55,7 @@ internal static class SocketFile
     /// <param name="identity">of its socket; null if that is not known, then any socket goes that nobody listens to</param>
     internal static void RemoveDead(string path, string? identity)
     {
-        for (int attempt = 0; attempt < DyingAttempts && IsSocket(path); attempt++)
+        for (var attempt = 0; attempt < DyingAttempts && IsSocket(path); attempt++)
         {
             if (identity is not null && EntryIdentity.Of(path)?.ToString() != identity)
                 return;
@@ -64,6 +65,7 @@ internal static class SocketFile
                 Remove(path, dead);
                 return;
             }
+
             if (identity is null)
                 return; // Somebody listens, and it need not be the one who died.
             Pause();
@@ -75,19 +77,19 @@ internal static class SocketFile
     internal static EntryIdentity? IdentifyDead(string path)
     {
         // Connecting to a plain file is refused too; it may be somebody's disk.
-        if (Stat.OfPath(path, out statx before, follow: false) != 0 || !before.IsSocket)
+        if (Stat.OfPath(path, out var before, follow: false) != 0 || !before.IsSocket)
             return null;
-        int connection = UnixSocket.Connect(path, wait: false);
+        var connection = UnixSocket.Connect(path, wait: false);
         if (connection >= 0)
             _ = Unistd.Close(connection);
-        EntryIdentity found = EntryIdentity.Of(before);
+        var found = EntryIdentity.Of(before);
         return connection == -Errno.ECONNREFUSED && EntryIdentity.Of(path) == found ? found : null;
     }
 
     /// <summary>Whether something is there that is no socket: it is never removed.</summary>
-    internal static bool IsOther(string path) => Stat.OfPath(path, out statx found, follow: false) == 0 && !found.IsSocket;
+    internal static bool IsOther(string path) => Stat.OfPath(path, out var found, follow: false) == 0 && !found.IsSocket;
 
-    internal static bool IsSocket(string path) => Stat.OfPath(path, out statx found, follow: false) == 0 && found.IsSocket;
+    internal static bool IsSocket(string path) => Stat.OfPath(path, out var found, follow: false) == 0 && found.IsSocket;
 
     private static void Pause() => Thread.Sleep(DyingPauseMilliseconds);
 }

@@ -12,7 +12,8 @@ namespace Qcow2Blk.Exports.Ublk;
 /// </param>
 /// <param name="Warnings">what is known of this kernel</param>
 /// <param name="Refusal">why not; null if available</param>
-internal sealed record UblkAvailability(ulong Features, bool IsUnprivileged, IReadOnlyList<string> Warnings, ExportRefusedException? Refusal)
+internal sealed record UblkAvailability(ulong Features, bool IsUnprivileged, IReadOnlyList<string> Warnings,
+    ExportRefusedException? Refusal)
 {
     public bool IsAvailable => Refusal is null;
 
@@ -29,8 +30,8 @@ internal sealed record UblkAvailability(ulong Features, bool IsUnprivileged, IRe
             : Refused(UblkStep.AddDevice, -Errno.EPERM, host);
     }
 
-    internal static UblkAvailability Refused(UblkStep step, int error, in UblkHost host)
-        => new(0, false, UblkKernelWarnings.For(host.Release), UblkRefusals.Of(step, error, -1, host));
+    internal static UblkAvailability Refused(UblkStep step, int error, in UblkHost host) =>
+        new(0, false, UblkKernelWarnings.For(host.Release), UblkRefusals.Of(step, error, -1, host));
 }
 
 /// <summary>Probing.</summary>

@@ -80,9 +80,10 @@ internal sealed partial class UblkControl
     /// <summary>Makes <c>/dev/ublkbN</c>: waits until every tag of every queue was fetched.</summary>
     /// <param name="device">its number</param>
     /// <param name="pid">the process (not thread) that opened the character device</param>
-    /// <param name="timeout">null: <see cref="LongTime"/>. Up to about Linux 6.18 partitions are read meanwhile, so the queues must serve</param>
-    public int StartDevice(int device, int pid, TimeSpan? timeout = null)
-        => ToDevice(UBLK_U_CMD_START_DEV, device, (ulong)pid, timeout ?? LongTime);
+    /// <param name="timeout">null: <see cref="LongTime"/>. Up to about Linux 6.18 partitions are read meanwhile, so the queues must
+    /// serve</param>
+    public int StartDevice(int device, int pid, TimeSpan? timeout = null) =>
+        ToDevice(UBLK_U_CMD_START_DEV, device, (ulong)pid, timeout ?? LongTime);
 
     /// <summary>Takes the disk away: waits for the requests in progress, which must be served.</summary>
     /// <param name="device">its number</param>
@@ -90,12 +91,12 @@ internal sealed partial class UblkControl
     /// null: <see cref="LongTime"/>. A stop that is late is not taken back: it goes on in the kernel, and holds up the
     /// commands to all devices until the requests end
     /// </param>
-    public int StopDevice(int device, TimeSpan? timeout = null)
-        => ToDevice(UBLK_U_CMD_STOP_DEV, device, 0, timeout ?? LongTime);
+    public int StopDevice(int device, TimeSpan? timeout = null) =>
+        ToDevice(UBLK_U_CMD_STOP_DEV, device, 0, timeout ?? LongTime);
 
     /// <summary>The same, but -EBUSY if somebody has the disk open. Linux 7.0 (<c>UBLK_F_SAFE_STOP_DEV</c>), else -EOPNOTSUPP.</summary>
-    public int TryStopDevice(int device, TimeSpan? timeout = null)
-        => ToDevice(UBLK_U_CMD_TRY_STOP_DEV, device, 0, timeout ?? LongTime);
+    public int TryStopDevice(int device, TimeSpan? timeout = null) =>
+        ToDevice(UBLK_U_CMD_TRY_STOP_DEV, device, 0, timeout ?? LongTime);
 
     /// <summary>What a device is: state, server, queues, flags.</summary>
     public int GetDeviceInfo(int device, out ublksrv_ctrl_dev_info info)
@@ -127,12 +128,12 @@ internal sealed partial class UblkControl
     /// Prepares a device whose server is gone for a new one. -EBUSY while anything of the old server still holds the
     /// character device, or its disk is not quiesced yet: ask again.
     /// </summary>
-    public int StartUserRecovery(int device, TimeSpan? timeout = null)
-        => ToDevice(UBLK_U_CMD_START_USER_RECOVERY, device, 0, timeout ?? ShortTime);
+    public int StartUserRecovery(int device, TimeSpan? timeout = null) =>
+        ToDevice(UBLK_U_CMD_START_USER_RECOVERY, device, 0, timeout ?? ShortTime);
 
     /// <summary>Lets the requests go to the new server: waits like <see cref="StartDevice"/>.</summary>
-    public int EndUserRecovery(int device, int pid, TimeSpan? timeout = null)
-        => ToDevice(UBLK_U_CMD_END_USER_RECOVERY, device, (ulong)pid, timeout ?? LongTime);
+    public int EndUserRecovery(int device, int pid, TimeSpan? timeout = null) =>
+        ToDevice(UBLK_U_CMD_END_USER_RECOVERY, device, (ulong)pid, timeout ?? LongTime);
 
     /// <summary>Changes the size of a started disk. Linux 6.16 (<c>UBLK_F_UPDATE_SIZE</c>), else -EOPNOTSUPP.</summary>
     /// <param name="device">its number</param>

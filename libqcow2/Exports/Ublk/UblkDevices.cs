@@ -64,10 +64,14 @@ internal static class UblkDevices
     internal static IReadOnlyCollection<int> Numbers(params string[] folders)
     {
         var numbers = new SortedSet<int>();
-        foreach (var entry in folders.Where(Directory.Exists).SelectMany(folder => Directory.EnumerateFileSystemEntries(folder, NodePrefix + "*")))
+        foreach (var entry in folders.Where(Directory.Exists)
+            .SelectMany(folder => Directory.EnumerateFileSystemEntries(folder, NodePrefix + "*")))
         {
-            if (int.TryParse(Path.GetFileName(entry).AsSpan(NodePrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+            if (int.TryParse(Path.GetFileName(entry).AsSpan(NodePrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture,
+                out var number))
+            {
                 numbers.Add(number);
+            }
         }
 
         return numbers;

@@ -92,7 +92,8 @@ internal sealed class UblkExport : IExport
         var error = control.GetDeviceInfo(id, out var info);
         return error == 0
             ? info.nr_hw_queues
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"there is not a ublk device {id}: {Errno.Text(error)}", "attach the image again");
+            : throw new ExportRefusedException(ExportRefusal.Failed, $"there is not a ublk device {id}: {Errno.Text(error)}",
+                "attach the image again");
     }
 
     public IoStatistics Statistics()
@@ -136,7 +137,8 @@ internal sealed class UblkExport : IExport
         return error switch
         {
             0 => null,
-            -Errno.EOPNOTSUPP or -Errno.EINVAL or -Errno.ENOSYS => "this kernel cannot change the size of a ublk device: detach and attach it again to see the new size",
+            -Errno.EOPNOTSUPP or -Errno.EINVAL or -Errno.ENOSYS =>
+                "this kernel cannot change the size of a ublk device: detach and attach it again to see the new size",
             _ => $"the kernel did not take the new size ({Errno.Text(error)}): detach and attach the device again to see the new size",
         };
     }

@@ -19,7 +19,8 @@ internal readonly record struct UblkHost(string Release, bool IsRoot, bool IsAdm
     {
         var release = Read("/proc/sys/kernel/osrelease").Trim();
         return new UblkHost(release, Environment.IsPrivilegedProcess, HasAdministration(), FindModule(release),
-            int.TryParse(Read("/proc/sys/kernel/io_uring_disabled"), NumberStyles.Integer, CultureInfo.InvariantCulture, out var value) ? value : 0);
+            int.TryParse(Read("/proc/sys/kernel/io_uring_disabled"), NumberStyles.Integer, CultureInfo.InvariantCulture, out var value)
+            ? value : 0);
     }
 
     private static bool HasAdministration()

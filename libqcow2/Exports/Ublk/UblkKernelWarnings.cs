@@ -14,7 +14,9 @@ internal static class UblkKernelWarnings
     /// <returns>what the user should know before the first device; empty for a kernel that nothing is known of</returns>
     public static IReadOnlyList<string> For(string release) => Version(release) switch
     {
-        (6, 17, 0) => [$"Linux {release}: ublk of 6.17.0 is known to fail or crash the kernel when a device is made or started; use a later 6.17 or another kernel"],
+        (6, 17, 0) =>
+            [$"Linux {release}: ublk of 6.17.0 is known to fail or crash the kernel when a device is made or started; use a later 6.17"
+                + $" or another kernel"],
         (6, 18, 4) => [$"Linux {release}: ublk of 6.18.4 is known to crash the kernel when a device is made; use 6.18.5 or newer"],
         (6, 7, _) => [$"Linux {release}: ublk of 6.7 is known to crash the kernel when a device is recovered; use 6.8 or newer"],
         ( < 6, _, _) or (6, < 8, _) => [$"Linux {release}: ublk before 6.8 is little tested; use 6.8 or newer"],

@@ -8,7 +8,8 @@ internal enum UblkMode
     /// <summary>The fastest that the kernel offers, by request size.</summary>
     Auto,
 
-    /// <summary>The image file is read and written with the pages of the request itself (UBLK_F_AUTO_BUF_REG); what needs its bytes is copied.</summary>
+    /// <summary>The image file is read and written with the pages of the request itself (UBLK_F_AUTO_BUF_REG); what needs its bytes is
+    /// copied.</summary>
     ZeroCopy,
 
     /// <summary>The server copies with pread and pwrite on the character device (UBLK_F_USER_COPY).</summary>

@@ -3,7 +3,8 @@ namespace Qcow2Blk.Exports.Ublk;
 /// <summary>Which mode a device gets, by what is asked for and what the kernel offers.</summary>
 internal static class UblkModeChoice
 {
-    private const ulong ZeroCopyFlags = Interop.Ublk.UBLK_F_SUPPORT_ZERO_COPY | Interop.Ublk.UBLK_F_AUTO_BUF_REG | Interop.Ublk.UBLK_F_USER_COPY;
+    private const ulong ZeroCopyFlags = Interop.Ublk.UBLK_F_SUPPORT_ZERO_COPY | Interop.Ublk.UBLK_F_AUTO_BUF_REG
+        | Interop.Ublk.UBLK_F_USER_COPY;
 
     // Each tag keeps a buffer of this size in memory for ever: 16 MiB for a queue of 128.
     private const int MaximumBytesOfMap = 128 << 10;

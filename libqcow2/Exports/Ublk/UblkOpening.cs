@@ -10,7 +10,8 @@ namespace Qcow2Blk.Exports.Ublk;
 /// <summary>The steps by which a ublk device comes into being or is taken over, and goes; what fails half-way is undone.</summary>
 internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<EventLoop> loops, ServedDisk served, Action<string> report)
 {
-    private const ulong RecoveryFlags = Interop.Ublk.UBLK_F_USER_RECOVERY | Interop.Ublk.UBLK_F_USER_RECOVERY_REISSUE | Interop.Ublk.UBLK_F_CMD_IOCTL_ENCODE;
+    private const ulong RecoveryFlags = Interop.Ublk.UBLK_F_USER_RECOVERY | Interop.Ublk.UBLK_F_USER_RECOVERY_REISSUE
+        | Interop.Ublk.UBLK_F_CMD_IOCTL_ENCODE;
     private static readonly TimeSpan s_nodeTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_startTimeout = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan s_removeTimeout = TimeSpan.FromSeconds(10);
@@ -81,7 +82,8 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
             nr_hw_queues = (ushort)loops.Count,
             queue_depth = (ushort)options.Depth,
             max_io_buf_bytes = (uint)UblkModeChoice.MaximumBytesOf(mode),
-            flags = UblkModeChoice.FlagsOf(mode) | (availability.IsUnprivileged ? Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV : options.IsRecoverable ? RecoveryFlags : 0),
+            flags = UblkModeChoice.FlagsOf(mode)
+            | (availability.IsUnprivileged ? Interop.Ublk.UBLK_F_UNPRIVILEGED_DEV : options.IsRecoverable ? RecoveryFlags : 0),
             ublksrv_flags = UblkDevice.Mark,
             owner_uid = Unistd.EffectiveUser(),
             owner_gid = Unistd.EffectiveGroup(),
@@ -97,7 +99,8 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
             error = SetParameters(control, info);
             return error == 0
                 ? info
-                : throw new ExportRefusedException(ExportRefusal.Failed, $"the kernel refused the parameters of ublk device {info.dev_id}: {Errno.Text(error)}");
+                : throw new ExportRefusedException(ExportRefusal.Failed,
+                    $"the kernel refused the parameters of ublk device {info.dev_id}: {Errno.Text(error)}");
         }
         catch
         {
@@ -128,7 +131,12 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
     {
         // Kernels drop flags that they do not know without a word.
         if (UblkModeChoice.Of(info.flags) != mode && options.Mode != UblkMode.Auto)
-            throw new ExportRefusedException(ExportRefusal.Unavailable, $"the kernel granted flags 0x{info.flags:x}, which are not those of --ublk-mode {UblkModes.Words.Of(mode)}", "use --ublk-mode auto");
+        {
+            throw new ExportRefusedException(ExportRefusal.Unavailable,
+                $"the kernel granted flags 0x{info.flags:x}, which are not those of --ublk-mode {UblkModes.Words.Of(mode)}",
+                "use --ublk-mode auto");
+        }
+
         if ((info.flags & RecoveryFlags) != RecoveryFlags && options.IsRecoverable)
             report("this device cannot be recovered when its server dies: it belongs to an unprivileged user");
     }
@@ -138,9 +146,16 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         var id = options.Id!.Value;
         var error = control.GetDeviceInfo(id, out var info);
         if (error < 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"there is not a ublk device {id} to recover: {Errno.Text(error)}", "attach the image again");
+        {
+            throw new ExportRefusedException(ExportRefusal.Failed, $"there is not a ublk device {id} to recover: {Errno.Text(error)}",
+                "attach the image again");
+        }
+
         if (info.nr_hw_queues != loops.Count)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"ublk device {id} has {info.nr_hw_queues} queues, and {loops.Count} loops were made for it");
+        {
+            throw new ExportRefusedException(ExportRefusal.Failed,
+                $"ublk device {id} has {info.nr_hw_queues} queues, and {loops.Count} loops were made for it");
+        }
 
         // The old server's descriptors are closed a moment after it was seen to die.
         var deadline = DateTime.UtcNow + s_nodeTimeout;
@@ -149,7 +164,8 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         return error == 0
             ? info
             : throw new ExportRefusedException(
-                error == -Errno.EBUSY ? ExportRefusal.Busy : ExportRefusal.Failed, $"cannot take over ublk device {id}: {Errno.Text(error)}", error == -Errno.EBUSY ? "its server is still running" : null);
+                error == -Errno.EBUSY ? ExportRefusal.Busy : ExportRefusal.Failed,
+                $"cannot take over ublk device {id}: {Errno.Text(error)}", error == -Errno.EBUSY ? "its server is still running" : null);
     }
 
     private UblkExport Start(UblkControl control, ref ublksrv_ctrl_dev_info info, Make make)
@@ -165,7 +181,11 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
                 ? control.EndUserRecovery((int)info.dev_id, Environment.ProcessId, s_startTimeout)
                 : control.StartDevice((int)info.dev_id, Environment.ProcessId, s_startTimeout);
             if (error < 0)
-                throw new ExportRefusedException(ExportRefusal.Failed, $"the kernel did not start ublk device {info.dev_id}: {Errno.Text(error)}");
+            {
+                throw new ExportRefusedException(ExportRefusal.Failed,
+                    $"the kernel did not start ublk device {info.dev_id}: {Errno.Text(error)}");
+            }
+
             if (!options.Recover)
                 WaitForNode((int)info.dev_id);
             if (options.Recover)
@@ -184,7 +204,8 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         var descriptor = UblkNodes.OpenCharacter(id, s_nodeTimeout);
         return descriptor >= 0
             ? descriptor
-            : throw new ExportRefusedException(ExportRefusal.Failed, $"cannot open {UblkNodes.CharacterPath(id)}: {Errno.Text(descriptor)}");
+            : throw new ExportRefusedException(ExportRefusal.Failed,
+                $"cannot open {UblkNodes.CharacterPath(id)}: {Errno.Text(descriptor)}");
     }
 
     private static void WaitForNode(int id)
@@ -193,20 +214,28 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
         var path = UblkNodes.BlockPath(id);
         // A program that wrote to the name while there was no device made a file of it.
         if (error < 0 && Stat.OfPath(path, out _) == 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} is a file where the block device should be", $"see what it is, remove it and attach again");
+        {
+            throw new ExportRefusedException(ExportRefusal.Failed, $"{path} is a file where the block device should be",
+                $"see what it is, remove it and attach again");
+        }
+
         if (error < 0)
             throw new ExportRefusedException(ExportRefusal.Failed, $"{path} did not appear: {Errno.Text(error)}");
 
         // From 7.0 on partitions are read after the start. A suspend that came before would keep every open of the disk waiting.
-        TimedCall.Run("qcow2blk-probe", () => Files.Open(UblkNodes.BlockPath(id), O_RDONLY | O_CLOEXEC) is >= 0 and var disk ? Files.Close(disk) : 0, s_nodeTimeout);
+        TimedCall.Run("qcow2blk-probe", () => Files.Open(UblkNodes.BlockPath(id), O_RDONLY | O_CLOEXEC) is >= 0 and var disk
+            ? Files.Close(disk) : 0, s_nodeTimeout);
     }
 
-    /// <summary>The image may have another size than when the device was made: it was edited while suspended, and then the server died.</summary>
+    /// <summary>The image may have another size than when the device was made: it was edited while suspended, and then the server
+    /// died.</summary>
     private void ApplySize(UblkControl control, int id)
     {
         if (control.GetParameters(id, out var parameters) == 0 && parameters.basic.dev_sectors != (ulong)_size.Sectors
             && control.UpdateSize(id, _size.Sectors) is var error and < 0)
+        {
             report($"ublk device {id} keeps its old size: {Errno.Text(error)}");
+        }
     }
 
     private UblkShape ShapeOf(in ublksrv_ctrl_dev_info info, int descriptor)
@@ -235,7 +264,10 @@ internal sealed class UblkOpening(UblkExportOptions options, IReadOnlyList<Event
 
         started.Wait();
         if (failure < 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"cannot register buffers with the ring: {Errno.Text(failure)}", "use --ublk-mode map");
+        {
+            throw new ExportRefusedException(ExportRefusal.Failed, $"cannot register buffers with the ring: {Errno.Text(failure)}",
+                "use --ublk-mode map");
+        }
     }
 
     /// <summary>Undoes what was begun. A device that was to be recovered is left as it was: waiting for a server.</summary>

@@ -44,10 +44,15 @@ internal sealed unsafe class UblkQueue : IDisposable
         _descriptorSize = shape.DescriptorBytes;
         var page = (nuint)Environment.SystemPageSize;
         _descriptorsLength = RoundUp((nuint)(shape.Depth * _descriptorSize), page);
-        var offset = Interop.Ublk.UBLKSRV_CMD_BUF_OFFSET + (index * (long)RoundUp((nuint)(Interop.Ublk.UBLK_MAX_QUEUE_DEPTH * _descriptorSize), page));
+        var offset = Interop.Ublk.UBLKSRV_CMD_BUF_OFFSET
+            + (index * (long)RoundUp((nuint)(Interop.Ublk.UBLK_MAX_QUEUE_DEPTH * _descriptorSize), page));
         _descriptors = Files.Map(_descriptorsLength, PROT_READ, MAP_SHARED | MAP_POPULATE, shape.Descriptor, offset);
         if (_descriptors == 0)
-            throw new ExportRefusedException(ExportRefusal.Failed, $"cannot map the requests of queue {index}: {Errno.Text(Marshal.GetLastPInvokeError())}");
+        {
+            throw new ExportRefusedException(ExportRefusal.Failed,
+                $"cannot map the requests of queue {index}: {Errno.Text(Marshal.GetLastPInvokeError())}");
+        }
+
         if (shape.Mode == UblkMode.Map && !shape.NullIo)
         {
             _buffersLength = (nuint)shape.Depth * (nuint)shape.MaximumBytes;
@@ -63,7 +68,8 @@ internal sealed unsafe class UblkQueue : IDisposable
         if (_buffersLength > 0 && _buffers == 0)
         {
             Files.Unmap(_descriptors, _descriptorsLength);
-            throw new ExportRefusedException(ExportRefusal.Failed, $"no memory for {shape.Depth} requests of {shape.MaximumBytes} bytes", "use a smaller --depth");
+            throw new ExportRefusedException(ExportRefusal.Failed, $"no memory for {shape.Depth} requests of {shape.MaximumBytes} bytes",
+                "use a smaller --depth");
         }
 
         // Never written to, so all of it is the kernel's one page of zeroes.

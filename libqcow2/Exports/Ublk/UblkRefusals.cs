@@ -28,9 +28,11 @@ internal static class UblkRefusals
         (_, -Errno.ETIMEDOUT) when step is not (UblkStep.OpenCharacter or UblkStep.FindBlock) => new(ExportRefusal.Failed,
             $"the kernel (Linux {host.Release}) did not answer {Name(step)} in time", UblkKernelWarnings.Hint(host.Release)),
         (UblkStep.AddDevice, -Errno.EPERM) => OfMissingRights(host),
-        (UblkStep.AddDevice, -Errno.EACCES) => new(ExportRefusal.Failed, "the kernel cannot make another ublk device: the limit of ublk_drv is reached",
+        (UblkStep.AddDevice, -Errno.EACCES) =>
+            new(ExportRefusal.Failed, "the kernel cannot make another ublk device: the limit of ublk_drv is reached",
             "delete orphans, or raise /sys/module/ublk_drv/parameters/ublks_max"),
-        (UblkStep.AddDevice, -Errno.EEXIST) => new(ExportRefusal.Busy, $"ublk device number {device} is taken", "leave --device out to get a free one"),
+        (UblkStep.AddDevice, -Errno.EEXIST) =>
+            new(ExportRefusal.Busy, $"ublk device number {device} is taken", "leave --device out to get a free one"),
         (UblkStep.OpenCharacter, -Errno.EBUSY) => new(ExportRefusal.Busy, $"{UblkNodes.CharacterPath(device)} is open in another process"),
         (UblkStep.OpenCharacter, -Errno.ENOENT) => MissingNode(UblkNodes.CharacterPath(device)),
         (UblkStep.FindBlock, -Errno.ENOENT) => MissingNode(UblkNodes.BlockPath(device)),
@@ -41,11 +43,14 @@ internal static class UblkRefusals
             "before Linux 7.2 the server must run in the first pid namespace, not in a container"),
         (UblkStep.StartRecovery, -Errno.EBUSY) => new(ExportRefusal.Busy,
             $"ublk device {device} still has a server, or what is left of one", "wait until it has ended"),
-        (UblkStep.StartRecovery, -Errno.EINVAL) => new(ExportRefusal.Failed, $"ublk device {device} cannot be recovered: it was made without recovery, or never started"),
+        (UblkStep.StartRecovery, -Errno.EINVAL) =>
+            new(ExportRefusal.Failed, $"ublk device {device} cannot be recovered: it was made without recovery, or never started"),
         (not UblkStep.AddDevice, -Errno.ENODEV) => new(ExportRefusal.Failed, $"there is not a ublk device {device}, or it has no disk"),
-        (_, -Errno.EPERM) => new(ExportRefusal.Denied, $"ublk device {device} belongs to another user: {Name(step)} needs CAP_SYS_ADMIN", "run as root"),
+        (_, -Errno.EPERM) =>
+            new(ExportRefusal.Denied, $"ublk device {device} belongs to another user: {Name(step)} needs CAP_SYS_ADMIN", "run as root"),
         (UblkStep.UpdateSize, -Errno.EOPNOTSUPP) => new(ExportRefusal.Unavailable,
-            $"the ublk of this kernel (Linux {host.Release}) cannot change the size of a device", "detach and attach again to see the new size"),
+            $"the ublk of this kernel (Linux {host.Release}) cannot change the size of a device",
+            "detach and attach again to see the new size"),
         _ => new(ExportRefusal.Failed, $"{Name(step)} of ublk device {(device < 0 ? "(any)" : device)}: {Errno.Text(error)}"),
     };
 
@@ -69,16 +74,20 @@ internal static class UblkRefusals
         -Errno.EPERM or -Errno.EACCES => new(ExportRefusal.Denied,
             "ublk needs io_uring, and a seccomp filter or a security module forbids it", $"allow it in the container's profile, {UseNbd}"),
         -Errno.ENOSYS => new(ExportRefusal.Unavailable, "ublk needs io_uring, and there is none here", "use --transport nbd"),
-        -Errno.EINVAL => new(ExportRefusal.Unavailable, $"the io_uring of this kernel (Linux {host.Release}) has no driver commands: Linux 5.19 or newer is needed"),
+        -Errno.EINVAL =>
+            new(ExportRefusal.Unavailable,
+                $"the io_uring of this kernel (Linux {host.Release}) has no driver commands: Linux 5.19 or newer is needed"),
         _ => new(ExportRefusal.Failed, $"cannot set up an io_uring for ublk: {Errno.Text(error)}"),
     };
 
     private static ExportRefusedException OfFeatures(int error, in UblkHost host) => error switch
     {
         -Errno.EPERM or -Errno.EACCES => new(ExportRefusal.Denied, "a security module forbids io_uring commands to ublk", UseNbd[3..]),
-        -Errno.ETIMEDOUT => new(ExportRefusal.Failed, $"the ublk driver (Linux {host.Release}) does not answer: an earlier command hangs in it",
+        -Errno.ETIMEDOUT =>
+            new(ExportRefusal.Failed, $"the ublk driver (Linux {host.Release}) does not answer: an earlier command hangs in it",
             "see the kernel log; a reboot may be needed"),
-        _ => new(ExportRefusal.Unavailable, $"the ublk of this kernel (Linux {host.Release}) is older than that of Linux 6.5: {Errno.Text(error)}",
+        _ => new(ExportRefusal.Unavailable,
+            $"the ublk of this kernel (Linux {host.Release}) is older than that of Linux 6.5: {Errno.Text(error)}",
             $"boot a newer kernel, {UseNbd}"),
     };
 
@@ -87,8 +96,8 @@ internal static class UblkRefusals
             "run it outside the container, or with that capability")
         : new(ExportRefusal.Denied, "a ublk device needs CAP_SYS_ADMIN", NeedsRights);
 
-    private static ExportRefusedException OfNodeRights(string node, int error, in UblkHost host)
-        => error == -Errno.EPERM && host.IsRoot
+    private static ExportRefusedException OfNodeRights(string node, int error, in UblkHost host) =>
+        error == -Errno.EPERM && host.IsRoot
             ? new(ExportRefusal.Denied, $"the device cgroup forbids opening {node}",
                 "let the container use the devices ublk-control, ublkc* and ublkb*")
             : new(ExportRefusal.Denied, $"no permission to open {node}: {Errno.Text(error)}", NeedsRights);

@@ -24,7 +24,8 @@ internal sealed partial class UblkTag
     }
 
     /// <summary>What the request may need of the home loop's memory, but for its buffer.</summary>
-    public long WorkBytes => _request.IsRead || _request.IsWrite ? _queue.Served.WorkBytesOf(_request.Length) : _queue.Served.WorkBytesOf(0);
+    public long WorkBytes =>
+        _request.IsRead || _request.IsWrite ? _queue.Served.WorkBytesOf(_request.Length) : _queue.Served.WorkBytesOf(0);
 
     public void BeginWork() => ExecuteAsync().CompleteInto(this);
 

@@ -115,7 +115,8 @@ internal sealed unsafe partial class UblkTag
         _buffer = _queue.Loop.Buffers.Rent(length);
         if (!_request.IsWrite)
             return 0;
-        var copied = Files.Read(_queue.Shape.Descriptor, (void*)_buffer.Address, (nuint)length, Interop.Ublk.IoBufferOffset(_queue.Index, _tag, 0));
+        var copied = Files.Read(_queue.Shape.Descriptor, (void*)_buffer.Address, (nuint)length,
+            Interop.Ublk.IoBufferOffset(_queue.Index, _tag, 0));
         return copied == length ? 0 : copied < 0 ? (int)copied : -Errno.EIO;
     }
 
@@ -124,7 +125,8 @@ internal sealed unsafe partial class UblkTag
 
     private int Give(nint address, int length)
     {
-        var copied = Files.Write(_queue.Shape.Descriptor, (void*)address, (nuint)length, Interop.Ublk.IoBufferOffset(_queue.Index, _tag, 0));
+        var copied = Files.Write(_queue.Shape.Descriptor, (void*)address, (nuint)length,
+            Interop.Ublk.IoBufferOffset(_queue.Index, _tag, 0));
         return copied == length ? 0 : copied < 0 ? (int)copied : -Errno.EIO;
     }
 

@@ -102,11 +102,15 @@ internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOw
             return 0;
         if (operation is not (Interop.Ublk.UBLK_IO_OP_READ or Interop.Ublk.UBLK_IO_OP_WRITE
             or Interop.Ublk.UBLK_IO_OP_DISCARD or Interop.Ublk.UBLK_IO_OP_WRITE_ZEROES))
+        {
             return -Errno.EOPNOTSUPP;
+        }
+
         var size = (ulong)_queue.Served.Size >> 9;
         if (_request.StartSector > size || _request.Sectors > size - _request.StartSector)
             return -Errno.EIO;
-        return (_request.IsRead || _request.IsWrite) && (_request.Length > _queue.Shape.MaximumBytes || _request.Length == 0) ? -Errno.EINVAL : 0;
+        return (_request.IsRead || _request.IsWrite) && (_request.Length > _queue.Shape.MaximumBytes || _request.Length == 0)
+            ? -Errno.EINVAL : 0;
     }
 
     /// <summary>What the request asked for is done, or failed: on the loop of the queue.</summary>

@@ -34,7 +34,8 @@ internal sealed class BitmapTables(IBlockStorage file, CheckedHeader header, Ref
         {
             if (position > size - FixedLength)
             {
-                result.Error(CheckSubject.Bitmaps, start, $"bitmap directory of {size} bytes ends before entry {index} of {header.BitmapCount}");
+                result.Error(CheckSubject.Bitmaps, start,
+                    $"bitmap directory of {size} bytes ends before entry {index} of {header.BitmapCount}");
                 return 0;
             }
 
@@ -43,7 +44,8 @@ internal sealed class BitmapTables(IBlockStorage file, CheckedHeader header, Ref
                 error = await AddTableAsync((long)buffer[0], BinaryPrimitives.ReadUInt32BigEndian(buffer.Span[8..]));
             if (error < 0)
                 return error;
-            var (name, extra) = (BinaryPrimitives.ReadUInt16BigEndian(buffer.Span[18..]), BinaryPrimitives.ReadUInt32BigEndian(buffer.Span[20..]));
+            var (name, extra) = (BinaryPrimitives.ReadUInt16BigEndian(buffer.Span[18..]),
+                BinaryPrimitives.ReadUInt32BigEndian(buffer.Span[20..]));
             position += (FixedLength + (long)name + extra + 7) / 8 * 8;
         }
 

@@ -132,9 +132,14 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
     {
         var (allocated, zero) = ((uint)bitmap, (uint)(bitmap >> 32));
         if ((allocated & zero) != 0)
+        {
             result.Error(CheckSubject.L2Entry, at, $"subclusters of the L2 entry at 0x{at:x} are both allocated and zero (0x{bitmap:x})");
+        }
         else if (allocated != 0 && (entry & OffsetMask) == 0 && !header.HasExternalData)
-            result.Error(CheckSubject.L2Entry, at, $"subclusters of the L2 entry at 0x{at:x} are allocated without a cluster (0x{bitmap:x})");
+        {
+            result.Error(CheckSubject.L2Entry, at,
+                $"subclusters of the L2 entry at 0x{at:x} are allocated without a cluster (0x{bitmap:x})");
+        }
     }
 
     private void CheckCopied(ulong entry, long host, long at, string what)
@@ -144,6 +149,10 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
         var refcount = Stored[(int)(host >> header.ClusterBits)];
         var copied = (entry & Copied) != 0;
         if (copied != (refcount == 1))
-            result.Error(CheckSubject.CopiedFlag, at, $"COPIED flag of the entry at 0x{at:x} is {(copied ? "set" : "clear")}, but the {what} at 0x{host:x} has refcount {refcount}");
+        {
+            result.Error(CheckSubject.CopiedFlag, at,
+                $"COPIED flag of the entry at 0x{at:x} is {(copied ? "set" : "clear")}, but the {what} at 0x{host:x} has refcount"
+                    + $" {refcount}");
+        }
     }
 }

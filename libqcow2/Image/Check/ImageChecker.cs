@@ -25,7 +25,11 @@ internal static class ImageChecker
         var counts = new ReferenceCounts(result, header.ClusterBits, file.Length);
         var stored = await StoredRefcounts.LoadAsync(file, header, counts, result);
         if (result.ReadError >= 0)
-            result.ReadError = await CountAsync(file, header, counts, result, new ClusterTables(file, header, counts, result) { Stored = stored });
+        {
+            result.ReadError =
+                await CountAsync(file, header, counts, result, new ClusterTables(file, header, counts, result) { Stored = stored });
+        }
+
         if (result.ReadError >= 0)
             Compare(header, counts, stored, result);
         return result;
@@ -54,7 +58,8 @@ internal static class ImageChecker
     }
 
     /// <summary>Counts all references but those of the refcount structures themselves.</summary>
-    internal static async LoopTask<int> CountAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result, ClusterTables tables)
+    internal static async LoopTask<int> CountAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result,
+        ClusterTables tables)
     {
         counts.Add(0, header.ClusterSize, ClusterUse.Header, CheckSubject.Header);
         counts.Add(header.EncryptionHeaderOffset, header.EncryptionHeaderLength, ClusterUse.Header, CheckSubject.Header);
@@ -82,11 +87,19 @@ internal static class ImageChecker
             }
 
             if ((ulong)counted > header.RefcountMaximum)
-                result.Error(CheckSubject.Refcount, offset, $"cluster 0x{offset:x} has {counted} references, more than a refcount can hold");
+            {
+                result.Error(CheckSubject.Refcount, offset,
+                    $"cluster 0x{offset:x} has {counted} references, more than a refcount can hold");
+            }
             else if (refcount < counted)
+            {
                 result.Error(CheckSubject.Refcount, offset, $"cluster 0x{offset:x} has refcount {refcount}, but {counted} references");
+            }
             else if (refcount > counted)
+            {
                 result.Leak(offset, $"cluster 0x{offset:x} has refcount {refcount}, but {counted} references");
+            }
+
             if (counted > 1 && counts.UseOf(cluster) is ClusterUse.RefcountBlock or ClusterUse.RefcountTable or ClusterUse.Header)
                 result.Error(CheckSubject.Overlap, offset, $"metadata cluster 0x{offset:x} is used {counted} times");
         }

@@ -52,8 +52,11 @@ internal sealed class RefcountPlacement
     {
         var blocks = new List<long>();
         foreach (var cluster in _counts.Referenced())
+        {
             if (blocks.Count == 0 || blocks[^1] != cluster / _entries)
                 blocks.Add(cluster / _entries);
+        }
+
         return blocks;
     }
 
@@ -61,8 +64,11 @@ internal sealed class RefcountPlacement
     {
         var blocks = new List<long>(inUse);
         for (var block = Start / _entries; block * _entries < end; block++)
+        {
             if (blocks.Count == 0 || blocks[^1] < block)
                 blocks.Add(block);
+        }
+
         return blocks;
     }
 }

@@ -80,13 +80,19 @@ internal sealed class RefcountRebuild
     }
 
     private static ImageFormatException Unrepairable(string path, CheckResult result) =>
-        new(path, "incompatible_features", $"image was not closed cleanly and cannot be repaired: {result.Findings[0].Message} (try qemu-img check -r all on a copy)");
+        new(path, "incompatible_features",
+            $"image was not closed cleanly and cannot be repaired: {result.Findings[0].Message} (try qemu-img check -r all on a copy)");
 
     private static void RefuseOverflow(CheckedHeader header, ReferenceCounts counts, CheckResult result)
     {
         foreach (var cluster in counts.Referenced())
+        {
             if ((ulong)counts[cluster] > header.RefcountMaximum)
-                result.Error(CheckSubject.Refcount, (long)cluster << header.ClusterBits, $"cluster 0x{(long)cluster << header.ClusterBits:x} has {counts[cluster]} references, more than a refcount can hold");
+            {
+                result.Error(CheckSubject.Refcount, (long)cluster << header.ClusterBits,
+                    $"cluster 0x{(long)cluster << header.ClusterBits:x} has {counts[cluster]} references, more than a refcount can hold");
+            }
+        }
     }
 
     /// <summary>A table that nobody would open afterwards must not be made.</summary>
@@ -94,7 +100,10 @@ internal sealed class RefcountRebuild
     {
         var bytes = _placement.TableClusters << _header.ClusterBits;
         if (bytes > Limits.MaxRefcountTableBytes)
-            result.Error(CheckSubject.RefcountTable, 0, $"a refcount table for what is used would have {bytes} bytes, more than {Limits.MaxRefcountTableBytes}");
+        {
+            result.Error(CheckSubject.RefcountTable, 0,
+                $"a refcount table for what is used would have {bytes} bytes, more than {Limits.MaxRefcountTableBytes}");
+        }
     }
 
     private async LoopTask<int> WriteAsync(ClusterTables tables)
@@ -164,7 +173,8 @@ internal sealed class RefcountRebuild
 
     private void FillTable(Span<byte> piece, long firstEntry)
     {
-        for (var position = _placement.Blocks.BinarySearch(firstEntry) is var found && found < 0 ? ~found : found; position < _placement.Blocks.Count; position++)
+        for (var position = _placement.Blocks.BinarySearch(firstEntry) is var found && found < 0 ? ~found
+            : found; position < _placement.Blocks.Count; position++)
         {
             var entry = _placement.Blocks[position] - firstEntry;
             if (entry >= piece.Length / 8)

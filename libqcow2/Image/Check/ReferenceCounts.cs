@@ -106,14 +106,23 @@ internal sealed class ReferenceCounts
     {
         var (count, before) = (this[cluster] + (long)weight, UseOf(cluster));
         if (count > CountLimit)
-            _result.Error(CheckSubject.Refcount, (long)cluster << _clusterBits, $"cluster 0x{(long)cluster << _clusterBits:x} has {count} references, more than {CountLimit}");
+        {
+            _result.Error(CheckSubject.Refcount, (long)cluster << _clusterBits,
+                $"cluster 0x{(long)cluster << _clusterBits:x} has {count} references, more than {CountLimit}");
+        }
+
         _counts[cluster] = (uint)Math.Min(count, CountLimit) | ((uint)(before | use) << CountBits);
         if (before != ClusterUse.None && before != use && (before | use) != before)
-            _result.Error(CheckSubject.Overlap, (long)cluster << _clusterBits, $"cluster 0x{(long)cluster << _clusterBits:x} is both {Name(before)} and {Name(use)}");
+        {
+            _result.Error(CheckSubject.Overlap, (long)cluster << _clusterBits,
+                $"cluster 0x{(long)cluster << _clusterBits:x} is both {Name(before)} and {Name(use)}");
+        }
+
         if (_counts.Capacity <= _clusterLimit)
             return;
         _isFull = true;
-        _result.Error(CheckSubject.Refcount, (long)cluster << _clusterBits, $"the image refers to more clusters than can be counted here ({_clusterLimit})");
+        _result.Error(CheckSubject.Refcount, (long)cluster << _clusterBits,
+            $"the image refers to more clusters than can be counted here ({_clusterLimit})");
     }
 
     private static string Name(ClusterUse use) => use switch

@@ -19,11 +19,13 @@ internal static class SnapshotTables
     /// <summary>32 MiB of entries, as qemu.</summary>
     private const uint L1EntryLimit = 4 << 20;
 
-    public static async LoopTask<int> AddAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, ClusterTables tables, CheckResult result)
+    public static async LoopTask<int> AddAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, ClusterTables tables,
+        CheckResult result)
     {
         if (header.SnapshotCount > SnapshotLimit)
         {
-            result.Error(CheckSubject.SnapshotTable, header.SnapshotTableOffset, $"{header.SnapshotCount} snapshots are more than {SnapshotLimit}");
+            result.Error(CheckSubject.SnapshotTable, header.SnapshotTableOffset,
+                $"{header.SnapshotCount} snapshots are more than {SnapshotLimit}");
             return 0;
         }
 
@@ -33,7 +35,8 @@ internal static class SnapshotTables
         {
             if (position > file.Length - FixedLength)
             {
-                result.Error(CheckSubject.SnapshotTable, position, $"snapshot table entry {index} at 0x{position:x} lies past the end of the file");
+                result.Error(CheckSubject.SnapshotTable, position,
+                    $"snapshot table entry {index} at 0x{position:x} lies past the end of the file");
                 break;
             }
 
@@ -52,22 +55,30 @@ internal static class SnapshotTables
     private static long EntryLength(TableBuffer buffer)
     {
         var span = buffer.Span;
-        long length = FixedLength
+        var length = FixedLength
             + (long)BinaryPrimitives.ReadUInt32BigEndian(span[36..])
             + BinaryPrimitives.ReadUInt16BigEndian(span[12..])
             + BinaryPrimitives.ReadUInt16BigEndian(span[14..]);
         return (length + 7) / 8 * 8;
     }
 
-    private static LoopTask<int> AddSnapshotAsync(TableBuffer buffer, CheckedHeader header, ClusterTables tables, CheckResult result, long at, uint index)
+    private static LoopTask<int> AddSnapshotAsync(TableBuffer buffer, CheckedHeader header, ClusterTables tables, CheckResult result,
+        long at, uint index)
     {
         var l1 = (long)buffer[0];
         var entries = BinaryPrimitives.ReadUInt32BigEndian(buffer.Span[8..]);
         var extra = BinaryPrimitives.ReadUInt32BigEndian(buffer.Span[36..]);
         if (extra > ExtraDataLimit)
-            result.Error(CheckSubject.SnapshotTable, at, $"snapshot table entry {index} has {extra} bytes of extra data, more than {ExtraDataLimit}");
+        {
+            result.Error(CheckSubject.SnapshotTable, at,
+                $"snapshot table entry {index} has {extra} bytes of extra data, more than {ExtraDataLimit}");
+        }
         else if (header.Version == 3 && extra < ExtraDataNeeded)
-            result.Error(CheckSubject.SnapshotTable, at, $"snapshot table entry {index} has {extra} bytes of extra data, less than {ExtraDataNeeded}");
+        {
+            result.Error(CheckSubject.SnapshotTable, at,
+                $"snapshot table entry {index} has {extra} bytes of extra data, less than {ExtraDataNeeded}");
+        }
+
         if ((l1 & (header.ClusterSize - 1)) != 0 || l1 < 0)
             result.Error(CheckSubject.SnapshotTable, at, $"L1 table of snapshot {index} at 0x{l1:x} is not aligned to a cluster");
         else if (entries > L1EntryLimit)

@@ -18,7 +18,8 @@ internal sealed class StoredRefcounts
     public ClusterNumbers Values => _values;
 
     /// <summary>Reads table and blocks, and counts their own references.</summary>
-    public static async LoopTask<StoredRefcounts> LoadAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result)
+    public static async LoopTask<StoredRefcounts> LoadAsync(IBlockStorage file, CheckedHeader header, ReferenceCounts counts,
+        CheckResult result)
     {
         var stored = new StoredRefcounts();
         var bytes = (long)header.RefcountTableClusters << header.ClusterBits;
@@ -31,8 +32,14 @@ internal sealed class StoredRefcounts
         {
             var error = 0;
             for (var index = 0; index < count / 8 && error >= 0; index++)
+            {
                 if (table[index] != 0)
-                    error = await stored.LoadBlockAsync(header, counts, result, table[index], (table.Offset - header.RefcountTableOffset) / 8 + index, block);
+                {
+                    error = await stored.LoadBlockAsync(header, counts, result, table[index],
+                        (table.Offset - header.RefcountTableOffset) / 8 + index, block);
+                }
+            }
+
             if (error < 0)
             {
                 result.ReadError = error;
@@ -44,7 +51,8 @@ internal sealed class StoredRefcounts
         return stored;
     }
 
-    private async LoopTask<int> LoadBlockAsync(CheckedHeader header, ReferenceCounts counts, CheckResult result, ulong entry, long index, TablePieces block)
+    private async LoopTask<int> LoadBlockAsync(CheckedHeader header, ReferenceCounts counts, CheckResult result, ulong entry, long index,
+        TablePieces block)
     {
         var at = header.RefcountTableOffset + index * 8;
         if ((entry & ReservedMask) != 0)

@@ -33,7 +33,8 @@ internal sealed class TablePieces(IBlockStorage file) : IDisposable
     /// <summary>From the first entry of a table on. What lies past the end of the file is zeroes.</summary>
     /// <param name="offset">a multiple of 512</param>
     /// <param name="length">bytes, a multiple of 8</param>
-    public void Begin(long offset, long length) => (_next, _end) = (offset, offset + Math.Clamp(length, 0, Math.Max(0, file.Length - offset)) / 8 * 8);
+    public void Begin(long offset, long length) =>
+        (_next, _end) = (offset, offset + Math.Clamp(length, 0, Math.Max(0, file.Length - offset)) / 8 * 8);
 
     /// <returns>bytes of the next piece, 0 at the end, or a negative errno</returns>
     public async LoopTask<int> NextAsync()

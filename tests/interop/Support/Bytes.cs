@@ -10,7 +10,7 @@ internal static class Bytes
     public static byte[] Overwrite(string path, long offset, byte[] bytes)
     {
         using FileStream file = new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
-        byte[] before = new byte[bytes.Length];
+        var before = new byte[bytes.Length];
         file.Position = offset;
         file.ReadExactly(before);
         file.Position = offset;
@@ -20,7 +20,7 @@ internal static class Bytes
 
     public static byte[] BigEndian(ulong value, int length)
     {
-        byte[] bytes = new byte[length];
+        var bytes = new byte[length];
         for (var i = 0; i < length; i++)
             bytes[i] = (byte)(value >> (8 * (length - 1 - i)));
         return bytes;

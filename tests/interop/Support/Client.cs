@@ -19,7 +19,7 @@ internal static class Client
     public static Running Start(string program, params string[] arguments)
     {
         Assert.SkipUnless(s_hasLibnbd.Value, "no python3-libnbd");
-        string path = Path.Combine(AppContext.BaseDirectory, "clients", program);
+        var path = Path.Combine(AppContext.BaseDirectory, "clients", program);
         return Run.Start(new Dictionary<string, string> { ["PYTHONDONTWRITEBYTECODE"] = "1" }, Python, [path, .. arguments]);
     }
 }

@@ -24,10 +24,11 @@ internal static class Command
             return named;
         for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
         {
-            string binary = System.IO.Path.Combine(folder.FullName, "artifacts", "qcow2blk");
+            var binary = System.IO.Path.Combine(folder.FullName, "artifacts", "qcow2blk");
             if (File.Exists(binary))
                 return binary;
         }
+
         Assert.Skip("no artifacts/qcow2blk: run \"make build\"");
         return "";
     }

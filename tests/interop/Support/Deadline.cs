@@ -9,7 +9,7 @@ internal static class Deadline
 {
     public static void Until(Func<bool> reached, string what, int seconds = 30)
     {
-        long started = Stopwatch.GetTimestamp();
+        var started = Stopwatch.GetTimestamp();
         while (!reached())
         {
             if (Stopwatch.GetElapsedTime(started).TotalSeconds > seconds)

@@ -15,7 +15,7 @@ internal sealed class DiskFolder : IDisposable
     /// <summary>An image there.</summary>
     public string Image(string name, string size, string options = "cluster_size=65536")
     {
-        string path = System.IO.Path.Combine(_path, name);
+        var path = System.IO.Path.Combine(_path, name);
         Run.QemuImg("create", "-q", "-f", "qcow2", "-o", options, path, size);
         return path;
     }

@@ -31,7 +31,7 @@ internal sealed class Fio : IDisposable
     /// <summary>Waits until the server has done some hundred requests more: fio is at work, not waiting.</summary>
     public void WaitForProgress()
     {
-        long reached = Requests() + 200;
+        var reached = Requests() + 200;
         Deadline.Until(() => _fio.HasExited || Requests() >= reached, "fio's requests are answered");
         Assert.False(_fio.HasExited, _fio.HasExited ? _fio.Wait().ToString() : "");
     }
@@ -40,9 +40,10 @@ internal sealed class Fio : IDisposable
     public void EndWithoutErrors()
     {
         _fio.Signal("INT");
-        Outcome outcome = _fio.Wait();
-        string text = File.ReadAllText(_report);
-        JsonElement job = JsonDocument.Parse(text[text.IndexOf('{', StringComparison.Ordinal)..]).RootElement.GetProperty("jobs").EnumerateArray().Single();
+        var outcome = _fio.Wait();
+        var text = File.ReadAllText(_report);
+        var job = JsonDocument.Parse(text[text.IndexOf('{', StringComparison.Ordinal)..]).RootElement.GetProperty("jobs")
+            .EnumerateArray().Single();
         Assert.True(job.GetProperty("error").GetInt32() == 0, $"{outcome}\n{text}");
         Assert.True(job.GetProperty("read").GetProperty("total_ios").GetInt64() > 0, "fio has verified nothing");
         Assert.DoesNotContain("verify:", outcome.Errors, StringComparison.Ordinal);
@@ -50,7 +51,7 @@ internal sealed class Fio : IDisposable
 
     private long Requests()
     {
-        JsonElement requests = _server.Status().GetProperty("requests");
+        var requests = _server.Status().GetProperty("requests");
         return requests.GetProperty("reads").GetInt64() + requests.GetProperty("writes").GetInt64();
     }
 

@@ -17,7 +17,7 @@ internal sealed class Folder : IDisposable
 
     public Folder()
     {
-        string root = Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath();
+        var root = Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath();
         // Short: the path of a unix socket holds 107 bytes.
         _path = Path.Combine(root, $"q2b-{Guid.NewGuid():N}"[..16]);
         Directory.CreateDirectory(_path);
@@ -33,7 +33,7 @@ internal sealed class Folder : IDisposable
     /// <summary>An image made by qemu-img create.</summary>
     public string Image(string name, string size, string options = "")
     {
-        string path = File(name);
+        var path = File(name);
         if (options.Length == 0)
             Run.QemuImg("create", "-q", "-f", "qcow2", path, size);
         else
@@ -44,7 +44,7 @@ internal sealed class Folder : IDisposable
     /// <summary>An overlay made by qemu-img create, with the base's name as given.</summary>
     public string Overlay(string name, string backing, string backingFormat = "qcow2", string? size = null, string options = "")
     {
-        string path = File(name);
+        var path = File(name);
         List<string> arguments = ["create", "-q", "-f", "qcow2", "-b", backing, "-F", backingFormat];
         if (options.Length > 0)
             arguments.AddRange(["-o", options]);
@@ -58,8 +58,8 @@ internal sealed class Folder : IDisposable
     /// <summary>What the disk in an image holds, as qemu-img sees it.</summary>
     public string Raw(string image, string name, params string[] options)
     {
-        string path = File(name);
-        Run.QemuImg([.. new[] { "convert", "-f", "qcow2", "-O", "raw" }, .. options, image, path]);
+        var path = File(name);
+        Run.QemuImg(["convert", "-f", "qcow2", "-O", "raw", .. options, image, path]);
         return path;
     }
 
@@ -78,7 +78,7 @@ internal sealed class Folder : IDisposable
 
     public void Dispose()
     {
-        foreach (IDisposable owned in Enumerable.Reverse(_owned))
+        foreach (var owned in Enumerable.Reverse(_owned))
             owned.Dispose();
         Directory.Delete(_path, recursive: true);
     }

@@ -11,10 +11,10 @@ internal static class QemuNbd
 
     public static Running Serve(Folder folder, string image, out string uri, params string[] options)
     {
-        string socket = folder.File($"q{Guid.NewGuid():N}"[..8]);
+        var socket = folder.File($"q{Guid.NewGuid():N}"[..8]);
         uri = $"nbd+unix:///?socket={socket}";
         List<string> arguments = ["-f", "qcow2", "-k", socket, "-e", "8", "-t", .. options, image];
-        Running server = folder.Own(Run.Start(null, "qemu-nbd", [.. arguments]));
+        var server = folder.Own(Run.Start(null, "qemu-nbd", [.. arguments]));
         Deadline.Until(() => Listens(socket) || server.HasExited, "qemu-nbd serves");
         return server;
     }

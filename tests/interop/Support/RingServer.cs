@@ -7,7 +7,8 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Interop;
 
-/// <summary>An attached image whose server uses the kernel's ring ("on"), or the threads that stand in where it is forbidden ("off").</summary>
+/// <summary>An attached image whose server uses the kernel's ring ("on"), or the threads that stand in where it is forbidden
+/// ("off").</summary>
 internal sealed class RingServer : IDisposable
 {
     private const string Variable = "QCOW2BLK_IO_URING";
@@ -35,12 +36,13 @@ internal sealed class RingServer : IDisposable
     /// <summary>Attaches on a unix socket in the folder; skips the test if the kernel's ring is asked for and forbidden here.</summary>
     public static RingServer Attach(Folder folder, string ring, string image, params string[] options)
     {
-        string socket = folder.File($"{Guid.NewGuid():N}"[..8]);
-        Dictionary<string, string> environment = Command.Environment(folder);
+        var socket = folder.File($"{Guid.NewGuid():N}"[..8]);
+        var environment = Command.Environment(folder);
         environment[Variable] = ring;
-        Outcome attached = Run.Start(environment, Command.Path, [.. new[] { "attach", image, "--socket", socket, "--json" }, .. options]).Wait().Passed();
-        RingServer server = folder.Own(new RingServer(folder, socket, JsonDocument.Parse(attached.Output).RootElement));
-        bool real = server.Status().GetProperty("kernel").GetProperty("io-uring").GetBoolean();
+        var attached = Run.Start(environment, Command.Path, [.. new[] { "attach", image, "--socket", socket, "--json" }, .. options])
+            .Wait().Passed();
+        var server = folder.Own(new RingServer(folder, socket, JsonDocument.Parse(attached.Output).RootElement));
+        var real = server.Status().GetProperty("kernel").GetProperty("io-uring").GetBoolean();
         Assert.SkipWhen(ring == "on" && !real, "io_uring is forbidden here");
         Assert.Equal(ring == "on", real);
         return server;

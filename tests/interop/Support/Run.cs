@@ -17,11 +17,13 @@ internal sealed record Outcome(string Command, int Status, string Output, string
         return this;
     }
 
-    /// <summary>Fails the test unless the program exited with this status, one line on stderr that holds all these texts, and an empty stdout.</summary>
+    /// <summary>Fails the test unless the program exited with this status, one line on stderr that holds all these texts, and an empty
+    /// stdout.</summary>
     public Outcome Refused(int status, params string[] texts)
     {
         Assert.True(Status == status, $"{Command}: exit {Status} instead of {status}\n{Output}{Errors}");
-        Assert.True(Errors.EndsWith('\n') && Errors.IndexOf('\n', StringComparison.Ordinal) == Errors.Length - 1, $"not one line: {Errors}");
+        Assert.True(Errors.EndsWith('\n') && Errors.IndexOf('\n', StringComparison.Ordinal) == Errors.Length - 1,
+            $"not one line: {Errors}");
         Assert.StartsWith("qcow2blk: ", Errors, StringComparison.Ordinal);
         Assert.All(texts, text => Assert.Contains(text, Errors, StringComparison.OrdinalIgnoreCase));
         Assert.Empty(Output);
@@ -32,7 +34,7 @@ internal sealed record Outcome(string Command, int Status, string Output, string
 /// <summary>Runs other people's programs; no shell is involved. A program that does not end in time fails the test.</summary>
 internal static class Run
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(90);
 
     public static Outcome Program(string program, params string[] arguments) => Start(null, program, arguments).Wait();
 
@@ -46,10 +48,10 @@ internal static class Run
         List<string> arguments = ["-f", format];
         if (commands.All(command => command.StartsWith("read", StringComparison.Ordinal)))
             arguments.Add("-r");
-        foreach (string command in commands)
+        foreach (var command in commands)
             arguments.AddRange(["-c", command]);
         arguments.Add(image);
-        Outcome outcome = Program("qemu-io", [.. arguments]).Passed();
+        var outcome = Program("qemu-io", [.. arguments]).Passed();
         Assert.DoesNotContain("failed", outcome.Output + outcome.Errors, StringComparison.Ordinal);
         return outcome;
     }
@@ -65,9 +67,9 @@ internal static class Run
             UseShellExecute = false,
         };
         start.Environment["LC_ALL"] = "C.UTF-8";
-        foreach ((string name, string value) in environment ?? new Dictionary<string, string>())
+        foreach ((var name, var value) in environment ?? new Dictionary<string, string>())
             start.Environment[name] = value;
-        return new Running($"{program} {string.Join(' ', arguments)}", Process.Start(start)!, Patience);
+        return new Running($"{program} {string.Join(' ', arguments)}", Process.Start(start)!, s_patience);
     }
 }
 
@@ -98,7 +100,7 @@ internal sealed class Running : IDisposable
         using var late = new System.Threading.CancellationTokenSource(_patience);
         while (true)
         {
-            string? line = _process.StandardOutput.ReadLineAsync(late.Token).AsTask().GetAwaiter().GetResult();
+            var line = _process.StandardOutput.ReadLineAsync(late.Token).AsTask().GetAwaiter().GetResult();
             if (line is null)
                 throw new InvalidOperationException($"{_command}: ended without \"{beginning}\"\n{_output}{_errors.Result}");
             _output.Append(line).Append('\n');
@@ -117,19 +119,21 @@ internal sealed class Running : IDisposable
     {
         using (this)
         {
-            Task<string> rest = _process.StandardOutput.ReadToEndAsync();
+            var rest = _process.StandardOutput.ReadToEndAsync();
             if (!_process.WaitForExit(_patience))
             {
                 _process.Kill(entireProcessTree: true);
                 throw new TimeoutException($"{_command}: still running after {_patience}\n{_output}{rest.Result}{_errors.Result}");
             }
+
             _process.WaitForExit();
             _output.Append(rest.GetAwaiter().GetResult());
             return new Outcome(_command, _process.ExitCode, _output.ToString(), _errors.GetAwaiter().GetResult());
         }
     }
 
-    public void Signal(string name) => Run.Program("kill", $"-{name}", Pid.ToString(System.Globalization.CultureInfo.InvariantCulture)).Passed();
+    public void Signal(string name) =>
+        Run.Program("kill", $"-{name}", Pid.ToString(System.Globalization.CultureInfo.InvariantCulture)).Passed();
 
     public void Dispose()
     {
@@ -142,6 +146,7 @@ internal sealed class Running : IDisposable
         {
             // Disposed before.
         }
+
         _process.Dispose();
     }
 }

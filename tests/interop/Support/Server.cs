@@ -19,7 +19,7 @@ internal sealed class Server : IDisposable
         _folder = folder;
         Socket = socket;
         Warnings = attached.Errors;
-        JsonElement answer = JsonDocument.Parse(attached.Output).RootElement;
+        var answer = JsonDocument.Parse(attached.Output).RootElement;
         Uri = answer.GetProperty("uri").GetString()!;
         Name = answer.GetProperty("name").GetString()!;
         Pid = answer.GetProperty("pid").GetInt32();
@@ -39,7 +39,8 @@ internal sealed class Server : IDisposable
     public bool IsAlive => File.Exists($"/proc/{Pid}/stat") && (State != 'Z' || HasOtherThreads);
 
     /// <summary>Resident memory in KiB.</summary>
-    public long ResidentKiB => long.Parse(File.ReadLines($"/proc/{Pid}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal))
+    public long ResidentKiB =>
+        long.Parse(File.ReadLines($"/proc/{Pid}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal))
         .Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]);
 
     /// <summary>The first thread may be a zombie while others end: what they have open, locks too, is still held.</summary>
@@ -64,7 +65,7 @@ internal sealed class Server : IDisposable
         {
             try
             {
-                string text = File.ReadAllText($"/proc/{Pid}/stat");
+                var text = File.ReadAllText($"/proc/{Pid}/stat");
                 return text[text.LastIndexOf(')') + 2];
             }
             catch (IOException)
@@ -77,8 +78,8 @@ internal sealed class Server : IDisposable
     /// <summary>Attaches on a unix socket beside the image; fails the test if that is refused.</summary>
     public static Server Attach(Folder folder, string image, params string[] options)
     {
-        string socket = folder.File($"{Guid.NewGuid():N}"[..8]);
-        Outcome attached = folder.Qcow2Blk([.. new[] { "attach", image, "--socket", socket, "--json" }, .. options]).Passed();
+        var socket = folder.File($"{Guid.NewGuid():N}"[..8]);
+        var attached = folder.Qcow2Blk([.. new[] { "attach", image, "--socket", socket, "--json" }, .. options]).Passed();
         return folder.Own(new Server(folder, socket, attached));
     }
 
@@ -89,7 +90,7 @@ internal sealed class Server : IDisposable
     /// <summary>Detaches; fails the test unless that is done, without a word, and nothing is left.</summary>
     public void Detach()
     {
-        Outcome detached = _folder.Qcow2Blk("detach", Name).Passed();
+        var detached = _folder.Qcow2Blk("detach", Name).Passed();
         Assert.Equal("", detached.Errors);
         Deadline.Until(() => !IsAlive, "the server's process ends");
         Assert.False(File.Exists(Socket));
@@ -103,7 +104,7 @@ internal sealed class Server : IDisposable
     /// <summary>What nbdcopy reads of the whole disk.</summary>
     public string Copy(string name)
     {
-        string path = _folder.File(name);
+        var path = _folder.File(name);
         Run.Program("nbdcopy", "--no-extents", Uri, path).Passed();
         return path;
     }

@@ -37,6 +37,18 @@ internal sealed unsafe class NullServer : IDisposable
         _fetching.Wait();
     }
 
+    /// <summary>A disk of the usual kind.</summary>
+    /// <param name="size">bytes</param>
+    public static UblkDisk Disk(long size) => new()
+    {
+        Size = size,
+        IsReadOnly = false,
+        LogicalBlockSize = 512,
+        ClusterSize = 65536,
+        MaxIoBytes = 64 << 10,
+        CanDiscard = true,
+    };
+
     /// <summary>What ADD_DEV is asked for.</summary>
     public static ublksrv_ctrl_dev_info Wanted(ulong flags) => new()
     {
@@ -103,6 +115,11 @@ internal sealed unsafe class NullServer : IDisposable
         entry->fd = _character;
         entry->cmd_op = command;
         entry->user_data = (ulong)tag;
-        *(ublksrv_io_cmd*)&entry->cmd = new ublksrv_io_cmd { tag = (ushort)tag, result = result, addr = (ulong)(_buffers + (tag * BufferBytes)) };
+        *(ublksrv_io_cmd*)&entry->cmd = new ublksrv_io_cmd
+        {
+            tag = (ushort)tag,
+            result = result,
+            addr = (ulong)(_buffers + (tag * BufferBytes))
+        };
     }
 }

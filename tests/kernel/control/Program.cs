@@ -12,7 +12,7 @@ using static Qcow2Blk.Tests.Kernel.Checks;
 
 // Every control command against the ublk of the running kernel. As root: ublk-control-tests. As a user who may open
 // /dev/ublk-control and the nodes of the devices: ublk-control-tests unprivileged [keep].
-const long Size = 64 << 20;
+const long size = 64 << 20;
 var checks = new Checks();
 var availability = UblkControl.Availability();
 if (availability.Refusal is { } refusal)
@@ -23,16 +23,9 @@ if (availability.Refusal is { } refusal)
 
 using var control = UblkControl.Open();
 var recoverable = UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE | (availability.Features & UBLK_F_UPDATE_SIZE);
-var usual = new UblkDisk
-{
-    Size = Size,
-    IsReadOnly = false,
-    LogicalBlockSize = 512,
-    ClusterSize = 65536,
-    MaxIoBytes = 64 << 10,
-    CanDiscard = true,
-};
-Console.WriteLine($"features 0x{availability.Features:x}, unprivileged {availability.IsUnprivileged}, warnings: {string.Join("; ", availability.Warnings)}");
+var usual = NullServer.Disk(size);
+Console.WriteLine($"features 0x{availability.Features:x}, unprivileged {availability.IsUnprivileged}");
+Console.WriteLine($"warnings: {string.Join("; ", availability.Warnings)}");
 if (args is ["unprivileged", ..])
 {
     checks.Run("Device of a user lives without any right", () => Unprivileged(keep: args.Contains("keep")));
@@ -135,17 +128,24 @@ void Parameters()
 {
     var device = Made(recoverable);
     foreach (var block in (int[])[512, 4096])
+    {
         foreach (var alignment in (int[])[0, 512, 4096])
+        {
             foreach (var cluster in (int[])[512, 65536, 2 << 20])
+            {
                 foreach (var readOnly in (bool[])[false, true])
                 {
-                    var set = UblkParameters.Of(usual with { LogicalBlockSize = block, MemoryAlignment = alignment, ClusterSize = cluster, IsReadOnly = readOnly });
+                    var set = UblkParameters.Of(
+                        usual with { LogicalBlockSize = block, MemoryAlignment = alignment, ClusterSize = cluster, IsReadOnly = readOnly });
                     Answer(0, control.SetParameters(device, set), $"SET_PARAMS {block} {alignment} {cluster} {readOnly}");
                     Answer(0, control.GetParameters(device, out var kept), "GET_PARAMS");
                     Equal(set.basic, kept.basic, "basic parameters");
                     Equal(set.discard, kept.discard, "discard parameters");
                     True(kept.devt.char_major != 0, "no device number");
                 }
+            }
+        }
+    }
 
     Answer(0, control.DeleteDevice(device), "DEL_DEV");
 }
@@ -156,7 +156,8 @@ void WrongParameters()
     var wrong = UblkParameters.Of(usual);
     wrong.basic.logical_bs_shift = 13;
     Answer(-Errno.EINVAL, control.SetParameters(device, wrong), "SET_PARAMS with blocks of 8 KiB");
-    Answer(-Errno.EINVAL, control.SetParameters(device, UblkParameters.Of(usual with { MaxIoBytes = 1 << 20 })), "SET_PARAMS with too long requests");
+    Answer(-Errno.EINVAL, control.SetParameters(device, UblkParameters.Of(usual with { MaxIoBytes = 1 << 20 })),
+        "SET_PARAMS with too long requests");
     Answer(0, control.DeleteDevice(device), "DEL_DEV");
 }
 
@@ -241,12 +242,13 @@ void Limits()
     Started(usual, (device, _) =>
     {
         Equal(UBLK_S_DEV_LIVE, State(device), "state");
-        Equal(Size / 512, long.Parse(File.ReadAllText($"/sys/block/ublkb{device}/size"), null), "size");
+        Equal(size / 512, long.Parse(File.ReadAllText($"/sys/block/ublkb{device}/size"), null), "size");
         Equal("512 4096 4096 65536", string.Join(' ', Queue(device, "logical_block_size"), Queue(device, "physical_block_size"),
             Queue(device, "minimum_io_size"), Queue(device, "optimal_io_size")), "block sizes");
         Equal("65536 1073741824 1073741824", string.Join(' ', Queue(device, "discard_granularity"), Queue(device, "discard_max_bytes"),
             Queue(device, "write_zeroes_max_bytes")), "discard");
-        Equal("1 write back 64", string.Join(' ', Queue(device, "fua"), Queue(device, "write_cache"), Queue(device, "max_sectors_kb")), "cache");
+        Equal("1 write back 64", string.Join(' ', Queue(device, "fua"), Queue(device, "write_cache"), Queue(device, "max_sectors_kb")),
+            "cache");
         Equal("0", File.ReadAllText($"/sys/block/ublkb{device}/ro").Trim(), "read-only");
         using var disk = File.OpenRead(UblkNodes.BlockPath(device));
         disk.ReadExactly(new byte[1 << 20]);
@@ -262,7 +264,7 @@ void Limits()
 
 void Resize() => Started(usual, (device, _) =>
 {
-    var answer = control.UpdateSize(device, Size / 256);
+    var answer = control.UpdateSize(device, size / 256);
     if ((recoverable & UBLK_F_UPDATE_SIZE) == 0)
     {
         Answer(-Errno.EOPNOTSUPP, answer, "UPDATE_SIZE");
@@ -270,7 +272,7 @@ void Resize() => Started(usual, (device, _) =>
     }
 
     Answer(0, answer, "UPDATE_SIZE");
-    Equal(Size / 256, long.Parse(File.ReadAllText($"/sys/block/ublkb{device}/size"), null), "size");
+    Equal(size / 256, long.Parse(File.ReadAllText($"/sys/block/ublkb{device}/size"), null), "size");
 }, recoverable);
 
 void TryStop() => Started(usual, (device, _) =>
@@ -309,7 +311,8 @@ void Recover()
         True(Stopwatch.GetElapsedTime(began).TotalSeconds < 30, "the device is not quiesced");
     True(UblkDevices.List(control).Single().IsRecoverable, "not listed as recoverable");
     Answer(0, control.StartUserRecovery(device), "START_USER_RECOVERY");
-    Answer(-Errno.ETIMEDOUT, control.EndUserRecovery(device, Environment.ProcessId, TimeSpan.FromSeconds(1)), "END_USER_RECOVERY without fetches");
+    Answer(-Errno.ETIMEDOUT, control.EndUserRecovery(device, Environment.ProcessId, TimeSpan.FromSeconds(1)),
+        "END_USER_RECOVERY without fetches");
     using (var second = new NullServer(device))
     {
         Answer(0, control.EndUserRecovery(device, Environment.ProcessId), "END_USER_RECOVERY");

@@ -94,8 +94,10 @@ internal sealed class CrashImage : IImageBytes
             }
 
             for (var sector = operation.Offset / SectorSize; sector * SectorSize < operation.Offset + operation.Length; sector++)
+            {
                 if (fate.Survives(operation, sector))
                     ApplyWithEarlier(index, sector, keep: true);
+            }
         }
     }
 
@@ -164,10 +166,14 @@ internal sealed class CrashImage : IImageBytes
             if (!IsCovered(operation, flushBegan))
                 continue;
             if (operation.Kind == StorageOperationKind.SetLength)
+            {
                 ApplyLength(operation, keep: false);
+            }
             else
+            {
                 for (var sector = operation.Offset / SectorSize; sector * SectorSize < operation.Offset + operation.Length; sector++)
                     ApplyWithEarlier(index, sector, keep: false);
+            }
         }
 
         _pending.RemoveAll(operation => IsCovered(operation, flushBegan));
@@ -197,9 +203,14 @@ internal sealed class CrashImage : IImageBytes
         // Part of a sector only goes to disk with all that was done to the sector before.
         var operation = _pending[index];
         if (!CoversSector(operation, sector))
+        {
             for (var earlier = 0; earlier < index; earlier++)
+            {
                 if (Touches(_pending[earlier], sector))
                     ApplyAndGrow(_pending[earlier], sector, keep);
+            }
+        }
+
         ApplyAndGrow(operation, sector, keep);
     }
 

@@ -36,7 +36,8 @@ public sealed class ReservedMemoryTests
             if (random.Next(2) == 0 && memory.Take(shift) is var address and not 0)
             {
                 Assert.True(memory.Owns(address) && memory.Owns(address + (1 << shift) - 1));
-                Assert.DoesNotContain(taken, other => address < other.Address + (1 << other.Shift) && other.Address < address + (1 << shift));
+                Assert.DoesNotContain(taken, other => address < other.Address + (1 << other.Shift)
+                    && other.Address < address + (1 << shift));
                 taken.Add((address, shift));
             }
             else if (taken.Count > 0)

@@ -25,7 +25,7 @@ public sealed class AttachTests : IDisposable
 
     public void Dispose()
     {
-        foreach (JsonElement device in Json("list", "--json").EnumerateArray())
+        foreach (var device in Json("list", "--json").EnumerateArray())
             Run("detach", "--force", device.GetProperty("name").GetString()!);
         Directory.Delete(_folder, recursive: true);
     }
@@ -50,8 +50,8 @@ public sealed class AttachTests : IDisposable
     [Fact]
     public void Second_writer_of_an_image_ends_with_status_4_and_the_holders_name()
     {
-        int pid = Attach();
-        (int status, string output, string errors) = Run("attach", _image, "--socket", _socket + "2");
+        var pid = Attach();
+        (var status, var output, var errors) = Run("attach", _image, "--socket", _socket + "2");
         Assert.Equal((4, ""), (status, output));
         Assert.Matches($"^qcow2blk: cannot attach {_image}: image is in use by \\S+ \\(process {pid}\\)", errors);
         Assert.NotEqual(0, Command.Start("qemu-img", _runtime, "check", _image).Status);
@@ -81,19 +81,20 @@ public sealed class AttachTests : IDisposable
     [Fact]
     public void Captive_command_gets_the_address_and_its_status_is_passed_on()
     {
-        (int status, string output, _) = Run("attach", _image, "--run", "nbdinfo --size \"$uri\"; echo $name; test -S \"$unixsocket\" && exit 7");
+        (var status, var output, _) =
+            Run("attach", _image, "--run", "nbdinfo --size \"$uri\"; echo $name; test -S \"$unixsocket\" && exit 7");
         Assert.Equal((7, "67108864\ndisk\n"), (status, output));
         Assert.Equal("[]\n", Run("list", "--json").Output);
     }
 
     [Fact]
-    public void Captive_command_dies_of_a_broken_pipe_as_it_would_from_a_shell()
-        => Assert.Equal("141\n", Run("attach", _image, "--run", "bash -c 'yes | head -1 >/dev/null; echo ${PIPESTATUS[0]}'").Output);
+    public void Captive_command_dies_of_a_broken_pipe_as_it_would_from_a_shell() =>
+        Assert.Equal("141\n", Run("attach", _image, "--run", "bash -c 'yes | head -1 >/dev/null; echo ${PIPESTATUS[0]}'").Output);
 
     [Fact]
     public void Nbdinfo_starts_a_server_by_socket_activation_and_nothing_is_left_of_it()
     {
-        (int status, string output, string errors) = Command.Start("nbdinfo", _runtime, "--size", "[", Command.Path, "attach", _image, "]");
+        (var status, var output, var errors) = Command.Start("nbdinfo", _runtime, "--size", "[", Command.Path, "attach", _image, "]");
         Assert.True(status == 0, errors);
         Assert.Equal("67108864\n", output);
         Assert.True(SpinWait.SpinUntil(() => Directory.GetFileSystemEntries(_runtime).Length == 0, 10_000));
@@ -105,7 +106,7 @@ public sealed class AttachTests : IDisposable
     [InlineData("--run", "true")]
     public void Address_beside_an_activating_socket_is_a_usage_error(string option, string value)
     {
-        string script = $"LISTEN_FDS=1 LISTEN_PID=$BASHPID exec '{Command.Path}' attach '{_image}' {option} {value} 3</dev/null";
+        var script = $"LISTEN_FDS=1 LISTEN_PID=$BASHPID exec '{Command.Path}' attach '{_image}' {option} {value} 3</dev/null";
         Assert.Equal(2, Command.Start("bash", _runtime, "-c", script).Status);
     }
 
@@ -115,15 +116,15 @@ public sealed class AttachTests : IDisposable
     public void Foreground_server_detaches_cleanly_on_a_signal(string signal)
     {
         // A shell ignores SIGINT in what it puts into the background: python restores it.
-        string script = $$"""
+        var script = $$"""
             import os, signal, subprocess, sys
-            server = subprocess.Popen([{{Quoted(Command.Path)}}, "attach", {{Quoted(_image)}}, "--foreground", "--socket", {{Quoted(_socket)}}],
-                stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+            server = subprocess.Popen([{{Quoted(Command.Path)}}, "attach", {{Quoted(_image)}}, "--foreground", "--socket",
+                {{Quoted(_socket)}}], stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
             print(server.stdout.readline().decode(), end="")
             server.send_signal(signal.{{signal}})
             print(server.wait(30))
             """;
-        (int status, string output, string errors) = Command.Start("python3", _runtime, "-c", script);
+        (var status, var output, var errors) = Command.Start("python3", _runtime, "-c", script);
         Assert.True(status == 0, errors);
         Assert.Equal($"nbd+unix:///?socket={_socket}\n0\n", output);
         Assert.Empty(Directory.GetFileSystemEntries(_runtime));
@@ -133,7 +134,8 @@ public sealed class AttachTests : IDisposable
     [Fact]
     public void Eight_racing_attaches_of_a_read_only_image_all_get_names()
     {
-        string script = $"for i in $(seq 8); do '{Command.Path}' attach '{_image}' --read-only --socket '{_folder}'/$i.sock 2>/dev/null & done; wait";
+        var script =
+            $"for i in $(seq 8); do '{Command.Path}' attach '{_image}' --read-only --socket '{_folder}'/$i.sock 2>/dev/null & done; wait";
         Assert.Equal(8, Command.Start("bash", _runtime, "-c", script).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
         Assert.Equal(8, Json("list", "--json").GetArrayLength());
     }
@@ -143,17 +145,17 @@ public sealed class AttachTests : IDisposable
     {
         Assert.SkipUnless(Command.IsNative, "the runtime of a build that is not native keeps a copy of standard error open");
         // "$(…)" would wait for ever for the end of a pipe that the server holds.
-        string script = $"x=$(timeout 20 '{Command.Path}' attach '{_image}' --socket '{_socket}' 2>&1 9>&1) && echo \"<$x>\"";
+        var script = $"x=$(timeout 20 '{Command.Path}' attach '{_image}' --socket '{_socket}' 2>&1 9>&1) && echo \"<$x>\"";
         Assert.Equal($"<nbd+unix:///?socket={_socket}>\n", Command.Start("bash", _runtime, "-c", script).Output);
-        int pid = Json("list", "--json")[0].GetProperty("pid").GetInt32();
+        var pid = Json("list", "--json")[0].GetProperty("pid").GetInt32();
         Assert.Equal("/", new FileInfo($"/proc/{pid}/cwd").LinkTarget);
-        for (int fd = 0; fd <= 2; fd++)
+        for (var fd = 0; fd <= 2; fd++)
             Assert.Equal("/dev/null", new FileInfo($"/proc/{pid}/fd/{fd}").LinkTarget);
     }
 
     private int Attach()
     {
-        JsonElement attached = Json("attach", _image, "--socket", _socket, "--json");
+        var attached = Json("attach", _image, "--socket", _socket, "--json");
         Assert.Equal("disk", attached.GetProperty("name").GetString());
         return attached.GetProperty("pid").GetInt32();
     }
@@ -162,20 +164,21 @@ public sealed class AttachTests : IDisposable
 
     private JsonElement Json(params string[] arguments)
     {
-        (int status, string output, string errors) = Run(arguments);
+        (var status, var output, var errors) = Run(arguments);
         Assert.True(status == 0, errors);
         return JsonDocument.Parse(output).RootElement;
     }
 
     private void Client(string command)
     {
-        (int status, string output, string errors) = Command.Start("qemu-io", _runtime, "-f", "raw", "-c", command, $"nbd+unix:///?socket={_socket}");
+        (var status, var output, var errors) =
+            Command.Start("qemu-io", _runtime, "-f", "raw", "-c", command, $"nbd+unix:///?socket={_socket}");
         Assert.True(status == 0 && !output.Contains("verification failed", StringComparison.Ordinal), output + errors);
     }
 
     private void Qemu(params string[] arguments)
     {
-        (int status, string output, string errors) = Command.Start("qemu-img", _runtime, arguments);
+        (var status, var output, var errors) = Command.Start("qemu-img", _runtime, arguments);
         Assert.True(status == 0, output + errors);
     }
 

@@ -37,7 +37,7 @@ public sealed class CommandLineTests
     [InlineData("one of qcow2, raw", "info", "x", "--format", "vmdk")]
     public void Bad_command_lines_end_with_status_2_and_one_line_in_house_style(string why, params string[] arguments)
     {
-        (int status, string output, string errors) = Command.Run(arguments);
+        (var status, var output, var errors) = Command.Run(arguments);
         Assert.Equal(2, status);
         Assert.Empty(output);
         Assert.StartsWith("qcow2blk: ", errors, StringComparison.Ordinal);
@@ -52,7 +52,7 @@ public sealed class CommandLineTests
     [InlineData("status")]
     public void Unknown_target_ends_with_status_3(string verb)
     {
-        (int status, string output, string errors) = Command.Run(verb, "nobody");
+        (var status, var output, var errors) = Command.Run(verb, "nobody");
         Assert.Equal((3, ""), (status, output));
         Assert.StartsWith("qcow2blk: no device nobody: ", errors, StringComparison.Ordinal);
     }
@@ -60,7 +60,7 @@ public sealed class CommandLineTests
     [Fact]
     public void Every_target_of_a_command_is_tried_and_reported_in_json()
     {
-        (int status, string output, string errors) = Command.Run("detach", "one", "two", "--json");
+        (var status, var output, var errors) = Command.Run("detach", "one", "two", "--json");
         Assert.Equal(3, status);
         Assert.Equal(2, errors.Count(c => c == '\n'));
         using var json = System.Text.Json.JsonDocument.Parse(output);
@@ -84,9 +84,9 @@ public sealed class CommandLineTests
     [InlineData("completion")]
     public void Help_ends_with_an_example_of_the_verb(params string[] verb)
     {
-        (int status, string output, _) = Command.Run([.. verb, "--help"]);
+        (var status, var output, _) = Command.Run([.. verb, "--help"]);
         Assert.Equal(0, status);
-        string examples = output[output.IndexOf("Examples:", StringComparison.Ordinal)..];
+        var examples = output[output.IndexOf("Examples:", StringComparison.Ordinal)..];
         Assert.Contains(string.Join(' ', (string[])["qcow2blk", .. verb]), examples, StringComparison.Ordinal);
     }
 
@@ -100,9 +100,9 @@ public sealed class CommandLineTests
     [Fact]
     public void Attach_of_a_missing_file_leaves_no_trace()
     {
-        string folder = Directory.CreateTempSubdirectory("q2b-cli-").FullName;
+        var folder = Directory.CreateTempSubdirectory("q2b-cli-").FullName;
         string runtime = Path.Combine(folder, "run"), socket = Path.Combine(folder, "nbd.sock");
-        (int status, string output, string errors) = Command.RunIn(runtime, "attach", Path.Combine(folder, "none.qcow2"), "--socket", socket);
+        (var status, var output, var errors) = Command.RunIn(runtime, "attach", Path.Combine(folder, "none.qcow2"), "--socket", socket);
         Assert.Equal((1, ""), (status, output));
         Assert.StartsWith($"qcow2blk: cannot attach {folder}/none.qcow2: ", errors, StringComparison.Ordinal);
         Assert.Equal(1, errors.Count(c => c == '\n'));
@@ -122,26 +122,30 @@ public sealed class CommandLineTests
     [Fact]
     public void Bash_completion_completes_verbs_and_values()
     {
-        string script = Command.Run("completion", "bash").Output;
-        string bin = Path.GetDirectoryName(Command.Path)!;
-        string test = script + $$"""
+        var script = Command.Run("completion", "bash").Output;
+        var bin = Path.GetDirectoryName(Command.Path)!;
+        var test = script + $$"""
 
             PATH="{{bin}}:$PATH"
-            try() { COMP_LINE=$1; COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _qcow2blk; printf '%s\n' "${COMPREPLY[*]}"; }
+            try() {
+                COMP_LINE=$1; COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+                _qcow2blk
+                printf '%s\n' "${COMPREPLY[*]}"
+            }
             try 'qcow2blk sus' qcow2blk sus
             try 'qcow2blk attach x --cache ' qcow2blk attach x --cache ''
             complete -p qcow2blk
             """;
-        string file = Path.GetTempFileName();
+        var file = Path.GetTempFileName();
         File.WriteAllText(file, test);
-        (int status, string output, string errors) = Command.Start("bash", "/nonexistent", file);
+        (var status, var output, var errors) = Command.Start("bash", "/nonexistent", file);
         File.Delete(file);
         Assert.Equal((0, ""), (status, errors));
-        string[] lines = output.Split('\n');
+        var lines = output.Split('\n');
         Assert.Equal(("suspend", "none writeback"), (lines[0], lines[1]));
         Assert.Contains("_qcow2blk", lines[2], StringComparison.Ordinal);
     }
 
-    private static string[] Suggest(string line)
-        => Command.Run($"[suggest:{line.Length}]", line).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    private static string[] Suggest(string line) =>
+        Command.Run($"[suggest:{line.Length}]", line).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
 }

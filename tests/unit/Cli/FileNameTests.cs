@@ -17,8 +17,10 @@ public sealed class FileNameTests : IDisposable
 
     public static TheoryData<string> Names() =>
     [
-        "@vm.qcow2", "-x.qcow2", "--help", "%s%n.qcow2", "a b.qcow2", " a.qcow2 ", "line\nbreak.qcow2", "tab\t.qcow2", "it's \"quoted\".qcow2",
-        "$(touch x).qcow2", "größe.qcow2", "\U0001F4BE.qcow2", "\uFFFD.qcow2", "\u001b[31m.qcow2", "[suggest]", "*.qcow2", "back\\slash", new string('n', 255),
+        "@vm.qcow2", "-x.qcow2", "--help", "%s%n.qcow2", "a b.qcow2", " a.qcow2 ", "line\nbreak.qcow2", "tab\t.qcow2",
+        "it's \"quoted\".qcow2",
+        "$(touch x).qcow2", "größe.qcow2", "\U0001F4BE.qcow2", "\uFFFD.qcow2", "\u001b[31m.qcow2", "[suggest]", "*.qcow2", "back\\slash",
+        new string('n', 255),
     ];
 
     [Theory]
@@ -61,7 +63,8 @@ public sealed class FileNameTests : IDisposable
     public void Word_that_begins_with_an_at_sign_is_never_read_as_a_file_of_arguments(string verb)
     {
         File.WriteAllText(_directory.File("evil.qcow2"), "--help\n");
-        var (status, output, errors) = Shell($"cd '{_directory.File(".")}' && QCOW2BLK_RUNTIME_DIR=$PWD/run '{Command.Path}' {verb} @evil.qcow2");
+        var (status, output, errors) =
+            Shell($"cd '{_directory.File(".")}' && QCOW2BLK_RUNTIME_DIR=$PWD/run '{Command.Path}' {verb} @evil.qcow2");
         Assert.NotEqual(0, status);
         Assert.Empty(output);
         Assert.Contains("@evil.qcow2", errors, StringComparison.Ordinal);
@@ -85,7 +88,9 @@ public sealed class FileNameTests : IDisposable
     [InlineData("attach --socket s")]
     public void Backing_name_that_is_not_utf8_is_refused_with_its_bytes(string words)
     {
-        var (status, _, errors) = Shell($"cd '{_directory.File(".")}' && qemu-img create -q -u -f qcow2 -b $'b\\xe9se.qcow2' -F qcow2 ov.qcow2 1M && QCOW2BLK_RUNTIME_DIR=$PWD/run '{Command.Path}' {words} ov.qcow2");
+        var (status, _, errors) =
+            Shell($"cd '{_directory.File(".")}' && qemu-img create -q -u -f qcow2 -b $'b\\xe9se.qcow2' -F qcow2 ov.qcow2 1M &&"
+                + $" QCOW2BLK_RUNTIME_DIR=$PWD/run '{Command.Path}' {words} ov.qcow2");
         Assert.Equal(1, status);
         Assert.Contains("\"b\\xe9se.qcow2\" is not valid UTF-8", errors, StringComparison.Ordinal);
     }

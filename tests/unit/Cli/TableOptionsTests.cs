@@ -46,8 +46,8 @@ public sealed class TableOptionsTests
     }
 
     [Fact]
-    public void Help_has_the_order_of_the_table()
-        => Assert.Equal(Declared.Where(option => !option.IsHidden).Select(option => option.Switch),
+    public void Help_has_the_order_of_the_table() =>
+        Assert.Equal(Declared.Where(option => !option.IsHidden).Select(option => option.Switch),
             s_help.Value.Split('\n').Select(line => line.Trim().Split(' ')[0])
                 .Where(word => Declared.Any(option => option.Switch == word)));
 
@@ -87,12 +87,17 @@ public sealed class TableOptionsTests
     private static string Row(AttachOption option)
     {
         var written = option.ValueName is { } value ? $"{option.Switch} {value}" : option.Switch;
-        return $"| `{written.Replace("|", "\\|", StringComparison.Ordinal)}` | {option.Help} | {option.Default} "
-            + $"| {(option.IsOfBlockDevice ? "block devices" : "all")} | {option.Life switch { OptionLife.Device => "device", OptionLife.Server => "server", _ => "start" }} |";
+        var transports = option.IsOfBlockDevice ? "block devices" : "all";
+        var kept = option.Life switch { OptionLife.Device => "device", OptionLife.Server => "server", _ => "start" };
+        return $"| `{written.Replace("|", "\\|", StringComparison.Ordinal)}` | {option.Help} | {option.Default} | {transports} | {kept} |";
     }
 
-    private static string LineOf(AttachOption option) =>
-        $"{option.Switch}{(option.ValueName is { } value ? $" <{value}>" : "")} | {option.Help}{(option.Default is { } usual ? $" [default: {usual}]" : "")}";
+    private static string LineOf(AttachOption option)
+    {
+        var value = option.ValueName is { } name ? $" <{name}>" : "";
+        var usual = option.Default is { } given ? $" [default: {given}]" : "";
+        return $"{option.Switch}{value} | {option.Help}{usual}";
+    }
 
     /// <summary>Two columns of help, with a bar between them.</summary>
     private static string Columns(string line)
@@ -101,8 +106,8 @@ public sealed class TableOptionsTests
         return $"{line[..end].Trim()} | {line[end..].Trim()}";
     }
 
-    private static IEnumerable<string> Words(AttachOption option, AttachOptions options)
-        => option.Texts(options).SelectMany(text => option.IsFlag ? (string[])[option.Switch] : [option.Switch, text]);
+    private static IEnumerable<string> Words(AttachOption option, AttachOptions options) =>
+        option.Texts(options).SelectMany(text => option.IsFlag ? (string[])[option.Switch] : [option.Switch, text]);
 
     private static RootCommand Root() => [new AttachVerb(null!)];
 

@@ -26,10 +26,10 @@ public sealed class BackingTrustTests : IDisposable
     {
         _scene = new ChainScene { Log = _log };
         _top = _scene.File("top.qcow2");
-        foreach ((string name, byte value) in new[] { ("ok", (byte)'A'), ("secret", (byte)'S') })
+        foreach ((var name, var value) in new[] { ("ok", (byte)'A'), ("secret", (byte)'S') })
         {
             Directory.CreateDirectory(_scene.File(name));
-            byte[] content = new byte[65536];
+            var content = new byte[65536];
             content.AsSpan().Fill(value);
             File.WriteAllBytes(_scene.File($"{name}/base.raw"), content);
         }
@@ -47,8 +47,8 @@ public sealed class BackingTrustTests : IDisposable
         if (format is not null)
             return;
         // The extension of the format name becomes one that nobody knows.
-        byte[] bytes = File.ReadAllBytes(path);
-        int extension = bytes.AsSpan().IndexOf((byte[])[0xe2, 0x79, 0x2a, 0xca]);
+        var bytes = File.ReadAllBytes(path);
+        var extension = bytes.AsSpan().IndexOf((byte[])[0xe2, 0x79, 0x2a, 0xca]);
         bytes[extension] = 0x12;
         File.WriteAllBytes(path, bytes);
     }
@@ -60,7 +60,7 @@ public sealed class BackingTrustTests : IDisposable
         _scene.Open(options, async disk =>
         {
             var buffer = LoopScheduler.Current.Buffers.Rent(4096);
-            int error = await disk.ReadAsync(0, buffer);
+            var error = await disk.ReadAsync(0, buffer);
             value = buffer.Span[0];
             LoopScheduler.Current.Buffers.Return(buffer);
             return error;
@@ -70,8 +70,8 @@ public sealed class BackingTrustTests : IDisposable
 
     private string Refusal(AttachOptions options)
     {
-        byte[] before = File.ReadAllBytes(_top);
-        string message = Assert.Throws<ImageFormatException>(() => Read(options)).Message;
+        var before = File.ReadAllBytes(_top);
+        var message = Assert.Throws<ImageFormatException>(() => Read(options)).Message;
         Assert.Equal(before, File.ReadAllBytes(_top));
         Assert.Empty(_scene.OpenFiles());
         return message;
@@ -83,16 +83,16 @@ public sealed class BackingTrustTests : IDisposable
         Overlay("link/base.raw", "raw");
         Directory.CreateSymbolicLink(_scene.File("link"), "ok");
         Directory.CreateSymbolicLink(_scene.File("other"), "secret");
-        int ended = 0;
+        var ended = 0;
         var attacker = new Thread(() =>
         {
             while (Volatile.Read(ref ended) == 0)
                 Swap(_scene.File("link"), _scene.File("other"));
         });
         attacker.Start();
-        AttachOptions options = Options with { ReadOnly = true, BackingDirectories = [_scene.File("ok")] };
+        var options = Options with { ReadOnly = true, BackingDirectories = [_scene.File("ok")] };
         int served = 0, refused = 0;
-        for (int i = 0; i < 3000 && (i < 300 || served == 0 || refused == 0); i++)
+        for (var i = 0; i < 3000 && (i < 300 || served == 0 || refused == 0); i++)
         {
             try
             {
@@ -115,7 +115,7 @@ public sealed class BackingTrustTests : IDisposable
     public void Directory_that_became_a_link_allows_nothing_where_it_leads()
     {
         Overlay("ok/base.raw", "raw");
-        AttachOptions options = Options with { BackingDirectories = [_scene.File("ok")] };
+        var options = Options with { BackingDirectories = [_scene.File("ok")] };
         Assert.Equal((byte)'A', Read(options));
         Directory.Move(_scene.File("ok"), _scene.File("moved"));
         Directory.CreateSymbolicLink(_scene.File("ok"), "secret");
@@ -131,8 +131,8 @@ public sealed class BackingTrustTests : IDisposable
         Directory.CreateSymbolicLink(_scene.File("link"), "ok");
         Directory.CreateSymbolicLink(_scene.File("other"), "secret");
         _log.OnWarning = () => Swap(_scene.File("link"), _scene.File("other"));
-        AttachOptions options = ChainScene.Options(_scene.File("link/odd.raw")) with { Format = ImageFormat.Raw, Cache = CacheMode.None };
-        IReadOnlyList<ChainLink> links = _scene.Open(options);
+        var options = ChainScene.Options(_scene.File("link/odd.raw")) with { Format = ImageFormat.Raw, Cache = CacheMode.None };
+        var links = _scene.Open(options);
         Assert.SkipWhen(_log.Warnings == 0, "files here take direct transfers of any length");
         Assert.Equal(1024, links[0].Size);
     }
@@ -141,11 +141,12 @@ public sealed class BackingTrustTests : IDisposable
     public void Recovery_opens_no_other_file_than_the_server_before_had_open()
     {
         Qemu.Img("create", "-q", "-f", "qcow2", _top, "64k");
-        string? identity = Recovery.ImageIdentity(_top);
+        var identity = Recovery.ImageIdentity(_top);
         _scene.Open(Options, recovery: new RecoveryLogChoice(null, Replay: true, OnlyImage: identity));
         File.Move(_top, _scene.File("aside"));
         File.Copy(_scene.File("aside"), _top);
-        Exception error = Assert.Throws<IOException>(() => _scene.Open(Options, recovery: new RecoveryLogChoice(null, Replay: true, OnlyImage: identity)));
+        Exception error = Assert.Throws<IOException>(
+            () => _scene.Open(Options, recovery: new RecoveryLogChoice(null, Replay: true, OnlyImage: identity)));
         Assert.Equal($"{_top} is no longer the file that was attached", error.Message);
         Assert.Empty(_scene.OpenFiles());
     }
@@ -155,7 +156,7 @@ public sealed class BackingTrustTests : IDisposable
     {
         Overlay("ok/base.raw", null);
         Assert.Contains("state it: --backing-format qcow2|raw", Refusal(Options), StringComparison.Ordinal);
-        byte[] before = File.ReadAllBytes(_top);
+        var before = File.ReadAllBytes(_top);
         Assert.Equal((byte)'A', Read(Options with { BackingFormat = ImageFormat.Raw, ReadOnly = true }));
         Assert.Equal(before, File.ReadAllBytes(_top));
         Assert.Contains("ok/base.raw: ", Refusal(Options with { BackingFormat = ImageFormat.Qcow2 }), StringComparison.Ordinal);
@@ -188,7 +189,7 @@ public sealed class BackingTrustTests : IDisposable
     public void Users_backing_file_takes_the_place_of_whatever_the_image_names(string named)
     {
         Overlay(named, "raw");
-        byte[] before = File.ReadAllBytes(_top);
+        var before = File.ReadAllBytes(_top);
         Assert.Equal((byte)'S', Read(Options with { Backing = _scene.File("secret/base.raw"), ReadOnly = true }));
         Assert.Equal(before, File.ReadAllBytes(_top));
     }
@@ -205,13 +206,13 @@ public sealed class BackingTrustTests : IDisposable
     public void Users_backing_file_follows_the_rules_of_the_others()
     {
         Overlay("gone.raw", "raw");
-        string secret = _scene.File("secret/base.raw");
-        AttachOptions options = Options with { Backing = secret };
-        string foreign = Refusal(options with { BackingDirectories = [_scene.File("ok")] });
+        var secret = _scene.File("secret/base.raw");
+        var options = Options with { Backing = secret };
+        var foreign = Refusal(options with { BackingDirectories = [_scene.File("ok")] });
         Assert.Contains("is not in a directory", foreign, StringComparison.Ordinal);
         Assert.Equal((byte)'S', Read(options with { BackingDirectories = [_scene.File("secret")] }));
-        string none = _scene.File("none.raw");
-        string missing = Refusal(Options with { Backing = none });
+        var none = _scene.File("none.raw");
+        var missing = Refusal(Options with { Backing = none });
         Assert.EndsWith($"the backing file given with --backing does not exist ({none})", missing, StringComparison.Ordinal);
         Assert.Contains("leads back", Refusal(Options with { Backing = _top }), StringComparison.Ordinal);
     }
@@ -220,7 +221,7 @@ public sealed class BackingTrustTests : IDisposable
     public void Users_backing_file_of_an_image_without_one_is_refused()
     {
         Qemu.Img("create", "-q", "-f", "qcow2", _top, "64k");
-        string given = _scene.File("ok/base.raw");
+        var given = _scene.File("ok/base.raw");
         Assert.Equal($"{_top}: the image has no backing file; --backing {given} would change what its disk holds",
             Refusal(Options with { Backing = given, BackingFormat = ImageFormat.Raw }));
         Assert.Equal((byte)0, Read(Options with { BackingFormat = ImageFormat.Raw }));
@@ -229,7 +230,7 @@ public sealed class BackingTrustTests : IDisposable
     /// <summary>Each becomes what the other was.</summary>
     private static void Swap(string first, string second)
     {
-        string aside = $"{second}.aside";
+        var aside = $"{second}.aside";
         string? target = new FileInfo(first).LinkTarget, other = new FileInfo(second).LinkTarget;
         File.CreateSymbolicLink(aside, other!);
         Assert.Equal(0, Unistd.Rename(aside, first));

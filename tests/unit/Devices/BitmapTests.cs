@@ -70,7 +70,7 @@ public sealed class BitmapTests : IDisposable
     public void Read_only_attach_says_nothing_and_changes_no_byte()
     {
         Add("chk0");
-        string before = Hash();
+        var before = Hash();
         Open(_scene.Options with { ReadOnly = true });
         Assert.True(_scene.Holds(0, 65536, 0));
         Assert.Equal("chk0 recording auto", Listed());
@@ -99,8 +99,8 @@ public sealed class BitmapTests : IDisposable
     public void Bitmaps_of_a_backing_image_are_neither_touched_nor_warned_of()
     {
         Add("chk0");
-        string before = Hash();
-        string overlay = Path.Combine(Path.GetDirectoryName(_scene.Image)!, "overlay.qcow2");
+        var before = Hash();
+        var overlay = Path.Combine(Path.GetDirectoryName(_scene.Image)!, "overlay.qcow2");
         Qemu.Img("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", _scene.Image, overlay);
         Open(_scene.Options with { Image = overlay });
         Assert.Equal(0, _scene.Write(0, 65536, 1));
@@ -153,7 +153,7 @@ public sealed class BitmapTests : IDisposable
     {
         Add("chk0");
         Edit(directory => directory.AsSpan(18, 2).Clear());
-        string before = Hash();
+        var before = Hash();
 
         Open(_scene.Options with { ReadOnly = true });
 
@@ -169,7 +169,7 @@ public sealed class BitmapTests : IDisposable
         var bitmaps = ImageBitmaps.Of(Many(20_000), extension, new ImageBytes(_scene.Image).Header);
 
         Assert.Equal((20_000, 20_000, ImageBitmaps.MaxListed), (bitmaps.Count, bitmaps.Recording, bitmaps.Listed.Count));
-        string warning = BitmapWarning.Of("disk.qcow2", bitmaps, readOnly: false)!;
+        var warning = BitmapWarning.Of("disk.qcow2", bitmaps, readOnly: false)!;
         Assert.Contains($" and {20_000 - ImageBitmaps.MaxNamed} more", warning);
         Assert.InRange(warning.Length, 100, 1000);
     }
@@ -178,9 +178,9 @@ public sealed class BitmapTests : IDisposable
     private static byte[] Many(int count)
     {
         var directory = new byte[count * 1048];
-        for (int i = 0; i < count; i++)
+        for (var i = 0; i < count; i++)
         {
-            Span<byte> entry = directory.AsSpan(i * 1048, 1048);
+            var entry = directory.AsSpan(i * 1048, 1048);
             BinaryPrimitives.WriteUInt64BigEndian(entry, 1 << 16);
             BinaryPrimitives.WriteUInt32BigEndian(entry[8..], 1);
             BinaryPrimitives.WriteUInt32BigEndian(entry[BitmapEntry.FlagsField..], (uint)BitmapFlags.Auto);
@@ -188,6 +188,7 @@ public sealed class BitmapTests : IDisposable
             BinaryPrimitives.WriteUInt16BigEndian(entry[18..], 1023);
             entry.Slice(BitmapDirectory.MinEntryLength, 1023).Fill((byte)'x');
         }
+
         return directory;
     }
 
@@ -206,9 +207,9 @@ public sealed class BitmapTests : IDisposable
     private void Edit(Action<byte[]> change)
     {
         var image = new ImageBytes(_scene.Image);
-        BitmapsExtension extension = image.Header.Bitmaps!;
-        int start = (int)extension.DirectoryOffset.Value;
-        byte[] directory = image.Bytes.AsSpan(start, extension.DirectorySize).ToArray();
+        var extension = image.Header.Bitmaps!;
+        var start = (int)extension.DirectoryOffset.Value;
+        var directory = image.Bytes.AsSpan(start, extension.DirectorySize).ToArray();
         change(directory);
         directory.CopyTo(image.Bytes, start);
         image.Save();
@@ -217,7 +218,7 @@ public sealed class BitmapTests : IDisposable
     private int EntryOf(string name)
     {
         var image = new ImageBytes(_scene.Image);
-        BitmapsExtension extension = image.Header.Bitmaps!;
+        var extension = image.Header.Bitmaps!;
         ReadOnlySpan<byte> directory = image.Bytes.AsSpan((int)extension.DirectoryOffset.Value, extension.DirectorySize);
         return BitmapDirectory.Parse(directory, extension, image.Header)
             .Single(entry => entry.Name == name).EntryOffset;
@@ -233,17 +234,17 @@ public sealed class BitmapTests : IDisposable
         return JsonDocument.Parse(buffer.WrittenMemory).RootElement;
     }
 
-    private string Listed() => !Status().TryGetProperty("bitmaps", out JsonElement bitmaps) ? ""
+    private string Listed() => !Status().TryGetProperty("bitmaps", out var bitmaps) ? ""
         : string.Join(", ", bitmaps.EnumerateArray()
             .Select(bitmap => $"{bitmap.GetProperty("name")} {bitmap.GetProperty("state")} {Flags(bitmap)}"));
 
     private string QemuLists()
     {
-        JsonElement data = QemuImg.Info(_scene.Image).GetProperty("format-specific").GetProperty("data");
-        return !data.TryGetProperty("bitmaps", out JsonElement bitmaps) ? ""
+        var data = QemuImg.Info(_scene.Image).GetProperty("format-specific").GetProperty("data");
+        return !data.TryGetProperty("bitmaps", out var bitmaps) ? ""
             : string.Join("; ", bitmaps.EnumerateArray().Select(bitmap => $"{bitmap.GetProperty("name")} {Flags(bitmap)}"));
     }
 
-    private static string Flags(JsonElement bitmap)
-        => string.Join(',', bitmap.GetProperty("flags").EnumerateArray().Select(flag => flag.GetString()));
+    private static string Flags(JsonElement bitmap) =>
+        string.Join(',', bitmap.GetProperty("flags").EnumerateArray().Select(flag => flag.GetString()));
 }

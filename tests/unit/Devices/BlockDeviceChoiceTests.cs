@@ -24,8 +24,8 @@ public sealed class BlockDeviceChoiceTests
 
     /// <summary>Each refusal is that of a first look, or of the opening itself.</summary>
     private IExport Open(AttachOptions options, ExportRefusedException? ublk = null, ExportRefusedException? ublkOpening = null,
-        ExportRefusedException? nbd = null, ExportRefusedException? nbdOpening = null)
-        => new BlockDeviceChoice
+        ExportRefusedException? nbd = null, ExportRefusedException? nbdOpening = null) =>
+        new BlockDeviceChoice
         {
             UblkRefusal = () => Step("look for ublk", ublk),
             OpenUblk = () => Step("open ublk", ublkOpening) is { } refusal ? throw refusal : s_ublk,
@@ -78,7 +78,7 @@ public sealed class BlockDeviceChoiceTests
     [Fact]
     public void Both_refused_says_both_reasons_the_first_hint_and_the_way_without_a_kernel()
     {
-        ExportRefusedException refusal = Assert.Throws<ExportRefusedException>(() => Open(s_options, ublk: s_noUblk, nbd: s_noNbd));
+        var refusal = Assert.Throws<ExportRefusedException>(() => Open(s_options, ublk: s_noUblk, nbd: s_noNbd));
         Assert.Equal("no ublk: no module ublk_drv; no kernel NBD: no module nbd", refusal.Message);
         Assert.Equal("modprobe ublk_drv; or serve NBD with --socket PATH", refusal.Hint);
         Assert.Equal(["look for ublk", "look for nbd"], _steps);
@@ -89,7 +89,7 @@ public sealed class BlockDeviceChoiceTests
     {
         var ublk = new ExportRefusedException(ExportRefusal.Failed, "a");
         var nbd = new ExportRefusedException(ExportRefusal.Failed, "b", "free one");
-        ExportRefusedException refusal = Assert.Throws<ExportRefusedException>(() => Open(s_options, ublkOpening: ublk, nbdOpening: nbd));
+        var refusal = Assert.Throws<ExportRefusedException>(() => Open(s_options, ublkOpening: ublk, nbdOpening: nbd));
         Assert.Equal(("no ublk: a; no kernel NBD: b", "free one; or serve NBD with --socket PATH"), (refusal.Message, refusal.Hint));
         Assert.Empty(_log.Lines);
     }
@@ -106,9 +106,10 @@ public sealed class BlockDeviceChoiceTests
     [InlineData(ExportRefusal.Unavailable, ExportRefusal.Denied, ExportRefusal.Denied)]
     [InlineData(ExportRefusal.Unavailable, ExportRefusal.Busy, ExportRefusal.Busy)]
     [InlineData(ExportRefusal.Failed, ExportRefusal.Unavailable, ExportRefusal.Unavailable)]
-    public void Both_refused_is_a_matter_of_rights_if_one_is_else_of_the_last_tried(ExportRefusal ublk, ExportRefusal nbd, ExportRefusal both)
+    public void Both_refused_is_a_matter_of_rights_if_one_is_else_of_the_last_tried(ExportRefusal ublk, ExportRefusal nbd,
+        ExportRefusal both)
     {
-        ExportRefusedException refusal = Assert.Throws<ExportRefusedException>(
+        var refusal = Assert.Throws<ExportRefusedException>(
             () => Open(s_options, ublk: new ExportRefusedException(ublk, "a"), nbd: new ExportRefusedException(nbd, "b")));
         Assert.Equal(both, refusal.Refusal);
     }
@@ -123,7 +124,8 @@ public sealed class BlockDeviceChoiceTests
         { s_options with { RecoverDevice = "/dev/nbd7" }, false, "/dev/nbd7 already exists" },
 
         // The device that is there cannot become another kind, whatever it was once attached with.
-        { s_options with { RecoverDevice = "/dev/nbd7", Transport = DeviceTransport.Ublk, NullIo = true }, false, "/dev/nbd7 already exists" },
+        { s_options with { RecoverDevice = "/dev/nbd7", Transport = DeviceTransport.Ublk, NullIo = true }, false,
+            "/dev/nbd7 already exists" },
     };
 
     [Theory]
@@ -138,11 +140,13 @@ public sealed class BlockDeviceChoiceTests
     [MemberData(nameof(Forced))]
     public void Options_that_leave_no_choice_never_fall_back(object options, bool ublk, string why)
     {
-        ExportRefusedException missing = Assert.Throws<ExportRefusedException>(() => Open((AttachOptions)options, ublk: s_noUblk, nbd: s_noNbd));
+        var missing =
+            Assert.Throws<ExportRefusedException>(() => Open((AttachOptions)options, ublk: s_noUblk, nbd: s_noNbd));
         Assert.Same(ublk ? s_noUblk : s_noNbd, missing);
-        ExportRefusedException refused = Assert.Throws<ExportRefusedException>(() => Open((AttachOptions)options, ublkOpening: s_noUblk, nbdOpening: s_noNbd));
+        var refused =
+            Assert.Throws<ExportRefusedException>(() => Open((AttachOptions)options, ublkOpening: s_noUblk, nbdOpening: s_noNbd));
         Assert.Same(missing, refused);
-        string other = ublk ? "nbd" : "ublk";
+        var other = ublk ? "nbd" : "ublk";
         Assert.DoesNotContain(_steps, step => step.EndsWith($" {other}", StringComparison.Ordinal));
         Assert.DoesNotContain(_log.Lines, line => line.Contains(why, StringComparison.Ordinal));
     }

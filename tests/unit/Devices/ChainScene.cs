@@ -34,8 +34,8 @@ internal sealed class ChainScene : IDisposable
     public string File(string name) => _directory.File(name);
 
     /// <summary>The image, written through the page cache.</summary>
-    public static AttachOptions Options(string image)
-        => new() { Image = image, SocketPath = "/s", Cache = CacheMode.Writeback, CacheSize = 1 << 20 };
+    public static AttachOptions Options(string image) =>
+        new() { Image = image, SocketPath = "/s", Cache = CacheMode.Writeback, CacheSize = 1 << 20 };
 
     /// <summary>Opens a chain, does something with it on the loop, and closes it.</summary>
     /// <returns>what was opened, the top first</returns>
@@ -54,9 +54,9 @@ internal sealed class ChainScene : IDisposable
         {
             try
             {
-                (IDisk disk, links) = await ImageChain.OpenAsync(options, Log, recovery);
-                int result = use is null ? 0 : await use(disk);
-                int closed = await disk.CloseAsync();
+                (var disk, links) = await ImageChain.OpenAsync(options, Log, recovery);
+                var result = use is null ? 0 : await use(disk);
+                var closed = await disk.CloseAsync();
                 if (result < 0 || closed < 0)
                     throw new InvalidOperationException($"use: {result}, close: {closed}");
             }
@@ -77,7 +77,7 @@ internal sealed class ChainScene : IDisposable
     /// <summary>Somebody else who has locked a file, for writing.</summary>
     public static IDisposable Writer(string path)
     {
-        if (FileStorage.Open(path, readOnly: false, direct: false, out FileStorage? file) < 0)
+        if (FileStorage.Open(path, readOnly: false, direct: false, out var file) < 0)
             throw new IOException(path);
         file!.Lock = ImageLock.Acquire(file.Descriptor, path, write: true);
         return file;

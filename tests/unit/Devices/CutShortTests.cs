@@ -104,7 +104,7 @@ public sealed class CutShortTests : IDisposable
         Hang("close");
         await SuspendAndCut();
 
-        Outcome detached = await _device.DetachAsync(force: true, s_short, TestContext.Current.CancellationToken);
+        var detached = await _device.DetachAsync(force: true, s_short, TestContext.Current.CancellationToken);
 
         Assert.True(detached.Succeeded);
         Assert.Contains("still in progress", detached.Note, StringComparison.Ordinal);

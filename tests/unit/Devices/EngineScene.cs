@@ -51,8 +51,8 @@ internal sealed class EngineScene : IDisposable
     /// <summary>Another client of the same disk, from now on.</summary>
     public FlushClient NewClient() => _served!.NewClient();
 
-    public EngineDevice Open(FakeExport export, AttachOptions? options = null)
-        => EngineDevice.Open(options ?? Options, "disk", Log, new DeviceHost
+    public EngineDevice Open(FakeExport export, AttachOptions? options = null) =>
+        EngineDevice.Open(options ?? Options, "disk", Log, new DeviceHost
         {
             OpenExport = (_, loops, served, _, _) =>
             {
@@ -71,7 +71,7 @@ internal sealed class EngineScene : IDisposable
     {
         var buffer = LoopScheduler.Current.Buffers.Rent(length);
         buffer.Span.Fill(value);
-        int error = await _served!.Disk.WriteAsync(offset, buffer, forceUnitAccess: false);
+        var error = await _served!.Disk.WriteAsync(offset, buffer, forceUnitAccess: false);
         LoopScheduler.Current.Buffers.Return(buffer);
         return error;
     });
@@ -80,8 +80,8 @@ internal sealed class EngineScene : IDisposable
     public bool Holds(long offset, int length, byte value) => OnHome(async () =>
     {
         var buffer = LoopScheduler.Current.Buffers.Rent(length);
-        int error = await _served!.Disk.ReadAsync(offset, buffer);
-        bool all = !buffer.Span[..length].ContainsAnyExcept(value);
+        var error = await _served!.Disk.ReadAsync(offset, buffer);
+        var all = !buffer.Span[..length].ContainsAnyExcept(value);
         LoopScheduler.Current.Buffers.Return(buffer);
         return error < 0 ? error : all ? 1 : 0;
     }) == 1;
@@ -91,7 +91,7 @@ internal sealed class EngineScene : IDisposable
     private int OnHome(Func<LoopTask<int>> start)
     {
         using var done = new ManualResetEventSlim();
-        int result = 0;
+        var result = 0;
         _loop!.PostFromAnyThread(() => RunAsync().Forget());
         if (!done.Wait(Patience))
             throw new TimeoutException("the home loop does not answer");

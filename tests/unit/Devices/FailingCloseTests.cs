@@ -12,7 +12,8 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;
 
-/// <summary>An image whose file refuses the last step of closing: it may grow, but cannot be cut to what it needs (a sealed memfd).</summary>
+/// <summary>An image whose file refuses the last step of closing: it may grow, but cannot be cut to what it needs (a sealed
+/// memfd).</summary>
 public sealed partial class FailingCloseTests : IDisposable
 {
     private const uint MFD_ALLOW_SEALING = 2;
@@ -26,11 +27,12 @@ public sealed partial class FailingCloseTests : IDisposable
     public FailingCloseTests()
     {
         using var directory = new TempDirectory();
-        string empty = directory.File("empty.qcow2");
+        var empty = directory.File("empty.qcow2");
         Qemu.Img("create", "-q", "-f", "qcow2", empty, "16M");
         _file = Errno.Of(CreateMemory("qcow2blk-test", MFD_ALLOW_SEALING));
         Assert.True(_file >= 0, Errno.Text(_file));
-        string path = $"/proc/{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}/fd/{_file.ToString(CultureInfo.InvariantCulture)}";
+        var path =
+            $"/proc/{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}/fd/{_file.ToString(CultureInfo.InvariantCulture)}";
         File.WriteAllBytes(path, File.ReadAllBytes(empty));
         Assert.Equal(0, Fcntl.Control(_file, F_ADD_SEALS, F_SEAL_SHRINK));
         _scene = new EngineScene(path);
@@ -50,14 +52,14 @@ public sealed partial class FailingCloseTests : IDisposable
     [Fact]
     public void Hand_over_says_so_goes_on_and_fails_the_next_flush_once()
     {
-        bool letGo = false;
-        FlushClient other = _scene.NewClient();
+        var letGo = false;
+        var other = _scene.NewClient();
         _export.OnHandOver = () =>
         {
             letGo = true;
             return 0;
         };
-        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        var refused = _device.HandOver(EngineScene.Patience, ending: false);
         Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot hand disk over", Errno.Text(-Errno.EPERM)), refused);
         Assert.False(letGo, "the block device was let go");
         Assert.Equal(DeviceState.Running, _device.State);
@@ -71,9 +73,10 @@ public sealed partial class FailingCloseTests : IDisposable
     [Fact]
     public void Suspend_says_so_and_is_suspended_all_the_same()
     {
-        FlushClient other = _scene.NewClient();
-        Outcome refused = _device.Suspend(EngineScene.Patience);
-        Assert.Equal((OutcomeKind.Failed, "suspended disk, but its image was not closed cleanly", $"closing failed: {Errno.Text(-Errno.EPERM)}"),
+        var other = _scene.NewClient();
+        var refused = _device.Suspend(EngineScene.Patience);
+        Assert.Equal(
+            (OutcomeKind.Failed, "suspended disk, but its image was not closed cleanly", $"closing failed: {Errno.Text(-Errno.EPERM)}"),
             (refused.Kind, refused.What, refused.Why));
         Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
         Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
@@ -89,7 +92,7 @@ public sealed partial class FailingCloseTests : IDisposable
         Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.Equal(0, _scene.NewClient().TakeLoss());
 
-        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        var refused = _device.HandOver(EngineScene.Patience, ending: false);
 
         Assert.Equal((OutcomeKind.Failed, "writes were lost, and no flush has reported it yet"), (refused.Kind, refused.Why));
         Assert.Equal(DeviceState.Running, _device.State);

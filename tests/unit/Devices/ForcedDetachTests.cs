@@ -30,7 +30,7 @@ public sealed class ForcedDetachTests : IDisposable
         Assert.Equal(0, _scene.Write(0, 65536, 5));
         _export.OnStop = () => _export.Refusal == 0 ? -Errno.ETIMEDOUT : 0;
 
-        Outcome detached = _device.Detach(force: true, EngineScene.Patience);
+        var detached = _device.Detach(force: true, EngineScene.Patience);
 
         Assert.Equal(Outcome.Done("the kernel did not write out its cached data in time: it is lost"), detached);
         Assert.Equal((-Errno.EIO, true), (_export.Refusal, _export.Disposed));
@@ -49,7 +49,8 @@ public sealed class ForcedDetachTests : IDisposable
     public void Device_that_never_stops_is_abandoned()
     {
         _export.OnStop = () => -Errno.ETIMEDOUT;
-        Assert.Contains("requests were still in progress", _device.Detach(force: true, EngineScene.Patience).Note, StringComparison.Ordinal);
+        Assert.Contains("requests were still in progress", _device.Detach(force: true, EngineScene.Patience).Note,
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -59,7 +59,7 @@ public sealed class HandOverTests : IDisposable
         Assert.Equal(0, _scene.Write(0, 65536, 5));
         Assert.True(_device.HandOver(EngineScene.Patience, ending: false).Succeeded);
         using var export = new FakeExport();
-        using EngineDevice next = _scene.Recover(export);
+        using var next = _scene.Recover(export);
         Assert.True(_scene.Holds(0, 65536, 5));
         Assert.Equal(0, _scene.Write(65536, 65536, 6));
         Assert.True(next.Detach(force: false, EngineScene.Patience).Succeeded);
@@ -86,7 +86,7 @@ public sealed class HandOverTests : IDisposable
     {
         Assert.Equal(0, _scene.Write(0, 65536, 5));
         _export.OnHandOver = () => -Errno.EOPNOTSUPP;
-        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        var refused = _device.HandOver(EngineScene.Patience, ending: false);
         Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot hand disk over", Errno.Text(-Errno.EOPNOTSUPP)), refused);
         Assert.True(_scene.Holds(0, 65536, 5));
         AssertGoesOn();
@@ -97,7 +97,7 @@ public sealed class HandOverTests : IDisposable
     public void Requests_that_do_not_end_in_time_are_served_on()
     {
         _export.Stuck = true;
-        Outcome refused = _device.HandOver(s_short, ending: false);
+        var refused = _device.HandOver(s_short, ending: false);
         Assert.Equal((OutcomeKind.Failed, "requests did not end within 0.1 s"), (refused.Kind, refused.Why));
         AssertGoesOn();
     }
@@ -106,26 +106,29 @@ public sealed class HandOverTests : IDisposable
     public void Suspended_device_is_not_handed_over()
     {
         Assert.True(_device.Suspend(EngineScene.Patience).Succeeded);
-        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        var refused = _device.HandOver(EngineScene.Patience, ending: false);
         Assert.Equal((OutcomeKind.Busy, "it is suspended", DeviceState.Suspended), (refused.Kind, refused.Why, _device.State));
     }
 
     [Fact]
     public void Image_that_cannot_be_opened_again_leaves_the_device_suspended_until_it_is_mended()
     {
-        string away = $"{_scene.Image}.away";
+        var away = $"{_scene.Image}.away";
         Assert.Equal(0, _scene.Write(0, 65536, 5));
         _export.OnHandOver = () =>
         {
             File.Move(_scene.Image, away);
             return -Errno.EIO;
         };
-        Outcome refused = _device.HandOver(EngineScene.Patience, ending: false);
+        var refused = _device.HandOver(EngineScene.Patience, ending: false);
         Assert.Equal((OutcomeKind.Failed, DeviceState.Suspended), (refused.Kind, _device.State));
-        Assert.StartsWith($"{Errno.Text(-Errno.EIO)}, and the image could not be opened again: cannot open {_scene.Image}", refused.Why, StringComparison.Ordinal);
+        Assert.StartsWith($"{Errno.Text(-Errno.EIO)}, and the image could not be opened again: cannot open {_scene.Image}", refused.Why,
+            StringComparison.Ordinal);
         Assert.Contains("resume", refused.Hint, StringComparison.Ordinal);
         Assert.True(_export.Held, "requests go on without an image");
-        Assert.True(SpinWait.SpinUntil(() => _scene.Log.Lines.Any(line => line.StartsWith("suspended for", StringComparison.Ordinal)), EngineScene.Patience), "no warning");
+        Assert.True(
+            SpinWait.SpinUntil(() => _scene.Log.Lines.Any(line => line.StartsWith("suspended for", StringComparison.Ordinal)),
+                EngineScene.Patience), "no warning");
         File.Move(away, _scene.Image);
         Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
         Assert.True(_scene.Holds(0, 65536, 5));
@@ -148,8 +151,8 @@ public sealed class HandOverTests : IDisposable
     {
         using var scene = new EngineScene();
         using var export = new FakeExport { DevicePath = null };
-        using EngineDevice device = scene.Open(export);
-        Outcome refused = device.HandOver(EngineScene.Patience, ending: false);
+        using var device = scene.Open(export);
+        var refused = device.HandOver(EngineScene.Patience, ending: false);
         Assert.StartsWith("it is an NBD server", refused.Why, StringComparison.Ordinal);
         Assert.False(export.Held);
         Assert.True(device.Detach(force: false, EngineScene.Patience).Succeeded);

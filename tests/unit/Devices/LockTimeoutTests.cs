@@ -32,7 +32,7 @@ public sealed class LockTimeoutTests : IDisposable
         using var dead = new DeadHolder(_scene.Image);
         LetGoOnceWaitedFor(dead);
 
-        using EngineDevice device = _scene.Open(_export, Patient with { RecoverDevice = recover ? _export.DevicePath : null });
+        using var device = _scene.Open(_export, Patient with { RecoverDevice = recover ? _export.DevicePath : null });
 
         Assert.True(Waits);
         Assert.Equal(DeviceState.Running, device.State);
@@ -42,11 +42,11 @@ public sealed class LockTimeoutTests : IDisposable
     [Fact]
     public void Resume_waits_for_the_lock_of_the_dead_as_long_as_it_is_told()
     {
-        using EngineDevice device = _scene.Open(_export);
+        using var device = _scene.Open(_export);
         Assert.Equal(Outcome.Done(), device.Suspend(EngineScene.Patience));
         using var dead = new DeadHolder(_scene.Image);
 
-        Outcome refused = device.Resume(allowShrink: false, EngineScene.Patience, TimeSpan.Zero);
+        var refused = device.Resume(allowShrink: false, EngineScene.Patience, TimeSpan.Zero);
 
         Assert.Equal((OutcomeKind.Busy, DeviceState.Suspended), (refused.Kind, device.State));
         Assert.False(Waits);
@@ -61,7 +61,7 @@ public sealed class LockTimeoutTests : IDisposable
     {
         using var dead = new DeadHolder(_scene.Image);
 
-        OutcomeException refused = Assert.Throws<OutcomeException>(() => _scene.Open(_export, _scene.Options with { LockTimeout = 1 }));
+        var refused = Assert.Throws<OutcomeException>(() => _scene.Open(_export, _scene.Options with { LockTimeout = 1 }));
 
         Assert.Equal(OutcomeKind.Busy, refused.Kind);
         Assert.Equal("image is in use by another process: it lets nobody else write the image", refused.Why);
@@ -72,9 +72,9 @@ public sealed class LockTimeoutTests : IDisposable
     [Fact]
     public void Living_holder_is_refused_however_long_a_dead_one_would_be_waited_for()
     {
-        using EngineDevice holder = _scene.Open(_export);
+        using var holder = _scene.Open(_export);
 
-        OutcomeException refused = Assert.Throws<OutcomeException>(() => _scene.Open(new FakeExport(), Patient));
+        var refused = Assert.Throws<OutcomeException>(() => _scene.Open(new FakeExport(), Patient));
 
         Assert.Contains("in use by this process", refused.Why);
         Assert.False(Waits);

@@ -19,17 +19,17 @@ public sealed class OpenedImageTests : IDisposable
     [Fact]
     public void State_file_names_the_file_that_is_open_and_not_what_its_name_leads_to_since()
     {
-        DeviceRecord record = Serve(_files.Device("web").Options, new FakeDevice("web", "/x") { OpenedAs = "7:8:9" }, out _);
+        var record = Serve(_files.Device("web").Options, new FakeDevice("web", "/x") { OpenedAs = "7:8:9" }, out _);
         Assert.Equal("7:8:9", record.ImageIdentity);
     }
 
     [Fact]
     public void Next_server_is_told_which_file_the_one_before_had_open_and_keeps_that_to_itself()
     {
-        DeviceRecord lost = _files.Device("web");
+        var lost = _files.Device("web");
         _files.Dead(lost);
         var device = new FakeDevice("web", lost.Image) { DevicePath = lost.DevicePath };
-        DeviceRecord record = Serve(Recovery.OptionsFor(lost), device, out AttachOptions opened);
+        var record = Serve(Recovery.OptionsFor(lost), device, out var opened);
         Assert.Equal((lost.ImageIdentity, lost.DevicePath), (opened.OnlyImage, opened.RecoverDevice));
         Assert.Equal((null, null), (record.Options.OnlyImage, record.Options.RecoverDevice));
     }
@@ -39,8 +39,8 @@ public sealed class OpenedImageTests : IDisposable
     {
         using var scene = new EngineScene();
         using var export = new FakeExport();
-        string? identity = Recovery.ImageIdentity(scene.Image);
-        using EngineDevice device = scene.Open(export);
+        var identity = Recovery.ImageIdentity(scene.Image);
+        using var device = scene.Open(export);
         File.Move(scene.Image, scene.Image + ".moved");
         File.WriteAllText(scene.Image, "");
         Assert.Equal(identity, device.ImageIdentity);
@@ -50,13 +50,13 @@ public sealed class OpenedImageTests : IDisposable
     /// <summary>What the state file says while a server serves the device.</summary>
     private DeviceRecord Serve(AttachOptions options, FakeDevice device, out AttachOptions opened)
     {
-        AttachOptions seen = options;
+        var seen = options;
         var factory = new FakeFactory((asked, _) =>
         {
             seen = asked;
             return device;
         });
-        using DeviceServer server = DeviceServer.Start(options, factory, _files.Registry, new NoLog());
+        using var server = DeviceServer.Start(options, factory, _files.Registry, new NoLog());
         opened = seen;
         return _files.Registry.Find("web")!.Record;
     }

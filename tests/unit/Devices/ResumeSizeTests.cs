@@ -30,7 +30,7 @@ public sealed class ResumeSizeTests : IDisposable
     {
         Resize(size);
 
-        Outcome refused = _device.Resume(allowShrink: true, EngineScene.Patience);
+        var refused = _device.Resume(allowShrink: true, EngineScene.Patience);
 
         Assert.Equal($"the disk has {size} bytes: a block device needs at least one block of 4096 bytes", refused.Why);
         Assert.Equal(DeviceState.Suspended, _device.State);
@@ -44,7 +44,7 @@ public sealed class ResumeSizeTests : IDisposable
     {
         Resize("16779264");
 
-        Outcome resumed = _device.Resume(allowShrink: false, EngineScene.Patience);
+        var resumed = _device.Resume(allowShrink: false, EngineScene.Patience);
 
         Assert.True(resumed.Succeeded);
         Assert.Contains("the disk has 16779264 bytes now (was 16777216)", resumed.Note);
@@ -55,7 +55,7 @@ public sealed class ResumeSizeTests : IDisposable
     public void Nbd_server_of_an_empty_disk_goes_on()
     {
         using var export = new FakeExport { DevicePath = null };
-        using EngineDevice server = _scene.Open(export, _scene.Options with { Image = Other(), SocketPath = "/none" });
+        using var server = _scene.Open(export, _scene.Options with { Image = Other(), SocketPath = "/none" });
         Assert.Equal(Outcome.Done(), server.Suspend(EngineScene.Patience));
         Qemu.Img("create", "-q", "-f", "qcow2", server.ImagePath, "0");
         Assert.True(server.Resume(allowShrink: true, EngineScene.Patience).Succeeded);
@@ -71,7 +71,7 @@ public sealed class ResumeSizeTests : IDisposable
 
     private string Other()
     {
-        string path = _scene.Image + ".other";
+        var path = _scene.Image + ".other";
         Qemu.Img("create", "-q", "-f", "qcow2", path, "1M");
         return path;
     }

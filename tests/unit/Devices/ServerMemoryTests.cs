@@ -14,8 +14,8 @@ public sealed class ServerMemoryTests
     {
         using var scene = new EngineScene();
         using var export = new FakeExport();
-        AttachOptions options = isBlockDevice ? scene.Options : scene.Options with { SocketPath = "/none" };
-        using EngineDevice device = scene.Open(export, options);
+        var options = isBlockDevice ? scene.Options : scene.Options with { SocketPath = "/none" };
+        using var device = scene.Open(export, options);
 
         Assert.Equal(isBlockDevice, scene.Served.IsBlockDevice);
         Assert.Equal(work, scene.Served.Budget!.Bytes);

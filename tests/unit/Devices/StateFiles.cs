@@ -6,7 +6,8 @@ using Qcow2Blk.Devices.Takeover;
 
 namespace Qcow2Blk.Tests.Devices;
 
-/// <summary>A runtime directory of one test's own, with the state files of servers that died, and a kernel that has the disks that the test says.</summary>
+/// <summary>A runtime directory of one test's own, with the state files of servers that died, and a kernel that has the disks that the test
+/// says.</summary>
 internal sealed class StateFiles : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("q2b-state-").FullName;
@@ -25,7 +26,7 @@ internal sealed class StateFiles : IDisposable
     /// <summary>A device whose image is there.</summary>
     public DeviceRecord Device(string name)
     {
-        string image = Path.Combine(_folder, $"{name}.qcow2");
+        var image = Path.Combine(_folder, $"{name}.qcow2");
         if (!File.Exists(image))
             File.WriteAllText(image, "");
         return new DeviceRecord
@@ -48,8 +49,8 @@ internal sealed class StateFiles : IDisposable
     }
 
     /// <summary>A state file whose lock is held.</summary>
-    public DeviceClaim Alive(DeviceRecord record)
-        => DeviceClaim.TryTake(Registry.Directory, record, _ => false) ?? throw new InvalidOperationException($"{record.Name} is taken");
+    public DeviceClaim Alive(DeviceRecord record) =>
+        DeviceClaim.TryTake(Registry.Directory, record, _ => false) ?? throw new InvalidOperationException($"{record.Name} is taken");
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 }

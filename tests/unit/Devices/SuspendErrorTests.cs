@@ -54,7 +54,7 @@ public sealed class SuspendErrorTests : IDisposable
     {
         _disk.Answer = call => call == "flush" ? -Errno.ENOSPC : 0;
 
-        Outcome refused = _device.Suspend(EngineScene.Patience);
+        var refused = _device.Suspend(EngineScene.Patience);
 
         Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot suspend disk", $"flush failed: {Errno.Text(-Errno.ENOSPC)}"), refused);
         Assert.Equal((DeviceState.Running, false), (_device.State, _export.Held));
@@ -76,7 +76,7 @@ public sealed class SuspendErrorTests : IDisposable
         _disk.Answer = call => call is "flush" or "close" ? -Errno.EIO : 0;
         Assert.Equal(DeviceState.Failed, _device.State);
 
-        Outcome refused = _device.Suspend(EngineScene.Patience);
+        var refused = _device.Suspend(EngineScene.Patience);
 
         Assert.Equal((OutcomeKind.Failed, "suspended disk, but its image was not closed cleanly", reason),
             (refused.Kind, refused.What, refused.Why));
@@ -93,7 +93,7 @@ public sealed class SuspendErrorTests : IDisposable
     {
         _disk.Answer = call => call == "close" ? -Errno.EIO : 0;
 
-        Outcome refused = _device.Suspend(EngineScene.Patience);
+        var refused = _device.Suspend(EngineScene.Patience);
 
         Assert.Equal((OutcomeKind.Failed, $"closing failed: {Errno.Text(-Errno.EIO)}"), (refused.Kind, refused.Why));
         Assert.Equal((DeviceState.Suspended, true, false), (_device.State, _export.Held, File.Exists(_scene.RecoveryLog)));
@@ -116,7 +116,7 @@ public sealed class SuspendErrorTests : IDisposable
     {
         _export.Stuck = true;
 
-        Outcome refused = _device.Suspend(s_short);
+        var refused = _device.Suspend(s_short);
 
         Assert.Equal((OutcomeKind.Failed, "cannot suspend disk"), (refused.Kind, refused.What));
         Assert.Equal((DeviceState.Running, false), (_device.State, _export.Held));
@@ -129,7 +129,7 @@ public sealed class SuspendErrorTests : IDisposable
     {
         Assert.True(_device.Suspend(EngineScene.Patience).Succeeded);
 
-        Outcome refused = _device.Resume(allowShrink: false, EngineScene.Patience);
+        var refused = _device.Resume(allowShrink: false, EngineScene.Patience);
 
         Assert.Equal((OutcomeKind.Failed, "cannot resume disk", "the image is not there"), (refused.Kind, refused.What, refused.Why));
         Assert.NotNull(refused.Hint);
@@ -146,7 +146,7 @@ public sealed class SuspendErrorTests : IDisposable
         var smaller = new FakeDisk { Size = 8 << 20 };
         _next.Enqueue(smaller);
 
-        Outcome refused = _device.Resume(allowShrink: false, EngineScene.Patience);
+        var refused = _device.Resume(allowShrink: false, EngineScene.Patience);
 
         Assert.Equal((OutcomeKind.Failed, "cannot resume disk"), (refused.Kind, refused.What));
         Assert.Equal(["close"], smaller.Calls);
@@ -161,7 +161,7 @@ public sealed class SuspendErrorTests : IDisposable
     {
         _disk.Answer = call => call == "flush" ? -Errno.ENOSPC : 0;
 
-        Outcome refused = _device.Detach(force: false, EngineScene.Patience);
+        var refused = _device.Detach(force: false, EngineScene.Patience);
 
         Assert.Equal((OutcomeKind.Failed, "cannot detach disk"), (refused.Kind, refused.What));
         Assert.Equal((DeviceState.Running, false, false), (_device.State, _export.Held, _export.Disposed));
@@ -174,10 +174,10 @@ public sealed class SuspendErrorTests : IDisposable
         var disk = new FakeDisk();
         _next.Enqueue(disk);
         using var export = new FakeExport { DevicePath = null };
-        using EngineDevice device = _scene.Open(export);
+        using var device = _scene.Open(export);
         disk.Answer = call => call == "flush" ? -Errno.ENOSPC : 0;
 
-        Outcome refused = device.Detach(force: false, EngineScene.Patience);
+        var refused = device.Detach(force: false, EngineScene.Patience);
 
         Assert.Equal((OutcomeKind.Failed, "cannot detach disk"), (refused.Kind, refused.What));
         Assert.Equal((DeviceState.Running, false, false), (device.State, export.Held, export.Disposed));

@@ -58,7 +58,7 @@ public sealed class SuspensionWatchTests : IDisposable
 
     private void WaitForWarnings(int count)
     {
-        for (int i = 0; i < count; i++)
+        for (var i = 0; i < count; i++)
             Assert.True(_warned.Wait(s_patience, TestContext.Current.CancellationToken), $"warning {i + 1} did not come");
     }
 
@@ -66,7 +66,7 @@ public sealed class SuspensionWatchTests : IDisposable
     private int WarningsWhenPassed(TimeSpan delay)
     {
         using var passed = new ManualResetEventSlim();
-        int count = -1;
+        var count = -1;
         _loop.PostFromAnyThread(() => LookAsync().Forget());
         Assert.True(passed.Wait(s_patience, TestContext.Current.CancellationToken));
         return count;
@@ -86,7 +86,9 @@ public sealed class SuspensionWatchTests : IDisposable
         Begin();
         WaitForWarnings(1);
         _watch.End();
-        Assert.Equal("suspended for 0.001 min: programs that use the disk are blocked, and the kernel reports tasks as hung after 2 min; resume it, or detach it with --force",
+        Assert.Equal(
+            "suspended for 0.001 min: programs that use the disk are blocked, and the kernel reports tasks as hung after 2 min; resume"
+                + " it, or detach it with --force",
             _warnings[0].Text);
         Assert.True(_warnings[0].After >= s_limit, $"after {_warnings[0].After}");
     }
@@ -102,7 +104,8 @@ public sealed class SuspensionWatchTests : IDisposable
         Begin();
         WaitForWarnings(4);
         Assert.Equal(["0.001", "0.002", "0.004", "0.008"], _warnings.Select(warning => warning.Text.Split(' ')[2]));
-        Assert.All(_warnings, (warning, index) => Assert.True(warning.After >= s_limit * (1 << index), $"warning {index + 1} after {warning.After}"));
+        Assert.All(_warnings,
+            (warning, index) => Assert.True(warning.After >= s_limit * (1 << index), $"warning {index + 1} after {warning.After}"));
     }
 
     [Fact]

@@ -11,7 +11,7 @@ namespace Qcow2Blk.Tests.Exports;
 /// <summary>Calls that may wait for a device for ever.</summary>
 public sealed class BlockDeviceFlushTests
 {
-    private static readonly TimeSpan Plenty = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_plenty = TimeSpan.FromSeconds(30);
 
     [Fact]
     public void Call_that_hangs_is_given_up_and_its_late_result_is_seen_to()
@@ -30,7 +30,7 @@ public sealed class BlockDeviceFlushTests
         });
         Assert.Equal(-Errno.ETIMEDOUT, result);
         hang.Set();
-        Assert.True(seen.Wait(Plenty, TestContext.Current.CancellationToken));
+        Assert.True(seen.Wait(s_plenty, TestContext.Current.CancellationToken));
         Assert.Equal(7, late);
     }
 
@@ -38,7 +38,7 @@ public sealed class BlockDeviceFlushTests
     public void Claim_of_what_does_not_exist_says_so()
     {
         using var directory = new TempDirectory();
-        Assert.Equal(-Errno.ENOENT, BlockDeviceFlush.Claim(directory.File("none"), readOnly: false, Plenty));
+        Assert.Equal(-Errno.ENOENT, BlockDeviceFlush.Claim(directory.File("none"), readOnly: false, s_plenty));
     }
 
     [Fact]
@@ -47,9 +47,9 @@ public sealed class BlockDeviceFlushTests
         using var directory = new TempDirectory();
         var path = directory.File("disk");
         File.WriteAllText(path, "x");
-        var claim = BlockDeviceFlush.Claim(path, readOnly: false, Plenty);
+        var claim = BlockDeviceFlush.Claim(path, readOnly: false, s_plenty);
         Assert.True(claim >= 0, Errno.Text(claim));
         Assert.Equal(path, File.ResolveLinkTarget($"/proc/self/fd/{claim}", returnFinalTarget: false)?.FullName);
-        Assert.Equal(0, BlockDeviceFlush.Release(claim, Plenty));
+        Assert.Equal(0, BlockDeviceFlush.Release(claim, s_plenty));
     }
 }

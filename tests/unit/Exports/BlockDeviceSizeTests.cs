@@ -22,14 +22,15 @@ public sealed class BlockDeviceSizeTests
         get
         {
             var data = new TheoryData<string, long, int>();
-            foreach (string way in (string[])["ublk", "netlink", "ioctl"])
+            foreach (var way in (string[])["ublk", "netlink", "ioctl"])
             {
-                foreach (int block in (int[])[512, 4096])
+                foreach (var block in (int[])[512, 4096])
                 {
-                    foreach (long size in s_sizes)
+                    foreach (var size in s_sizes)
                         data.Add(way, size, block);
                 }
             }
+
             return data;
         }
     }
@@ -38,7 +39,7 @@ public sealed class BlockDeviceSizeTests
     [MemberData(nameof(Sizes))]
     public void Every_way_shows_the_whole_blocks_or_refuses_for_the_same_reason(string way, long size, int block)
     {
-        long whole = size - (size % block);
+        var whole = size - (size % block);
         if (whole > 0)
         {
             Assert.Equal(whole, BytesToldTo(way, size, block));
@@ -79,7 +80,7 @@ public sealed class BlockDeviceSizeTests
     [InlineData(512, 65536, true, false)]
     public void Blocks_that_the_storage_cannot_write_one_by_one_are_told_of(int block, int alignment, bool told, bool avoidable)
     {
-        string? advice = BlockDeviceSize.Require(1 << 20, block).Advice(alignment);
+        var advice = BlockDeviceSize.Require(1 << 20, block).Advice(alignment);
         Assert.Equal((told, avoidable), (advice is not null, advice?.Contains("--block-size 4096", StringComparison.Ordinal) ?? false));
     }
 
@@ -102,7 +103,7 @@ public sealed class BlockDeviceSizeTests
 
         var info = new ExportInfo { Name = "disk", Size = size };
         var options = new AttachOptions { Image = "/disk", BlockSize = block };
-        NbdDeviceConfig config = KernelNbdExport.ConfigFor(ExportChoice.KernelOptions(options), info, null, 1, way == "netlink");
+        var config = KernelNbdExport.ConfigFor(ExportChoice.KernelOptions(options), info, null, 1, way == "netlink");
         return way == "netlink" ? config.Size : config.Size / config.BlockSize * config.BlockSize;
     }
 }

@@ -9,7 +9,8 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Exports;
 
-/// <summary>Discards and zeroes of any length are done in pieces: nothing that waits for the gate to shut waits for more than one.</summary>
+/// <summary>Discards and zeroes of any length are done in pieces: nothing that waits for the gate to shut waits for more than
+/// one.</summary>
 public sealed class LongRequestTests
 {
     private const long GiB = 1L << 30;

@@ -8,7 +8,8 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Exports;
 
-/// <summary>No managed allocation per request once everything has been done before: what the loop allocates does not grow with the requests.</summary>
+/// <summary>No managed allocation per request once everything has been done before: what the loop allocates does not grow with the
+/// requests.</summary>
 public sealed class SteadyStateAllocationTests
 {
     private const int AtOnce = 32;

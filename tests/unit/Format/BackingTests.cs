@@ -39,12 +39,12 @@ public sealed class BackingTests
         using var directory = new TempDirectory();
         Directory.CreateDirectory(directory.File("a"));
         Directory.CreateDirectory(directory.File("b"));
-        string top = directory.File("a/top.qcow2");
+        var top = directory.File("a/top.qcow2");
         QemuImg.Create(directory.File("b/base.qcow2"), "1M");
         QemuImg.Run("create", "-q", "-f", "qcow2", "-b", "../b/base.qcow2", "-F", "qcow2", top);
 
-        string theirs = QemuImg.Info(top).GetProperty("full-backing-filename").GetString()!;
-        string ours = BackingPath.Resolve(top, new ImageBytes(top).Header.BackingFile!);
+        var theirs = QemuImg.Info(top).GetProperty("full-backing-filename").GetString()!;
+        var ours = BackingPath.Resolve(top, new ImageBytes(top).Header.BackingFile!);
 
         Assert.Equal(Path.GetFullPath(theirs), Path.GetFullPath(ours));
         Assert.True(File.Exists(ours));
@@ -74,18 +74,18 @@ public sealed class BackingTests
     public void Unstated_format_is_the_one_given_and_a_stated_one_is_the_images()
     {
         using var directory = new TempDirectory();
-        string top = directory.File("top.qcow2");
+        var top = directory.File("top.qcow2");
         QemuImg.Run("create", "-q", "-u", "-f", "qcow2", "-b", "base.raw", "-F", "raw", top, "1M");
         Assert.Equal(ImageFormat.Raw, BackingFormatRule.Require(new ImageBytes(top).Header, ImageFormat.Qcow2));
         var image = new ImageBytes(top);
         image.Put64(image.Header.HeaderLength, 0); // The end marker where the format's extension was.
         image.Save();
-        Header silent = new ImageBytes(top).Header;
+        var silent = new ImageBytes(top).Header;
         Assert.Equal(ImageFormat.Qcow2, BackingFormatRule.Require(silent, ImageFormat.Qcow2));
 
         Assert.Equal(ImageFormat.Raw, new BackingChoice(null, ImageFormat.Raw).Below(silent, isFirst: true)!.Value.Format);
         Assert.Equal(("/other", ImageFormat.Raw), Of(new BackingChoice("/other", ImageFormat.Raw).Below(silent, isFirst: true)));
-        BackingReference? deeper = new BackingChoice("/other", ImageFormat.Raw).Below(silent, isFirst: false);
+        var deeper = new BackingChoice("/other", ImageFormat.Raw).Below(silent, isFirst: false);
         Assert.Equal((directory.File("base.raw"), ImageFormat.Raw), Of(deeper));
         QemuImg.Create(top, "1M");
         Assert.Null(new BackingChoice(null, ImageFormat.Raw).Below(new ImageBytes(top).Header, isFirst: true));
@@ -97,7 +97,7 @@ public sealed class BackingTests
     public void Other_formats_are_refused_by_name()
     {
         using var directory = new TempDirectory();
-        string top = directory.File("top.qcow2");
+        var top = directory.File("top.qcow2");
         QemuImg.Run("create", "-q", "-u", "-f", "qcow2", "-b", "base.vmdk", "-F", "vmdk", top, "1M");
 
         var error = Assert.Throws<ImageFormatException>(() => BackingFormatRule.Require(new ImageBytes(top).Header));

@@ -16,11 +16,12 @@ public sealed class BitmapDirectoryTests
     public void Bitmaps_are_those_that_qemu_lists(string options)
     {
         using var directory = new TempDirectory();
-        ImageBytes image = WithBitmaps(directory, options);
+        var image = WithBitmaps(directory, options);
 
-        IReadOnlyList<BitmapEntry> ours = Parse(image);
+        var ours = Parse(image);
 
-        JsonElement[] theirs = [.. QemuImg.Info(image.Path).GetProperty("format-specific").GetProperty("data").GetProperty("bitmaps").EnumerateArray()];
+        JsonElement[] theirs =
+            [.. QemuImg.Info(image.Path).GetProperty("format-specific").GetProperty("data").GetProperty("bitmaps").EnumerateArray()];
         Assert.Equal(3, ours.Count);
         Assert.Equal(AutoclearFeatures.Bitmaps, image.Header.Autoclear);
         Assert.Equal(theirs.Select(Listed).Order(), ours.Select(Parsed).Order());
@@ -38,14 +39,15 @@ public sealed class BitmapDirectoryTests
     public void In_use_set_in_place_is_what_qemu_then_sees()
     {
         using var directory = new TempDirectory();
-        ImageBytes image = WithBitmaps(directory, "");
-        BitmapEntry entry = Parse(image).Single(b => b.Name == "one");
+        var image = WithBitmaps(directory, "");
+        var entry = Parse(image).Single(b => b.Name == "one");
 
-        int flags = (int)image.Header.Bitmaps!.DirectoryOffset.Value + entry.EntryOffset + BitmapEntry.FlagsField;
+        var flags = (int)image.Header.Bitmaps!.DirectoryOffset.Value + entry.EntryOffset + BitmapEntry.FlagsField;
         image.Put32(flags, image.U32(flags) | (uint)BitmapFlags.InUse);
         image.Save();
 
-        JsonElement[] theirs = [.. QemuImg.Info(image.Path).GetProperty("format-specific").GetProperty("data").GetProperty("bitmaps").EnumerateArray()];
+        JsonElement[] theirs =
+            [.. QemuImg.Info(image.Path).GetProperty("format-specific").GetProperty("data").GetProperty("bitmaps").EnumerateArray()];
         Assert.Equal("one", Assert.Single(theirs, b => b.GetProperty("flags").EnumerateArray().Any(f => f.GetString() == "in-use"))
             .GetProperty("name").GetString());
     }
@@ -54,7 +56,7 @@ public sealed class BitmapDirectoryTests
     public void Bitmaps_without_the_autoclear_bit_are_not_trusted()
     {
         using var directory = new TempDirectory();
-        ImageBytes image = WithBitmaps(directory, "");
+        var image = WithBitmaps(directory, "");
         image.Put64(HeaderField.AutoclearFeatures, 0);
 
         Assert.Null(image.Header.Bitmaps);
@@ -65,12 +67,12 @@ public sealed class BitmapDirectoryTests
     public void Bitmap_table_is_where_the_entry_says()
     {
         using var directory = new TempDirectory();
-        ImageBytes image = WithBitmaps(directory, "");
+        var image = WithBitmaps(directory, "");
 
-        foreach (BitmapEntry entry in Parse(image))
+        foreach (var entry in Parse(image))
         {
-            long bits = (image.Header.Size + (1L << entry.GranularityBits) - 1) >> entry.GranularityBits;
-            long clusters = (bits / 8 + image.Header.ClusterSize) / image.Header.ClusterSize;
+            var bits = (image.Header.Size + (1L << entry.GranularityBits) - 1) >> entry.GranularityBits;
+            var clusters = (bits / 8 + image.Header.ClusterSize) / image.Header.ClusterSize;
             Assert.Equal(clusters, entry.TableSize);
             Assert.True(entry.TableOffset.Value < image.Bytes.LongLength);
         }
@@ -90,11 +92,11 @@ public sealed class BitmapDirectoryTests
     public void Broken_entry_is_refused_by_qemu_and_by_us_with_its_field(int field, uint value, string says)
     {
         using var directory = new TempDirectory();
-        ImageBytes image = WithBitmaps(directory, "");
+        var image = WithBitmaps(directory, "");
         image.Put32((int)image.Header.Bitmaps!.DirectoryOffset.Value + field, value);
         image.Save();
 
-        QemuImg.Outcome qemu = QemuImg.Try("check", "-f", "qcow2", image.Path);
+        var qemu = QemuImg.Try("check", "-f", "qcow2", image.Path);
         var error = Assert.Throws<ImageFormatException>(() => Parse(image));
 
         Assert.NotEqual(0, qemu.ExitCode);
@@ -109,8 +111,8 @@ public sealed class BitmapDirectoryTests
     public void Count_that_does_not_match_is_refused(int count, string says)
     {
         using var directory = new TempDirectory();
-        ImageBytes image = WithBitmaps(directory, "");
-        byte[] bytes = Directory(image);
+        var image = WithBitmaps(directory, "");
+        var bytes = Directory(image);
 
         var error = Assert.Throws<ImageFormatException>(() => BitmapDirectory.Parse(bytes, count, 65536, "x"));
 
@@ -121,8 +123,8 @@ public sealed class BitmapDirectoryTests
     public void Name_that_is_not_utf8_is_shown_by_its_bytes()
     {
         using var directory = new TempDirectory();
-        byte[] bytes = Directory(WithBitmaps(directory, ""));
-        int name = bytes.AsSpan().IndexOf("one"u8);
+        var bytes = Directory(WithBitmaps(directory, ""));
+        var name = bytes.AsSpan().IndexOf("one"u8);
         bytes[name] = 0xe9;
 
         Assert.Contains(BitmapDirectory.Parse(bytes, 3, 65536, "x"), bitmap => bitmap.Name == "\\xe9ne");
@@ -132,16 +134,16 @@ public sealed class BitmapDirectoryTests
     public void Every_cut_of_the_directory_is_refused()
     {
         using var directory = new TempDirectory();
-        byte[] bytes = Directory(WithBitmaps(directory, ""));
+        var bytes = Directory(WithBitmaps(directory, ""));
 
         // The last entry's padding may be missing, nothing else.
-        for (int length = 0; length < bytes.Length - 7; length++)
+        for (var length = 0; length < bytes.Length - 7; length++)
             Assert.Throws<ImageFormatException>(() => BitmapDirectory.Parse(bytes.AsSpan(0, length), 3, 65536, "x"));
     }
 
     private static ImageBytes WithBitmaps(TempDirectory directory, string options)
     {
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "3M", options);
         QemuImg.Run("bitmap", "--add", path, "one");
         QemuImg.Run("bitmap", "--add", "-g", "512", path, "zwei ü");
@@ -152,7 +154,7 @@ public sealed class BitmapDirectoryTests
 
     private static byte[] Directory(ImageBytes image)
     {
-        BitmapsExtension extension = image.Header.Bitmaps!;
+        var extension = image.Header.Bitmaps!;
         return image.Bytes.AsSpan((int)extension.DirectoryOffset.Value, extension.DirectorySize).ToArray();
     }
 

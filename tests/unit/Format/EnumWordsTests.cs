@@ -16,12 +16,12 @@ public sealed partial class EnumWordsTests
 
     [Theory]
     [MemberData(nameof(Tables))]
-    public void Every_value_has_the_word_that_is_its_name(string table)
-        => s_check.MakeGenericMethod(Found()[table].GetType().GenericTypeArguments).Invoke(null, [Found()[table]]);
+    public void Every_value_has_the_word_that_is_its_name(string table) =>
+        s_check.MakeGenericMethod(Found()[table].GetType().GenericTypeArguments).Invoke(null, [Found()[table]]);
 
     [Fact]
-    public void No_enum_has_two_tables()
-        => Assert.Equal([], Found().Values.GroupBy(words => words.GetType()).Where(group => group.Count() > 1)
+    public void No_enum_has_two_tables() =>
+        Assert.Equal([], Found().Values.GroupBy(words => words.GetType()).Where(group => group.Count() > 1)
             .Select(group => $"{group.Key}"));
 
     [Fact]

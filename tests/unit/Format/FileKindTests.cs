@@ -33,7 +33,8 @@ public sealed class FileKindTests : IDisposable
     public void Image_of_another_format_is_named_with_how_to_convert_it(string format, string options, string kind, string remedy)
     {
         var image = _directory.File($"disk.{format}");
-        string[] arguments = options.Length == 0 ? ["create", "-q", "-f", format, image, "4M"] : ["create", "-q", "-f", format, "-o", options, image, "4M"];
+        string[] arguments = options.Length == 0 ? ["create", "-q", "-f", format, image, "4M"]
+            : ["create", "-q", "-f", format, "-o", options, image, "4M"];
         Qemu.Img(arguments);
         AssertNamed(image, kind, $"{remedy} {image}");
     }
@@ -161,7 +162,8 @@ public sealed class FileKindTests : IDisposable
     public void Remedy_names_the_file_only_as_a_shell_takes_it()
     {
         Assert.Contains("qemu-img convert -O qcow2 a.vmdk ", FileKind.Refusal("a.vmdk", "KDMV"u8, [])!.Hint, StringComparison.Ordinal);
-        Assert.Contains("qemu-img convert -O qcow2 FILE ", FileKind.Refusal("a;rm -rf x.vmdk", "KDMV"u8, [])!.Hint, StringComparison.Ordinal);
+        Assert.Contains("qemu-img convert -O qcow2 FILE ", FileKind.Refusal("a;rm -rf x.vmdk", "KDMV"u8, [])!.Hint,
+            StringComparison.Ordinal);
     }
 
     private string Zeroes(string name, long length)
@@ -201,7 +203,8 @@ public sealed class FileKindTests : IDisposable
 
     private static void Shell(string script)
     {
-        using var shell = Process.Start(new ProcessStartInfo("bash", ["-c", $"set -o pipefail; {script}"]) { RedirectStandardError = true })!;
+        using var shell =
+            Process.Start(new ProcessStartInfo("bash", ["-c", $"set -o pipefail; {script}"]) { RedirectStandardError = true })!;
         var errors = shell.StandardError.ReadToEnd();
         shell.WaitForExit();
         Assert.True(shell.ExitCode == 0, $"{script}: {errors}");

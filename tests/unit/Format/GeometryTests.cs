@@ -30,10 +30,10 @@ public sealed class GeometryTests
     public void Indices_lead_back_to_the_cluster(int clusterBits)
     {
         var geometry = new Geometry(clusterBits, 1L << 61);
-        long last = ((long)Limits.MaxL1Entries << geometry.L2Bits) - 1;
-        foreach (long cluster in (long[])[0, 1, geometry.L2Entries - 1, geometry.L2Entries, 5L * geometry.L2Entries + 77, last])
+        var last = ((long)Limits.MaxL1Entries << geometry.L2Bits) - 1;
+        foreach (var cluster in (long[])[0, 1, geometry.L2Entries - 1, geometry.L2Entries, 5L * geometry.L2Entries + 77, last])
         {
-            int l2 = geometry.L2Index(cluster);
+            var l2 = geometry.L2Index(cluster);
 
             Assert.Equal(cluster, geometry.GuestCluster((cluster << clusterBits) + geometry.ClusterMask));
             Assert.Equal(cluster, ((long)geometry.L1Index(cluster) << geometry.L2Bits) + l2);
@@ -46,7 +46,7 @@ public sealed class GeometryTests
     public void Odd_size_is_cut_to_sectors_as_qemu_cuts_it()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1M");
         var image = new ImageBytes(path);
         image.Put64(HeaderField.Size, (1 << 20) - 1);

@@ -12,15 +12,16 @@ public sealed class HeaderTests
     public static TheoryData<string, string> Images()
     {
         var images = new TheoryData<string, string>();
-        foreach (int size in (int[])[512, 4096, 65536, 2097152])
+        foreach (var size in (int[])[512, 4096, 65536, 2097152])
         {
             images.Add("3M", $"compat=0.10,cluster_size={size}");
             images.Add("3M", $"compat=1.1,cluster_size={size}");
             images.Add("3M", $"compat=1.1,cluster_size={size},compression_type=zstd,lazy_refcounts=on");
         }
-        foreach (int bits in (int[])[1, 2, 4, 8, 16, 32, 64])
+
+        foreach (var bits in (int[])[1, 2, 4, 8, 16, 32, 64])
             images.Add("1M", $"refcount_bits={bits}");
-        foreach (int size in (int[])[1024, 2048, 8192, 16384, 32768, 131072, 262144, 524288, 1048576])
+        foreach (var size in (int[])[1024, 2048, 8192, 16384, 32768, 131072, 262144, 524288, 1048576])
             images.Add("5T", $"cluster_size={(size < 16384 ? 65536 : size)},preallocation=off");
         images.Add("0", "");
         images.Add("512", "");
@@ -34,13 +35,13 @@ public sealed class HeaderTests
     public void Fields_are_those_that_qemu_reads(string size, string options)
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, size, options);
 
-        JsonElement info = QemuImg.Info(path);
-        JsonElement data = info.GetProperty("format-specific").GetProperty("data");
+        var info = QemuImg.Info(path);
+        var data = info.GetProperty("format-specific").GetProperty("data");
         var image = new ImageBytes(path);
-        Header header = image.Header;
+        var header = image.Header;
 
         Assert.Equal(info.GetProperty("virtual-size").GetInt64(), header.Size);
         Assert.Equal(info.GetProperty("cluster-size").GetInt32(), header.ClusterSize);
@@ -66,11 +67,11 @@ public sealed class HeaderTests
     public void Offsets_in_HeaderField_are_where_qemu_writes_the_fields()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1G", "lazy_refcounts=on,compression_type=zstd,refcount_bits=8,cluster_size=4096");
         QemuImg.Run("snapshot", "-c", "one", path);
         var image = new ImageBytes(path);
-        Header header = image.Header;
+        var header = image.Header;
 
         Assert.Equal(header.Version, (int)image.U32(HeaderField.Version));
         Assert.Equal(12u, image.U32(HeaderField.ClusterBits));
@@ -99,11 +100,11 @@ public sealed class HeaderTests
     public void Backing_name_and_format_are_those_that_qemu_reads(string options, string name, string format)
     {
         using var directory = new TempDirectory();
-        string path = directory.File("top.qcow2");
+        var path = directory.File("top.qcow2");
         QemuImg.Run("create", "-q", "-u", "-f", "qcow2", "-o", options, "-b", name, "-F", format, path, "1M");
 
-        JsonElement info = QemuImg.Info(path);
-        Header header = new ImageBytes(path).Header;
+        var info = QemuImg.Info(path);
+        var header = new ImageBytes(path).Header;
 
         Assert.Equal(info.GetProperty("backing-filename").GetString(), header.BackingFile);
         Assert.Equal(info.GetProperty("backing-filename-format").GetString(), header.BackingFormat);
@@ -115,8 +116,8 @@ public sealed class HeaderTests
     public void Longest_backing_name_that_qemu_writes_is_read()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("top.qcow2");
-        string name = "/" + new string('x', 1022);
+        var path = directory.File("top.qcow2");
+        var name = "/" + new string('x', 1022);
         QemuImg.Run("create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", "raw", path, "1M");
 
         Assert.Equal(name, new ImageBytes(path).Header.BackingFile);
@@ -126,10 +127,10 @@ public sealed class HeaderTests
     public void External_data_file_is_refused_by_name()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1M", $"data_file={directory.File("data.raw")},data_file_raw=on");
 
-        Header header = new ImageBytes(path).Header;
+        var header = new ImageBytes(path).Header;
 
         Assert.Equal(directory.File("data.raw"), header.DataFileName);
         Assert.Equal(AutoclearFeatures.RawExternalData, header.Autoclear);
@@ -142,10 +143,10 @@ public sealed class HeaderTests
     public void Extended_l2_is_refused_by_name()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1M", "extended_l2=on");
 
-        Header header = new ImageBytes(path).Header;
+        var header = new ImageBytes(path).Header;
 
         var error = Assert.Throws<ImageFormatException>(() => header.RefuseUnsupported(forWriting: false));
         Assert.Contains("extended L2 entries not supported yet", error.Message);
@@ -157,10 +158,10 @@ public sealed class HeaderTests
     public void Encryption_is_refused_by_name(string format, int method, string says)
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         CreateEncrypted(path, format);
 
-        Header header = new ImageBytes(path).Header;
+        var header = new ImageBytes(path).Header;
 
         Assert.Equal(method, header.CryptMethod);
         var error = Assert.Throws<ImageFormatException>(() => header.RefuseUnsupported(forWriting: false));
@@ -176,14 +177,15 @@ public sealed class HeaderTests
     {
         string[] arguments = ["create", "-q", "--object", "secret,id=s,data=abc", "-f", "qcow2",
             "-o", $"encrypt.format={format},encrypt.key-secret=s{(format == "luks" ? ",encrypt.iter-time=10" : "")}", path, "1M"];
-        for (int attempt = 1; attempt < 8; attempt++)
+        for (var attempt = 1; attempt < 8; attempt++)
         {
-            QemuImg.Outcome outcome = QemuImg.Try(arguments);
+            var outcome = QemuImg.Try(arguments);
             if (outcome.ExitCode == 0)
                 return;
             if (!outcome.Error.Contains("Unable to get accurate CPU usage"))
                 break;
         }
+
         QemuImg.Run(arguments);
     }
 
@@ -191,7 +193,7 @@ public sealed class HeaderTests
     public void Corrupt_image_is_readable_and_not_writable()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1M");
         var image = new ImageBytes(path);
         image.Put64(HeaderField.IncompatibleFeatures, (ulong)IncompatibleFeatures.Corrupt);
@@ -206,17 +208,18 @@ public sealed class HeaderTests
     public void Feature_names_of_the_image_are_qemus_and_agree_with_ours()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1M");
-        Header header = new ImageBytes(path).Header;
-        byte[] table = header.Extensions.Single(e => e.Type == HeaderExtension.FeatureNameTable).Data;
+        var header = new ImageBytes(path).Header;
+        var table = header.Extensions.Single(e => e.Type == HeaderExtension.FeatureNameTable).Data;
 
         Assert.True(table.Length / 48 >= 8);
-        for (int entry = 0; entry < table.Length; entry += 48)
+        for (var entry = 0; entry < table.Length; entry += 48)
         {
-            string stored = System.Text.Encoding.ASCII.GetString(table, entry + 2, 46).TrimEnd('\0');
+            var stored = System.Text.Encoding.ASCII.GetString(table, entry + 2, 46).TrimEnd('\0');
             Assert.Equal(stored, header.FeatureNames.NameOf((FeatureKind)table[entry], table[entry + 1]), ignoreCase: true);
         }
+
         Assert.Equal("bit 17", header.FeatureNames.NameOf(FeatureKind.Autoclear, 17));
     }
 
@@ -224,7 +227,7 @@ public sealed class HeaderTests
     public void Unknown_compatible_and_autoclear_bits_are_kept()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1M");
         var image = new ImageBytes(path);
         image.Put64(HeaderField.CompatibleFeatures, 1ul << 40);

@@ -23,10 +23,10 @@ public sealed class L2EntryTests
     public void Entries_say_what_qemu_img_map_says(string options)
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "24M", options);
-        bool zeroes = !options.Contains("0.10");
-        int cluster = new ImageBytes(path).Header.ClusterSize;
+        var zeroes = !options.Contains("0.10");
+        var cluster = new ImageBytes(path).Header.ClusterSize;
         var commands = new List<string>
         {
             $"write -P 1 0 {cluster}", $"write -P 2 {2 * cluster} {2 * cluster}", $"write -P 3 {9 * cluster} 512",
@@ -47,25 +47,26 @@ public sealed class L2EntryTests
             Assert.Equal(L2Kind.ZeroAllocated, decoded[3].Entry.Kind);
             Assert.Equal(L2Kind.Zero, decoded[7].Entry.Kind);
         }
+
         Assert.All(decoded.Values, e => Assert.False(L2Entry.HasReservedBits(e.Raw, geometry)));
         JsonElement[] extents = [.. QemuImg.Map(path).EnumerateArray()];
         for (long guest = 0; guest < geometry.GuestClusters; guest++)
         {
-            long offset = guest * cluster;
-            JsonElement extent = extents.Last(e => e.GetProperty("start").GetInt64() <= offset);
+            var offset = guest * cluster;
+            var extent = extents.Last(e => e.GetProperty("start").GetInt64() <= offset);
             AssertAsMapped(extent, decoded.GetValueOrDefault(guest).Entry, offset);
         }
     }
 
     private static void AssertAsMapped(JsonElement extent, L2Entry entry, long guest)
     {
-        bool zero = extent.GetProperty("zero").GetBoolean();
-        bool data = extent.GetProperty("data").GetBoolean();
-        bool present = extent.GetProperty("present").GetBoolean();
-        long? host = extent.TryGetProperty("offset", out JsonElement offset)
+        var zero = extent.GetProperty("zero").GetBoolean();
+        var data = extent.GetProperty("data").GetBoolean();
+        var present = extent.GetProperty("present").GetBoolean();
+        long? host = extent.TryGetProperty("offset", out var offset)
             ? offset.GetInt64() + guest - extent.GetProperty("start").GetInt64()
             : null;
-        L2Kind expected = (data, zero, present, host) switch
+        var expected = (data, zero, present, host) switch
         {
             (true, _, _, not null) => L2Kind.Data,
             (true, _, _, null) => L2Kind.Compressed,
@@ -88,29 +89,30 @@ public sealed class L2EntryTests
     {
         using var directory = new TempDirectory();
         string raw = directory.File("disk.raw"), path = directory.File("disk.qcow2");
-        byte[] disk = TextLikeBytes(6 << 20);
+        var disk = TextLikeBytes(6 << 20);
         File.WriteAllBytes(raw, disk);
         QemuImg.Run("convert", "-q", "-c", "-f", "raw", "-O", "qcow2", "-o", options, raw, path);
         var image = new ImageBytes(path);
         var geometry = new Geometry(image.Header);
-        int seen = 0;
+        var seen = 0;
 
-        foreach ((long guest, ulong entry) in image.L2Entries(image.Header.L1TableOffset, image.Header.L1Size))
+        foreach ((var guest, var entry) in image.L2Entries(image.Header.L1TableOffset, image.Header.L1Size))
         {
-            L2Entry decoded = L2Entry.Decode(entry, geometry);
+            var decoded = L2Entry.Decode(entry, geometry);
             if (decoded.Kind != L2Kind.Compressed)
                 continue;
             seen++;
             Assert.False(decoded.Copied);
             Assert.Equal(0, (decoded.Host.Value + decoded.CompressedLength) % 512);
-            int length = (int)Math.Min(decoded.CompressedLength, image.Bytes.LongLength - decoded.Host.Value);
-            byte[] inflated = new byte[geometry.ClusterSize];
+            var length = (int)Math.Min(decoded.CompressedLength, image.Bytes.LongLength - decoded.Host.Value);
+            var inflated = new byte[geometry.ClusterSize];
             using var inflate = new DeflateStream(
                 new MemoryStream(image.Bytes, (int)decoded.Host.Value, length), CompressionMode.Decompress);
             inflate.ReadExactly(inflated);
             Assert.True(inflated.AsSpan().SequenceEqual(disk.AsSpan((int)(guest << geometry.ClusterBits), geometry.ClusterSize)),
                 $"guest cluster {guest}");
         }
+
         Assert.True(seen > 0);
     }
 
@@ -135,7 +137,7 @@ public sealed class L2EntryTests
     public void Copied_is_clear_on_what_a_snapshot_shares()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1M");
         QemuImg.Io(path, "write -P 1 0 128k");
         var before = Entries(path);
@@ -161,20 +163,20 @@ public sealed class L2EntryTests
     public void Encoding_gives_back_qemus_entries()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "4M");
         QemuImg.Io(path, "write 0 1M", "write -z 64k 64k", "write -z -u 128k 64k");
         var image = new ImageBytes(path);
         var geometry = new Geometry(image.Header);
-        ulong l1 = image.U64(image.Header.L1TableOffset.Value);
+        var l1 = image.U64(image.Header.L1TableOffset.Value);
 
         Assert.Equal(l1, L1Entry.Encode(L1Entry.Decode(l1).Offset, L1Entry.Decode(l1).Copied));
         Assert.False(L1Entry.HasReservedBits(l1));
         Assert.True(L1Entry.Decode(l1).IsAligned(geometry));
         var kinds = new HashSet<L2Kind>();
-        foreach ((_, ulong raw) in image.L2Entries(image.Header.L1TableOffset, image.Header.L1Size))
+        foreach ((_, var raw) in image.L2Entries(image.Header.L1TableOffset, image.Header.L1Size))
         {
-            L2Entry entry = L2Entry.Decode(raw, geometry);
+            var entry = L2Entry.Decode(raw, geometry);
             kinds.Add(entry.Kind);
             Assert.Equal(raw, entry.Kind switch
             {
@@ -184,6 +186,7 @@ public sealed class L2EntryTests
                 _ => 0,
             });
         }
+
         Assert.Equal(3, kinds.Count);
     }
 
@@ -192,7 +195,7 @@ public sealed class L2EntryTests
     {
         var geometry = new Geometry(16, 1 << 20);
 
-        L2Entry entry = L2Entry.Decode(L2Entry.CompressedFlag | 0x50001, geometry);
+        var entry = L2Entry.Decode(L2Entry.CompressedFlag | 0x50001, geometry);
 
         Assert.Equal(L2Kind.Compressed, entry.Kind);
         Assert.Equal(0x50001, entry.Host.Value);
@@ -234,7 +237,7 @@ public sealed class L2EntryTests
     public void Compressed_offset_beyond_56_bits_is_invalid()
     {
         var geometry = new Geometry(9, 1 << 20);
-        ulong raw = L2Entry.CompressedFlag | 1ul << 56;
+        var raw = L2Entry.CompressedFlag | 1ul << 56;
 
         Assert.Equal(L2Kind.Invalid, L2Entry.Decode(raw, geometry).Kind);
         Assert.True(L2Entry.HasReservedBits(raw, geometry));
@@ -244,8 +247,8 @@ public sealed class L2EntryTests
     private static byte[] TextLikeBytes(int length)
     {
         var random = new Random(7);
-        byte[] bytes = new byte[length];
-        for (int i = 0; i < length; i++)
+        var bytes = new byte[length];
+        for (var i = 0; i < length; i++)
             bytes[i] = (byte)('a' + random.Next(8));
         return bytes;
     }

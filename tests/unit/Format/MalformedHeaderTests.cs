@@ -12,12 +12,13 @@ namespace Qcow2Blk.Tests.Format;
 /// </summary>
 public sealed class MalformedHeaderTests
 {
-    /// <summary>The defect, what the message must say beside the field's name, and the damage done to a v3 image of 64 KiB clusters.</summary>
+    /// <summary>The defect, what the message must say beside the field's name, and the damage done to a v3 image of 64 KiB
+    /// clusters.</summary>
     private sealed record Defect(string Field, string Says, Action<ImageBytes> Damage);
 
     private const int Extensions = 112;
 
-    private static readonly Dictionary<string, Defect> RefusedByQemuToo = new()
+    private static readonly Dictionary<string, Defect> s_refusedByQemuToo = new()
     {
         ["magic"] = new("magic", "0x514649fc", i => i.Bytes[3] = 0xfc),
         ["empty file"] = new("magic", "only 0 bytes", i => i.Bytes = []),
@@ -45,9 +46,11 @@ public sealed class MalformedHeaderTests
         ["refcount_order 7"] = new("refcount_order", "refcount_order 7 ", i => i.Put32(HeaderField.RefcountOrder, 7)),
         ["refcount_order 2^31"] = new("refcount_order", "refcount_order 2147483648 ", i => i.Put32(HeaderField.RefcountOrder, 1u << 31)),
         ["no refcount table"] = new("refcount_table_clusters", "is 0", i => i.Put32(HeaderField.RefcountTableClusters, 0)),
-        ["refcount table too large"] = new("refcount_table_clusters", "129 is too large", i => i.Put32(HeaderField.RefcountTableClusters, 129)),
+        ["refcount table too large"] = new("refcount_table_clusters", "129 is too large",
+            i => i.Put32(HeaderField.RefcountTableClusters, 129)),
         ["refcount table unaligned"] = new("refcount_table_offset", "0x12345", i => i.Put64(HeaderField.RefcountTableOffset, 0x12345)),
-        ["refcount table beyond 63 bits"] = new("refcount_table_offset", "0xffffffffffff0000", i => i.Put64(HeaderField.RefcountTableOffset, 0xffff_ffff_ffff_0000)),
+        ["refcount table beyond 63 bits"] =
+        new("refcount_table_offset", "0xffffffffffff0000", i => i.Put64(HeaderField.RefcountTableOffset, 0xffff_ffff_ffff_0000)),
         ["L1 too small"] = new("l1_size", "l1_size 0 is too small", i => i.Put32(HeaderField.L1Size, 0)),
         ["L1 too small for size"] = new("l1_size", "needs 2 entries", i => i.Put64(HeaderField.Size, (512ul << 20) + 1)),
         ["L1 too large"] = new("l1_size", "4194305 is too large", i => i.Put32(HeaderField.L1Size, (4 << 20) + 1)),
@@ -67,7 +70,8 @@ public sealed class MalformedHeaderTests
         ["backing name 2^32-1 bytes"] = new("backing_file_size", "4294967295", i => PutBacking(i, 0x1000, uint.MaxValue)),
         ["crypt_method 3"] = new("crypt_method", "crypt_method 3 ", i => i.Put32(HeaderField.CryptMethod, 3)),
         ["LUKS without header"] = new("crypt_method", "extension is missing", i => i.Put32(HeaderField.CryptMethod, 2)),
-        ["LUKS header without LUKS"] = new("crypt_method", "crypt_method is 0", i => PutExtension(i, HeaderExtension.FullDiskEncryption, new byte[16])),
+        ["LUKS header without LUKS"] =
+        new("crypt_method", "crypt_method is 0", i => PutExtension(i, HeaderExtension.FullDiskEncryption, new byte[16])),
         ["extension too large"] = new("header_extension", "0x12345678", i =>
         {
             i.Put32(Extensions, 0x12345678);
@@ -96,7 +100,7 @@ public sealed class MalformedHeaderTests
         }),
     };
 
-    private static readonly Dictionary<string, Defect> RefusedByUs = new()
+    private static readonly Dictionary<string, Defect> s_refusedByUs = new()
     {
         ["backing name inside the header"] = new("backing_file_offset", "0x40 is inside the header", i => PutBacking(i, 64, 4)),
         ["backing name with a zero byte"] = new("backing_file_name", "zero byte", i => PutBacking(i, 0x1000, "a\0b"u8)),
@@ -110,21 +114,21 @@ public sealed class MalformedHeaderTests
         ["L1 beyond 56 bits"] = new("l1_table_offset", "0x100000000000000", i => i.Put64(HeaderField.L1TableOffset, 1ul << 56)),
     };
 
-    public static TheoryData<string> QemuDefects => [.. RefusedByQemuToo.Keys];
+    public static TheoryData<string> QemuDefects => [.. s_refusedByQemuToo.Keys];
 
-    public static TheoryData<string> OurDefects => [.. RefusedByUs.Keys];
+    public static TheoryData<string> OurDefects => [.. s_refusedByUs.Keys];
 
     [Theory]
     [MemberData(nameof(QemuDefects))]
     public void Defect_is_refused_as_by_qemu_and_named(string defect)
     {
         using var directory = new TempDirectory();
-        ImageBytes image = Damaged(directory, RefusedByQemuToo[defect]);
+        var image = Damaged(directory, s_refusedByQemuToo[defect]);
 
-        QemuImg.Outcome qemu = QemuImg.Try("map", "-f", "qcow2", image.Path);
+        var qemu = QemuImg.Try("map", "-f", "qcow2", image.Path);
 
         Assert.True(qemu.ExitCode != 0, $"qemu-img accepts it: {qemu.Output}");
-        AssertNamed(RefusedByQemuToo[defect], image);
+        AssertNamed(s_refusedByQemuToo[defect], image);
     }
 
     [Theory]
@@ -132,7 +136,7 @@ public sealed class MalformedHeaderTests
     public void Defect_that_qemu_lets_pass_is_refused_and_named(string defect)
     {
         using var directory = new TempDirectory();
-        AssertNamed(RefusedByUs[defect], Damaged(directory, RefusedByUs[defect]));
+        AssertNamed(s_refusedByUs[defect], Damaged(directory, s_refusedByUs[defect]));
     }
 
     [Fact]
@@ -141,13 +145,13 @@ public sealed class MalformedHeaderTests
         using var directory = new TempDirectory();
         var image = Good(directory);
         image.Put64(HeaderField.IncompatibleFeatures, 1 << 5 | 1 << 7);
-        byte[] entry = new byte[48];
+        var entry = new byte[48];
         entry[1] = 5;
         "time travel\nqcow2blk: "u8.CopyTo(entry.AsSpan(2));
         PutExtension(image, HeaderExtension.FeatureNameTable, entry);
         image.Save();
 
-        QemuImg.Outcome qemu = QemuImg.Try("info", "-f", "qcow2", image.Path);
+        var qemu = QemuImg.Try("info", "-f", "qcow2", image.Path);
         var error = Assert.Throws<ImageFormatException>(() => image.Header);
 
         Assert.Contains("time travel", qemu.Error);
@@ -163,7 +167,7 @@ public sealed class MalformedHeaderTests
     {
         using var directory = new TempDirectory();
         var image = Good(directory);
-        long end = (image.Bytes.LongLength + 65535) & -65536;
+        var end = (image.Bytes.LongLength + 65535) & -65536;
         image.Put32(HeaderField.SnapshotCount, field == HeaderField.SnapshotsOffset ? 1u : 0);
         image.Put64(field, (ulong)end);
 
@@ -178,8 +182,8 @@ public sealed class MalformedHeaderTests
     public void Table_may_be_cut_short_in_its_last_cluster_only()
     {
         using var directory = new TempDirectory();
-        Header header = Good(directory).Header;
-        long l1 = header.L1TableOffset.Value;
+        var header = Good(directory).Header;
+        var l1 = header.L1TableOffset.Value;
 
         header.CheckAgainstFile(l1 + 1);
 
@@ -203,14 +207,14 @@ public sealed class MalformedHeaderTests
 
     private static ImageBytes Good(TempDirectory directory)
     {
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "1M");
         return new ImageBytes(path);
     }
 
     private static ImageBytes Damaged(TempDirectory directory, Defect defect)
     {
-        ImageBytes image = Good(directory);
+        var image = Good(directory);
         _ = image.Header;
         defect.Damage(image);
         image.Save();

@@ -20,25 +20,26 @@ public sealed class RefcountEntriesTests
     public void Refcounts_are_the_references_that_qemu_counted(int bits, int snapshots)
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "512k", $"refcount_bits={bits},cluster_size=4096");
         QemuImg.Io(path, "write -P 1 0 64k", "write -P 2 100k 40k");
-        for (int i = 0; i < snapshots; i++)
+        for (var i = 0; i < snapshots; i++)
             QemuImg.Run("snapshot", "-c", $"s{i}", path);
         if (snapshots > 0)
             QemuImg.Io(path, "write -P 3 8k 20k");
         QemuImg.Check(path);
         var image = new ImageBytes(path);
-        Header header = image.Header;
+        var header = image.Header;
         var references = References(image);
 
         ulong largest = 0;
         for (long cluster = 0; cluster << header.ClusterBits < image.Bytes.LongLength; cluster++)
         {
-            ulong refcount = Refcount(image, cluster);
+            var refcount = Refcount(image, cluster);
             Assert.Equal(references.GetValueOrDefault(cluster << header.ClusterBits), refcount);
             largest = Math.Max(largest, refcount);
         }
+
         Assert.Equal((ulong)snapshots + 1, largest);
     }
 
@@ -53,19 +54,19 @@ public sealed class RefcountEntriesTests
     public void Set_makes_the_bytes_that_qemu_wrote(int bits)
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "512k", $"refcount_bits={bits},cluster_size=512");
         QemuImg.Io(path, "write 0 64k", "write 100k 40k", "discard 4k 8k");
         if (bits > 1)
             QemuImg.Run("snapshot", "-c", "s", path);
         var image = new ImageBytes(path);
         var geometry = new Geometry(image.Header);
-        Assert.True(RefcountTableEntry.TryDecode(image.U64(image.Header.RefcountTableOffset.Value), geometry, out HostOffset offset));
-        byte[] theirs = image.Cluster(offset, geometry.ClusterSize);
-        byte[] ours = new byte[geometry.ClusterSize];
+        Assert.True(RefcountTableEntry.TryDecode(image.U64(image.Header.RefcountTableOffset.Value), geometry, out var offset));
+        var theirs = image.Cluster(offset, geometry.ClusterSize);
+        var ours = new byte[geometry.ClusterSize];
         new Random(1).NextBytes(ours);
 
-        for (int i = 0; i < geometry.RefcountBlockEntries; i++)
+        for (var i = 0; i < geometry.RefcountBlockEntries; i++)
             RefcountEntries.Set(ours, i, geometry.RefcountOrder, RefcountEntries.Get(theirs, i, geometry.RefcountOrder));
 
         Assert.Equal(theirs, ours);
@@ -82,13 +83,13 @@ public sealed class RefcountEntriesTests
     [InlineData(6)]
     public void Set_leaves_neighbours_alone(int order)
     {
-        byte[] block = new byte[512];
+        var block = new byte[512];
         new Random(order).NextBytes(block);
-        int entries = 4096 >> order;
-        int index = entries / 2 + 1;
+        var entries = 4096 >> order;
+        var index = entries / 2 + 1;
         ulong before = RefcountEntries.Get(block, index - 1, order), after = RefcountEntries.Get(block, index + 1, order);
 
-        foreach (ulong value in (ulong[])[0, RefcountEntries.Max(order), 1])
+        foreach (var value in (ulong[])[0, RefcountEntries.Max(order), 1])
         {
             RefcountEntries.Set(block, index, order, value);
             Assert.Equal(value, RefcountEntries.Get(block, index, order));
@@ -108,14 +109,14 @@ public sealed class RefcountEntriesTests
     public void IndexOfZero_finds_what_a_plain_scan_finds(int order)
     {
         var random = new Random(order);
-        byte[] block = new byte[512];
-        int entries = 4096 >> order;
-        for (int round = 0; round < 2000; round++)
+        var block = new byte[512];
+        var entries = 4096 >> order;
+        for (var round = 0; round < 2000; round++)
         {
             block.AsSpan().Fill((byte)random.Next(1, 256));
-            for (int i = 0; i < entries; i++)
+            for (var i = 0; i < entries; i++)
                 RefcountEntries.Set(block, i, order, RefcountEntries.Max(order) & (ulong)random.NextInt64() | 1);
-            for (int zeros = random.Next(4); zeros > 0; zeros--)
+            for (var zeros = random.Next(4); zeros > 0; zeros--)
                 RefcountEntries.Set(block, random.Next(entries), order, 0);
             int start = random.Next(entries + 1), count = random.Next(entries - start + 1);
 
@@ -130,8 +131,8 @@ public sealed class RefcountEntriesTests
     [InlineData(6)]
     public void Entries_outside_the_block_are_never_touched(int order)
     {
-        byte[] block = new byte[512];
-        int entries = 4096 >> order;
+        var block = new byte[512];
+        var entries = 4096 >> order;
 
         Assert.ThrowsAny<SystemException>(() => RefcountEntries.Get(block, entries, order));
         Assert.ThrowsAny<SystemException>(() => RefcountEntries.Get(block, -1, order));
@@ -149,25 +150,26 @@ public sealed class RefcountEntriesTests
 
         Assert.False(RefcountTableEntry.TryDecode(0x10200, geometry, out _));
         Assert.False(RefcountTableEntry.TryDecode(0x8000_0000_0001_0000, geometry, out _));
-        Assert.True(RefcountTableEntry.TryDecode(0x10000 | RefcountTableEntry.ReservedMask, geometry, out HostOffset block));
+        Assert.True(RefcountTableEntry.TryDecode(0x10000 | RefcountTableEntry.ReservedMask, geometry, out var block));
         Assert.Equal(0x10000, block.Value);
     }
 
     private static int PlainScan(byte[] block, int start, int count, int order)
     {
-        for (int i = start; i < start + count; i++)
+        for (var i = start; i < start + count; i++)
         {
             if (RefcountEntries.Get(block, i, order) == 0)
                 return i;
         }
+
         return -1;
     }
 
     private static ulong Refcount(ImageBytes image, long cluster)
     {
         var geometry = new Geometry(image.Header);
-        ulong raw = image.U64(image.Header.RefcountTableOffset.Value + cluster / geometry.RefcountBlockEntries * 8);
-        Assert.True(RefcountTableEntry.TryDecode(raw, geometry, out HostOffset block));
+        var raw = image.U64(image.Header.RefcountTableOffset.Value + cluster / geometry.RefcountBlockEntries * 8);
+        Assert.True(RefcountTableEntry.TryDecode(raw, geometry, out var block));
         return block.Value == 0 ? 0 : RefcountEntries.Get(
             image.Cluster(block, geometry.ClusterSize), (int)(cluster % geometry.RefcountBlockEntries), geometry.RefcountOrder);
     }
@@ -175,37 +177,41 @@ public sealed class RefcountEntriesTests
     /// <summary>How often each host cluster is referred to, by its offset.</summary>
     private static Dictionary<long, ulong> References(ImageBytes image)
     {
-        Header header = image.Header;
+        var header = image.Header;
         var geometry = new Geometry(header);
         var references = new Dictionary<long, ulong>();
         Add(0, header.ClusterSize);
         Add(header.RefcountTableOffset.Value, (long)header.RefcountTableClusters * header.ClusterSize);
-        for (int i = 0; i < header.RefcountTableClusters * header.ClusterSize / 8; i++)
+        for (var i = 0; i < header.RefcountTableClusters * header.ClusterSize / 8; i++)
         {
-            ulong block = image.U64(header.RefcountTableOffset.Value + i * 8L);
+            var block = image.U64(header.RefcountTableOffset.Value + i * 8L);
             if (block != 0)
                 Add((long)block, header.ClusterSize);
         }
+
         AddL1(header.L1TableOffset, header.L1Size);
         if (header.SnapshotCount > 0)
         {
-            var table = SnapshotTable.Parse(image.Bytes.AsSpan((int)header.SnapshotsOffset.Value), header.SnapshotCount, image.Path, out int used);
+            var table = SnapshotTable.Parse(image.Bytes.AsSpan((int)header.SnapshotsOffset.Value), header.SnapshotCount, image.Path,
+                out var used);
             Add(header.SnapshotsOffset.Value, used);
-            foreach (SnapshotEntry snapshot in table)
+            foreach (var snapshot in table)
                 AddL1(snapshot.L1TableOffset, snapshot.L1Size);
         }
+
         return references;
 
         void AddL1(HostOffset table, int size)
         {
             Add(table.Value, size * 8L);
-            for (int i = 0; i < size; i++)
+            for (var i = 0; i < size; i++)
             {
-                L1Entry entry = L1Entry.Decode(image.U64(table.Value + i * 8L));
+                var entry = L1Entry.Decode(image.U64(table.Value + i * 8L));
                 if (!entry.IsEmpty)
                     Add(entry.Offset.Value, header.ClusterSize);
             }
-            foreach ((_, ulong raw) in image.L2Entries(table, size))
+
+            foreach ((_, var raw) in image.L2Entries(table, size))
             {
                 if (L2Entry.Decode(raw, geometry).Host.Value is > 0 and long host)
                     Add(host, header.ClusterSize);
@@ -214,7 +220,7 @@ public sealed class RefcountEntriesTests
 
         void Add(long offset, long length)
         {
-            for (long at = offset; at < offset + length; at += header.ClusterSize)
+            for (var at = offset; at < offset + length; at += header.ClusterSize)
                 references[at] = references.GetValueOrDefault(at) + 1;
         }
     }

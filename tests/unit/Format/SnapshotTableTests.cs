@@ -17,31 +17,32 @@ public sealed class SnapshotTableTests
     public void Snapshots_are_those_that_qemu_lists(string options)
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "3M", options);
-        foreach (string name in (string[])["a", "zweite Sicherung ü", "a", new string('n', 200)])
+        foreach (var name in (string[])["a", "zweite Sicherung ü", "a", new string('n', 200)])
             QemuImg.Run("snapshot", "-c", name, path);
         var image = new ImageBytes(path);
 
-        IReadOnlyList<SnapshotEntry> snapshots = Parse(image, out int used);
+        var snapshots = Parse(image, out var used);
 
-        JsonElement listed = QemuImg.Info(path).GetProperty("snapshots");
+        var listed = QemuImg.Info(path).GetProperty("snapshots");
         Assert.Equal(4, snapshots.Count);
-        for (int i = 0; i < 4; i++)
+        for (var i = 0; i < 4; i++)
         {
-            JsonElement theirs = listed[i];
-            SnapshotEntry ours = snapshots[i];
+            var theirs = listed[i];
+            var ours = snapshots[i];
             Assert.Equal(theirs.GetProperty("id").GetString(), ours.Id);
             Assert.Equal(theirs.GetProperty("name").GetString(), ours.Name);
             Assert.Equal(theirs.GetProperty("vm-state-size").GetUInt64(), ours.VmStateSize);
             Assert.Equal(theirs.GetProperty("date-sec").GetUInt32(), ours.DateSeconds);
             Assert.Equal(theirs.GetProperty("date-nsec").GetUInt32(), ours.DateNanoseconds);
             Assert.Equal(theirs.GetProperty("vm-clock-nsec").GetUInt64(), ours.VmClockNanoseconds % 1_000_000_000);
-            Assert.Equal(theirs.TryGetProperty("icount", out JsonElement icount) ? icount.GetUInt64() : null, ours.Icount);
+            Assert.Equal(theirs.TryGetProperty("icount", out var icount) ? icount.GetUInt64() : null, ours.Icount);
             Assert.Equal(3ul << 20, ours.DiskSize);
             Assert.Equal(image.Header.L1Size, ours.L1Size);
             ours.CheckL1(image.Header, image.Bytes.LongLength);
         }
+
         Assert.InRange(used, snapshots[3].EntryOffset + SnapshotTable.MinEntryLength + 200, image.Bytes.Length);
     }
 
@@ -49,7 +50,7 @@ public sealed class SnapshotTableTests
     public void Snapshot_keeps_the_size_the_disk_had()
     {
         using var directory = new TempDirectory();
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "3M");
         QemuImg.Run("snapshot", "-c", "small", path);
         QemuImg.Run("resize", "-q", path, "5M");
@@ -63,12 +64,12 @@ public sealed class SnapshotTableTests
     public void Every_cut_of_the_table_is_refused()
     {
         using var directory = new TempDirectory();
-        ImageBytes image = TwoSnapshots(directory);
-        byte[] table = Table(image);
-        Parse(image, out int used);
+        var image = TwoSnapshots(directory);
+        var table = Table(image);
+        Parse(image, out var used);
 
         Assert.Equal(2, SnapshotTable.Parse(table.AsSpan(0, used), 2, "x", out _).Count);
-        for (int length = 0; length < used; length++)
+        for (var length = 0; length < used; length++)
         {
             var error = Assert.Throws<ImageFormatException>(() => SnapshotTable.Parse(table.AsSpan(0, length), 2, "x", out _));
             Assert.Equal("snapshot_table", error.Field);
@@ -84,7 +85,7 @@ public sealed class SnapshotTableTests
     public void Field_beyond_its_limit_is_refused_and_named(int field, uint value, string says)
     {
         using var directory = new TempDirectory();
-        byte[] table = Table(TwoSnapshots(directory));
+        var table = Table(TwoSnapshots(directory));
         BinaryPrimitives.WriteUInt32BigEndian(table.AsSpan(field), value);
 
         var error = Assert.Throws<ImageFormatException>(() => SnapshotTable.Parse(table, 2, "x", out _));
@@ -96,13 +97,13 @@ public sealed class SnapshotTableTests
     [Fact]
     public void Entry_without_extra_data_has_32_bit_vm_state_and_no_size()
     {
-        byte[] table = new byte[44];
+        var table = new byte[44];
         BinaryPrimitives.WriteUInt16BigEndian(table.AsSpan(12), 1);
         BinaryPrimitives.WriteUInt16BigEndian(table.AsSpan(14), 3);
         BinaryPrimitives.WriteUInt32BigEndian(table.AsSpan(32), 77);
         "1old"u8.CopyTo(table.AsSpan(40));
 
-        SnapshotEntry entry = Assert.Single(SnapshotTable.Parse(table, 1, "x", out int used));
+        var entry = Assert.Single(SnapshotTable.Parse(table, 1, "x", out var used));
 
         Assert.Equal(("1", "old", 77ul, null, null), (entry.Id, entry.Name, entry.VmStateSize, entry.DiskSize, entry.Icount));
         Assert.Equal(44, used);
@@ -112,9 +113,9 @@ public sealed class SnapshotTableTests
     public void L1_table_of_a_snapshot_is_checked_before_use()
     {
         using var directory = new TempDirectory();
-        ImageBytes image = TwoSnapshots(directory);
-        SnapshotEntry good = Parse(image, out _)[0];
-        long length = image.Bytes.LongLength;
+        var image = TwoSnapshots(directory);
+        var good = Parse(image, out _)[0];
+        var length = image.Bytes.LongLength;
 
         Refused(good with { L1TableOffset = new HostOffset(0x10200) }, "l1_table_offset 0x10200");
         Refused(good with { L1TableOffset = new HostOffset((length + 65535) & -65536) }, "not within the file");
@@ -136,7 +137,7 @@ public sealed class SnapshotTableTests
 
     private static ImageBytes TwoSnapshots(TempDirectory directory)
     {
-        string path = directory.File("disk.qcow2");
+        var path = directory.File("disk.qcow2");
         QemuImg.Create(path, "3M");
         QemuImg.Run("snapshot", "-c", "first", path);
         QemuImg.Run("snapshot", "-c", "second", path);

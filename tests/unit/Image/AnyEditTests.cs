@@ -174,7 +174,11 @@ public sealed class AnyEditTests : IDisposable
                 Assert.Equal(0, await image.ReadAsync(0, whole));
                 var range = whole.Span.Slice(edited.Start, edited.Length);
                 if (edited.Value != NoPromise)
-                    Assert.False(range.ContainsAnyExcept(edited.Value), $"{kind} {edited.Start} {edited.Length}: what the editor wrote no longer exists");
+                {
+                    Assert.False(range.ContainsAnyExcept(edited.Value),
+                        $"{kind} {edited.Start} {edited.Length}: what the editor wrote no longer exists");
+                }
+
                 scene.Disk.AsSpan(edited.Start, edited.Length).CopyTo(range);
                 if (scene.Judge(whole.Span) is { } wrong)
                     Assert.Fail($"{kind} {edited.Start} {edited.Length}: {wrong}");

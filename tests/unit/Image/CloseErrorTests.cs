@@ -125,7 +125,9 @@ public sealed class CloseErrorTests
         using var again = new OneImage(run.Storage.Content);
         Assert.Equal((0, 0), (again.Expect(4 << 20, 64 * Cluster, 3), again.Expect(32 * Cluster, 32 * Cluster, 1)));
         if (allThere)
+        {
             Assert.Equal((0, 0, 0),
                 (again.Expect(8 << 20, 64 * Cluster, 4), again.Expect(0, 32 * Cluster, 0), again.Expect(1 << 20, 8 * Cluster, 0)));
+        }
     }
 }

@@ -263,7 +263,8 @@ public sealed class ClosedDiskTests
         }
 
         storage = new MemoryStorage(loop, (kind == "overlay" ? s_empty : s_image).Value.Copy());
-        var image = loop.RunUntilComplete(Qcow2Image.OpenAsync(storage, new ImageOptions { ReadOnly = kind == "read-only qcow2" }, backing));
+        var image =
+            loop.RunUntilComplete(Qcow2Image.OpenAsync(storage, new ImageOptions { ReadOnly = kind == "read-only qcow2" }, backing));
         Assert.Equal(0, loop.RunUntilComplete(image.PrefetchAsync(0, Bytes)));
         if (backing is not null)
             Assert.Equal(0, loop.RunUntilComplete(backing.PrefetchAsync(0, Bytes)));

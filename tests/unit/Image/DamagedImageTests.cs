@@ -70,7 +70,8 @@ public sealed class DamagedImageTests
         var punched = false;
         run.Storage.Fault = operation =>
         {
-            punched |= operation.Kind == StorageOperationKind.Punch && operation.Offset < block + Cluster && operation.Offset + operation.Length > block;
+            punched |= operation.Kind == StorageOperationKind.Punch && operation.Offset < block + Cluster
+                && operation.Offset + operation.Length > block;
             return 0;
         };
 

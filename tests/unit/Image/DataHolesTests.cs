@@ -157,7 +157,8 @@ public sealed class DataHolesTests
 
             Assert.False(loop.RunUntilComplete(disk.MapAsync(65536, 4096)).IsZero);
             Assert.Equal(0, loop.RunUntilComplete(disk.WriteZeroesAsync(65536, 4096, ZeroFlags.MayUnmap)));
-            Assert.True(loop.RunUntilComplete(disk.MapAsync(0, disk.Size)) is { IsZero: true, IsHole: true } all && all.Length == disk.Size);
+            Assert.True(loop.RunUntilComplete(disk.MapAsync(0, disk.Size)) is { IsZero: true, IsHole: true } all
+                && all.Length == disk.Size);
             loop.Run(disk.CloseAsync);
         }
     }

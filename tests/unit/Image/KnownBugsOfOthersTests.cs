@@ -22,7 +22,8 @@ public sealed class KnownBugsOfOthersTests
     [Fact]
     public void Full_disk_while_a_shared_l2_table_is_copied_gives_no_table_away()
     {
-        using var run = new OneImage(OneImage.Make("cluster_size=512", "1M", image => Qemu.Img("snapshot", "-c", "first", image), "write -P 1 0 1M"));
+        using var run =
+            new OneImage(OneImage.Make("cluster_size=512", "1M", image => Qemu.Img("snapshot", "-c", "first", image), "write -P 1 0 1M"));
         run.Storage.SpaceLimit = run.Storage.Length;
 
         var refused = 0;
@@ -117,7 +118,8 @@ public sealed class KnownBugsOfOthersTests
         for (var index = 0; index < content.Length; index++)
             content[index] = (byte)(index / 50 * 7 % 251);
         File.WriteAllBytes(directory.File("raw"), content);
-        Qemu.Img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4096", directory.File("raw"), directory.File("image.qcow2"));
+        Qemu.Img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4096", directory.File("raw"),
+            directory.File("image.qcow2"));
         var image = SparseBytes.FromFile(directory.File("image.qcow2"));
         Assert.Contains(FirstL2Table(image), entry => (entry & (1UL << 62)) != 0 && (entry & 1) != 0);
         using var run = new OneImage(image);
@@ -197,7 +199,10 @@ public sealed class KnownBugsOfOthersTests
     [Fact]
     public void Read_of_many_clusters_fails_whole_when_one_part_fails()
     {
-        using var run = new OneImage(OneImage.Make("cluster_size=4096", "1M", "write -P 1 128k 4k", "write -P 1 64k 4k", "write -P 1 0 64k", "write -P 1 68k 60k"));
+        using var run =
+            new OneImage(
+                OneImage.Make("cluster_size=4096", "1M", "write -P 1 128k 4k", "write -P 1 64k 4k", "write -P 1 0 64k",
+                    "write -P 1 68k 60k"));
         Assert.Equal(0, run.Expect(0, 132 << 10, 1));
         var reads = 0;
         for (var failing = 0; failing < 3; failing++)
@@ -217,7 +222,8 @@ public sealed class KnownBugsOfOthersTests
     [InlineData(2 << 20)]
     public void Partial_write_to_a_recycled_cluster_shows_nothing_of_its_past(int cluster)
     {
-        using var run = new OneImage(OneImage.Make($"cluster_size={cluster}", "16M", $"write -P 1 0 {cluster}", $"write -z {4 * cluster} {cluster}"));
+        using var run =
+            new OneImage(OneImage.Make($"cluster_size={cluster}", "16M", $"write -P 1 0 {cluster}", $"write -z {4 * cluster} {cluster}"));
         // What was there stays in the file: no hole is punched.
         run.Storage.Fault = operation => operation.Kind == StorageOperationKind.Punch ? EOPNOTSUPP : 0;
         Assert.Equal(0, run.Discard(0, cluster));
@@ -227,8 +233,12 @@ public sealed class KnownBugsOfOthersTests
         Assert.Equal(0, run.Write((2L * cluster) + 4096, 512, 2));
         Assert.Equal(0, run.Write((4L * cluster) + 512, 512, 3));
 
-        Assert.Equal((0, 0, 0), (run.Expect(2L * cluster, 4096, 0), run.Expect((2L * cluster) + 4096, 512, 2), run.Expect((2L * cluster) + 4608, cluster - 4608, 0)));
-        Assert.Equal((0, 0, 0), (run.Expect(4L * cluster, 512, 0), run.Expect((4L * cluster) + 512, 512, 3), run.Expect((4L * cluster) + 1024, cluster - 1024, 0)));
+        Assert.Equal((0, 0, 0),
+            (run.Expect(2L * cluster, 4096, 0), run.Expect((2L * cluster) + 4096, 512, 2),
+                run.Expect((2L * cluster) + 4608, cluster - 4608, 0)));
+        Assert.Equal((0, 0, 0),
+            (run.Expect(4L * cluster, 512, 0), run.Expect((4L * cluster) + 512, 512, 3),
+                run.Expect((4L * cluster) + 1024, cluster - 1024, 0)));
         run.Close();
     }
 }

@@ -21,7 +21,8 @@ public sealed class MapZeroesTests
     [Fact]
     public void Holes_zero_clusters_and_discarded_clusters_are_zeroes_and_data_is_not()
     {
-        using var run = new OneImage(OneImage.Make("cluster_size=65536", "8M", "write -P 1 0 1M", "write -z 1M 64k", "write -P 2 1088k 64k"));
+        using var run =
+            new OneImage(OneImage.Make("cluster_size=65536", "8M", "write -P 1 0 1M", "write -z 1M 64k", "write -P 2 1088k 64k"));
         Assert.Equal(0, run.Write(2 * Megabyte, Cluster, 3)); // loads the tables
         Assert.Equal(0, run.Discard(0, Cluster));
         Assert.Equal(0, run.Zero(Cluster, Cluster, ZeroFlags.None));

@@ -16,7 +16,8 @@ internal static class Metadata
 
     public static long L2Table(this SparseBytes image, int index = 0) => (long)(image.U64(image.L1Table() + (index * 8L)) & OffsetMask);
 
-    public static long RefcountBlock(this SparseBytes image, int index = 0) => (long)(image.U64(image.RefcountTable() + (index * 8L)) & OffsetMask);
+    public static long RefcountBlock(this SparseBytes image, int index = 0) =>
+        (long)(image.U64(image.RefcountTable() + (index * 8L)) & OffsetMask);
 
     /// <summary>The host cluster of one of the first guest clusters.</summary>
     public static long DataCluster(this SparseBytes image, int cluster) => (long)(image.U64(image.L2Table() + (cluster * 8L)) & OffsetMask);
@@ -24,7 +25,8 @@ internal static class Metadata
     public static bool IsMarkedCorrupt(this SparseBytes image) => (image.U64(HeaderField.IncompatibleFeatures) & 2) != 0;
 
     /// <summary>A 16-bit refcount out of the first block.</summary>
-    public static int Refcount(this SparseBytes image, long cluster) => BinaryPrimitives.ReadUInt16BigEndian(image.Bytes(image.RefcountBlock() + (cluster * 2), 2));
+    public static int Refcount(this SparseBytes image, long cluster) =>
+        BinaryPrimitives.ReadUInt16BigEndian(image.Bytes(image.RefcountBlock() + (cluster * 2), 2));
 
     public static void SetRefcount(this SparseBytes image, long cluster, ushort value)
     {

@@ -21,7 +21,8 @@ public sealed class MetadataMapTests
     [InlineData("L1 table of snapshot 1")]
     public void Overlap_names_the_field(string field)
     {
-        var image = OneImage.Make("cluster_size=4096", "4M", path => Qemu.Img("snapshot", "-c", "one", path), "write -P 1 0 4k", "write -P 1 2M 4k");
+        var image = OneImage.Make("cluster_size=4096", "4M", path => Qemu.Img("snapshot", "-c", "one", path), "write -P 1 0 4k",
+            "write -P 1 2M 4k");
         var snapshots = (long)image.U64(HeaderField.SnapshotsOffset);
         switch (field)
         {
@@ -71,7 +72,13 @@ public sealed class ClusterSetTests
         for (var step = 0; step < 20_000; step++)
         {
             // Neighbours, borders of pieces, and clusters of a sparse file of exabytes.
-            var cluster = random.Next(3) switch { 0 => random.Next(300), 1 => (random.NextInt64(4) << 16) - 2 + random.Next(4), _ => (1L << 54) + random.Next(100) };
+            var cluster = random.Next(3) switch
+            {
+                0 => random.Next(300),
+                1 => (random.NextInt64(4) << 16) - 2 + random.Next(4),
+                _ =>
+                (1L << 54) + random.Next(100)
+            };
             if (cluster < 0)
                 continue;
             switch (random.Next(3))

@@ -20,7 +20,11 @@ internal sealed class OneImage : IDisposable
         Loop = new SimulatedLoop(seed);
         Storage = new MemoryStorage(Loop, content, alignment) { Modified = modified };
         if (backing is not null)
-            _backing = Loop.RunUntilComplete(Qcow2Image.OpenAsync(BackingFile.Open(Loop, backing), new ImageOptions { ReadOnly = true }, null));
+        {
+            _backing =
+                Loop.RunUntilComplete(Qcow2Image.OpenAsync(BackingFile.Open(Loop, backing), new ImageOptions { ReadOnly = true }, null));
+        }
+
         options = (options ?? new ImageOptions()) with { Report = report ?? BrokenRule.Refuse };
         Image = Loop.RunUntilComplete(Qcow2Image.OpenAsync(Storage, options, _backing));
     }

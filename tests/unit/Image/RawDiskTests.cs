@@ -50,7 +50,8 @@ public sealed class RawDiskTests
             var start = Math.Max(offset, 512);
             Assert.False(now.AsSpan(start..(offset + length)).ContainsAnyExcept(expected), $"seed {seed}");
             Assert.False(now.AsSpan((offset + length)..).ContainsAnyExcept((byte)0x55), $"seed {seed}");
-            Assert.True(now.AsSpan(0, 512).IndexOfAnyExcept((byte)0xAB) < 0 || (offset == 0 && !now.AsSpan(0, 512).ContainsAnyExcept(expected)), $"seed {seed}");
+            Assert.True(now.AsSpan(0, 512).IndexOfAnyExcept((byte)0xAB) < 0
+                || (offset == 0 && !now.AsSpan(0, 512).ContainsAnyExcept(expected)), $"seed {seed}");
             loop.Run(disk.CloseAsync);
         }
     }

@@ -68,7 +68,8 @@ public sealed class ReclaimTests
             var reused = false;
             run.Storage.Fault = operation =>
             {
-                reused |= operation.Kind == StorageOperationKind.Write && operation.Offset < freed + piece && operation.Offset + operation.Length > freed;
+                reused |= operation.Kind == StorageOperationKind.Write && operation.Offset < freed + piece
+                    && operation.Offset + operation.Length > freed;
                 return 0;
             };
             Assert.Equal(0, run.Discard(0, piece));

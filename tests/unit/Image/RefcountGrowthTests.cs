@@ -76,7 +76,8 @@ public sealed class RefcountGrowthTests
 
             // What a crash would leave now; then everything works again.
             var check = BytesChecker.Check(run.Storage.Content);
-            Assert.True(check.Errors == 0, $"after a failed {what} (step {failing}): {(check.Errors == 0 ? "" : check.Findings[0].Message)}");
+            Assert.True(check.Errors == 0,
+                $"after a failed {what} (step {failing}): {(check.Errors == 0 ? "" : check.Findings[0].Message)}");
             if (failing % 2 == 0)
                 Assert.Equal((0, 0), (run.Write(2 * Megabyte, Megabyte, 3), run.Expect(2 * Megabyte, Megabyte, 3)));
             run.Close();

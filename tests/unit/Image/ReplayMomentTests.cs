@@ -70,9 +70,15 @@ public sealed class ReplayMomentTests : IDisposable
         // More refcounts and entries than the small cache of the next server holds.
         const int length = 6 << 20;
         var path = _directory.File("large.log");
-        using var run = new OneImage(OneImage.Make("cluster_size=512,refcount_bits=64", "16M"), options: new ImageOptions { RecoveryLog = path });
+        using var run = new OneImage(OneImage.Make("cluster_size=512,refcount_bits=64", "16M"),
+            options: new ImageOptions { RecoveryLog = path });
         Assert.Equal(0, run.Write(0, length, 5));
-        var options = new ImageOptions { RecoveryLog = SavedLog.Save(_directory, SavedLog.Read(path)), Replay = true, CacheBytes = 1 << 14 };
+        var options = new ImageOptions
+        {
+            RecoveryLog = SavedLog.Save(_directory, SavedLog.Read(path)),
+            Replay = true,
+            CacheBytes = 1 << 14
+        };
         var halfway = new List<(SparseBytes Content, byte[] Log)>();
         using var loop = new SimulatedLoop(1);
         var storage = new MemoryStorage(loop, run.Storage.Content.Copy());

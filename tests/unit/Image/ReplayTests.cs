@@ -44,7 +44,8 @@ public sealed class ReplayTests : IDisposable
         var before = content.Copy();
         using var loop = new SimulatedLoop(1);
         var options = new ImageOptions { RecoveryLog = Save(scene.Log), Replay = true };
-        Assert.Throws<RecoveryLogException>(() => loop.Run(async () => (await other.OpenAsync(loop, new MemoryStorage(loop, content), options)).ReadOnly ? 1 : 0));
+        Assert.Throws<RecoveryLogException>(
+            () => loop.Run(async () => (await other.OpenAsync(loop, new MemoryStorage(loop, content), options)).ReadOnly ? 1 : 0));
         Assert.Equal(Bytes(before), Bytes(content));
     }
 
@@ -61,7 +62,8 @@ public sealed class ReplayTests : IDisposable
         using var loop = new SimulatedLoop(1);
         var options = new ImageOptions { RecoveryLog = Save(scene.Log), Replay = true };
         var content = scene.Content.Copy();
-        Assert.Throws<RecoveryLogException>(() => loop.Run(async () => (await subject.OpenAsync(loop, new MemoryStorage(loop, content), options)).ReadOnly ? 1 : 0));
+        Assert.Throws<RecoveryLogException>(
+            () => loop.Run(async () => (await subject.OpenAsync(loop, new MemoryStorage(loop, content), options)).ReadOnly ? 1 : 0));
         Assert.Equal(Bytes(scene.Content), Bytes(content));
         Assert.Equal(scene.Log, File.ReadAllBytes(options.RecoveryLog));
     }
@@ -78,7 +80,8 @@ public sealed class ReplayTests : IDisposable
         Assert.Equal(0, run.Loop.Run(async () => { await run.Loop.DelayAsync(1000); return 0; })); // what was freed becomes free
         Assert.Equal(0, run.Write(1 << 20, 8 * 65536, 5)); // and is used again, uncommitted
 
-        using var next = new OneImage(run.Storage.Content.Copy(), options: new ImageOptions { RecoveryLog = Save(File.ReadAllBytes(path)), Replay = true });
+        using var next = new OneImage(run.Storage.Content.Copy(),
+            options: new ImageOptions { RecoveryLog = Save(File.ReadAllBytes(path)), Replay = true });
         Assert.Equal(0, next.Expect(0, 3 * 65536, 4));
         Assert.Equal(0, next.Expect(1 << 20, 8 * 65536, 5));
         next.Close();
@@ -96,7 +99,8 @@ public sealed class ReplayTests : IDisposable
         }
 
         Assert.False(RecoveryLog.HasRecords(path));
-        using var resized = new OneImage(OneImage.Make("cluster_size=65536", "16M"), options: new ImageOptions { RecoveryLog = path, Replay = true });
+        using var resized = new OneImage(OneImage.Make("cluster_size=65536", "16M"),
+            options: new ImageOptions { RecoveryLog = path, Replay = true });
         Assert.Equal(0, resized.Write(12 << 20, 65536, 2));
         resized.Close();
     }
@@ -117,7 +121,8 @@ public sealed class ReplayTests : IDisposable
         Qemu.Img("snapshot", "-c", "since", image);
         var content = SparseBytes.FromFile(image);
         var refused = Assert.Throws<RecoveryLogException>(
-            () => new OneImage(content, options: new ImageOptions { RecoveryLog = Save(File.ReadAllBytes(path)), Replay = true }).Dispose());
+            () => new OneImage(content, options: new ImageOptions { RecoveryLog = Save(File.ReadAllBytes(path)), Replay = true }).Dispose(
+                ));
         Assert.Contains("snapshot", refused.Message, StringComparison.Ordinal);
         Assert.Equal(File.ReadAllBytes(image), Bytes(content));
     }
@@ -130,7 +135,8 @@ public sealed class ReplayTests : IDisposable
             Assert.Equal(0, run.Write(0, 65536, 1));
         var log = File.ReadAllBytes(path);
         log[104] ^= 1; // the boot, after eleven words of the header, device and inode
-        using var next = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Save(log), Replay = true });
+        using var next = new OneImage(OneImage.Make("cluster_size=65536", "8M"),
+            options: new ImageOptions { RecoveryLog = Save(log), Replay = true });
         Assert.Equal(0, next.Expect(0, 65536, 0));
         next.Close();
     }
@@ -138,7 +144,8 @@ public sealed class ReplayTests : IDisposable
     [Fact]
     public void A_log_that_was_just_being_made_is_none()
     {
-        using var run = new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Save([]), Replay = true });
+        using var run =
+            new OneImage(OneImage.Make("cluster_size=65536", "8M"), options: new ImageOptions { RecoveryLog = Save([]), Replay = true });
         Assert.Equal(0, run.Write(0, 65536, 1));
         run.Close();
     }
@@ -211,7 +218,8 @@ public sealed class ReplayTests : IDisposable
         var content = scene.Content.Copy();
         loop.Run(async () =>
         {
-            var image = await subject.OpenAsync(loop, new MemoryStorage(loop, content), new ImageOptions { RecoveryLog = Save(scene.Log), Replay = true });
+            var image = await subject.OpenAsync(loop, new MemoryStorage(loop, content),
+                new ImageOptions { RecoveryLog = Save(scene.Log), Replay = true });
             using var buffer = new TableBuffer((scene.Model.Length + 4095) & ~4095);
             var whole = buffer.Take(scene.Model.Length);
             Assert.Equal(0, await image.ReadAsync(0, whole));

@@ -134,7 +134,8 @@ public sealed class RequestEpochsTests
         var locks = new ClusterLocks();
         Assert.True(locks.TryEnter(10, 5));
 
-        Assert.Equal((false, false, false, false), (locks.TryEnter(14, 1), locks.TryEnter(10, 1), locks.TryEnter(5, 6), locks.TryEnter(0, 100)));
+        Assert.Equal((false, false, false, false),
+            (locks.TryEnter(14, 1), locks.TryEnter(10, 1), locks.TryEnter(5, 6), locks.TryEnter(0, 100)));
         Assert.Equal((true, true), (locks.TryEnter(15, 5), locks.TryEnter(9, 1)));
 
         var waiting = locks.WaitForReleaseAsync();

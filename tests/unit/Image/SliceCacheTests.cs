@@ -137,7 +137,8 @@ public sealed class SliceCacheTests
 
         // Two slices more than there are slots: every load evicts.
         var started = Stopwatch.GetTimestamp();
-        for (var key = 0; Stopwatch.GetElapsedTime(started).TotalSeconds < (Volatile.Read(ref seen) > 1000 ? 1.5 : 120); key = (key + 1) % (Ways + 2))
+        for (var key = 0; Stopwatch.GetElapsedTime(started).TotalSeconds < (Volatile.Read(ref seen) > 1000 ? 1.5 : 120); key =
+            (key + 1) % (Ways + 2))
         {
             var slot = cache.Claim(key);
             cache.Data(slot).Fill(0xEE); // what a read under way may show

@@ -77,7 +77,10 @@ public sealed class SyncErrorTests
             var extent = run.Loop.RunUntilComplete(run.Image.MapAsync(8 * sets * slice, slice));
             Assert.Equal((0, (long)slice, false), (extent.Error, extent.Length, extent.IsZero));
             for (var way = 0; way < 8; way++)
-                Assert.Equal((0, 0), (run.Expect((long)way * sets * slice, 512, 0), run.Expect(((long)way * sets * slice) + 512, slice - 512, 1)));
+            {
+                Assert.Equal((0, 0),
+                    (run.Expect((long)way * sets * slice, 512, 0), run.Expect(((long)way * sets * slice) + 512, slice - 512, 1)));
+            }
 
             // What could not be written but is not lost is written later; a failed sync is for ever.
             run.Storage.Fault = null;

@@ -17,7 +17,8 @@ public sealed class HeaderTests
     [Fact]
     public void Spawn_is_the_systems() => AssertInC("spawn.h>\n#include <sys/syscall.h",
         ("POSIX_SPAWN_SETSIGDEF", Spawn.POSIX_SPAWN_SETSIGDEF), ("POSIX_SPAWN_SETSIGMASK", Spawn.POSIX_SPAWN_SETSIGMASK),
-        ("POSIX_SPAWN_SETSID", Spawn.POSIX_SPAWN_SETSID), ("SYS_pidfd_open", Spawn.SYS_pidfd_open), ("SYS_pidfd_send_signal", Spawn.SYS_pidfd_send_signal),
+        ("POSIX_SPAWN_SETSID", Spawn.POSIX_SPAWN_SETSID), ("SYS_pidfd_open", Spawn.SYS_pidfd_open),
+        ("SYS_pidfd_send_signal", Spawn.SYS_pidfd_send_signal),
         ("sizeof(posix_spawn_file_actions_t)", Spawn.FileActionsSize), ("sizeof(posix_spawnattr_t)", Spawn.AttributesSize));
 
     [Fact]
@@ -30,13 +31,17 @@ public sealed class HeaderTests
         var source = new StringWriter();
         source.WriteLine("#define _GNU_SOURCE\n#include <stddef.h>\n#include <errno.h>");
         source.WriteLine($"#include <{header}>");
-        foreach ((string expression, long value) in facts)
+        foreach ((var expression, var value) in facts)
             source.WriteLine($"_Static_assert((long long)({expression}) == {value}LL, \"{expression} is not {value}\");");
-        var start = new ProcessStartInfo("cc", ["-std=c11", "-fsyntax-only", "-x", "c", "-"]) { RedirectStandardInput = true, RedirectStandardError = true };
-        using Process compiler = Process.Start(start)!;
+        var start = new ProcessStartInfo("cc", ["-std=c11", "-fsyntax-only", "-x", "c", "-"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardError = true
+        };
+        using var compiler = Process.Start(start)!;
         compiler.StandardInput.Write(source);
         compiler.StandardInput.Close();
-        string errors = compiler.StandardError.ReadToEnd();
+        var errors = compiler.StandardError.ReadToEnd();
         compiler.WaitForExit();
         Assert.True(compiler.ExitCode == 0, errors);
     }

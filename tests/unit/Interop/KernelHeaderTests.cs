@@ -13,14 +13,18 @@ public sealed class KernelHeaderTests
 {
     [Fact]
     public void Ring_numbers_are_the_kernels() => AssertInC(["linux/io_uring.h"],
-        ("IORING_OP_NOP", IoUring.IORING_OP_NOP), ("IORING_OP_FSYNC", IoUring.IORING_OP_FSYNC), ("IORING_OP_POLL_ADD", IoUring.IORING_OP_POLL_ADD),
-        ("IORING_OP_SENDMSG", IoUring.IORING_OP_SENDMSG), ("IORING_OP_RECVMSG", IoUring.IORING_OP_RECVMSG), ("IORING_OP_ACCEPT", IoUring.IORING_OP_ACCEPT),
+        ("IORING_OP_NOP", IoUring.IORING_OP_NOP), ("IORING_OP_FSYNC", IoUring.IORING_OP_FSYNC),
+        ("IORING_OP_POLL_ADD", IoUring.IORING_OP_POLL_ADD),
+        ("IORING_OP_SENDMSG", IoUring.IORING_OP_SENDMSG), ("IORING_OP_RECVMSG", IoUring.IORING_OP_RECVMSG),
+        ("IORING_OP_ACCEPT", IoUring.IORING_OP_ACCEPT),
         ("IORING_OP_ASYNC_CANCEL", IoUring.IORING_OP_ASYNC_CANCEL), ("IORING_OP_FALLOCATE", IoUring.IORING_OP_FALLOCATE),
-        ("IORING_OP_READ", IoUring.IORING_OP_READ), ("IORING_OP_WRITE", IoUring.IORING_OP_WRITE), ("IORING_OP_SEND", IoUring.IORING_OP_SEND),
+        ("IORING_OP_READ", IoUring.IORING_OP_READ), ("IORING_OP_WRITE", IoUring.IORING_OP_WRITE),
+        ("IORING_OP_SEND", IoUring.IORING_OP_SEND),
         ("IORING_OP_RECV", IoUring.IORING_OP_RECV),
         ("IORING_SETUP_CQSIZE", IoUring.IORING_SETUP_CQSIZE), ("IORING_SETUP_CLAMP", IoUring.IORING_SETUP_CLAMP),
         ("IORING_SETUP_SUBMIT_ALL", IoUring.IORING_SETUP_SUBMIT_ALL), ("IORING_SETUP_COOP_TASKRUN", IoUring.IORING_SETUP_COOP_TASKRUN),
-        ("IORING_SETUP_SINGLE_ISSUER", IoUring.IORING_SETUP_SINGLE_ISSUER), ("IORING_SETUP_DEFER_TASKRUN", IoUring.IORING_SETUP_DEFER_TASKRUN),
+        ("IORING_SETUP_SINGLE_ISSUER", IoUring.IORING_SETUP_SINGLE_ISSUER),
+        ("IORING_SETUP_DEFER_TASKRUN", IoUring.IORING_SETUP_DEFER_TASKRUN),
         ("IORING_ENTER_GETEVENTS", IoUring.IORING_ENTER_GETEVENTS), ("IORING_ENTER_EXT_ARG", IoUring.IORING_ENTER_EXT_ARG),
         ("IORING_ENTER_REGISTERED_RING", IoUring.IORING_ENTER_REGISTERED_RING),
         ("IORING_FEAT_SINGLE_MMAP", IoUring.IORING_FEAT_SINGLE_MMAP), ("IORING_FEAT_NODROP", IoUring.IORING_FEAT_NODROP),
@@ -49,7 +53,8 @@ public sealed class KernelHeaderTests
             ("sizeof(struct io_uring_rsrc_update)", Unsafe.SizeOf<io_uring_rsrc_update>()),
             ("sizeof(struct __kernel_timespec)", Unsafe.SizeOf<timespec>()));
         AssertOffsets<io_uring_sqe>(["linux/io_uring.h"], "struct io_uring_sqe",
-            "opcode", "flags", "ioprio", "fd", "off", "addr", "len", "rw_flags", "user_data", "buf_index", "personality", "file_index", "addr3", "cmd_op", "cmd");
+            "opcode", "flags", "ioprio", "fd", "off", "addr", "len", "rw_flags", "user_data", "buf_index", "personality", "file_index",
+            "addr3", "cmd_op", "cmd");
         AssertOffsets<io_uring_cqe>(["linux/io_uring.h"], "struct io_uring_cqe", "user_data", "res", "flags");
         AssertOffsets<io_sqring_offsets>(["linux/io_uring.h"], "struct io_sqring_offsets",
             "head", "tail", "ring_mask", "ring_entries", "flags", "dropped", "array");
@@ -58,7 +63,8 @@ public sealed class KernelHeaderTests
         AssertOffsets<io_uring_params>(["linux/io_uring.h"], "struct io_uring_params",
             "sq_entries", "cq_entries", "flags", "sq_thread_cpu", "sq_thread_idle", "features", "wq_fd", "sq_off", "cq_off");
         AssertOffsets<io_uring_getevents_arg>(["linux/io_uring.h"], "struct io_uring_getevents_arg", "sigmask", "sigmask_sz", "pad", "ts");
-        AssertInC(["linux/io_uring.h"], Layout<io_uring_rsrc_register>("struct io_uring_rsrc_register", "nr", "flags", "resv2", "data", "tags"));
+        AssertInC(["linux/io_uring.h"],
+            Layout<io_uring_rsrc_register>("struct io_uring_rsrc_register", "nr", "flags", "resv2", "data", "tags"));
         AssertOffsets<io_uring_rsrc_update>(["linux/io_uring.h"], "struct io_uring_rsrc_update", "offset", "resv", "data");
         AssertOffsets<timespec>(["linux/time_types.h"], "struct __kernel_timespec", "tv_sec", "tv_nsec");
     }
@@ -90,17 +96,21 @@ public sealed class KernelHeaderTests
         string[] headers = ["sys/socket.h", "linux/netlink.h", "linux/genetlink.h"];
         AssertInC(headers,
             ("NETLINK_GENERIC", Netlink.NETLINK_GENERIC),
-            ("NETLINK_ADD_MEMBERSHIP", Netlink.NETLINK_ADD_MEMBERSHIP), ("NETLINK_CAP_ACK", Netlink.NETLINK_CAP_ACK), ("NETLINK_EXT_ACK", Netlink.NETLINK_EXT_ACK),
+            ("NETLINK_ADD_MEMBERSHIP", Netlink.NETLINK_ADD_MEMBERSHIP), ("NETLINK_CAP_ACK", Netlink.NETLINK_CAP_ACK),
+            ("NETLINK_EXT_ACK", Netlink.NETLINK_EXT_ACK),
             ("NLM_F_REQUEST", Netlink.NLM_F_REQUEST), ("NLM_F_ACK", Netlink.NLM_F_ACK),
             ("NLM_F_CAPPED", Netlink.NLM_F_CAPPED), ("NLM_F_ACK_TLVS", Netlink.NLM_F_ACK_TLVS),
             ("NLMSG_ERROR", Netlink.NLMSG_ERROR), ("NLMSGERR_ATTR_MSG", Netlink.NLMSGERR_ATTR_MSG),
             ("NLA_F_NESTED", Netlink.NLA_F_NESTED), ("NLA_TYPE_MASK & 0xffff", Netlink.NLA_TYPE_MASK),
-            ("GENL_ID_CTRL", Netlink.GENL_ID_CTRL), ("CTRL_CMD_NEWFAMILY", Netlink.CTRL_CMD_NEWFAMILY), ("CTRL_CMD_GETFAMILY", Netlink.CTRL_CMD_GETFAMILY),
+            ("GENL_ID_CTRL", Netlink.GENL_ID_CTRL), ("CTRL_CMD_NEWFAMILY", Netlink.CTRL_CMD_NEWFAMILY),
+            ("CTRL_CMD_GETFAMILY", Netlink.CTRL_CMD_GETFAMILY),
             ("CTRL_ATTR_FAMILY_ID", Netlink.CTRL_ATTR_FAMILY_ID), ("CTRL_ATTR_FAMILY_NAME", Netlink.CTRL_ATTR_FAMILY_NAME),
             ("CTRL_ATTR_MCAST_GROUPS", Netlink.CTRL_ATTR_MCAST_GROUPS), ("CTRL_ATTR_MCAST_GRP_NAME", Netlink.CTRL_ATTR_MCAST_GRP_NAME),
             ("CTRL_ATTR_MCAST_GRP_ID", Netlink.CTRL_ATTR_MCAST_GRP_ID),
-            ("sizeof(struct nlmsghdr)", Unsafe.SizeOf<Netlink.nlmsghdr>()), ("sizeof(struct genlmsghdr)", Unsafe.SizeOf<Netlink.genlmsghdr>()),
-            ("sizeof(struct nlattr)", Unsafe.SizeOf<Netlink.nlattr>()), ("sizeof(struct sockaddr_nl)", Unsafe.SizeOf<Netlink.sockaddr_nl>()));
+            ("sizeof(struct nlmsghdr)", Unsafe.SizeOf<Netlink.nlmsghdr>()),
+            ("sizeof(struct genlmsghdr)", Unsafe.SizeOf<Netlink.genlmsghdr>()),
+            ("sizeof(struct nlattr)", Unsafe.SizeOf<Netlink.nlattr>()),
+            ("sizeof(struct sockaddr_nl)", Unsafe.SizeOf<Netlink.sockaddr_nl>()));
         AssertOffsets<Netlink.nlmsghdr>(headers, "struct nlmsghdr", "nlmsg_len", "nlmsg_type", "nlmsg_flags", "nlmsg_seq", "nlmsg_pid");
         AssertOffsets<Netlink.genlmsghdr>(headers, "struct genlmsghdr", "cmd", "version", "reserved");
         AssertOffsets<Netlink.nlattr>(headers, "struct nlattr", "nla_len", "nla_type");
@@ -113,7 +123,8 @@ public sealed class KernelHeaderTests
         ("sizeof(NBD_GENL_MCAST_GROUP_NAME)", NbdDevice.NBD_GENL_MCAST_GROUP_NAME.Length + 1),
         ("NBD_GENL_VERSION", NbdDevice.NBD_GENL_VERSION),
         ("NBD_CMD_CONNECT", NbdDevice.NBD_CMD_CONNECT), ("NBD_CMD_DISCONNECT", NbdDevice.NBD_CMD_DISCONNECT),
-        ("NBD_CMD_RECONFIGURE", NbdDevice.NBD_CMD_RECONFIGURE), ("NBD_CMD_LINK_DEAD", NbdDevice.NBD_CMD_LINK_DEAD), ("NBD_CMD_STATUS", NbdDevice.NBD_CMD_STATUS),
+        ("NBD_CMD_RECONFIGURE", NbdDevice.NBD_CMD_RECONFIGURE), ("NBD_CMD_LINK_DEAD", NbdDevice.NBD_CMD_LINK_DEAD),
+        ("NBD_CMD_STATUS", NbdDevice.NBD_CMD_STATUS),
         ("NBD_ATTR_INDEX", NbdDevice.NBD_ATTR_INDEX), ("NBD_ATTR_SIZE_BYTES", NbdDevice.NBD_ATTR_SIZE_BYTES),
         ("NBD_ATTR_BLOCK_SIZE_BYTES", NbdDevice.NBD_ATTR_BLOCK_SIZE_BYTES), ("NBD_ATTR_TIMEOUT", NbdDevice.NBD_ATTR_TIMEOUT),
         ("NBD_ATTR_SERVER_FLAGS", NbdDevice.NBD_ATTR_SERVER_FLAGS), ("NBD_ATTR_SOCKETS", NbdDevice.NBD_ATTR_SOCKETS),
@@ -122,7 +133,8 @@ public sealed class KernelHeaderTests
         ("NBD_SOCK_ITEM", NbdDevice.NBD_SOCK_ITEM), ("NBD_SOCK_FD", NbdDevice.NBD_SOCK_FD), ("NBD_DEVICE_ITEM", NbdDevice.NBD_DEVICE_ITEM),
         ("NBD_DEVICE_INDEX", NbdDevice.NBD_DEVICE_INDEX), ("NBD_DEVICE_CONNECTED", NbdDevice.NBD_DEVICE_CONNECTED),
         ("NBD_SET_SOCK", NbdDevice.NBD_SET_SOCK), ("NBD_SET_BLKSIZE", NbdDevice.NBD_SET_BLKSIZE), ("NBD_DO_IT", NbdDevice.NBD_DO_IT),
-        ("NBD_CLEAR_SOCK", NbdDevice.NBD_CLEAR_SOCK), ("NBD_SET_SIZE_BLOCKS", NbdDevice.NBD_SET_SIZE_BLOCKS), ("NBD_DISCONNECT", NbdDevice.NBD_DISCONNECT),
+        ("NBD_CLEAR_SOCK", NbdDevice.NBD_CLEAR_SOCK), ("NBD_SET_SIZE_BLOCKS", NbdDevice.NBD_SET_SIZE_BLOCKS),
+        ("NBD_DISCONNECT", NbdDevice.NBD_DISCONNECT),
         ("NBD_SET_TIMEOUT", NbdDevice.NBD_SET_TIMEOUT), ("NBD_SET_FLAGS", NbdDevice.NBD_SET_FLAGS),
         ("NBD_FLAG_HAS_FLAGS", (long)TransmissionFlags.HasFlags), ("NBD_FLAG_READ_ONLY", (long)TransmissionFlags.ReadOnly),
         ("NBD_FLAG_SEND_FLUSH", (long)TransmissionFlags.SendFlush), ("NBD_FLAG_SEND_FUA", (long)TransmissionFlags.SendFua),
@@ -140,7 +152,8 @@ public sealed class KernelHeaderTests
     [Fact]
     public void Zstd_is_as_its_header_says()
     {
-        AssertInC(["zstd.h"], ("sizeof(ZSTD_inBuffer)", Unsafe.SizeOf<ZSTD_inBuffer>()), ("sizeof(ZSTD_outBuffer)", Unsafe.SizeOf<ZSTD_outBuffer>()));
+        AssertInC(["zstd.h"], ("sizeof(ZSTD_inBuffer)", Unsafe.SizeOf<ZSTD_inBuffer>()),
+            ("sizeof(ZSTD_outBuffer)", Unsafe.SizeOf<ZSTD_outBuffer>()));
         AssertOffsets<ZSTD_inBuffer>(["zstd.h"], "ZSTD_inBuffer", "src", "size", "pos");
         AssertOffsets<ZSTD_outBuffer>(["zstd.h"], "ZSTD_outBuffer", "dst", "size", "pos");
     }

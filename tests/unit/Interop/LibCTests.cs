@@ -30,7 +30,9 @@ public sealed class LibCTests
 
     private static readonly Dictionary<string, string> s_otherNames = new()
     {
-        ["ulong_t"] = "unsigned long", ["long_t"] = "long", ["syscall_arg"] = "long",
+        ["ulong_t"] = "unsigned long",
+        ["long_t"] = "long",
+        ["syscall_arg"] = "long",
     };
 
     private static readonly Type[] s_types = [.. Used(reader => reader.TypeReferences.Select(reader.GetTypeReference)

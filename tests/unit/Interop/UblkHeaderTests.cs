@@ -12,20 +12,20 @@ namespace Qcow2Blk.Tests.Interop;
 /// </summary>
 public sealed class UblkHeaderTests
 {
-    private static readonly string[] Headers = ["linux/ublk_cmd.h", "linux/ioctl.h", "errno.h"];
+    private static readonly string[] s_headers = ["linux/ublk_cmd.h", "linux/ioctl.h", "errno.h"];
 
     [Fact]
-    public void Numbers_are_the_first_headers() => AssertInC(Headers, FirstNumbers);
+    public void Numbers_are_the_first_headers() => AssertInC(s_headers, s_firstNumbers);
 
     [Fact]
     public void Numbers_are_the_newest_headers()
     {
-        AssertInNewest(Headers, FirstNumbers);
-        AssertInNewest(Headers, LaterNumbers);
+        AssertInNewest(s_headers, s_firstNumbers);
+        AssertInNewest(s_headers, s_laterNumbers);
     }
 
     [Fact]
-    public void Commands_are_the_first_headers_plain_numbers_with_their_encoding() => AssertInC(Headers,
+    public void Commands_are_the_first_headers_plain_numbers_with_their_encoding() => AssertInC(s_headers,
         ("_IOR('u', UBLK_CMD_GET_QUEUE_AFFINITY, struct ublksrv_ctrl_cmd)", Ublk.UBLK_U_CMD_GET_QUEUE_AFFINITY),
         ("_IOR('u', UBLK_CMD_GET_DEV_INFO, struct ublksrv_ctrl_cmd)", Ublk.UBLK_U_CMD_GET_DEV_INFO),
         ("_IOWR('u', UBLK_CMD_ADD_DEV, struct ublksrv_ctrl_cmd)", Ublk.UBLK_U_CMD_ADD_DEV),
@@ -39,7 +39,7 @@ public sealed class UblkHeaderTests
         ("_IOWR('u', UBLK_IO_NEED_GET_DATA, struct ublksrv_io_cmd)", Ublk.UBLK_U_IO_NEED_GET_DATA));
 
     [Fact]
-    public void Commands_are_the_newest_headers() => AssertInNewest(Headers,
+    public void Commands_are_the_newest_headers() => AssertInNewest(s_headers,
         ("UBLK_U_CMD_GET_QUEUE_AFFINITY", Ublk.UBLK_U_CMD_GET_QUEUE_AFFINITY), ("UBLK_U_CMD_GET_DEV_INFO", Ublk.UBLK_U_CMD_GET_DEV_INFO),
         ("UBLK_U_CMD_ADD_DEV", Ublk.UBLK_U_CMD_ADD_DEV), ("UBLK_U_CMD_DEL_DEV", Ublk.UBLK_U_CMD_DEL_DEV),
         ("UBLK_U_CMD_START_DEV", Ublk.UBLK_U_CMD_START_DEV), ("UBLK_U_CMD_STOP_DEV", Ublk.UBLK_U_CMD_STOP_DEV),
@@ -54,26 +54,26 @@ public sealed class UblkHeaderTests
         ("UBLK_U_IO_UNREGISTER_IO_BUF", Ublk.UBLK_U_IO_UNREGISTER_IO_BUF));
 
     [Fact]
-    public void Structures_are_the_first_headers() => AssertInC(Headers,
+    public void Structures_are_the_first_headers() => AssertInC(s_headers,
     [
         .. Layout<ublksrv_ctrl_cmd>("struct ublksrv_ctrl_cmd", "dev_id", "queue_id", "len", "addr", "data"),
-        .. Layout<ublksrv_ctrl_dev_info>("struct ublksrv_ctrl_dev_info", FirstDeviceInfo),
-        .. Layout<ublksrv_io_desc>("struct ublksrv_io_desc", IoDescriptor),
+        .. Layout<ublksrv_ctrl_dev_info>("struct ublksrv_ctrl_dev_info", s_firstDeviceInfo),
+        .. Layout<ublksrv_io_desc>("struct ublksrv_io_desc", s_ioDescriptor),
         .. Layout<ublksrv_io_cmd>("struct ublksrv_io_cmd", "q_id", "tag", "result", "addr"),
-        .. Layout<ublk_param_basic>("struct ublk_param_basic", Basic),
-        .. Layout<ublk_param_discard>("struct ublk_param_discard", Discard),
+        .. Layout<ublk_param_basic>("struct ublk_param_basic", s_basic),
+        .. Layout<ublk_param_discard>("struct ublk_param_discard", s_discard),
     ]);
 
     [Fact]
-    public void Structures_are_the_newest_headers() => AssertInNewest(Headers,
+    public void Structures_are_the_newest_headers() => AssertInNewest(s_headers,
     [
         .. Layout<ublksrv_ctrl_cmd>("struct ublksrv_ctrl_cmd", "dev_id", "queue_id", "len", "addr", "data", "dev_path_len"),
-        .. Layout<ublksrv_ctrl_dev_info>("struct ublksrv_ctrl_dev_info", [.. FirstDeviceInfo, "io_desc_size", "owner_uid", "owner_gid"]),
-        .. Layout<ublksrv_io_desc>("struct ublksrv_io_desc", IoDescriptor),
+        .. Layout<ublksrv_ctrl_dev_info>("struct ublksrv_ctrl_dev_info", [.. s_firstDeviceInfo, "io_desc_size", "owner_uid", "owner_gid"]),
+        .. Layout<ublksrv_io_desc>("struct ublksrv_io_desc", s_ioDescriptor),
         .. Layout<ublksrv_io_cmd>("struct ublksrv_io_cmd", "q_id", "tag", "result", "addr"),
         .. Layout<ublk_auto_buf_reg>("struct ublk_auto_buf_reg", "index", "flags", "reserved0", "reserved1"),
-        .. Layout<ublk_param_basic>("struct ublk_param_basic", Basic),
-        .. Layout<ublk_param_discard>("struct ublk_param_discard", Discard),
+        .. Layout<ublk_param_basic>("struct ublk_param_basic", s_basic),
+        .. Layout<ublk_param_discard>("struct ublk_param_discard", s_discard),
         .. Layout<ublk_param_devt>("struct ublk_param_devt", "char_major", "char_minor", "disk_major", "disk_minor"),
         .. Layout<ublk_param_zoned>("struct ublk_param_zoned", "max_open_zones", "max_active_zones", "max_zone_append_sectors"),
         .. Layout<ublk_param_dma_align>("struct ublk_param_dma_align", "alignment"),
@@ -97,32 +97,33 @@ public sealed class UblkHeaderTests
     [InlineData(0, 1, 0, 0x82000000)]
     [InlineData(1, 0, 0, 0x20080000000)]
     [InlineData(3, 127, 4096, 0x8000_0000 + (3L << 41) + (127L << 25) + 4096)]
-    public void Position_of_request_data_is_made_of_queue_tag_and_byte(int queue, int tag, long offset, long position)
-        => Assert.Equal(position, Ublk.IoBufferOffset(queue, tag, offset));
+    public void Position_of_request_data_is_made_of_queue_tag_and_byte(int queue, int tag, long offset, long position) =>
+        Assert.Equal(position, Ublk.IoBufferOffset(queue, tag, offset));
 
     [Fact]
     public void Auto_buffer_word_is_the_structure_read_as_a_number()
     {
         var word = Ublk.AutoBufferWord(0x1234, Ublk.UBLK_AUTO_BUF_REG_FALLBACK);
         var structure = Unsafe.BitCast<ulong, ublk_auto_buf_reg>(word);
-        Assert.Equal((0x1234, Ublk.UBLK_AUTO_BUF_REG_FALLBACK, 0, 0u), (structure.index, structure.flags, structure.reserved0, structure.reserved1));
+        Assert.Equal((0x1234, Ublk.UBLK_AUTO_BUF_REG_FALLBACK, 0, 0u),
+            (structure.index, structure.flags, structure.reserved0, structure.reserved1));
     }
 
-    private static readonly string[] FirstDeviceInfo =
+    private static readonly string[] s_firstDeviceInfo =
         ["nr_hw_queues", "queue_depth", "state", "max_io_buf_bytes", "dev_id", "ublksrv_pid", "flags", "ublksrv_flags"];
 
-    private static readonly string[] IoDescriptor = ["op_flags", "nr_sectors", "start_sector", "addr"];
+    private static readonly string[] s_ioDescriptor = ["op_flags", "nr_sectors", "start_sector", "addr"];
 
-    private static readonly string[] Basic =
+    private static readonly string[] s_basic =
     [
         "attrs", "logical_bs_shift", "physical_bs_shift", "io_opt_shift", "io_min_shift", "max_sectors", "chunk_sectors", "dev_sectors",
         "virt_boundary_mask",
     ];
 
-    private static readonly string[] Discard =
+    private static readonly string[] s_discard =
         ["discard_alignment", "discard_granularity", "max_discard_sectors", "max_write_zeroes_sectors", "max_discard_segments"];
 
-    private static readonly (string, long)[] FirstNumbers =
+    private static readonly (string, long)[] s_firstNumbers =
     [
         ("UBLK_IO_RES_OK", Ublk.UBLK_IO_RES_OK), ("UBLK_IO_RES_NEED_GET_DATA", Ublk.UBLK_IO_RES_NEED_GET_DATA),
         ("UBLK_IO_RES_ABORT", Ublk.UBLK_IO_RES_ABORT), ("UBLKSRV_CMD_BUF_OFFSET", Ublk.UBLKSRV_CMD_BUF_OFFSET),
@@ -131,7 +132,8 @@ public sealed class UblkHeaderTests
         ("UBLK_F_URING_CMD_COMP_IN_TASK", (long)Ublk.UBLK_F_URING_CMD_COMP_IN_TASK),
         ("UBLK_F_NEED_GET_DATA", (long)Ublk.UBLK_F_NEED_GET_DATA), ("UBLK_F_USER_RECOVERY", (long)Ublk.UBLK_F_USER_RECOVERY),
         ("UBLK_F_USER_RECOVERY_REISSUE", (long)Ublk.UBLK_F_USER_RECOVERY_REISSUE),
-        ("UBLK_S_DEV_DEAD", Ublk.UBLK_S_DEV_DEAD), ("UBLK_S_DEV_LIVE", Ublk.UBLK_S_DEV_LIVE), ("UBLK_S_DEV_QUIESCED", Ublk.UBLK_S_DEV_QUIESCED),
+        ("UBLK_S_DEV_DEAD", Ublk.UBLK_S_DEV_DEAD), ("UBLK_S_DEV_LIVE", Ublk.UBLK_S_DEV_LIVE),
+        ("UBLK_S_DEV_QUIESCED", Ublk.UBLK_S_DEV_QUIESCED),
         ("UBLK_IO_OP_READ", Ublk.UBLK_IO_OP_READ), ("UBLK_IO_OP_WRITE", Ublk.UBLK_IO_OP_WRITE), ("UBLK_IO_OP_FLUSH", Ublk.UBLK_IO_OP_FLUSH),
         ("UBLK_IO_OP_DISCARD", Ublk.UBLK_IO_OP_DISCARD), ("UBLK_IO_OP_WRITE_SAME", Ublk.UBLK_IO_OP_WRITE_SAME),
         ("UBLK_IO_OP_WRITE_ZEROES", Ublk.UBLK_IO_OP_WRITE_ZEROES), ("UBLK_IO_F_FAILFAST_DEV", Ublk.UBLK_IO_F_FAILFAST_DEV),
@@ -143,7 +145,7 @@ public sealed class UblkHeaderTests
         ("UBLK_PARAM_TYPE_DISCARD", Ublk.UBLK_PARAM_TYPE_DISCARD),
     ];
 
-    private static readonly (string, long)[] LaterNumbers =
+    private static readonly (string, long)[] s_laterNumbers =
     [
         ("UBLK_F_UNPRIVILEGED_DEV", (long)Ublk.UBLK_F_UNPRIVILEGED_DEV), ("UBLK_F_CMD_IOCTL_ENCODE", (long)Ublk.UBLK_F_CMD_IOCTL_ENCODE),
         ("UBLK_F_USER_COPY", (long)Ublk.UBLK_F_USER_COPY), ("UBLK_F_ZONED", (long)Ublk.UBLK_F_ZONED),

@@ -13,7 +13,8 @@ public sealed class InvariantTests
         var (cluster, refcount) = (7L, 2L);
 
         Assert.Equal("it holds", Assert.Throws<InvariantBreach>(() => Invariant.Holds(cluster < 0, "it holds")).Message);
-        Assert.Equal("it holds (cluster = 7)", Assert.Throws<InvariantBreach>(() => Invariant.Holds(cluster < 0, "it holds", cluster)).Message);
+        Assert.Equal("it holds (cluster = 7)",
+            Assert.Throws<InvariantBreach>(() => Invariant.Holds(cluster < 0, "it holds", cluster)).Message);
         Assert.Equal("it holds (cluster + 1 = 8, refcount = 2)",
             Assert.Throws<InvariantBreach>(() => Invariant.Holds(cluster < 0, "it holds", cluster + 1, refcount)).Message);
     }

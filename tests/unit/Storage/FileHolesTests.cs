@@ -134,7 +134,8 @@ public sealed class FileHolesTests : IDisposable
         var disk = new RawDisk(file!, readOnly: false);
         Assert.Equal(Limits.MaxFileBytes, disk.Size);
         using var buffer = new TableBuffer(4096);
-        foreach (var (offset, expected) in ((long, int)[])[(disk.Size - 4096, 0), (disk.Size - 4095, -22), (disk.Size, -22), (long.MaxValue, -22), (-1, -22)])
+        foreach (var (offset, expected) in ((long, int)[])[(disk.Size - 4096, 0), (disk.Size - 4095, -22), (disk.Size, -22),
+            (long.MaxValue, -22), (-1, -22)])
         {
             Assert.Equal(expected, _loop.Run(() => disk.ReadAsync(offset, buffer.Take(4096))));
             Assert.Equal(expected, _loop.Run(() => disk.WriteAsync(offset, buffer.Take(4096), forceUnitAccess: false)));

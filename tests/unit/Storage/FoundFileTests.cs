@@ -13,7 +13,7 @@ public sealed class FoundFileTests : IDisposable
 
     public FoundFileTests()
     {
-        foreach (string name in (string[])["allowed", "secret", "allowed-not"])
+        foreach (var name in (string[])["allowed", "secret", "allowed-not"])
         {
             Directory.CreateDirectory(_directory.File(name));
             File.WriteAllText(_directory.File($"{name}/base.raw"), name);
@@ -27,21 +27,21 @@ public sealed class FoundFileTests : IDisposable
     [Fact]
     public void Link_that_is_swapped_after_the_look_changes_neither_the_check_nor_what_is_opened()
     {
-        using FoundFile found = Find("link/base.raw");
+        using var found = Find("link/base.raw");
         Directory.Delete(_directory.File("link"));
         Directory.CreateSymbolicLink(_directory.File("link"), "secret");
 
         Assert.True(found.LiesIn(_directory.File("allowed")));
         Assert.False(found.LiesIn(_directory.File("secret")));
         Assert.Equal(_directory.File("allowed/base.raw"), found.RealName);
-        foreach (bool readOnly in (bool[])[true, false])
+        foreach (var readOnly in (bool[])[true, false])
         {
-            Assert.Equal(0, FileStorage.Open(found, readOnly, direct: false, out FileStorage? file));
+            Assert.Equal(0, FileStorage.Open(found, readOnly, direct: false, out var file));
             Assert.Equal((7, found.Identity), (file!.Length, file.Identity));
             file.Dispose();
         }
 
-        using FoundFile now = Find("link/base.raw");
+        using var now = Find("link/base.raw");
         Assert.True(now.LiesIn(_directory.File("secret")));
         Assert.False(now.LiesIn(_directory.File("allowed")));
         Assert.NotEqual(found.Identity, now.Identity);
@@ -54,7 +54,7 @@ public sealed class FoundFileTests : IDisposable
     [InlineData("allowed/../secret/base.raw", false)]
     public void File_lies_where_it_is_by_its_real_path(string name, bool inside)
     {
-        using FoundFile found = Find(name);
+        using var found = Find(name);
         Assert.Equal(inside, found.LiesIn(_directory.File("allowed")));
         Assert.Equal(inside, found.LiesIn(_directory.File("allowed") + "/"));
         Assert.True(found.LiesIn("/"));
@@ -71,13 +71,13 @@ public sealed class FoundFileTests : IDisposable
 
     private string Refusal(string name)
     {
-        using FoundFile found = Find(name);
+        using var found = Find(name);
         return Assert.Throws<IOException>(() => FileStorage.Open(found, readOnly: true, direct: false, out _)).Message;
     }
 
     private FoundFile Find(string name)
     {
-        Assert.Equal(0, FoundFile.Find(_directory.File(name), out FoundFile? found));
+        Assert.Equal(0, FoundFile.Find(_directory.File(name), out var found));
         return found!;
     }
 }

@@ -44,11 +44,11 @@ public sealed class ImageLockPatienceTests : IDisposable
     public void Lock_that_no_process_has_open_is_taken_once_it_is_let_go(bool write)
     {
         using var dead = new DeadHolder(_image);
-        LoopTask<ImageLock> taking = _patience.AcquireAsync(_ours, _image, write);
+        var taking = _patience.AcquireAsync(_ours, _image, write);
         LetPass(1000);
         Assert.False(taking.IsCompleted);
-        int pauses = _patience.Pauses;
-        string said = Assert.Single(_said);
+        var pauses = _patience.Pauses;
+        var said = Assert.Single(_said);
         Assert.Contains($"{_image} is locked", said);
         Assert.Contains("waiting up to 5 s", said);
 
@@ -76,7 +76,7 @@ public sealed class ImageLockPatienceTests : IDisposable
     {
         using var dead = new DeadHolder(_image);
         Assert.Throws<ImageLockedException>(() => _loop.RunUntilComplete(_patience.AcquireAsync(_ours, _image, write: true)));
-        int pauses = _patience.Pauses;
+        var pauses = _patience.Pauses;
 
         Assert.Throws<ImageLockedException>(() => _loop.RunUntilComplete(_patience.AcquireAsync(_ours, _image, write: true)));
 
@@ -104,7 +104,7 @@ public sealed class ImageLockPatienceTests : IDisposable
     [Fact]
     public void Holder_in_this_process_is_refused_without_a_wait()
     {
-        int other = Open();
+        var other = Open();
         ImageLock.Acquire(other, _image, write: true);
 
         var refused = Assert.Throws<ImageLockedException>(() => _loop.RunUntilComplete(_patience.AcquireAsync(_ours, _image, write: true)));
@@ -117,8 +117,8 @@ public sealed class ImageLockPatienceTests : IDisposable
     public void Process_that_has_the_file_open_without_a_lock_does_not_end_the_wait()
     {
         using var dead = new DeadHolder(_image);
-        int reader = Open();
-        LoopTask<ImageLock> taking = _patience.AcquireAsync(_ours, _image, write: true);
+        var reader = Open();
+        var taking = _patience.AcquireAsync(_ours, _image, write: true);
         LetPass(100);
         dead.LetGo();
         Assert.True(_loop.RunUntilComplete(taking).Held);
@@ -128,7 +128,7 @@ public sealed class ImageLockPatienceTests : IDisposable
     private void AssertNothingIsHeld(DeadHolder dead)
     {
         dead.LetGo();
-        int other = Open();
+        var other = Open();
         Assert.True(ImageLock.Acquire(other, _image, write: true).Held);
         Unistd.Close(other);
     }

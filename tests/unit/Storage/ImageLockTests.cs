@@ -27,9 +27,9 @@ public sealed class ImageLockTests : IDisposable
     public void Qemu_may_not_write_or_read_what_we_write()
     {
         using var held = new Held(_image, write: true);
-        Assert.NotEqual(0, Run("qemu-io", out string write, "-f", "qcow2", "-c", "write 0 4k", _image));
+        Assert.NotEqual(0, Run("qemu-io", out var write, "-f", "qcow2", "-c", "write 0 4k", _image));
         Assert.Contains("Failed to get \"write\" lock", write, StringComparison.Ordinal);
-        Assert.NotEqual(0, Run("qemu-img", out string read, "check", _image));
+        Assert.NotEqual(0, Run("qemu-img", out var read, "check", _image));
         Assert.Contains("Failed to get shared \"write\" lock", read, StringComparison.Ordinal);
     }
 
@@ -38,7 +38,7 @@ public sealed class ImageLockTests : IDisposable
     {
         using var held = new Held(_image, write: false);
         Assert.Equal(0, Run("qemu-img", out _, "check", _image));
-        Assert.NotEqual(0, Run("qemu-io", out string write, "-f", "qcow2", "-c", "write 0 4k", _image));
+        Assert.NotEqual(0, Run("qemu-io", out var write, "-f", "qcow2", "-c", "write 0 4k", _image));
         Assert.Contains("lock", write, StringComparison.Ordinal);
     }
 
@@ -68,7 +68,8 @@ public sealed class ImageLockTests : IDisposable
             Assert.True(held.Lock.Held);
             return;
         }
-        ImageLockedException error = Assert.Throws<ImageLockedException>(() => new Held(_image, weWrite).Dispose());
+
+        var error = Assert.Throws<ImageLockedException>(() => new Held(_image, weWrite).Dispose());
         Assert.Equal($"qemu-nbd (process {server.Pid})", error.Holder);
         Assert.StartsWith($"{_image} is in use by qemu-nbd", error.Message, StringComparison.Ordinal);
     }
@@ -94,7 +95,7 @@ public sealed class ImageLockTests : IDisposable
     [Fact]
     public void Exclusive_lock_of_a_foreign_program_is_in_the_way()
     {
-        int fd = Fcntl.Open(_image, O_RDWR | O_CLOEXEC, 0);
+        var fd = Fcntl.Open(_image, O_RDWR | O_CLOEXEC, 0);
         Assert.Equal(0, Fcntl.SetLock(fd, F_WRLCK, 0, 1000));
         Assert.Throws<ImageLockedException>(() => new Held(_image, write: false).Dispose());
         // By hand: a process that another test is starting may hold the description a little longer than we do.
@@ -106,8 +107,8 @@ public sealed class ImageLockTests : IDisposable
     private static int Run(string program, out string error, params string[] arguments)
     {
         var start = new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true };
-        using Process process = Process.Start(start)!;
-        string output = process.StandardOutput.ReadToEnd();
+        using var process = Process.Start(start)!;
+        var output = process.StandardOutput.ReadToEnd();
         error = process.StandardError.ReadToEnd() + output;
         process.WaitForExit();
         return process.ExitCode;
@@ -148,7 +149,8 @@ public sealed class ImageLockTests : IDisposable
         internal QemuNbd(string image, string socket, bool readOnly)
         {
             // The socket appears before the image is opened, the pid file after.
-            string[] arguments = ["-t", "-f", "qcow2", "-k", socket, "--pid-file", socket + ".pid", .. readOnly ? (string[])["-r"] : [], image];
+            string[] arguments = ["-t", "-f", "qcow2", "-k", socket, "--pid-file", socket + ".pid", .. readOnly ? (string[])["-r"] : [],
+                image];
             _process = Process.Start(new ProcessStartInfo("qemu-nbd", arguments))!;
             Assert.True(SpinWait.SpinUntil(() => File.Exists(socket + ".pid"), 10_000));
         }

@@ -40,7 +40,7 @@ public sealed class OwnNameTests : IDisposable
     public void Other_file_is_not_touched()
     {
         File.WriteAllText(_path, "theirs");
-        EntryIdentity? before = EntryIdentity.Of(_path);
+        var before = EntryIdentity.Of(_path);
         Assert.False(OwnName.Remove(_path, name => name == _path ? IsOurs(name) : throw new InvalidOperationException("it was moved")));
         AssertOnlyNameHolds("theirs");
         Assert.Equal(before, EntryIdentity.Of(_path));

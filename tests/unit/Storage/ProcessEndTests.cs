@@ -42,7 +42,7 @@ public sealed class ProcessEndTests
 
     private static string Replace(string text, string from, string to)
     {
-        int at = text.LastIndexOf(from, StringComparison.Ordinal);
+        var at = text.LastIndexOf(from, StringComparison.Ordinal);
         return at < 0 ? text : text[..at] + to + text[(at + from.Length)..];
     }
 }

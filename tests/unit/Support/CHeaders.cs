@@ -25,41 +25,45 @@ internal static class CHeaders
         AssertIn(Newest, headers, facts);
     }
 
-    internal static void AssertOffsets<T>(string[] headers, string type, params string[] fields)
-        => AssertInC(headers, Offsets<T>(type, fields));
+    internal static void AssertOffsets<T>(string[] headers, string type, params string[] fields) =>
+        AssertInC(headers, Offsets<T>(type, fields));
 
     /// <summary>That a C structure has the size and these members where ours has them.</summary>
     internal static (string Expression, long Value)[] Layout<T>(string type, params string[] fields)
-        where T : unmanaged
-        => [($"sizeof({type})", System.Runtime.CompilerServices.Unsafe.SizeOf<T>()), .. Offsets<T>(type, fields)];
+        where T : unmanaged =>
+        [($"sizeof({type})", System.Runtime.CompilerServices.Unsafe.SizeOf<T>()), .. Offsets<T>(type, fields)];
 
     internal static long Offset<T>(string field) => Marshal.OffsetOf<T>(field);
 
-    internal static string Assertion(string expression, long value)
-        => $"_Static_assert((long long)({expression}) == {value}LL, \"{expression} is not {value}\");";
+    internal static string Assertion(string expression, long value) =>
+        $"_Static_assert((long long)({expression}) == {value}LL, \"{expression} is not {value}\");";
 
     /// <returns>what the compiler complains of; empty if nothing</returns>
     internal static string Compile(string[] headers, string lines, string? directory = null)
     {
-        string[] arguments = ["-std=gnu11", "-fsyntax-only", .. directory is null ? Array.Empty<string>() : ["-isystem", directory], "-x", "c", "-"];
+        string[] arguments = ["-std=gnu11", "-fsyntax-only", .. directory is null ? Array.Empty<string>() : ["-isystem", directory], "-x",
+            "c", "-"];
         var start = new ProcessStartInfo("cc", arguments) { RedirectStandardInput = true, RedirectStandardError = true };
         using var compiler = Process.Start(start)!;
-        compiler.StandardInput.Write($"#define _GNU_SOURCE\n#include <stddef.h>\n{string.Concat(Array.ConvertAll(headers, header => $"#include <{header}>\n"))}{lines}\n");
+        compiler.StandardInput.Write(
+            $"#define _GNU_SOURCE\n#include"
+                + $" <stddef.h>\n{string.Concat(Array.ConvertAll(headers, header => $"#include <{header}>\n"))}{lines}\n");
         compiler.StandardInput.Close();
         var errors = compiler.StandardError.ReadToEnd();
         compiler.WaitForExit();
         return errors;
     }
 
-    private static (string Expression, long Value)[] Offsets<T>(string type, string[] fields)
-        => Array.ConvertAll(fields, field => ($"offsetof({type}, {field})", Offset<T>(field)));
+    private static (string Expression, long Value)[] Offsets<T>(string type, string[] fields) =>
+        Array.ConvertAll(fields, field => ($"offsetof({type}, {field})", Offset<T>(field)));
 
     private static void AssertIn(string? directory, string[] headers, (string Expression, long Value)[] facts)
     {
         Assert.SkipUnless(File.Exists("/usr/bin/cc"), "no C compiler");
         foreach (var header in headers)
             Assert.SkipUnless(Compile([header], "", directory).Length == 0, $"no <{header}>");
-        Assert.Equal("", Compile(headers, string.Join('\n', Array.ConvertAll(facts, fact => Assertion(fact.Expression, fact.Value))), directory));
+        Assert.Equal("",
+            Compile(headers, string.Join('\n', Array.ConvertAll(facts, fact => Assertion(fact.Expression, fact.Value))), directory));
     }
 
     private static string? FindNewest()

@@ -18,7 +18,7 @@ internal sealed class DeadHolder : IDisposable
 
     internal DeadHolder(string image)
     {
-        int fd = Fcntl.Open(image, O_RDWR | O_CLOEXEC, 0);
+        var fd = Fcntl.Open(image, O_RDWR | O_CLOEXEC, 0);
         ImageLock.Acquire(fd, image, write: true);
         Assert.Equal(0, Sockets.Pair(out _near, out _far));
         Assert.Equal(0, UnixSocket.SendAll(_near, "x"u8, [fd]));
@@ -33,7 +33,7 @@ internal sealed class DeadHolder : IDisposable
         // The locks by hand: a process that another test is starting may hold the socket a little longer than we do.
         var arrived = new List<int>();
         Assert.Equal(1, UnixSocket.Receive(_far, stackalloc byte[1], arrived));
-        int fd = Assert.Single(arrived);
+        var fd = Assert.Single(arrived);
         Assert.Equal(0, Fcntl.SetLock(fd, F_UNLCK, 0, 0));
         Unistd.Close(fd);
         Unistd.Close(_far);

@@ -32,8 +32,8 @@ internal sealed class ImageBytes
     /// <summary>One cluster; what is past the end of the file is zero.</summary>
     public byte[] Cluster(HostOffset offset, int clusterSize)
     {
-        byte[] cluster = new byte[clusterSize];
-        int length = (int)Math.Clamp(Bytes.LongLength - offset.Value, 0, clusterSize);
+        var cluster = new byte[clusterSize];
+        var length = (int)Math.Clamp(Bytes.LongLength - offset.Value, 0, clusterSize);
         Bytes.AsSpan((int)offset.Value, length).CopyTo(cluster);
         return cluster;
     }
@@ -42,14 +42,14 @@ internal sealed class ImageBytes
     public IEnumerable<(long GuestCluster, ulong Raw)> L2Entries(HostOffset l1Table, int l1Size)
     {
         var geometry = new Geometry(Header);
-        for (int i = 0; i < l1Size; i++)
+        for (var i = 0; i < l1Size; i++)
         {
-            L1Entry l1 = L1Entry.Decode(U64(l1Table.Value + i * 8L));
+            var l1 = L1Entry.Decode(U64(l1Table.Value + i * 8L));
             if (l1.IsEmpty)
                 continue;
-            for (int j = 0; j < geometry.L2Entries; j++)
+            for (var j = 0; j < geometry.L2Entries; j++)
             {
-                ulong raw = U64(l1.Offset.Value + j * 8L);
+                var raw = U64(l1.Offset.Value + j * 8L);
                 if (raw != 0)
                     yield return ((long)i << geometry.L2Bits | (long)j, raw);
             }

@@ -12,7 +12,7 @@ namespace Qcow2Blk.Tests.Support;
 /// </summary>
 internal static class QemuImg
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(2);
 
     /// <summary>What a program ended with.</summary>
     public sealed record Outcome(int ExitCode, string Output, string Error);
@@ -50,7 +50,7 @@ internal static class QemuImg
     {
         var arguments = new List<string> { "-f", "qcow2" };
         arguments.AddRange(options);
-        foreach (string command in commands)
+        foreach (var command in commands)
             arguments.AddRange(["-c", command]);
         arguments.Add(path);
         return MustPass("qemu-io", Start("qemu-io", arguments), arguments);
@@ -59,8 +59,11 @@ internal static class QemuImg
     private static string MustPass(string program, Outcome outcome, IEnumerable<string> arguments)
     {
         if (outcome.ExitCode != 0)
+        {
             throw new InvalidOperationException(
                 $"{program} {string.Join(' ', arguments)}: exit {outcome.ExitCode}\n{outcome.Output}{outcome.Error}");
+        }
+
         return outcome.Output;
     }
 
@@ -73,14 +76,15 @@ internal static class QemuImg
             UseShellExecute = false,
         };
         start.Environment["LC_ALL"] = "C.UTF-8";
-        using Process process = Process.Start(start)!;
-        Task<string> output = process.StandardOutput.ReadToEndAsync();
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        if (!process.WaitForExit(Patience))
+        using var process = Process.Start(start)!;
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = process.StandardError.ReadToEndAsync();
+        if (!process.WaitForExit(s_patience))
         {
             process.Kill(entireProcessTree: true);
-            throw new TimeoutException($"{program} {string.Join(' ', arguments)}: still running after {Patience}");
+            throw new TimeoutException($"{program} {string.Join(' ', arguments)}: still running after {s_patience}");
         }
+
         return new Outcome(process.ExitCode, output.GetAwaiter().GetResult(), error.GetAwaiter().GetResult());
     }
 }

@@ -21,12 +21,14 @@ public sealed class ArrowTests
     [Fact]
     public void Table_names_every_room_that_a_room_uses_and_no_other()
     {
-        var real = s_references.GroupBy(reference => reference.From).ToDictionary(group => group.Key, group => group.Select(reference => reference.To).ToHashSet());
+        var real = s_references.GroupBy(reference => reference.From)
+            .ToDictionary(group => group.Key, group => group.Select(reference => reference.To).ToHashSet());
         var wrong = new List<string>();
         foreach (var room in Rooms.Table)
         {
             var used = real.GetValueOrDefault(room.Folder) ?? [];
-            wrong.AddRange(used.Except(room.Uses).Select(other => $"{room.Folder} uses {other}, such as in {First(room.Folder, other)}: the table does not say so"));
+            wrong.AddRange(used.Except(room.Uses)
+                .Select(other => $"{room.Folder} uses {other}, such as in {First(room.Folder, other)}: the table does not say so"));
             wrong.AddRange(room.Uses.Except(used).Select(other => $"{room.Folder} does not use {other}: the table says so"));
         }
 
@@ -49,7 +51,8 @@ public sealed class ArrowTests
     public void Reference_upwards_is_seen(string code)
     {
         const string lower = "libqcow2/Format/C.cs", higher = "libqcow2/Devices/DeviceName.cs";
-        var references = Reference.All([lower, higher], file => file == lower ? code : "namespace Qcow2Blk.Devices; public static class DeviceName { public static void Check(string name) { } }");
+        var references = Reference.All([lower, higher], file => file == lower ? code
+            : "namespace Qcow2Blk.Devices; public static class DeviceName { public static void Check(string name) { } }");
         Assert.Contains(references, reference => reference is { From: "Format", To: "Devices" });
     }
 

@@ -20,14 +20,19 @@ public sealed partial class BorderTests
         Assert.NotEmpty(own);
         var named = new List<string>();
         foreach (var file in SourceTree.Files("cli", "*.cs"))
-            named.AddRange(Word().Matches(SourceTree.Read(file)).Select(match => match.Value).Where(own.Contains).Select(name => $"{file}: {name}"));
+        {
+            named.AddRange(Word().Matches(SourceTree.Read(file)).Select(match => match.Value).Where(own.Contains)
+                .Select(name => $"{file}: {name}"));
+        }
+
         Assert.True(named.Count == 0, string.Join(Environment.NewLine, named));
     }
 
     [Fact]
     public void Only_the_command_knows_exit_statuses()
     {
-        var numbers = SourceTree.Files("libqcow2", "*.cs").Where(file => SourceTree.Read(file).Contains("ExitCode", StringComparison.Ordinal));
+        var numbers = SourceTree.Files("libqcow2", "*.cs")
+            .Where(file => SourceTree.Read(file).Contains("ExitCode", StringComparison.Ordinal));
         Assert.True(!numbers.Any(), string.Join(Environment.NewLine, numbers));
     }
 

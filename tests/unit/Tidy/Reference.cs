@@ -16,7 +16,8 @@ namespace Qcow2Blk.Tests.Tidy;
 internal sealed record Reference(string From, string To, string Place, string Name)
 {
     /// <summary>Every reference between rooms of the library and the command.</summary>
-    public static IReadOnlyList<Reference> All() => All([.. SourceTree.Files("libqcow2", "*.cs"), .. SourceTree.Files("cli", "*.cs")], SourceTree.Read);
+    public static IReadOnlyList<Reference> All() =>
+        All([.. SourceTree.Files("libqcow2", "*.cs"), .. SourceTree.Files("cli", "*.cs")], SourceTree.Read);
 
     /// <summary>As above, of files that need not exist.</summary>
     public static IReadOnlyList<Reference> All(IReadOnlyList<string> files, Func<string, string> read)
@@ -51,7 +52,8 @@ internal sealed record Reference(string From, string To, string Place, string Na
         var platform = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
             .Where(path => !Path.GetFileName(path).StartsWith("Qcow2Blk", StringComparison.Ordinal))
             .Select(path => MetadataReference.CreateFromFile(path));
-        return CSharpCompilation.Create("rooms", trees, platform, new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, allowUnsafe: true));
+        return CSharpCompilation.Create("rooms", trees, platform,
+            new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, allowUnsafe: true));
     }
 
     /// <summary>The type that a name means, or whose member it means; null for what the product does not declare.</summary>
@@ -68,8 +70,12 @@ internal sealed record Reference(string From, string To, string Place, string Na
             yield break;
         foreach (var name in tree.GetRoot().DescendantNodes().OfType<SimpleNameSyntax>())
         {
-            if (TypeOf(name, model) is not { } type || Rooms.Of(type.DeclaringSyntaxReferences[0].SyntaxTree.FilePath) is not { } to || to == from)
+            if (TypeOf(name, model) is not { } type || Rooms.Of(type.DeclaringSyntaxReferences[0].SyntaxTree.FilePath) is not { } to
+                || to == from)
+            {
                 continue;
+            }
+
             var line = name.GetLocation().GetLineSpan().StartLinePosition.Line + 1;
             yield return new Reference(from, to, $"{tree.FilePath}:{line}", type.Name);
         }

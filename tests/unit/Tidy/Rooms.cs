@@ -24,7 +24,8 @@ internal static class Rooms
     public static string? Of(string path)
     {
         var inside = InLibrary(path);
-        return Table.Select(room => room.Folder).Where(folder => inside.StartsWith(folder + "/", StringComparison.Ordinal)).MaxBy(folder => folder.Length);
+        return Table.Select(room => room.Folder).Where(folder => inside.StartsWith(folder + "/", StringComparison.Ordinal))
+            .MaxBy(folder => folder.Length);
     }
 
     public static int HeightOf(string folder) => Table.Select(room => room.Folder).ToList().IndexOf(folder);
@@ -32,13 +33,16 @@ internal static class Rooms
     private static List<Room> Parse(string page)
     {
         var rooms = new List<Room>();
-        var lines = page.Split('\n').SkipWhile(line => line != Heading).SkipWhile(line => !line.StartsWith('|')).TakeWhile(line => line.StartsWith('|'));
+        var lines = page.Split('\n').SkipWhile(line => line != Heading).SkipWhile(line => !line.StartsWith('|'))
+            .TakeWhile(line => line.StartsWith('|'));
         foreach (var line in lines.Skip(2))
         {
             var cells = line.Trim('|', ' ').Split('|').Select(cell => cell.Trim()).ToArray();
             if (cells.Length != 3)
                 throw new FormatException($"{Page}: a row of the table of rooms has {cells.Length} cells, not 3: {line}");
-            rooms.Add(new Room(InLibrary(cells[0].Trim('`')), [.. cells[2].Split(',', StringSplitOptions.TrimEntries).Where(name => name != "nothing")]));
+            rooms.Add(
+                new Room(InLibrary(cells[0].Trim('`')),
+                    [.. cells[2].Split(',', StringSplitOptions.TrimEntries).Where(name => name != "nothing")]));
         }
 
         return rooms;

@@ -22,6 +22,22 @@ internal static class SourceTree
             .Order(StringComparer.Ordinal),
     ];
 
+    /// <summary>All code of the checkout: C#, and every script.</summary>
+    public static IEnumerable<string> Sources() =>
+        Files("libqcow2", "*.cs").Concat(Files("cli", "*.cs")).Concat(Files("tests", "*.cs")).Concat(Scripts());
+
+    /// <summary>Scripts in bash and Python: by their names, or by their first line.</summary>
+    public static IReadOnlyList<string> Scripts() =>
+        [.. Files("packaging", "*").Concat(Files("tests", "*")).Where(file => Path.GetExtension(file) is ".sh" or ".py" || IsScript(file))];
+
+    private static bool IsScript(string file)
+    {
+        if (Path.GetExtension(file).Length > 0)
+            return false;
+        using var stream = File.OpenRead(Path.Combine(Root, file));
+        return stream.ReadByte() == '#' && stream.ReadByte() == '!';
+    }
+
     public static string Read(string path) => File.ReadAllText(Path.Combine(Root, path));
 
     private static string FindRoot([CallerFilePath] string here = "")

@@ -60,7 +60,7 @@ public sealed class CommandTurnsTests : IDisposable
     {
         var first = Occupy();
 
-        Outcome refused = await Run("cannot resume", Nothing, TimeSpan.FromMilliseconds(20));
+        var refused = await Run("cannot resume", Nothing, TimeSpan.FromMilliseconds(20));
 
         Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot resume", "another command on it is still running"), refused);
         var next = Run("cannot resume", Nothing);
@@ -87,7 +87,7 @@ public sealed class CommandTurnsTests : IDisposable
             return Nothing(default);
         });
 
-        Outcome forced = await _turns.RunFirstAsync("cannot detach", s_patience, () => Nothing(default))
+        var forced = await _turns.RunFirstAsync("cannot detach", s_patience, () => Nothing(default))
             .WaitAsync(s_patience, TestContext.Current.CancellationToken);
 
         Assert.Equal(Outcome.Done(), forced);
@@ -109,7 +109,7 @@ public sealed class CommandTurnsTests : IDisposable
         });
         await began.Task;
 
-        Outcome second = await _turns.RunFirstAsync("cannot detach", TimeSpan.FromMilliseconds(20), () => Nothing(default));
+        var second = await _turns.RunFirstAsync("cannot detach", TimeSpan.FromMilliseconds(20), () => Nothing(default));
 
         Assert.Equal("another command on it is still running", second.Why);
         _hold.SetResult();

@@ -58,7 +58,8 @@ public sealed class AttachOptionTableTests
     [InlineData("cache-size", "4K", "--cache-size 4096 is out of range: 1M to 64G")]
     [InlineData("listen", "h:x", "--listen h:x is not HOST:PORT: \"x\" is not a port; ports are 0 to 65535")]
     [InlineData("device", "/dev/sda", "--device /dev/sda is not a device that qcow2blk makes: devices are /dev/ublkbN and /dev/nbdN")]
-    [InlineData("name", "../x", "--name \"../x\" is not a valid device name: names have 1 to 48 of the characters A-Z a-z 0-9 . _ - and do not begin with . or -")]
+    [InlineData("name", "../x",
+        "--name \"../x\" is not a valid device name: names have 1 to 48 of the characters A-Z a-z 0-9 . _ - and do not begin with . or -")]
     [InlineData("backing-dir", "/nonexistent", "--backing-dir /nonexistent is not a directory: backing files could never be opened")]
     [InlineData("backing", "", "--backing is not a file name: it is empty or contains a NUL")]
     public void Value_that_cannot_be_is_refused_with_name_value_and_what_is_allowed(string name, string text, string message)

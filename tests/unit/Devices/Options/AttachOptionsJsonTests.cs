@@ -29,11 +29,12 @@ public sealed class AttachOptionsJsonTests
     public static TheoryData<string, string> Members()
     {
         var data = new TheoryData<string, string>();
-        foreach (PropertyInfo property in Settable())
+        foreach (var property in Settable())
         {
-            foreach (object value in ValuesFor(property))
+            foreach (var value in ValuesFor(property))
                 data.Add(property.Name, Text(value));
         }
+
         return data;
     }
 
@@ -41,19 +42,30 @@ public sealed class AttachOptionsJsonTests
     [MemberData(nameof(Members))]
     public void Member_survives_the_way_to_the_server(string member, string value)
     {
-        PropertyInfo property = typeof(AttachOptions).GetProperty(member)!;
-        AttachOptions options = Copy(s_bases.GetValueOrDefault(member, s_block));
+        var property = typeof(AttachOptions).GetProperty(member)!;
+        var options = Copy(s_bases.GetValueOrDefault(member, s_block));
         property.SetValue(options, ValuesFor(property).Single(candidate => Text(candidate) == value));
-        AttachOptions read = AttachOptionsJson.Read(AttachOptionsJson.Write(options));
-        foreach (PropertyInfo each in Settable().Where(each => member != nameof(AttachOptions.Device) || each.Name != nameof(AttachOptions.Transport)))
-            Assert.True(Text(each.GetValue(options)) == Text(each.GetValue(read)), $"{each.Name}: {Text(each.GetValue(options))} became {Text(each.GetValue(read))}");
+        var read = AttachOptionsJson.Read(AttachOptionsJson.Write(options));
+        foreach (var each in Settable()
+            .Where(each => member != nameof(AttachOptions.Device) || each.Name != nameof(AttachOptions.Transport)))
+        {
+            Assert.True(Text(each.GetValue(options)) == Text(each.GetValue(read)),
+                $"{each.Name}: {Text(each.GetValue(options))} became {Text(each.GetValue(read))}");
+        }
     }
 
     [Fact]
     public void Member_survives_the_way_through_the_state_file()
     {
-        var record = new DeviceRecord { Name = "web", Image = "/disk.qcow2", Pid = 1, Started = default, Options = s_block with { Depth = 9, Snapshot = "s" } };
-        DeviceRecord read = DeviceRecord.Parse(record.ToJson());
+        var record = new DeviceRecord
+        {
+            Name = "web",
+            Image = "/disk.qcow2",
+            Pid = 1,
+            Started = default,
+            Options = s_block with { Depth = 9, Snapshot = "s" }
+        };
+        var read = DeviceRecord.Parse(record.ToJson());
         Assert.Equal(record, read with { Options = read.Options with { BackingDirectories = record.Options.BackingDirectories } });
     }
 
@@ -62,8 +74,8 @@ public sealed class AttachOptionsJsonTests
     [InlineData("7")]
     [InlineData("{}")]
     [InlineData("{\"image\":\"/d\"")]
-    public void What_is_no_such_object_is_refused(string json)
-        => Assert.IsType<JsonException>(Record.Exception(() => AttachOptionsJson.Read(Encoding.UTF8.GetBytes(json))), exactMatch: false);
+    public void What_is_no_such_object_is_refused(string json) =>
+        Assert.IsType<JsonException>(Record.Exception(() => AttachOptionsJson.Read(Encoding.UTF8.GetBytes(json))), exactMatch: false);
 
     [Theory]
     [InlineData("\"colour\":\"blue\"", "options.colour is not an option that this version knows")]
@@ -83,7 +95,9 @@ public sealed class AttachOptionsJsonTests
     [InlineData("\"backing-dirs\":\"/a\"", "options.backing-dirs \"/a\" is not a list of texts")]
     [InlineData("\"backing-dirs\":[7]", "options.backing-dirs […] is not a list of texts")]
     [InlineData("\"name\":{}", "options.name {…} is not text")]
-    [InlineData("\"name\":\"../x\"", "options.name \"../x\" is not a valid device name: names have 1 to 48 of the characters A-Z a-z 0-9 . _ - and do not begin with . or -")]
+    [InlineData("\"name\":\"../x\"",
+        "options.name \"../x\" is not a valid device name: names have 1 to 48 of the characters A-Z a-z 0-9 . _ - and do not begin"
+            + " with . or -")]
     public void What_an_option_cannot_be_is_refused_with_its_name_and_value(string member, string message)
     {
         var json = Encoding.UTF8.GetBytes($"{{\"image\":\"/d\",{member}}}");
@@ -96,8 +110,9 @@ public sealed class AttachOptionsJsonTests
     {
         const string block = """
             {"image":"/d","format":"raw","name":"n","transport":"nbd","device":"/dev/nbd7","depth":64,"block-size":4096,"ublk-mode":"auto",
-            "nbd-timeout":5,"dead-timeout":0,"null-io":true,"recover-device":"/dev/nbd7","discard-log":true,"only-image":"8:1:7","inherited-connections":2,
-            "read-only":true,"cache":"writeback","queues":3,"discard":"ignore","detect-zeroes":"on","on-enospc":"stop","log-level":"info"}
+            "nbd-timeout":5,"dead-timeout":0,"null-io":true,"recover-device":"/dev/nbd7","discard-log":true,"only-image":"8:1:7",
+            "inherited-connections":2,"read-only":true,"cache":"writeback","queues":3,"discard":"ignore","detect-zeroes":"on",
+            "on-enospc":"stop","log-level":"info"}
             """;
         Assert.Equal(
             s_block with
@@ -126,9 +141,10 @@ public sealed class AttachOptionsJsonTests
             },
             AttachOptionsJson.Read(Encoding.UTF8.GetBytes(block)));
         const string nbd = """
-            {"image":"/d","format":"qcow2","listen-host":"::1","listen-port":0,"foreground":true,"run":"true","cache":"none","cache-size":1048576,"discard":"unmap",
-            "detect-zeroes":"off","snapshot":"s","backing-dirs":["/a","/b c"],"lock-timeout":0,"backing":"/b","backing-format":"raw","on-enospc":"report",
-            "pid-file":"/p","log-level":"debug"}
+            {"image":"/d","format":"qcow2","listen-host":"::1","listen-port":0,"foreground":true,"run":"true","cache":"none",
+            "cache-size":1048576,"discard":"unmap","detect-zeroes":"off","snapshot":"s",
+            "backing-dirs":["/a","/b c"],"lock-timeout":0,"backing":"/b",
+            "backing-format":"raw","on-enospc":"report","pid-file":"/p","log-level":"debug"}
             """;
         var read = AttachOptionsJson.Read(Encoding.UTF8.GetBytes(nbd));
         Assert.Equal(["/a", "/b c"], read.BackingDirectories);
@@ -157,8 +173,8 @@ public sealed class AttachOptionsJsonTests
     /// <summary>Values that differ from the default.</summary>
     private static object[] ValuesFor(PropertyInfo property)
     {
-        Type type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
-        object? usual = property.GetValue(s_block);
+        var type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
+        var usual = property.GetValue(s_block);
         if (type.IsEnum)
             return [.. Enum.GetValues(type).Cast<object>().Where(value => !value.Equals(usual))];
         if (type == typeof(bool))

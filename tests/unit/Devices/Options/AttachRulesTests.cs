@@ -62,7 +62,7 @@ public sealed class AttachRulesTests
     [MemberData(nameof(Refused))]
     public void Options_that_make_no_sense_together_are_usage_errors(string about, object options)
     {
-        OutcomeException error = Assert.Throws<OutcomeException>(() => AttachRules.Check((AttachOptions)options));
+        var error = Assert.Throws<OutcomeException>(() => AttachRules.Check((AttachOptions)options));
         Assert.Equal(OutcomeKind.Invalid, error.Kind);
         Assert.Contains(about, error.Message, StringComparison.Ordinal);
     }
@@ -75,7 +75,8 @@ public sealed class AttachRulesTests
     {
         Assert.True(s_block.IsBlockDevice);
         AttachRules.Check(s_block);
-        AttachRules.Check(s_block with { Depth = 1, BlockSize = 4096, Device = "/dev/nbd3", Transport = DeviceTransport.Nbd, DeadTimeout = 0 });
+        AttachRules.Check(
+            s_block with { Depth = 1, BlockSize = 4096, Device = "/dev/nbd3", Transport = DeviceTransport.Nbd, DeadTimeout = 0 });
         AttachRules.CheckGiven(["--depth"], s_block);
     }
 
@@ -85,8 +86,8 @@ public sealed class AttachRulesTests
     [InlineData(null, null, 3, "leave --depth out")]
     public void Block_device_options_beside_an_address_are_usage_errors(string? socket, string? host, int? fd, string hint)
     {
-        AttachOptions options = s_block with { SocketPath = socket, ListenHost = host, ListenFd = fd };
-        OutcomeException error = Assert.Throws<OutcomeException>(() => AttachRules.CheckGiven(["--depth", "--device"], options));
+        var options = s_block with { SocketPath = socket, ListenHost = host, ListenFd = fd };
+        var error = Assert.Throws<OutcomeException>(() => AttachRules.CheckGiven(["--depth", "--device"], options));
         Assert.Equal((OutcomeKind.Invalid, hint), (error.Kind, error.Hint));
         AttachRules.CheckGiven([], options);
     }
@@ -96,7 +97,7 @@ public sealed class AttachRulesTests
     [InlineData("nbd15", DeviceTransport.Nbd, 15, "/dev/nbd15")]
     public void Nodes_that_this_program_makes_are_known(string text, DeviceTransport transport, int index, string path)
     {
-        KernelNode node = KernelNode.TryParse(text)!.Value;
+        var node = KernelNode.TryParse(text)!.Value;
         Assert.Equal((transport, index, path), (node.Transport, node.Index, node.Path));
     }
 
@@ -139,9 +140,9 @@ public sealed class AttachRulesTests
             PidFile = "/p",
             LogLevel = LogLevel.Debug,
         };
-        AttachOptions copy = AttachOptionsJson.Read(AttachOptionsJson.Write(full));
+        var copy = AttachOptionsJson.Read(AttachOptionsJson.Write(full));
         Assert.Equal(full.BackingDirectories, copy.BackingDirectories);
-        AttachOptions block = s_block with
+        var block = s_block with
         {
             Transport = DeviceTransport.Nbd,
             Device = "/dev/nbd7",
@@ -154,7 +155,7 @@ public sealed class AttachRulesTests
             RecoverDevice = "/dev/nbd7",
             BackingDirectories = ["/a"],
         };
-        AttachOptions blockCopy = AttachOptionsJson.Read(AttachOptionsJson.Write(block));
+        var blockCopy = AttachOptionsJson.Read(AttachOptionsJson.Write(block));
         Assert.Equal(block, blockCopy with { BackingDirectories = block.BackingDirectories });
         IReadOnlyList<string> none = [];
         Assert.Equal(full with { BackingDirectories = none }, copy with { BackingDirectories = none });
@@ -169,8 +170,8 @@ public sealed class AttachRulesTests
     [InlineData("host:", "host", 10809)]
     [InlineData("[::1]", "::1", 10809)]
     [InlineData("[::1]:0", "::1", 0)]
-    public void Listen_address_is_read(string text, string host, int port)
-        => Assert.Equal(new ListenAddress(host, port), ListenAddress.Parse(text));
+    public void Listen_address_is_read(string text, string host, int port) =>
+        Assert.Equal(new ListenAddress(host, port), ListenAddress.Parse(text));
 
     [Theory]
     [InlineData("::1")]
@@ -179,12 +180,12 @@ public sealed class AttachRulesTests
     [InlineData("host:http")]
     [InlineData("[::1")]
     [InlineData("[::1]9")]
-    public void Listen_address_that_is_none_is_a_usage_error(string text)
-        => Assert.Equal(OutcomeKind.Invalid, Assert.Throws<OutcomeException>(() => ListenAddress.Parse(text)).Kind);
+    public void Listen_address_that_is_none_is_a_usage_error(string text) =>
+        Assert.Equal(OutcomeKind.Invalid, Assert.Throws<OutcomeException>(() => ListenAddress.Parse(text)).Kind);
 
     [Fact]
-    public void Uri_quotes_what_would_end_a_query()
-        => Assert.Equal("nbd+unix:///?socket=/run/a%20%26%23%25%C3%A4.sock", NbdUri.ForUnixSocket("/run/a &#%ä.sock"));
+    public void Uri_quotes_what_would_end_a_query() =>
+        Assert.Equal("nbd+unix:///?socket=/run/a%20%26%23%25%C3%A4.sock", NbdUri.ForUnixSocket("/run/a &#%ä.sock"));
 
     [Theory]
     [InlineData("localhost", 10809, "nbd://localhost")]
@@ -192,8 +193,8 @@ public sealed class AttachRulesTests
     public void Uri_of_tcp_leaves_out_the_usual_port(string host, int port, string uri) => Assert.Equal(uri, NbdUri.ForTcp(host, port));
 
     [Fact]
-    public void Refusal_is_always_one_line()
-        => Assert.DoesNotContain('\n', new OutcomeException(OutcomeKind.Failed, "a\nb", "c\r\nd", "e\nf").Message);
+    public void Refusal_is_always_one_line() =>
+        Assert.DoesNotContain('\n', new OutcomeException(OutcomeKind.Failed, "a\nb", "c\r\nd", "e\nf").Message);
 
     [Fact]
     public void Variables_of_a_captive_command_replace_inherited_ones()
@@ -208,7 +209,7 @@ public sealed class AttachRulesTests
             Started = default,
             Options = s_good,
         };
-        List<string> variables = CaptiveCommand.Variables(s_good with { SocketPath = null, ListenHost = "::1" }, record);
+        var variables = CaptiveCommand.Variables(s_good with { SocketPath = null, ListenHost = "::1" }, record);
         Environment.SetEnvironmentVariable("uri", null);
         Assert.Contains("uri=nbd://[::1]:99", variables);
         Assert.Contains("port=99", variables);

@@ -30,8 +30,8 @@ internal static class SampleSettings
         ["pid-file"] = ["/run/disk.pid"],
     };
 
-    internal static IReadOnlyList<string> Of(AttachOption option)
-        => option.IsFlag ? ["true"] : option.Words.Count > 0 ? option.Words : s_texts.GetValueOrDefault(option.Name)
+    internal static IReadOnlyList<string> Of(AttachOption option) =>
+        option.IsFlag ? ["true"] : option.Words.Count > 0 ? option.Words : s_texts.GetValueOrDefault(option.Name)
             ?? throw new NotSupportedException($"{option.Switch} has no sample values: give it some here");
 
     /// <summary>Options as users could give them, at random: an address or a block device, and of the rest a third.</summary>
@@ -55,8 +55,8 @@ internal static class SampleSettings
     }
 
     /// <summary>Lists count by what is in them.</summary>
-    internal static bool AreSame(AttachOptions one, AttachOptions other)
-        => one.BackingDirectories.SequenceEqual(other.BackingDirectories)
+    internal static bool AreSame(AttachOptions one, AttachOptions other) =>
+        one.BackingDirectories.SequenceEqual(other.BackingDirectories)
             && (one with { BackingDirectories = other.BackingDirectories }) == other;
 
     private static string Any(Random random, IReadOnlyList<string> of) => of[random.Next(of.Count)];

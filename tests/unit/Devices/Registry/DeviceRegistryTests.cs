@@ -38,8 +38,8 @@ public sealed class DeviceRegistryTests : IDisposable
     /// <summary>A state file without a process behind it, as after kill -9.</summary>
     private void Kill(DeviceClaim claim)
     {
-        string file = _registry.Directory.StateFileOf(claim.Name);
-        byte[] content = File.ReadAllBytes(file);
+        var file = _registry.Directory.StateFileOf(claim.Name);
+        var content = File.ReadAllBytes(file);
         claim.Dispose();
         File.WriteAllBytes(file, content);
         File.WriteAllBytes(_registry.Directory.SocketOf(claim.Name), []);
@@ -53,7 +53,7 @@ public sealed class DeviceRegistryTests : IDisposable
         string[] expected = [.. Enumerable.Range(1, 40).Select(n => n == 1 ? "disk" : $"disk-{n}").Order(StringComparer.Ordinal)];
         Assert.Equal(expected, claims.Select(claim => claim.Name).Order(StringComparer.Ordinal));
         Assert.All(_registry.List(), entry => Assert.True(entry.Alive));
-        foreach (DeviceClaim claim in claims)
+        foreach (var claim in claims)
             claim.Dispose();
         Assert.Empty(Directory.GetFileSystemEntries(_registry.Directory.Path));
     }
@@ -61,8 +61,8 @@ public sealed class DeviceRegistryTests : IDisposable
     [Fact]
     public void Asked_name_that_lives_is_busy()
     {
-        using DeviceClaim claim = Claim("/data/a.qcow2", "web");
-        OutcomeException error = Assert.Throws<OutcomeException>(() => Claim("/data/b.qcow2", "web"));
+        using var claim = Claim("/data/a.qcow2", "web");
+        var error = Assert.Throws<OutcomeException>(() => Claim("/data/b.qcow2", "web"));
         Assert.Equal(OutcomeKind.Busy, error.Kind);
     }
 
@@ -70,7 +70,7 @@ public sealed class DeviceRegistryTests : IDisposable
     public void Dead_device_is_listed_until_removed_and_its_socket_goes_too()
     {
         Kill(Claim("/data/disk.qcow2"));
-        DeviceEntry entry = Assert.Single(_registry.List());
+        var entry = Assert.Single(_registry.List());
         Assert.False(entry.Alive);
         Assert.Equal("/data/disk.qcow2", entry.Record.Image);
         Assert.True(_registry.RemoveDead("disk"));
@@ -98,7 +98,7 @@ public sealed class DeviceRegistryTests : IDisposable
     [Fact]
     public void Living_device_cannot_be_removed_as_dead()
     {
-        using DeviceClaim claim = Claim("/data/disk.qcow2");
+        using var claim = Claim("/data/disk.qcow2");
         Assert.False(_registry.RemoveDead("disk"));
         Assert.True(Assert.Single(_registry.List()).Alive);
     }
@@ -107,9 +107,9 @@ public sealed class DeviceRegistryTests : IDisposable
     public void Restart_takes_the_name_of_its_dead_predecessor_but_a_stranger_does_not()
     {
         Kill(Claim("/data/disk.qcow2"));
-        using (DeviceClaim stranger = Claim("/other/disk.qcow2"))
+        using (var stranger = Claim("/other/disk.qcow2"))
             Assert.Equal("disk-2", stranger.Name);
-        using DeviceClaim restarted = Claim("/data/disk.qcow2");
+        using var restarted = Claim("/data/disk.qcow2");
         Assert.Equal("disk", restarted.Name);
         Assert.True(Assert.Single(_registry.List()).Alive);
     }
@@ -117,7 +117,7 @@ public sealed class DeviceRegistryTests : IDisposable
     [Fact]
     public void Racing_restarts_of_one_dead_name_have_one_winner()
     {
-        for (int round = 0; round < 20; round++)
+        for (var round = 0; round < 20; round++)
         {
             Kill(Claim("/data/a.qcow2", "web"));
             var winners = new ConcurrentBag<DeviceClaim>();
@@ -131,32 +131,37 @@ public sealed class DeviceRegistryTests : IDisposable
                 {
                 }
             });
-            DeviceClaim winner = Assert.Single(winners);
+            var winner = Assert.Single(winners);
             Assert.True(Assert.Single(_registry.List()).Alive);
             winner.Dispose();
         }
+
         Assert.Empty(Directory.GetFileSystemEntries(_registry.Directory.Path));
     }
 
     [Fact]
     public void Target_is_a_name_an_image_by_any_path_or_a_uri()
     {
-        string image = Path.Combine(_folder, "disk.qcow2");
+        var image = Path.Combine(_folder, "disk.qcow2");
         File.WriteAllText(image, "");
-        string link = Path.Combine(_folder, "link");
+        var link = Path.Combine(_folder, "link");
         File.CreateSymbolicLink(link, image);
-        using DeviceClaim claim = Claim(image, "web", "nbd://localhost:10810");
-        foreach (string target in (string[])["web", image, link, Path.Combine(_folder, ".", "run", "..", "disk.qcow2"), "nbd://localhost:10810"])
+        using var claim = Claim(image, "web", "nbd://localhost:10810");
+        foreach (var target in (string[])["web", image, link, Path.Combine(_folder, ".", "run", "..", "disk.qcow2"),
+            "nbd://localhost:10810"])
+        {
             Assert.Equal("web", _registry.Resolve(target).Record.Name);
+        }
+
         Assert.Equal(OutcomeKind.NotFound, Assert.Throws<OutcomeException>(() => _registry.Resolve("disk.qcow3")).Kind);
     }
 
     [Fact]
     public void Image_that_is_attached_twice_is_no_target()
     {
-        using DeviceClaim first = Claim("/data/disk.qcow2");
-        using DeviceClaim second = Claim("/data/disk.qcow2");
-        OutcomeException error = Assert.Throws<OutcomeException>(() => _registry.Resolve("/data/disk.qcow2"));
+        using var first = Claim("/data/disk.qcow2");
+        using var second = Claim("/data/disk.qcow2");
+        var error = Assert.Throws<OutcomeException>(() => _registry.Resolve("/data/disk.qcow2"));
         Assert.Equal("disk, disk-2 match it", error.Why);
         Assert.Equal("disk", _registry.Resolve("disk").Record.Name);
     }
@@ -165,14 +170,14 @@ public sealed class DeviceRegistryTests : IDisposable
     public void Living_device_is_meant_before_dead_ones_of_the_same_image()
     {
         Kill(Claim("/data/disk.qcow2", "old"));
-        using DeviceClaim claim = Claim("/data/disk.qcow2", "new");
+        using var claim = Claim("/data/disk.qcow2", "new");
         Assert.Equal("new", _registry.Resolve("/data/disk.qcow2").Record.Name);
     }
 
     [Fact]
     public void Foreign_and_damaged_files_are_not_listed()
     {
-        using DeviceClaim claim = Claim("/data/disk.qcow2");
+        using var claim = Claim("/data/disk.qcow2");
         File.WriteAllText(Path.Combine(_registry.Directory.Path, "half.json"), "{\"name\":\"half\",\"ima");
         File.WriteAllText(Path.Combine(_registry.Directory.Path, "other.json"), "{\"name\":\"disk\",\"image\":\"/x\"}");
         File.WriteAllText(Path.Combine(_registry.Directory.Path, "wrong.json"), "{\"name\":7}");
@@ -183,29 +188,39 @@ public sealed class DeviceRegistryTests : IDisposable
     [InlineData("{\"name\":7}", "name 7 is not a value that it can have")]
     [InlineData("{\"name\":\"half\",\"image\":\"/x\",\"pid\":\"many\"}", "pid \"many\" is not a value that it can have")]
     [InlineData("{\"name\":\"half\",\"image\":\"/x\",\"started\":\"soon\"}", "started \"soon\" is not a value that it can have")]
-    [InlineData("{\"name\":\"half\",\"image\":\"/x\",\"options\":{\"image\":\"/x\",\"depth\":0}}", "options.depth 0 is out of range: 1 to 1024 requests")]
+    [InlineData("{\"name\":\"half\",\"image\":\"/x\",\"options\":{\"image\":\"/x\",\"depth\":0}}",
+        "options.depth 0 is out of range: 1 to 1024 requests")]
     [InlineData("{\"name\":\"half\"}", "no name or image")]
     public void Damaged_state_file_is_refused_with_the_file_the_field_and_its_value(string json, string why)
     {
         _registry.Directory.Ensure();
-        string file = _registry.Directory.StateFileOf("half");
+        var file = _registry.Directory.StateFileOf("half");
         File.WriteAllText(file, json);
         Assert.Null(_registry.Find("half"));
-        OutcomeException error = Assert.Throws<OutcomeException>(() => _registry.Resolve("half"));
+        var error = Assert.Throws<OutcomeException>(() => _registry.Resolve("half"));
         Assert.Equal((OutcomeKind.Failed, $"cannot read the state file {file}", why), (error.Kind, error.What, error.Why));
         Assert.Equal(OutcomeKind.NotFound, Assert.Throws<OutcomeException>(() => _registry.Resolve("other")).Kind);
     }
 
-    private static DeviceRecord Record(string name, AttachOptions options, string? uri = null, string? socketIdentity = null)
-        => new() { Name = name, Image = options.Image, Uri = uri, Pid = 1 << 23, Started = default, Options = options, SocketIdentity = socketIdentity };
+    private static DeviceRecord Record(string name, AttachOptions options, string? uri = null, string? socketIdentity = null) =>
+        new()
+        {
+            Name = name,
+            Image = options.Image,
+            Uri = uri,
+            Pid = 1 << 23,
+            Started = default,
+            Options = options,
+            SocketIdentity = socketIdentity
+        };
 
     [Fact]
     public void State_file_that_was_removed_by_hand_is_made_again()
     {
-        using DeviceClaim claim = Claim("/data/disk.qcow2");
+        using var claim = Claim("/data/disk.qcow2");
         File.Delete(_registry.Directory.StateFileOf("disk"));
         claim.Publish(Record("disk", new AttachOptions { Image = "/data/disk.qcow2" }, "nbd://localhost"));
-        DeviceEntry entry = Assert.Single(_registry.List());
+        var entry = Assert.Single(_registry.List());
         Assert.Equal((true, "nbd://localhost"), (entry.Alive, entry.Record.Uri));
         Assert.Single(Directory.GetFileSystemEntries(_registry.Directory.Path));
     }
@@ -213,13 +228,14 @@ public sealed class DeviceRegistryTests : IDisposable
     [Fact]
     public void State_file_of_another_server_that_has_the_name_now_is_not_replaced()
     {
-        using DeviceClaim first = Claim("/data/a.qcow2", "web");
+        using var first = Claim("/data/a.qcow2", "web");
         File.Delete(_registry.Directory.StateFileOf("web"));
-        using DeviceClaim second = Claim("/data/b.qcow2", "web");
-        OutcomeException error = Assert.Throws<OutcomeException>(() => first.Publish(Record("web", new AttachOptions { Image = "/data/a.qcow2" })));
+        using var second = Claim("/data/b.qcow2", "web");
+        var error =
+            Assert.Throws<OutcomeException>(() => first.Publish(Record("web", new AttachOptions { Image = "/data/a.qcow2" })));
         Assert.Equal(OutcomeKind.Busy, error.Kind);
         first.Dispose();
-        DeviceEntry entry = Assert.Single(_registry.List());
+        var entry = Assert.Single(_registry.List());
         Assert.Equal((true, "/data/b.qcow2"), (entry.Alive, entry.Record.Image));
         Assert.Single(Directory.GetFileSystemEntries(_registry.Directory.Path));
     }
@@ -231,8 +247,8 @@ public sealed class DeviceRegistryTests : IDisposable
         var options = new AttachOptions { Image = "/data/disk.qcow2", SocketPath = socket, PidFile = pidFile };
         Unistd.Close(UnixSocket.Serve(socket, 1));
         File.WriteAllText(pidFile, $"{1 << 23}\n");
-        string identity = EntryIdentity.Of(socket).ToString()!;
-        foreach (string recorded in (string[])["1:2:3:4.000000005", identity])
+        var identity = EntryIdentity.Of(socket).ToString()!;
+        foreach (var recorded in (string[])["1:2:3:4.000000005", identity])
         {
             _registry.Directory.Ensure();
             File.WriteAllBytes(_registry.Directory.StateFileOf("disk"), Record("disk", options, socketIdentity: recorded).ToJson());
@@ -254,8 +270,8 @@ public sealed class DeviceRegistryTests : IDisposable
     }
 
     [Fact]
-    public void Longest_made_name_with_the_highest_number_is_valid()
-        => Assert.True(DeviceName.IsValid(DeviceName.Candidate(DeviceName.FromImage("/-" + new string('x', 300)), 9999)));
+    public void Longest_made_name_with_the_highest_number_is_valid() =>
+        Assert.True(DeviceName.IsValid(DeviceName.Candidate(DeviceName.FromImage("/-" + new string('x', 300)), 9999)));
 
     [Theory]
     [InlineData("")]

@@ -28,14 +28,14 @@ public sealed class PidFileTests : IDisposable
 
     private void AssertRefused(string why)
     {
-        OutcomeException error = Assert.Throws<OutcomeException>(() => PidFile.Write(_path));
+        var error = Assert.Throws<OutcomeException>(() => PidFile.Write(_path));
         Assert.Contains(_path, error.What, StringComparison.Ordinal);
         Assert.Contains(why, error.Why, StringComparison.Ordinal);
     }
 
     private static void Run(string program, params string[] arguments)
     {
-        using Process process = Process.Start(program, arguments);
+        using var process = Process.Start(program, arguments);
         process.WaitForExit();
         Assert.Equal(0, process.ExitCode);
     }
@@ -43,7 +43,7 @@ public sealed class PidFileTests : IDisposable
     [Fact]
     public void File_holds_our_number_until_the_end()
     {
-        PidFile file = PidFile.Write(_path);
+        var file = PidFile.Write(_path);
         Assert.Equal(Own, File.ReadAllText(_path));
         file.Dispose();
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
@@ -53,7 +53,7 @@ public sealed class PidFileTests : IDisposable
     public void Longer_content_of_a_server_before_is_replaced_as_a_whole()
     {
         File.WriteAllText(_path, "123456789012345\nand more\n");
-        using PidFile file = PidFile.Write(_path);
+        using var file = PidFile.Write(_path);
         Assert.Equal(Own, File.ReadAllText(_path));
     }
 
@@ -62,7 +62,7 @@ public sealed class PidFileTests : IDisposable
     [InlineData(false)]
     public void Link_is_not_followed(bool leadsSomewhere)
     {
-        string precious = _folder.File("precious");
+        var precious = _folder.File("precious");
         if (leadsSomewhere)
             File.WriteAllText(precious, "data");
         File.CreateSymbolicLink(_path, precious);
@@ -73,7 +73,7 @@ public sealed class PidFileTests : IDisposable
     [Fact]
     public void Second_name_of_another_file_is_not_written_through()
     {
-        string precious = _folder.File("precious");
+        var precious = _folder.File("precious");
         File.WriteAllText(precious, "data");
         Assert.Equal(0, Unistd.Link(precious, _path));
         AssertRefused("hard links");
@@ -94,7 +94,7 @@ public sealed class PidFileTests : IDisposable
     [Fact]
     public void Device_is_refused()
     {
-        OutcomeException error = Assert.Throws<OutcomeException>(() => PidFile.Write("/dev/null"));
+        var error = Assert.Throws<OutcomeException>(() => PidFile.Write("/dev/null"));
         Assert.Equal("it is not a regular file", error.Why);
     }
 
@@ -118,7 +118,7 @@ public sealed class PidFileTests : IDisposable
     [Fact]
     public void Number_that_another_server_wrote_since_stays()
     {
-        PidFile file = PidFile.Write(_path);
+        var file = PidFile.Write(_path);
         File.WriteAllText(_path, $"{NobodysNumber}\n");
         file.Dispose();
         Assert.Equal($"{NobodysNumber}\n", File.ReadAllText(_path));
@@ -127,7 +127,7 @@ public sealed class PidFileTests : IDisposable
     [Fact]
     public void Another_file_of_that_name_stays()
     {
-        PidFile file = PidFile.Write(_path);
+        var file = PidFile.Write(_path);
         File.Move(_path, _folder.File("kept")); // Else the new one may get its inode.
         File.WriteAllText(_path, Own);
         file.Dispose();
@@ -145,7 +145,7 @@ public sealed class PidFileTests : IDisposable
     [Fact]
     public void File_of_another_server_is_not_removed_with_a_dead_one()
     {
-        foreach (string content in (string[])[$"{NobodysNumber}1\n", $"1{NobodysNumber}\n", "7\n", "", "\n", "-1\n", new string('1', 100)])
+        foreach (var content in (string[])[$"{NobodysNumber}1\n", $"1{NobodysNumber}\n", "7\n", "", "\n", "-1\n", new string('1', 100)])
         {
             File.WriteAllText(_path, content);
             PidFile.RemoveDead(_path, NobodysNumber);

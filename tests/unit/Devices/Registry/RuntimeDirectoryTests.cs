@@ -31,8 +31,8 @@ public sealed class RuntimeDirectoryTests : IDisposable
     /// <summary>Refused to those who make it, and to those who only look.</summary>
     private void AssertRefused(RuntimeDirectory directory, string why)
     {
-        OutcomeException made = Assert.Throws<OutcomeException>(directory.Ensure);
-        OutcomeException listed = Assert.Throws<OutcomeException>(() => new DeviceRegistry(directory).List());
+        var made = Assert.Throws<OutcomeException>(directory.Ensure);
+        var listed = Assert.Throws<OutcomeException>(() => new DeviceRegistry(directory).List());
         Assert.Contains(why, made.Why, StringComparison.Ordinal);
         Assert.Equal(made.Message, listed.Message);
         Assert.Contains(directory.Path, made.What, StringComparison.Ordinal);
@@ -57,18 +57,19 @@ public sealed class RuntimeDirectoryTests : IDisposable
     {
         var environment = new Dictionary<string, string?> { [RuntimeDirectory.Variable] = chosen, ["XDG_RUNTIME_DIR"] = session };
 
-        RuntimeDirectory directory = RuntimeDirectory.Choose(user, environment.GetValueOrDefault, path => Array.IndexOf(ours.Split(' '), path) >= 0);
+        var directory = RuntimeDirectory.Choose(user, environment.GetValueOrDefault,
+            path => Array.IndexOf(ours.Split(' '), path) >= 0);
 
         Assert.Equal((expected, expected == "/tmp/qcow2blk-1000"), (directory.Path, directory.IsShared));
     }
 
     [Fact]
-    public void Fallback_is_checked_as_strictly_when_it_comes_by_the_variable()
-        => Assert.True(RuntimeDirectory.Choose(7, name => name == RuntimeDirectory.Variable ? "/tmp/qcow2blk-7" : null, _ => false).IsShared);
+    public void Fallback_is_checked_as_strictly_when_it_comes_by_the_variable() =>
+        Assert.True(RuntimeDirectory.Choose(7, name => name == RuntimeDirectory.Variable ? "/tmp/qcow2blk-7" : null, _ => false).IsShared);
 
     [Fact]
-    public void Relative_path_stays_where_the_process_began()
-        => Assert.Equal(Path.Combine(Environment.CurrentDirectory, "run"), RuntimeDirectory.Choose(0, _ => "run", _ => false).Path);
+    public void Relative_path_stays_where_the_process_began() =>
+        Assert.Equal(Path.Combine(Environment.CurrentDirectory, "run"), RuntimeDirectory.Choose(0, _ => "run", _ => false).Path);
 
     [Fact]
     public void Missing_directory_is_made_for_its_owner_alone_and_looking_makes_none()
@@ -143,8 +144,15 @@ public sealed class RuntimeDirectoryTests : IDisposable
     {
         // As systemd-tmpfiles does: what it cannot lock for itself alone, it passes over.
         Shared.Ensure();
-        var record = new DeviceRecord { Name = "disk", Image = "/disk.qcow2", Pid = 1, Started = default, Options = new AttachOptions { Image = "/disk.qcow2" } };
-        DeviceClaim claim = DeviceClaim.TryTake(Shared, record, _ => false)!;
+        var record = new DeviceRecord
+        {
+            Name = "disk",
+            Image = "/disk.qcow2",
+            Pid = 1,
+            Started = default,
+            Options = new AttachOptions { Image = "/disk.qcow2" }
+        };
+        var claim = DeviceClaim.TryTake(Shared, record, _ => false)!;
         Assert.Equal(1, Run("flock", "--exclusive", "--nonblock", Place, "true"));
         claim.Dispose();
         Assert.Equal(0, Run("flock", "--exclusive", "--nonblock", Place, "true"));
@@ -152,7 +160,7 @@ public sealed class RuntimeDirectoryTests : IDisposable
 
     private static int Run(string program, params string[] arguments)
     {
-        using Process process = Process.Start(program, arguments);
+        using var process = Process.Start(program, arguments);
         process.WaitForExit();
         return process.ExitCode;
     }

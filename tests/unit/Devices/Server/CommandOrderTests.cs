@@ -40,7 +40,7 @@ public sealed class CommandOrderTests : IDisposable
 
     private ControlReply Ask(ControlVerb verb, double seconds = 60, bool force = false)
     {
-        using ControlClient client = ControlClient.TryConnect(_directory, "disk")!;
+        using var client = ControlClient.TryConnect(_directory, "disk")!;
         return client.Ask(new ControlRequest(verb, TimeSpan.FromSeconds(seconds), force, AllowShrink: false));
     }
 
@@ -57,7 +57,7 @@ public sealed class CommandOrderTests : IDisposable
     {
         var suspend = Drain();
 
-        ControlReply status = Ask(ControlVerb.Status);
+        var status = Ask(ControlVerb.Status);
 
         Assert.Equal((true, "suspending"), (status.Result.Succeeded, status.State));
         Assert.False(status.Status.IsEmpty);
@@ -71,7 +71,7 @@ public sealed class CommandOrderTests : IDisposable
     {
         var suspend = Drain();
 
-        Outcome refused = Ask(ControlVerb.Resume, 0.05).Result;
+        var refused = Ask(ControlVerb.Resume, 0.05).Result;
 
         Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot resume disk", "another command on it is still running"), refused);
         Ask(ControlVerb.Detach, 0.05, force: true);
@@ -84,7 +84,7 @@ public sealed class CommandOrderTests : IDisposable
         var suspend = Drain();
 
         // Less than the suspend has, and enough for nothing but its own wait for requests.
-        Outcome detached = Ask(ControlVerb.Detach, 0.05, force: true).Result;
+        var detached = Ask(ControlVerb.Detach, 0.05, force: true).Result;
 
         Assert.True(detached.Succeeded, detached.Why);
         Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot suspend disk", "it is already ending"), (await suspend).Result);

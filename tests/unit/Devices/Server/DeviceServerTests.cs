@@ -31,26 +31,27 @@ public sealed class DeviceServerTests : IDisposable
 
     private AttachOptions Options(string image = "/data/disk.qcow2") => new() { Image = image, SocketPath = "/run/x.sock" };
 
-    private DeviceServer Start(FakeDevice device, AttachOptions? options = null)
-        => DeviceServer.Start(options ?? Options(device.ImagePath), new FakeFactory((_, _) => device), _registry, new NoLog());
+    private DeviceServer Start(FakeDevice device, AttachOptions? options = null) =>
+        DeviceServer.Start(options ?? Options(device.ImagePath), new FakeFactory((_, _) => device), _registry, new NoLog());
 
     private ControlReply Ask(string name, ControlVerb verb, bool force = false, bool allowShrink = false, TimeSpan? lockTimeout = null)
     {
-        using ControlClient client = ControlClient.TryConnect(_runtime, name)!;
+        using var client = ControlClient.TryConnect(_runtime, name)!;
         return client.Ask(new ControlRequest(verb, TimeSpan.FromSeconds(7), force, allowShrink, LockTimeout: lockTimeout));
     }
 
     [Fact]
     public void Server_is_found_with_its_uri_and_gone_without_a_trace_after_dispose()
     {
-        string pidFile = Path.Combine(_folder, "pid");
+        var pidFile = Path.Combine(_folder, "pid");
         using (Start(new FakeDevice("disk", "/data/disk.qcow2"), Options() with { PidFile = pidFile }))
         {
-            DeviceEntry entry = Assert.Single(_registry.List());
+            var entry = Assert.Single(_registry.List());
             Assert.True(entry.Alive);
             Assert.Equal("nbd+unix:///?socket=/run/disk.nbd", entry.Record.Uri);
             Assert.Equal($"{Environment.ProcessId}\n", File.ReadAllText(pidFile));
         }
+
         Assert.Empty(Directory.GetFileSystemEntries(_runtime.Path));
         Assert.False(File.Exists(pidFile));
     }
@@ -58,7 +59,7 @@ public sealed class DeviceServerTests : IDisposable
     [Fact]
     public void Only_the_owner_can_reach_the_control_socket()
     {
-        using DeviceServer server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
+        using var server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_runtime.SocketOf("disk")));
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(_runtime.Path));
     }
@@ -68,20 +69,21 @@ public sealed class DeviceServerTests : IDisposable
     {
         Directory.CreateDirectory(_runtime.Path);
         File.SetUnixFileMode(_runtime.Path, (UnixFileMode)0b111_111_111);
-        OutcomeException error = Assert.Throws<OutcomeException>(() => Start(new FakeDevice("disk", "/data/disk.qcow2")));
+        var error = Assert.Throws<OutcomeException>(() => Start(new FakeDevice("disk", "/data/disk.qcow2")));
         Assert.Contains("mode 777", error.Why, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Server_whose_state_file_was_removed_by_hand_takes_nothing_from_the_one_that_has_its_name_now()
     {
-        AttachOptions options = Options() with { Name = "disk" };
-        DeviceServer first = Start(new FakeDevice("disk", "/data/disk.qcow2"), options);
+        var options = Options() with { Name = "disk" };
+        var first = Start(new FakeDevice("disk", "/data/disk.qcow2"), options);
         Directory.Delete(_runtime.Path, recursive: true);
-        using DeviceServer second = Start(new FakeDevice("disk", "/data/disk.qcow2"), options);
+        using var second = Start(new FakeDevice("disk", "/data/disk.qcow2"), options);
         File.WriteAllText(_runtime.LogOf("disk"), "what its users wrote");
         first.Dispose();
-        Assert.Equal(["disk.json", "disk.log", "disk.sock"], Directory.GetFileSystemEntries(_runtime.Path).Select(Path.GetFileName).Order());
+        Assert.Equal(["disk.json", "disk.log", "disk.sock"], Directory.GetFileSystemEntries(_runtime.Path).Select(Path.GetFileName)
+            .Order());
         Assert.True(Ask("disk", ControlVerb.Hello).Result.Succeeded);
     }
 
@@ -89,9 +91,9 @@ public sealed class DeviceServerTests : IDisposable
     public void Pid_file_that_cannot_be_written_leaves_nothing_behind()
     {
         var device = new FakeDevice("disk", "/data/disk.qcow2");
-        string pidFile = Path.Combine(_folder, "pid");
+        var pidFile = Path.Combine(_folder, "pid");
         File.CreateSymbolicLink(pidFile, Path.Combine(_folder, "elsewhere"));
-        OutcomeException error = Assert.Throws<OutcomeException>(() => Start(device, Options() with { PidFile = pidFile }));
+        var error = Assert.Throws<OutcomeException>(() => Start(device, Options() with { PidFile = pidFile }));
         Assert.Contains("symbolic link", error.Why, StringComparison.Ordinal);
         Assert.Equal((DeviceState.Detaching, 1), (device.State, device.Disposed));
         Assert.Empty(Directory.GetFileSystemEntries(_runtime.Path));
@@ -103,11 +105,11 @@ public sealed class DeviceServerTests : IDisposable
     public void Results_cross_the_control_socket_unchanged()
     {
         var device = new FakeDevice("disk", "/data/disk.qcow2");
-        using DeviceServer server = Start(device);
+        using var server = Start(device);
         Assert.Equal(("running", Outcome.Done()), (Ask("disk", ControlVerb.Hello).State, Ask("disk", ControlVerb.Hello).Result));
         Assert.Equal(Outcome.Done(), Ask("disk", ControlVerb.Suspend).Result);
         Assert.Equal(Outcome.Done("already suspended"), Ask("disk", ControlVerb.Suspend).Result);
-        ControlReply refused = Ask("disk", ControlVerb.Resume, allowShrink: true);
+        var refused = Ask("disk", ControlVerb.Resume, allowShrink: true);
         Assert.Equal(device.Resume(true, TimeSpan.FromSeconds(7)), refused.Result);
         Assert.Equal("suspended", refused.State);
         Assert.Equal((true, TimeSpan.FromSeconds(7), null), device.LastResume);
@@ -120,8 +122,8 @@ public sealed class DeviceServerTests : IDisposable
     public async Task Status_is_answered_while_a_suspend_is_waiting()
     {
         var hold = new TaskCompletionSource();
-        using DeviceServer server = Start(new FakeDevice("disk", "/data/disk.qcow2") { HoldSuspend = hold.Task });
-        Task<ControlReply> suspend = Task.Run(() => Ask("disk", ControlVerb.Suspend), TestContext.Current.CancellationToken);
+        using var server = Start(new FakeDevice("disk", "/data/disk.qcow2") { HoldSuspend = hold.Task });
+        var suspend = Task.Run(() => Ask("disk", ControlVerb.Suspend), TestContext.Current.CancellationToken);
         Assert.True(Ask("disk", ControlVerb.Status).Result.Succeeded);
         Assert.False(suspend.IsCompleted);
         hold.SetResult();
@@ -131,9 +133,9 @@ public sealed class DeviceServerTests : IDisposable
     [Fact]
     public async Task Detach_command_ends_the_server_and_the_connection_closes_last()
     {
-        DeviceServer server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
-        using ControlClient client = ControlClient.TryConnect(_runtime, "disk")!;
-        Task main = Task.Run(
+        var server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
+        using var client = ControlClient.TryConnect(_runtime, "disk")!;
+        var main = Task.Run(
             () =>
             {
                 server.WaitForEnd();
@@ -150,9 +152,9 @@ public sealed class DeviceServerTests : IDisposable
     [Fact]
     public void Refused_detach_leaves_the_device_running_until_it_is_forced()
     {
-        Outcome refusal = Outcome.Refused(OutcomeKind.Failed, "cannot detach disk", "flush failed: input/output error", "try --force");
+        var refusal = Outcome.Refused(OutcomeKind.Failed, "cannot detach disk", "flush failed: input/output error", "try --force");
         var device = new FakeDevice("disk", "/data/disk.qcow2") { RefuseDetach = refusal };
-        using DeviceServer server = Start(device);
+        using var server = Start(device);
         Assert.Equal(refusal, Ask("disk", ControlVerb.Detach).Result);
         Assert.Equal("running", Ask("disk", ControlVerb.Hello).State);
         Assert.True(Ask("disk", ControlVerb.Detach, force: true).Result.Succeeded);
@@ -170,9 +172,9 @@ public sealed class DeviceServerTests : IDisposable
     public void Exception_in_a_command_is_answered_and_the_server_lives_on()
     {
         var device = new FakeDevice("disk", "/data/disk.qcow2");
-        using DeviceServer server = Start(device);
+        using var server = Start(device);
         device.State = DeviceState.Failed;
-        ControlReply reply = Ask("disk", ControlVerb.Status);
+        var reply = Ask("disk", ControlVerb.Status);
         Assert.Equal(OutcomeKind.Failed, reply.Result.Kind);
         Assert.Contains("status of a failed fake", reply.Result.Why, StringComparison.Ordinal);
         Assert.Equal("failed", Ask("disk", ControlVerb.Hello).State);
@@ -191,15 +193,15 @@ public sealed class DeviceServerTests : IDisposable
     [InlineData("{\"verb\":\"hello\"} {\"verb\":\"hello\"}", "")]
     public void Malformed_requests_get_a_usage_error_and_the_connection_goes_on(string request, string why)
     {
-        using DeviceServer server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
-        int fd = UnixSocket.Connect(_runtime.SocketOf("disk"));
+        using var server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
+        var fd = UnixSocket.Connect(_runtime.SocketOf("disk"));
         var reader = new LineReader(fd, 1 << 16);
         Unistd.WriteAll(fd, Encoding.UTF8.GetBytes(request + "\n{\"verb\":\"hello\"}\n"));
-        Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out byte[] first));
-        ControlReply refused = ControlReply.Parse(first);
+        Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out var first));
+        var refused = ControlReply.Parse(first);
         Assert.Equal(OutcomeKind.Invalid, refused.Result.Kind);
         Assert.Contains(why, refused.Result.Why, StringComparison.OrdinalIgnoreCase);
-        Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out byte[] second));
+        Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out var second));
         Assert.True(ControlReply.Parse(second).Result.Succeeded);
         Unistd.Close(fd);
     }
@@ -207,11 +209,11 @@ public sealed class DeviceServerTests : IDisposable
     [Fact]
     public void Endless_line_is_answered_and_cut_off()
     {
-        using DeviceServer server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
-        int fd = UnixSocket.Connect(_runtime.SocketOf("disk"));
+        using var server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
+        var fd = UnixSocket.Connect(_runtime.SocketOf("disk"));
         var reader = new LineReader(fd, 1 << 16);
         Unistd.WriteAll(fd, new byte[ControlRequest.MaxBytes]);
-        Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out byte[] line));
+        Assert.Equal(LineReader.Outcome.Line, reader.Next(5000, out var line));
         Assert.Contains("longer than", ControlReply.Parse(line).Result.Why, StringComparison.Ordinal);
         Assert.NotEqual(LineReader.Outcome.TimedOut, reader.Next(5000, out _));
         Unistd.Close(fd);
@@ -220,19 +222,20 @@ public sealed class DeviceServerTests : IDisposable
     [Fact]
     public void Seventeenth_connection_is_told_to_come_later_and_a_freed_place_is_used_again()
     {
-        using DeviceServer server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
+        using var server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
         var open = new ControlClient[ControlServer.MaxConnections];
-        for (int i = 0; i < open.Length; i++)
+        for (var i = 0; i < open.Length; i++)
         {
             open[i] = ControlClient.TryConnect(_runtime, "disk")!;
             Assert.True(open[i].Ask(new ControlRequest(ControlVerb.Hello, TimeSpan.Zero, false, false)).Result.Succeeded);
         }
+
         Assert.Equal(OutcomeKind.Busy, Ask("disk", ControlVerb.Hello).Result.Kind);
         open[3].Dispose();
         Assert.True(SpinWait.SpinUntil(() => Ask("disk", ControlVerb.Hello).Result.Succeeded, 5000));
-        foreach (ControlClient client in open[..3])
+        foreach (var client in open[..3])
             client.Dispose();
-        foreach (ControlClient client in open[4..])
+        foreach (var client in open[4..])
             client.Dispose();
     }
 }

@@ -8,7 +8,8 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Devices.Server;
 
-/// <summary>The process that stops a device: it is waited for, for so long, and there is one of it. A shell stands for the program.</summary>
+/// <summary>The process that stops a device: it is waited for, for so long, and there is one of it. A shell stands for the
+/// program.</summary>
 public sealed class DeviceStopperTests : IDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
@@ -34,7 +35,7 @@ public sealed class DeviceStopperTests : IDisposable
     public void Process_that_takes_longer_is_waited_for_again_and_not_started_twice()
     {
         string started = _folder.File("started"), answer = _folder.File("answer");
-        DeviceStopper stopper = Shell($"echo >> {started}; while [ -e {started} ] && ! [ -e {answer} ]; do sleep 0.01; done");
+        var stopper = Shell($"echo >> {started}; while [ -e {started} ] && ! [ -e {answer} ]; do sleep 0.01; done");
         Assert.Equal(-Errno.ETIMEDOUT, stopper.Stop(7, TimeSpan.FromMilliseconds(20)));
         Assert.Equal(-Errno.ETIMEDOUT, stopper.Stop(7, TimeSpan.Zero));
         File.WriteAllText(answer, "");
@@ -43,13 +44,14 @@ public sealed class DeviceStopperTests : IDisposable
     }
 
     [Fact]
-    public void Program_that_is_not_there_is_an_error()
-        => Assert.Equal(-Errno.ENOENT, new DeviceStopper(new ServerProgram(_folder.File("nothing"), [])).Stop(7, s_patience));
+    public void Program_that_is_not_there_is_an_error() =>
+        Assert.Equal(-Errno.ENOENT, new DeviceStopper(new ServerProgram(_folder.File("nothing"), [])).Stop(7, s_patience));
 
     [Theory]
     [InlineData("stop-device")]
     [InlineData("stop-device", "-1")]
     [InlineData("stop-device", "ublkb0")]
     [InlineData("stop-device", "0", "1")]
-    public void Verb_takes_the_number_of_a_device_only(params string[] arguments) => Assert.Equal(OutcomeKind.Invalid, DeviceStopper.Main(arguments));
+    public void Verb_takes_the_number_of_a_device_only(params string[] arguments) =>
+        Assert.Equal(OutcomeKind.Invalid, DeviceStopper.Main(arguments));
 }

@@ -24,9 +24,9 @@ public sealed class DyingServerTests : IDisposable
     [InlineData("exit 3", "the server ended with status 3 before it was ready", "see the system log")]
     public void Name_that_it_had_claimed_is_not_listed_and_its_end_is_told(string end, string why, string hint)
     {
-        foreach (string? socket in (string?[])["/s", null])
+        foreach (var socket in (string?[])["/s", null])
         {
-            OutcomeException error = Start(_files.Device("web") with { DevicePath = null }, end, socket);
+            var error = Start(_files.Device("web") with { DevicePath = null }, end, socket);
             Assert.Equal((OutcomeKind.Failed, why, hint), (error.Kind, error.Why, error.Hint));
             Assert.Empty(Directory.GetFileSystemEntries(_files.Registry.Directory.Path));
         }
@@ -35,7 +35,7 @@ public sealed class DyingServerTests : IDisposable
     [Fact]
     public void Device_that_it_was_to_recover_stays()
     {
-        DeviceRecord lost = _files.Device("web");
+        var lost = _files.Device("web");
         Start(lost, "kill -SEGV $$", null);
         Assert.Equal(lost.DevicePath, Assert.Single(_files.Registry.List()).Record.DevicePath);
     }
@@ -43,10 +43,10 @@ public sealed class DyingServerTests : IDisposable
     /// <summary>Starts a server that registers itself and ends.</summary>
     private OutcomeException Start(DeviceRecord registers, string end, string? socket)
     {
-        string draft = Path.Combine(Path.GetDirectoryName(registers.Image)!, "draft");
+        var draft = Path.Combine(Path.GetDirectoryName(registers.Image)!, "draft");
         File.WriteAllBytes(draft, registers.ToJson());
-        string script = $"mv '{draft}' '{_files.Registry.Directory.StateFileOf(registers.Name)}'; {end}";
-        AttachOptions options = registers.Options with { SocketPath = socket };
+        var script = $"mv '{draft}' '{_files.Registry.Directory.StateFileOf(registers.Name)}'; {end}";
+        var options = registers.Options with { SocketPath = socket };
         return Assert.Throws<OutcomeException>(() => BackgroundServer.Start(options, new ServerProgram("/bin/sh", ["-c", script]),
             Timeout.InfiniteTimeSpan, registry: _files.Registry));
     }

@@ -33,8 +33,8 @@ public sealed class HandOverDescriptorsTests : IDisposable
     public void Client_gets_open_descriptors_with_the_answer()
     {
         int first = FileOf("first"), second = FileOf("second");
-        using DeviceServer server = Start(first, second);
-        using ControlClient client = ControlClient.TryConnect(_runtime, "disk")!;
+        using var server = Start(first, second);
+        using var client = ControlClient.TryConnect(_runtime, "disk")!;
         Assert.True(client.Ask(new ControlRequest(ControlVerb.HandOver, TimeSpan.FromSeconds(7), false, false)).Result.Succeeded);
         var taken = client.TakeDescriptors();
         Assert.Equal(2, taken.Count);
@@ -46,27 +46,30 @@ public sealed class HandOverDescriptorsTests : IDisposable
     [Fact]
     public void Server_keeps_none_of_them()
     {
-        string path = _folder.File("marked");
+        var path = _folder.File("marked");
         File.WriteAllText(path, "x");
-        int fd = Fcntl.Open(path, O_RDONLY | O_CLOEXEC, 0);
-        using DeviceServer server = Start(fd);
-        using (ControlClient client = ControlClient.TryConnect(_runtime, "disk")!)
+        var fd = Fcntl.Open(path, O_RDONLY | O_CLOEXEC, 0);
+        using var server = Start(fd);
+        using (var client = ControlClient.TryConnect(_runtime, "disk")!)
             client.Ask(new ControlRequest(ControlVerb.HandOver, TimeSpan.FromSeconds(7), false, false));
         // A moment after its answer.
-        Assert.True(SpinWait.SpinUntil(() => !Directory.GetFileSystemEntries("/proc/self/fd").Any(link => new FileInfo(link).LinkTarget == path), TimeSpan.FromSeconds(30)));
+        Assert.True(
+            SpinWait.SpinUntil(() => !Directory.GetFileSystemEntries("/proc/self/fd").Any(link => new FileInfo(link).LinkTarget == path),
+                TimeSpan.FromSeconds(30)));
     }
 
     [Fact]
     public void Other_programs_receive_them_as_unix_7_says()
     {
-        int fd = FileOf("to another program");
-        using DeviceServer server = Start(fd);
-        string program = "import socket,os,sys\n"
+        var fd = FileOf("to another program");
+        using var server = Start(fd);
+        var program = "import socket,os,sys\n"
             + "s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b'{\"verb\":\"hand-over\"}\\n')\n"
             + "data,fds,flags,_=socket.recv_fds(s,65536,8)\n"
             + "print(len(fds), flags & socket.MSG_CTRUNC, os.pread(fds[0],100,0).decode(), data.decode().strip())";
-        using var python = Process.Start(new ProcessStartInfo("/usr/bin/python3", ["-c", program, _runtime.SocketOf("disk")]) { RedirectStandardOutput = true })!;
-        string said = python.StandardOutput.ReadToEnd();
+        using var python = Process.Start(
+            new ProcessStartInfo("/usr/bin/python3", ["-c", program, _runtime.SocketOf("disk")]) { RedirectStandardOutput = true })!;
+        var said = python.StandardOutput.ReadToEnd();
         python.WaitForExit();
         Assert.StartsWith("1 0 to another program {\"ok\":true", said, StringComparison.Ordinal);
     }
@@ -84,7 +87,8 @@ public sealed class HandOverDescriptorsTests : IDisposable
                 gone.Wait();
             },
         };
-        DeviceServer server = DeviceServer.Start(new AttachOptions { Image = device.ImagePath, SocketPath = "/run/x.sock" }, new FakeFactory((_, _) => device),
+        var server = DeviceServer.Start(new AttachOptions { Image = device.ImagePath, SocketPath = "/run/x.sock" },
+            new FakeFactory((_, _) => device),
             new DeviceRegistry(_runtime), new NoLog());
         using (var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
         {
@@ -92,6 +96,7 @@ public sealed class HandOverDescriptorsTests : IDisposable
             client.Send("{\"verb\":\"hand-over\"}\n"u8);
             asked.Wait(TestContext.Current.CancellationToken);
         }
+
         gone.Set();
         server.WaitForEnd();
         server.Finish();
@@ -103,13 +108,14 @@ public sealed class HandOverDescriptorsTests : IDisposable
     private DeviceServer Start(params int[] descriptors)
     {
         var device = new FakeDevice("disk", "/data/disk.qcow2") { RefuseHandOver = Outcome.Done() with { Descriptors = descriptors } };
-        return DeviceServer.Start(new AttachOptions { Image = device.ImagePath, SocketPath = "/run/x.sock" }, new FakeFactory((_, _) => device),
+        return DeviceServer.Start(new AttachOptions { Image = device.ImagePath, SocketPath = "/run/x.sock" },
+            new FakeFactory((_, _) => device),
             new DeviceRegistry(_runtime), new NoLog());
     }
 
     private static int FileOf(string text)
     {
-        int fd = Memory.CreateFile("test");
+        var fd = Memory.CreateFile("test");
         Assert.Equal(0, Unistd.WriteAll(fd, Encoding.UTF8.GetBytes(text)));
         return fd;
     }

@@ -24,20 +24,25 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private static readonly AttachOptions Foreground = new() { Image = "/data/disk.qcow2", SocketPath = "/run/x.sock", Foreground = true };
+    private static readonly AttachOptions s_foreground = new()
+    {
+        Image = "/data/disk.qcow2",
+        SocketPath = "/run/x.sock",
+        Foreground = true
+    };
 
-    private DeviceServer Start(AttachOptions options, FakeDevice? device = null)
-        => DeviceServer.Start(options, new Factory(this, device ?? new FakeDevice("disk", options.Image)), _registry, _log);
+    private DeviceServer Start(AttachOptions options, FakeDevice? device = null) =>
+        DeviceServer.Start(options, new Factory(this, device ?? new FakeDevice("disk", options.Image)), _registry, _log);
 
     [Fact]
     public void Server_in_the_foreground_does_without_and_says_so()
     {
-        string pidFile = _folder.File("pid");
+        var pidFile = _folder.File("pid");
         var device = new FakeDevice("disk", "/data/disk.qcow2");
-        using (DeviceServer server = Start(Foreground with { PidFile = pidFile }, device))
+        using (var server = Start(s_foreground with { PidFile = pidFile }, device))
         {
             Assert.Equal("disk", server.Record.Name);
-            string line = _log.Lines[0];
+            var line = _log.Lines[0];
             Assert.Contains("missing/run: no such file", line, StringComparison.Ordinal);
             Assert.Contains("will not find this device", line, StringComparison.Ordinal);
             Assert.True(File.Exists(pidFile));
@@ -46,6 +51,7 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
             server.WaitForEnd();
             Assert.True(server.Finish().Succeeded);
         }
+
         Assert.Equal((DeviceState.Detaching, 1), (device.State, device.Disposed));
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
@@ -56,7 +62,12 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
     [InlineData(false, true, LogLevel.Warning)]
     public void What_is_missing_is_a_warning_where_somebody_may_look_for_the_device(bool foreground, bool isBlockDevice, LogLevel level)
     {
-        AttachOptions options = Foreground with { Foreground = foreground, RunCommand = foreground ? null : "true", SocketPath = isBlockDevice ? null : "/s" };
+        var options = s_foreground with
+        {
+            Foreground = foreground,
+            RunCommand = foreground ? null : "true",
+            SocketPath = isBlockDevice ? null : "/s"
+        };
         var log = new LevelLog();
         DeviceServer.Start(options, new Factory(this, new FakeDevice("disk", options.Image)), _registry, log).Dispose();
         Assert.Equal(level, log.First);
@@ -65,7 +76,7 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
     [Fact]
     public void Block_device_has_no_recovery_log_and_its_user_is_told_what_that_means()
     {
-        using DeviceServer server = Start(Foreground with { SocketPath = null });
+        using var server = Start(s_foreground with { SocketPath = null });
         Assert.Null(_recoveryLog);
         Assert.Contains("what was not flushed is lost", _log.Lines[0], StringComparison.Ordinal);
     }
@@ -81,8 +92,8 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
             OnHandOver = () => throw new InvalidOperationException("handed over to nobody"),
             ForcedNote = "what the kernel had cached is lost",
         };
-        using DeviceServer server = Start(Foreground with { SocketPath = null }, device);
-        Outcome result = server.Finish();
+        using var server = Start(s_foreground with { SocketPath = null }, device);
+        var result = server.Finish();
         Assert.Equal(DeviceState.Detaching, device.State);
         Assert.Equal((OutcomeKind.Busy, "/dev/ublkb5 is mounted on /mnt"), (result.Kind, result.Why));
         Assert.False(server.HandedOver);
@@ -92,17 +103,18 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
     [Fact]
     public void Server_in_the_background_is_refused()
     {
-        OutcomeException error = Assert.Throws<OutcomeException>(() => Start(Foreground with { Foreground = false }));
+        var error = Assert.Throws<OutcomeException>(() => Start(s_foreground with { Foreground = false }));
         Assert.Contains("missing/run", error.What, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Directory_that_is_not_ours_alone_is_not_used_in_the_foreground_either()
     {
-        string run = _folder.Path;
+        var run = _folder.Path;
         var registry = new DeviceRegistry(RuntimeDirectory.InShared(Path.Combine(run, "qcow2blk-1000")));
         File.CreateSymbolicLink(registry.Directory.Path, run);
-        using DeviceServer server = DeviceServer.Start(Foreground, new Factory(this, new FakeDevice("disk", "/data/disk.qcow2")), registry, _log);
+        using var server = DeviceServer.Start(s_foreground, new Factory(this, new FakeDevice("disk", "/data/disk.qcow2")),
+            registry, _log);
         Assert.Contains(_log.Lines, line => line.Contains("symbolic link", StringComparison.Ordinal));
         Assert.Equal(["qcow2blk-1000"], Directory.GetFileSystemEntries(run).Select(Path.GetFileName));
     }
@@ -111,9 +123,9 @@ public sealed class NoRuntimeDirectoryTests : IDisposable
     public void Taken_name_is_refused_in_the_foreground()
     {
         var registry = new DeviceRegistry(RuntimeDirectory.At(_folder.File("run")));
-        AttachOptions options = Foreground with { Name = "web" };
-        using DeviceServer first = DeviceServer.Start(options, new FakeFactory(), registry, _log);
-        OutcomeException error = Assert.Throws<OutcomeException>(() => DeviceServer.Start(options, new FakeFactory(), registry, _log));
+        var options = s_foreground with { Name = "web" };
+        using var first = DeviceServer.Start(options, new FakeFactory(), registry, _log);
+        var error = Assert.Throws<OutcomeException>(() => DeviceServer.Start(options, new FakeFactory(), registry, _log));
         Assert.Equal(OutcomeKind.Busy, error.Kind);
     }
 

@@ -12,8 +12,9 @@ public sealed class ServerProgramTests
     public void Servers_are_told_the_runtime_directory_that_their_command_found()
     {
         // They leave the working directory, and a session that decides it may begin or end before the supervisor starts another.
-        string variable = Assert.Single(ServerProgram.ServerEnvironment(), line => line.StartsWith("QCOW2BLK_RUNTIME_DIR=", StringComparison.Ordinal));
-        string path = variable[(variable.IndexOf('=') + 1)..];
+        var variable =
+            Assert.Single(ServerProgram.ServerEnvironment(), line => line.StartsWith("QCOW2BLK_RUNTIME_DIR=", StringComparison.Ordinal));
+        var path = variable[(variable.IndexOf('=') + 1)..];
         Assert.Equal(RuntimeDirectory.Locate().Path, path);
         Assert.True(Path.IsPathFullyQualified(path));
     }

@@ -24,7 +24,7 @@ public sealed class ServiceNotificationTests : IDisposable
     [InlineData(true)]
     public void Service_manager_hears_once_that_the_disk_is_ready(bool isAbstract)
     {
-        string path = isAbstract ? $"@qcow2blk-test-{Guid.NewGuid():n}" : _folder.File("notify");
+        var path = isAbstract ? $"@qcow2blk-test-{Guid.NewGuid():n}" : _folder.File("notify");
         using var manager = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
         manager.Bind(new UnixDomainSocketEndPoint(isAbstract ? $"\0{path[1..]}" : path));
         manager.ReceiveTimeout = 10_000;
@@ -32,7 +32,7 @@ public sealed class ServiceNotificationTests : IDisposable
         ServiceNotification.Ready("serving /a\nREADY=0 as /dev/nbd0", new NoLog());
         ServiceNotification.Ready("again", new NoLog());
         var message = new byte[1000];
-        int length = manager.Receive(message);
+        var length = manager.Receive(message);
         Assert.Equal("READY=1\nSTATUS=serving /a READY=0 as /dev/nbd0\n", Encoding.UTF8.GetString(message, 0, length));
         Assert.Equal(0, manager.Available);
         Assert.Null(Environment.GetEnvironmentVariable("NOTIFY_SOCKET"));

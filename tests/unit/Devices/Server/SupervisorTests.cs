@@ -39,14 +39,18 @@ public sealed class SupervisorTests : IDisposable
 
     private int Shell(string script)
     {
-        string stateFile = Path.Combine(_folder, "disk.json");
-        string json = """{"name":"disk","image":"/data/disk.qcow2","device":"DEVICE","pid":PID,"started":"2026-01-01T00:00:00Z","options":{"image":"/data/disk.qcow2","depth":7}}""";
-        string register = $"printf '%s' '{json}' | sed \"s:PID:$$:; s:DEVICE:/dev/ublkb5:\" > {stateFile}";
-        string forget = $"rm -f {stateFile}";
+        var stateFile = Path.Combine(_folder, "disk.json");
+        const string json = """
+            {"name":"disk","image":"/data/disk.qcow2","device":"DEVICE","pid":PID,"started":"2026-01-01T00:00:00Z",
+            "options":{"image":"/data/disk.qcow2","depth":7}}
+            """;
+        var register = $"printf '%s' '{json}' | sed \"s:PID:$$:; s:DEVICE:/dev/ublkb5:\" > {stateFile}";
+        var forget = $"rm -f {stateFile}";
         return Spawn.Start(new Spawn.Child
         {
             Path = "/bin/sh",
-            Arguments = ["sh", "-c", script.Replace("register", register, StringComparison.Ordinal).Replace("forget", forget, StringComparison.Ordinal)],
+            Arguments = ["sh", "-c", script.Replace("register", register, StringComparison.Ordinal)
+                .Replace("forget", forget, StringComparison.Ordinal)],
             Environment = ["PATH=/usr/bin:/bin"],
             Descriptors = [0, 1, 2],
         });
@@ -79,8 +83,8 @@ public sealed class SupervisorTests : IDisposable
     }
 
     [Fact]
-    public void Refused_recovery_is_tried_again()
-        => AssertStarts(3, 0, "register; kill -9 $$", "exit 4", "register; forget; exit 0");
+    public void Refused_recovery_is_tried_again() =>
+        AssertStarts(3, 0, "register; kill -9 $$", "exit 4", "register; forget; exit 0");
 
     [Fact]
     public void Device_that_is_gone_needs_no_other_server()
@@ -93,11 +97,13 @@ public sealed class SupervisorTests : IDisposable
     public void Device_that_another_process_has_taken_over_needs_no_other_server()
     {
         // The lock on the state file is what says that somebody serves the device.
-        string claim = Path.Combine(_folder, "disk.json");
-        int fd = -1;
+        var claim = Path.Combine(_folder, "disk.json");
+        var fd = -1;
         using var supervisor = new Supervisor(_registry, (_, _) =>
         {
-            int pid = Shell("register; while [ ! -e go ]; do sleep 0.02; done; kill -9 $$".Replace("go", Path.Combine(_folder, "go"), StringComparison.Ordinal));
+            var pid =
+                Shell("register; while [ ! -e go ]; do sleep 0.02; done; kill -9 $$".Replace("go", Path.Combine(_folder, "go"),
+                    StringComparison.Ordinal));
             Assert.True(System.Threading.SpinWait.SpinUntil(() => _registry.NameOfServer(pid) is not null, 10_000));
             fd = Fcntl.Open(claim, O_RDWR | O_CLOEXEC, 0);
             Assert.Equal(0, Fcntl.SetLock(fd, F_WRLCK, 0, 1));
@@ -117,7 +123,7 @@ public sealed class SupervisorTests : IDisposable
             _started.Add(options);
             return Shell("register; exec sleep 60");
         }, _log);
-        int status = supervisor.Run(Options, -1, () => System.Threading.Tasks.Task.Run(() =>
+        var status = supervisor.Run(Options, -1, () => System.Threading.Tasks.Task.Run(() =>
         {
             System.Threading.SpinWait.SpinUntil(() => _registry.List().Count > 0, 10_000);
             supervisor.End();
@@ -138,13 +144,13 @@ public sealed class SupervisorTests : IDisposable
     [Fact]
     public void Status_of_processes_is_told_by_more_than_their_number()
     {
-        ProcessIdentity self = ProcessIdentity.Self;
+        var self = ProcessIdentity.Self;
         Assert.True(self.IsAlive);
         Assert.False((self with { Start = self.Start + 1 }).IsAlive);
         Assert.Equal(0, (self with { Start = self.Start + 1 }).Kill(TimeSpan.FromSeconds(1)));
         Assert.False(self.WaitForEnd(TimeSpan.Zero));
-        int pid = Shell("sleep 60");
-        ProcessIdentity child = ProcessIdentity.Of(pid)!.Value;
+        var pid = Shell("sleep 60");
+        var child = ProcessIdentity.Of(pid)!.Value;
         Assert.Equal(0, child.Kill(TimeSpan.FromSeconds(10)));
         Assert.False(child.IsAlive);
         Assert.Equal(128 + SIGKILL, Spawn.Wait(pid));
@@ -154,7 +160,7 @@ public sealed class SupervisorTests : IDisposable
     public void Restarts_are_immediate_first_then_slower_and_end()
     {
         var policy = new RestartPolicy();
-        TimeSpan now = TimeSpan.FromHours(1);
+        var now = TimeSpan.FromHours(1);
         Assert.Equal([0, 1, 2, 3, 4], Enumerable.Range(0, RestartPolicy.MaxRestarts).Select(_ => policy.Next(now)!.Value.TotalSeconds));
         Assert.Null(policy.Next(now + RestartPolicy.Window));
         Assert.Equal(TimeSpan.Zero, policy.Next(now + RestartPolicy.Window + TimeSpan.FromSeconds(1)));
@@ -166,6 +172,6 @@ public sealed class SupervisorTests : IDisposable
     [InlineData("36 35 98:0 / /mnt rw - ext4 /dev/ublkb01 rw", null)]
     [InlineData("36 35 98:0 / /dev/ublkb0 rw - tmpfs none rw", null)]
     [InlineData("nonsense", null)]
-    public void Mounts_of_a_device_are_found(string line, string? target)
-        => Assert.Equal(target, MountNamespace.TargetOf(line, new KernelNode(DeviceTransport.Ublk, 0)));
+    public void Mounts_of_a_device_are_found(string line, string? target) =>
+        Assert.Equal(target, MountNamespace.TargetOf(line, new KernelNode(DeviceTransport.Ublk, 0)));
 }

@@ -23,7 +23,7 @@ public sealed class SuspensionRecordTests : IDisposable
 
     public SuspensionRecordTests()
     {
-        string image = _files.Device("disk").Image;
+        var image = _files.Device("disk").Image;
         _device = new FakeDevice("disk", image) { DevicePath = "/dev/ublkb5" };
         _server = DeviceServer.Start(new AttachOptions { Image = image }, new FakeFactory((_, _) => _device), _files.Registry, new NoLog());
     }
@@ -39,7 +39,7 @@ public sealed class SuspensionRecordTests : IDisposable
 
     private Outcome Ask(ControlVerb verb)
     {
-        using ControlClient client = ControlClient.TryConnect(_files.Registry.Directory, "disk")!;
+        using var client = ControlClient.TryConnect(_files.Registry.Directory, "disk")!;
         return client.Ask(new ControlRequest(verb, EngineScene.Patience, Force: false, AllowShrink: false)).Result;
     }
 
@@ -77,7 +77,7 @@ public sealed class SuspensionRecordTests : IDisposable
     [Fact]
     public void Resume_of_a_device_that_runs_notes_no_file_that_it_has_not_opened()
     {
-        string? opened = Record.ImageIdentity;
+        var opened = Record.ImageIdentity;
         ReplaceImage();
         Assert.True(Ask(ControlVerb.Resume).Succeeded);
         Assert.Equal(opened, Record.ImageIdentity);
@@ -96,7 +96,7 @@ public sealed class SuspensionRecordTests : IDisposable
     public void Refused_hand_over_of_a_device_that_goes_on_changes_nothing()
     {
         _device.RefuseHandOver = s_refused;
-        DeviceRecord before = _server.Record;
+        var before = _server.Record;
         Assert.Equal(s_refused, Ask(ControlVerb.HandOver));
         Assert.Equal(before, _server.Record);
     }
@@ -118,7 +118,7 @@ public sealed class SuspensionRecordTests : IDisposable
     {
         Ask(ControlVerb.Suspend);
         ReplaceImage();
-        string? attached = Record.ImageIdentity;
+        var attached = Record.ImageIdentity;
         _device.RefuseDetach = s_refused;
         Assert.Equal(s_refused, Ask(ControlVerb.Detach));
         Assert.Equal((true, attached), (Record.Suspended, Record.ImageIdentity));

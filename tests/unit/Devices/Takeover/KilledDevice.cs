@@ -11,14 +11,14 @@ internal static class KilledDevice
 {
     public static DeviceEntry Leave(StateFiles files, DeviceRecord device)
     {
-        string log = files.Registry.Directory.LogOf(device.Name);
+        var log = files.Registry.Directory.LogOf(device.Name);
         using var scene = new EngineScene(device.Image) { RecoveryLog = log };
         Qemu.Img("create", "-q", "-f", "qcow2", scene.Image, "16M");
         using var export = new FakeExport();
-        using EngineDevice server = scene.Open(export);
+        using var server = scene.Open(export);
         Assert.Equal(0, scene.Write(0, 65536, 5));
-        byte[] image = File.ReadAllBytes(scene.Image);
-        byte[] changes = File.ReadAllBytes(log);
+        var image = File.ReadAllBytes(scene.Image);
+        var changes = File.ReadAllBytes(log);
         Assert.True(server.Detach(force: false, EngineScene.Patience).Succeeded);
         Put(scene.Image, image);
         Put(log, changes);
@@ -28,7 +28,7 @@ internal static class KilledDevice
     /// <summary>Into the same file: a log knows its image by that.</summary>
     private static void Put(string path, byte[] content)
     {
-        using FileStream file = File.OpenWrite(path);
+        using var file = File.OpenWrite(path);
         file.SetLength(0);
         file.Write(content);
     }

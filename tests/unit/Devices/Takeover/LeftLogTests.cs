@@ -30,12 +30,12 @@ public sealed class LeftLogTests : IDisposable
 
     private AttachOptions Again => _dead.Options;
 
-    private DeviceClaim Claim(AttachOptions options)
-        => _files.Registry.Claim(options, name => _dead with { Name = name, Image = options.Image, Options = options });
+    private DeviceClaim Claim(AttachOptions options) =>
+        _files.Registry.Claim(options, name => _dead with { Name = name, Image = options.Image, Options = options });
 
     private OutcomeException Refused(AttachOptions options)
     {
-        OutcomeException refusal = Assert.Throws<OutcomeException>(() => Claim(options).Dispose());
+        var refusal = Assert.Throws<OutcomeException>(() => Claim(options).Dispose());
         Assert.Equal(OutcomeKind.Busy, refusal.Kind);
         Assert.True(RecoveryLog.HasRecords(Log), "the last writes are gone");
         return refusal;
@@ -46,7 +46,7 @@ public sealed class LeftLogTests : IDisposable
     {
         using var scene = new EngineScene(_dead.Image) { RecoveryLog = Log };
         using var export = new FakeExport();
-        using EngineDevice device = scene.Open(export, options with { Cache = CacheMode.Writeback, Queues = 1 });
+        using var device = scene.Open(export, options with { Cache = CacheMode.Writeback, Queues = 1 });
         var found = (scene.Holds(0, 65536, 5), scene.Holds(0, 65536, 0));
         Assert.True(device.Detach(force: false, EngineScene.Patience).Succeeded);
         return found;
@@ -55,7 +55,7 @@ public sealed class LeftLogTests : IDisposable
     [Fact]
     public void Attach_of_the_same_image_takes_the_name_and_replays_the_log()
     {
-        using (DeviceClaim claim = Claim(Again))
+        using (var claim = Claim(Again))
             Assert.Equal("web", claim.Name);
         KilledDevice.Leave(_files, _dead);
         Assert.Equal((true, false), Serve(Again));
@@ -74,7 +74,7 @@ public sealed class LeftLogTests : IDisposable
     public void Image_that_was_edited_since_is_not_attached_before_the_log_is_given_up()
     {
         Qemu.Io(_dead.Image, "write -P 9 1M 64k");
-        OutcomeException refusal = Assert.Throws<OutcomeException>(() => Serve(Again with { RecoverDevice = "/dev/nbd1048575" }));
+        var refusal = Assert.Throws<OutcomeException>(() => Serve(Again with { RecoverDevice = "/dev/nbd1048575" }));
         Assert.Contains("another program opened the image for writing", refusal.Why, StringComparison.Ordinal);
         Assert.Contains("--discard-log", refusal.Hint, StringComparison.Ordinal);
         Assert.Equal((false, true), Serve(Again with { RecoverDevice = "/dev/nbd1048575", DiscardLog = true }));
@@ -85,9 +85,9 @@ public sealed class LeftLogTests : IDisposable
     public void Attach_that_would_not_replay_the_log_is_refused()
     {
         AttachOptions[] others = [Again with { ReadOnly = true }, Again with { SocketPath = "/s" }, Again with { Name = "other" }];
-        foreach (AttachOptions options in others)
+        foreach (var options in others)
             Assert.Contains($"not in {_dead.Image} yet", Refused(options).Why, StringComparison.Ordinal);
-        string link = $"{_dead.Image}.link";
+        var link = $"{_dead.Image}.link";
         File.CreateSymbolicLink(link, _dead.Image);
         Refused(Again with { Image = link, ReadOnly = true });
     }
@@ -95,7 +95,7 @@ public sealed class LeftLogTests : IDisposable
     [Fact]
     public void Attach_of_another_image_does_not_get_the_name_with_the_log()
     {
-        OutcomeException refusal = Refused(new AttachOptions { Image = _files.Device("other").Image, Name = "web" });
+        var refusal = Refused(new AttachOptions { Image = _files.Device("other").Image, Name = "web" });
         Assert.Contains("qcow2blk detach web", refusal.Hint, StringComparison.Ordinal);
     }
 
@@ -112,10 +112,10 @@ public sealed class LeftLogTests : IDisposable
     [Fact]
     public void Giving_up_is_said_for_one_attach_and_never_kept()
     {
-        AttachOptions discards = Again with { DiscardLog = true };
+        var discards = Again with { DiscardLog = true };
         Assert.False(Recovery.OptionsFor(_dead with { Options = discards }).DiscardLog);
         var factory = new FakeFactory((_, name) => new FakeDevice(name, _dead.Image));
-        using DeviceServer server = DeviceServer.Start(discards, factory, _files.Registry, new NoLog());
+        using var server = DeviceServer.Start(discards, factory, _files.Registry, new NoLog());
         Assert.False(server.Record.Options.DiscardLog);
     }
 }

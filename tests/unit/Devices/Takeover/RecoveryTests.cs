@@ -17,15 +17,22 @@ public sealed class RecoveryTests : IDisposable
 
     public void Dispose() => _files.Dispose();
 
-    private OutcomeException Refused(string target)
-        => Assert.Throws<OutcomeException>(() => Recovery.One(_files.Registry, target));
+    private OutcomeException Refused(string target) =>
+        Assert.Throws<OutcomeException>(() => Recovery.One(_files.Registry, target));
 
     [Fact]
     public void Options_are_those_of_the_dead_server_for_its_device_and_in_the_background()
     {
-        DeviceRecord dead = _files.Device("web");
-        AttachOptions had = dead.Options with { Depth = 7, LogLevel = LogLevel.Debug, PidFile = "/p", Foreground = true, RunCommand = "true" };
-        AttachOptions options = Recovery.OptionsFor(dead with { Options = had });
+        var dead = _files.Device("web");
+        var had = dead.Options with
+        {
+            Depth = 7,
+            LogLevel = LogLevel.Debug,
+            PidFile = "/p",
+            Foreground = true,
+            RunCommand = "true"
+        };
+        var options = Recovery.OptionsFor(dead with { Options = had });
         Assert.Equal(had with { Name = "web", RecoverDevice = "/dev/ublkb5", Foreground = false, RunCommand = null }, options);
     }
 
@@ -37,7 +44,7 @@ public sealed class RecoveryTests : IDisposable
         _files.Dead(_files.Device("a"));
         _files.Dead(_files.Device("gone") with { DevicePath = "/dev/ublkb6" });
         _files.Dead(_files.Device("server") with { DevicePath = null });
-        using DeviceClaim alive = _files.Alive(_files.Device("alive"));
+        using var alive = _files.Alive(_files.Device("alive"));
         Assert.Equal(["a", "b"], Recovery.All(_files.Registry).Select(record => record.Name));
     }
 
@@ -60,9 +67,9 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void One_is_found_by_name_disk_and_image()
     {
-        DeviceRecord device = _files.Device("web");
+        var device = _files.Device("web");
         _files.Dead(device);
-        foreach (string target in (string[])["web", "/dev/ublkb5", device.Image])
+        foreach (var target in (string[])["web", "/dev/ublkb5", device.Image])
             Assert.Equal("web", Recovery.One(_files.Registry, target).Name);
         Assert.Equal(OutcomeKind.NotFound, Refused("other").Kind);
     }
@@ -70,8 +77,8 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void One_whose_server_lives_is_busy_and_told_of_upgrade()
     {
-        using DeviceClaim claim = _files.Alive(_files.Device("web"));
-        OutcomeException refusal = Refused("web");
+        using var claim = _files.Alive(_files.Device("web"));
+        var refusal = Refused("web");
         Assert.Equal((OutcomeKind.Busy, "its server is running (process 4711)"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk upgrade web", refusal.Hint, StringComparison.Ordinal);
     }
@@ -79,8 +86,8 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void One_whose_server_lives_without_a_disk_is_not_told_of_upgrade()
     {
-        using DeviceClaim claim = _files.Alive(_files.Device("web") with { DevicePath = null });
-        OutcomeException refusal = Refused("web");
+        using var claim = _files.Alive(_files.Device("web") with { DevicePath = null });
+        var refusal = Refused("web");
         Assert.Equal((OutcomeKind.Busy, null), (refusal.Kind, refusal.Hint));
     }
 
@@ -88,8 +95,9 @@ public sealed class RecoveryTests : IDisposable
     public void One_that_its_supervisor_recovers_is_busy()
     {
         _files.Dead(_files.Device("web") with { Supervisor = ProcessIdentity.Self });
-        OutcomeException refusal = Refused("web");
-        Assert.Equal((OutcomeKind.Busy, $"its supervisor is already doing that (process {Environment.ProcessId})"), (refusal.Kind, refusal.Why));
+        var refusal = Refused("web");
+        Assert.Equal((OutcomeKind.Busy, $"its supervisor is already doing that (process {Environment.ProcessId})"),
+            (refusal.Kind, refusal.Why));
     }
 
     [Fact]
@@ -104,7 +112,7 @@ public sealed class RecoveryTests : IDisposable
     {
         _files.NodeExists = _ => false;
         _files.Dead(_files.Device("web"));
-        OutcomeException refusal = Refused("web");
+        var refusal = Refused("web");
         Assert.Equal((OutcomeKind.Failed, "/dev/ublkb5 is gone"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk detach web", refusal.Hint, StringComparison.Ordinal);
     }
@@ -112,7 +120,7 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void One_whose_image_is_gone_is_refused()
     {
-        DeviceRecord device = _files.Device("web");
+        var device = _files.Device("web");
         _files.Dead(device);
         File.Delete(device.Image);
         Assert.Equal($"image {device.Image} no longer exists", Refused("web").Why);
@@ -121,10 +129,10 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void One_whose_image_is_another_file_now_is_refused()
     {
-        DeviceRecord device = _files.Device("web");
+        var device = _files.Device("web");
         _files.Dead(device);
         PutAnotherInPlaceOf(device.Image);
-        OutcomeException refusal = Refused("web");
+        var refusal = Refused("web");
         Assert.Equal((OutcomeKind.Failed, $"{device.Image} is no longer the file that was attached"), (refusal.Kind, refusal.Why));
         Assert.Contains("qcow2blk detach --force web", refusal.Hint, StringComparison.Ordinal);
     }
@@ -132,7 +140,7 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void Image_that_was_written_renamed_and_linked_back_is_the_same_file()
     {
-        DeviceRecord device = _files.Device("web");
+        var device = _files.Device("web");
         File.WriteAllText(device.Image, "more");
         File.Move(device.Image, $"{device.Image}.moved");
         File.CreateSymbolicLink(device.Image, $"{device.Image}.moved");
@@ -142,7 +150,7 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void Image_of_a_server_that_noted_no_identity_is_only_looked_for()
     {
-        DeviceRecord device = _files.Device("web") with { ImageIdentity = null };
+        var device = _files.Device("web") with { ImageIdentity = null };
         PutAnotherInPlaceOf(device.Image);
         Recovery.CheckImage(device, "cannot recover web");
         File.Delete(device.Image);
@@ -152,10 +160,10 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void Attach_of_an_image_finds_its_dead_device_by_any_path()
     {
-        DeviceRecord device = _files.Device("web");
+        var device = _files.Device("web");
         _files.Dead(device);
         _files.Dead(_files.Device("other"));
-        string link = $"{device.Image}.link";
+        var link = $"{device.Image}.link";
         File.CreateSymbolicLink(link, device.Image);
         Assert.Equal("web", _files.Registry.FindLostOf(device.Image)?.Name);
         Assert.Equal("web", _files.Registry.FindLostOf(link, "web")?.Name);
@@ -166,7 +174,7 @@ public sealed class RecoveryTests : IDisposable
     [Fact]
     public void Attach_of_an_image_finds_no_device_that_lives_or_whose_disk_is_gone()
     {
-        DeviceRecord device = _files.Device("web");
+        var device = _files.Device("web");
         using (_files.Alive(device))
             Assert.Null(_files.Registry.FindLostOf(device.Image));
         _files.Dead(device);

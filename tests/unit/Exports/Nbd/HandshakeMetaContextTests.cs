@@ -8,8 +8,8 @@ namespace Qcow2Blk.Tests.Exports.Nbd;
 /// <summary>NBD_OPT_LIST_META_CONTEXT and NBD_OPT_SET_META_CONTEXT ("Metadata querying").</summary>
 public sealed class HandshakeMetaContextTests
 {
-    private static readonly byte[] BaseAllocation = Text("base:allocation");
-    private static readonly byte[] AllocationDepth = Text("qemu:allocation-depth");
+    private static readonly byte[] s_baseAllocation = Text("base:allocation");
+    private static readonly byte[] s_allocationDepth = Text("qemu:allocation-depth");
 
     [Theory]
     [InlineData(new string[0], new[] { "base:allocation", "qemu:allocation-depth" })]
@@ -33,8 +33,8 @@ public sealed class HandshakeMetaContextTests
         var outcome = Outcome.Of(
             Catalog.Two, FixedNewstyle, StructuredReply(), SetContexts("disk", "qemu:allocation-depth", "base:allocation"), Go("disk"));
 
-        Assert.Equal(Join(U32(0), BaseAllocation), outcome.Replies[1].Data);
-        Assert.Equal(Join(U32(1), AllocationDepth), outcome.Replies[2].Data);
+        Assert.Equal(Join(U32(0), s_baseAllocation), outcome.Replies[1].Data);
+        Assert.Equal(Join(U32(1), s_allocationDepth), outcome.Replies[2].Data);
         Assert.Equal(OptionReply.Ack, outcome.Replies[3].Type);
         Assert.Equal(
             [new NegotiatedContext(0, MetaContextKind.BaseAllocation), new NegotiatedContext(1, MetaContextKind.QemuAllocationDepth)],

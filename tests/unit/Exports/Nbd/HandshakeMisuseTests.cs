@@ -81,10 +81,8 @@ public sealed class HandshakeMisuseTests
     }
 
     [Fact]
-    public void Missing_default_export_is_unknown()
-    {
+    public void Missing_default_export_is_unknown() =>
         Assert.Equal(OptionReply.Unknown, Outcome.Of(new Catalog(), FixedNewstyle, Go("")).Replies.Single().Type);
-    }
 
     [Theory]
     [InlineData("")]
@@ -158,6 +156,7 @@ public sealed class HandshakeMisuseTests
             status = handshake.Advance(junk.AsSpan(0, (int)Math.Min(left, (uint)junk.Length)), out taken, output);
             left -= (uint)taken;
         }
+
         Assert.Equal(allocated, GC.GetAllocatedBytesForCurrentThread());
         Assert.Equal(0u, left);
         Assert.Equal(HandshakeStatus.Transmission, handshake.Advance(Go("disk"), out _, output));

@@ -12,24 +12,24 @@ namespace Qcow2Blk.Tests.Exports.Nbd;
 /// <summary>Bytes cut, changed or made up: no exception, no memory without bound, no dependence on how they arrive.</summary>
 public sealed class HandshakePropertyTests
 {
-    private static readonly byte[] Valid = Join(
+    private static readonly byte[] s_valid = Join(
         FixedNewstyleNoZeroes, Option(5), ExtendedHeaders(), List(), Info("früh", 0, 1, 2, 3), ListContexts("disk", "base:", "qemu:"),
         SetContexts("disk", "base:allocation", "qemu:allocation-depth", "x-other:y"), Go("disk", 3));
 
     [Fact]
     public void Every_truncation_waits_for_more_and_then_ends_as_the_whole()
     {
-        var whole = Outcome.Of(Catalog.Two, Valid);
-        for (var cut = 0; cut < Valid.Length; cut++)
+        var whole = Outcome.Of(Catalog.Two, s_valid);
+        for (var cut = 0; cut < s_valid.Length; cut++)
         {
             var handshake = new Handshake(Catalog.Two);
             var output = new ArrayBufferWriter<byte>();
 
-            var first = handshake.Advance(Valid.AsSpan(0, cut), out var consumed, output);
-            var second = handshake.Advance(Valid.AsSpan(consumed), out var rest, output);
+            var first = handshake.Advance(s_valid.AsSpan(0, cut), out var consumed, output);
+            var second = handshake.Advance(s_valid.AsSpan(consumed), out var rest, output);
 
             Assert.Equal((HandshakeStatus.NeedMore, HandshakeStatus.Transmission), (first, second));
-            Assert.Equal(Valid.Length, consumed + rest);
+            Assert.Equal(s_valid.Length, consumed + rest);
             Assert.Equal(whole.Output, output.WrittenSpan.ToArray());
         }
     }
@@ -37,11 +37,11 @@ public sealed class HandshakePropertyTests
     [Fact]
     public void Every_single_byte_corruption_ends_or_goes_on_in_an_orderly_way()
     {
-        for (var position = 0; position < Valid.Length; position++)
+        for (var position = 0; position < s_valid.Length; position++)
         {
             for (var value = 0; value < 256; value++)
             {
-                var bytes = (byte[])Valid.Clone();
+                var bytes = (byte[])s_valid.Clone();
                 bytes[position] = (byte)value;
                 Survives(bytes);
             }
@@ -67,7 +67,7 @@ public sealed class HandshakePropertyTests
     [Fact]
     public void How_bytes_are_split_does_not_matter()
     {
-        var whole = Outcome.Of(Catalog.Two, Valid);
+        var whole = Outcome.Of(Catalog.Two, s_valid);
         Prop.ForAll<PositiveInt[]>(sizes =>
         {
             var handshake = new Handshake(Catalog.Two);
@@ -76,10 +76,11 @@ public sealed class HandshakePropertyTests
             var status = HandshakeStatus.NeedMore;
             while (status == HandshakeStatus.NeedMore)
             {
-                end = Math.Min(Valid.Length, end + (sizes.Length == 0 ? 1 : sizes[i++ % sizes.Length].Get));
-                status = handshake.Advance(Valid.AsSpan(start, end - start), out var consumed, output);
+                end = Math.Min(s_valid.Length, end + (sizes.Length == 0 ? 1 : sizes[i++ % sizes.Length].Get));
+                status = handshake.Advance(s_valid.AsSpan(start, end - start), out var consumed, output);
                 start += consumed;
             }
+
             Assert.Equal(whole.Status, status);
             Assert.Equal(whole.Output, output.WrittenSpan.ToArray());
         }).QuickCheckThrowOnFailure();
@@ -107,6 +108,7 @@ public sealed class HandshakePropertyTests
                 break;
             }
         }
+
         Assert.True(output.WrittenCount < 128 * 1024, $"{output.WrittenCount} bytes of output for {bytes.Length} of input");
     }
 }

@@ -19,7 +19,7 @@ public sealed class HandshakeTests
     {
         var output = new ArrayBufferWriter<byte>();
 
-        new Handshake(Catalog.Two).Greeting(output);
+        Handshake.Greeting(output);
 
         Assert.Equal(Hex("4e42444d41474943 49484156454F5054 0003"), output.WrittenSpan.ToArray());
     }
@@ -83,14 +83,13 @@ public sealed class HandshakeTests
         var go = Outcome.Of(Catalog.Two, FixedNewstyle, Go("disk", 3));
 
         Assert.Equal(HandshakeStatus.NeedMore, info.Status);
-        Assert.Equal(go.Replies.Select(reply => Convert.ToHexString(reply.Data)), info.Replies.Select(reply => Convert.ToHexString(reply.Data)));
+        Assert.Equal(go.Replies.Select(reply => Convert.ToHexString(reply.Data)),
+            info.Replies.Select(reply => Convert.ToHexString(reply.Data)));
     }
 
     [Fact]
-    public void Go_without_information_requests_does_not_count_as_a_promise_about_block_sizes()
-    {
+    public void Go_without_information_requests_does_not_count_as_a_promise_about_block_sizes() =>
         Assert.False(Outcome.Of(Catalog.Two, FixedNewstyle, Go("disk")).Session.BlockSizesRequested);
-    }
 
     [Fact]
     public void List_names_every_export_with_its_description()

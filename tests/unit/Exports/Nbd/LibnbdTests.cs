@@ -13,14 +13,14 @@ public sealed class LibnbdTests
 {
     private const string Python = "/usr/bin/python3";
 
-    private static readonly ExportInfo Disk = Catalog.Disk with { Size = PeerServer.Size };
+    private static readonly ExportInfo s_disk = Catalog.Disk with { Size = PeerServer.Size };
 
     [Theory]
     [InlineData(65536)]
     [InlineData(1)]
     public void Nbdinfo_sees_what_the_export_says(int receiveLimit)
     {
-        using var server = new PeerServer(receiveLimit, Disk);
+        using var server = new PeerServer(receiveLimit, s_disk);
 
         using var json = JsonDocument.Parse(Run("nbdinfo", "--json", $"nbd+unix:///disk?socket={server.SocketPath}"));
 
@@ -31,7 +31,8 @@ public sealed class LibnbdTests
         Assert.Equal("a disk", export.GetProperty("description").GetString());
         Assert.Equal(PeerServer.Size, export.GetProperty("export-size").GetInt64());
         Assert.Equal(
-            ["base:allocation", "qemu:allocation-depth"], export.GetProperty("contexts").EnumerateArray().Select(context => context.GetString()));
+            ["base:allocation", "qemu:allocation-depth"],
+            export.GetProperty("contexts").EnumerateArray().Select(context => context.GetString()));
         Assert.Equal((1, 65536, 32 << 20), (Number("minimum"), Number("preferred"), Number("maximum")));
         string[] abilities = ["can_cache", "can_df", "can_fast_zero", "can_flush", "can_fua", "can_multi_conn", "can_trim", "can_zero"];
         Assert.All(abilities, ability => Assert.True(export.GetProperty(ability).GetBoolean(), ability));
@@ -43,7 +44,7 @@ public sealed class LibnbdTests
     [Fact]
     public void Nbdinfo_lists_all_exports()
     {
-        using var server = new PeerServer(65536, Disk, Catalog.Frozen);
+        using var server = new PeerServer(65536, s_disk, Catalog.Frozen);
 
         using var json = JsonDocument.Parse(Run("nbdinfo", "--list", "--json", $"nbd+unix:///?socket={server.SocketPath}"));
 
@@ -56,7 +57,7 @@ public sealed class LibnbdTests
     [Fact]
     public void Nbdinfo_maps_data_and_holes()
     {
-        using var server = new PeerServer(65536, Disk);
+        using var server = new PeerServer(65536, s_disk);
 
         using var allocation = JsonDocument.Parse(Run("nbdinfo", "--map", "--json", $"nbd+unix:///disk?socket={server.SocketPath}"));
         using var depth = JsonDocument.Parse(
@@ -66,13 +67,14 @@ public sealed class LibnbdTests
         Assert.Equal(PeerServer.Pieces.Select(piece => (piece.Start, piece.Length, piece.Depth)), Extents(depth));
 
         static (int, int, uint)[] Extents(JsonDocument map) => map.RootElement.EnumerateArray().Select(extent => (
-            extent.GetProperty("offset").GetInt32(), extent.GetProperty("length").GetInt32(), extent.GetProperty("type").GetUInt32())).ToArray();
+            extent.GetProperty("offset").GetInt32(), extent.GetProperty("length").GetInt32(), extent.GetProperty("type").GetUInt32()))
+            .ToArray();
     }
 
     [Fact]
     public void Libnbd_receives_holes_as_holes_and_everything_when_it_may_not_be_split()
     {
-        using var server = new PeerServer(65536, Disk);
+        using var server = new PeerServer(65536, s_disk);
 
         var output = RunPython(server, """
             chunks = []
@@ -99,7 +101,7 @@ public sealed class LibnbdTests
     [Fact]
     public void Libnbd_without_structured_replies_reads_writes_and_zeroes()
     {
-        using var server = new PeerServer(65536, Disk);
+        using var server = new PeerServer(65536, s_disk);
 
         var output = RunPython(server, """
             h.pwrite(b"hello" * 100, 4096, nbd.CMD_FLAG_FUA)
@@ -119,7 +121,7 @@ public sealed class LibnbdTests
     [Fact]
     public void Libnbd_reads_block_status_of_both_contexts_and_of_one_extent()
     {
-        using var server = new PeerServer(65536, Disk);
+        using var server = new PeerServer(65536, s_disk);
 
         var output = RunPython(server, """
             def extents(context, offset, entries, error):
@@ -141,7 +143,7 @@ public sealed class LibnbdTests
     [Fact]
     public void Libnbd_gets_the_errors_we_send_and_the_connection_lives_on()
     {
-        using var server = new PeerServer(65536, Disk);
+        using var server = new PeerServer(65536, s_disk);
 
         var output = RunPython(server, $"""
             def attempt(f):
@@ -171,7 +173,7 @@ public sealed class LibnbdTests
     [Fact]
     public void Libnbd_haggles_option_by_option()
     {
-        using var server = new PeerServer(65536, Disk, Catalog.Frozen);
+        using var server = new PeerServer(65536, s_disk, Catalog.Frozen);
 
         var output = RunPython(server, """
             h.opt_list(lambda name, description: print(name, "|", description))

@@ -89,7 +89,11 @@ public sealed class NbdConstantsTests
         Assert.SkipUnless(File.Exists("/usr/bin/gcc"), "no C compiler");
         Assert.SkipUnless(File.Exists($"/usr/include/{header}"), $"no {header} (Debian: libnbd-dev, linux-libc-dev)");
 
-        var errors = Compile(header, pairs.Select(pair => $"_Static_assert((unsigned long)({pair.C}) == {pair.Ours}UL, \"{pair.C.Replace("\"", "'", StringComparison.Ordinal)}\");"));
+        var errors =
+            Compile(header,
+                pairs.Select(
+                    pair => $"_Static_assert((unsigned long)({pair.C}) == {pair.Ours}UL,"
+                        + $" \"{pair.C.Replace("\"", "'", StringComparison.Ordinal)}\");"));
 
         Assert.Equal("", errors);
         Assert.NotEqual("", Compile(header, ["_Static_assert(1 == 2, \"the compiler compares\");"]));

@@ -56,6 +56,7 @@ internal sealed class PeerServer : IDisposable
             for (var i = piece.Start; i < piece.End; i++)
                 Disk[i] = (byte)(1 + (i % 251));
         }
+
         SocketPath = Path.Combine(_directory.FullName, "s");
         _listener.Bind(new UnixDomainSocketEndPoint(SocketPath));
         _listener.Listen(8);
@@ -118,7 +119,7 @@ internal sealed class PeerServer : IDisposable
     {
         var handshake = new Handshake(_catalog);
         var output = new ArrayBufferWriter<byte>();
-        handshake.Greeting(output);
+        Handshake.Greeting(output);
         client.Send(output.WrittenSpan);
 
         var buffer = new byte[NbdProtocol.HandshakeBufferSize];
@@ -135,6 +136,7 @@ internal sealed class PeerServer : IDisposable
             filled -= consumed;
             client.Send(output.WrittenSpan);
         }
+
         if (status == HandshakeStatus.Close)
             return;
         lock (Sessions)

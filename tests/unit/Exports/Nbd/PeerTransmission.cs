@@ -84,9 +84,11 @@ internal sealed class PeerTransmission(Socket client, NegotiatedSession session,
                 Send(ReplyEncoder.WriteOffsetHole(_reply, Mode, request, (ulong)from, (uint)(to - from), done: false));
                 continue;
             }
+
             Send(ReplyEncoder.WriteOffsetData(_reply, Mode, request, (ulong)from, (uint)(to - from), done: false));
             client.Send(disk, from, to - from, SocketFlags.None);
         }
+
         Send(ReplyEncoder.WriteNone(_reply, Mode, request));
     }
 
@@ -105,6 +107,7 @@ internal sealed class PeerTransmission(Socket client, NegotiatedSession session,
                 if (!status.Add((ulong)(piece.End - Math.Max(offset, piece.Start)), flags))
                     break;
             }
+
             Send(status.Finish());
         }
     }
@@ -123,6 +126,7 @@ internal sealed class PeerTransmission(Socket client, NegotiatedSession session,
                 return false;
             filled += received;
         }
+
         return true;
     }
 }

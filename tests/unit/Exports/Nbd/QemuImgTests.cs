@@ -11,12 +11,12 @@ namespace Qcow2Blk.Tests.Exports.Nbd;
 /// <summary>What qemu's own client understands of our handshake and replies.</summary>
 public sealed class QemuImgTests
 {
-    private static readonly ExportInfo Disk = Catalog.Disk with { Size = PeerServer.Size };
+    private static readonly ExportInfo s_disk = Catalog.Disk with { Size = PeerServer.Size };
 
     [Fact]
     public void Qemu_img_maps_data_and_zeroes()
     {
-        using var server = new PeerServer(65536, Disk);
+        using var server = new PeerServer(65536, s_disk);
 
         using var map = JsonDocument.Parse(Run("map", "--output=json", Uri(server)));
 
@@ -29,7 +29,7 @@ public sealed class QemuImgTests
     [Fact]
     public void Qemu_img_copies_the_disk_out_and_in()
     {
-        using var server = new PeerServer(65536, Disk);
+        using var server = new PeerServer(65536, s_disk);
         var directory = Directory.CreateTempSubdirectory("nbd-copy-");
         var copy = Path.Combine(directory.FullName, "copy.raw");
 

@@ -58,6 +58,7 @@ public sealed class QemuNbd : IDisposable
         {
             // It hung up with bytes of ours unread.
         }
+
         return output.ToArray();
     }
 
@@ -73,13 +74,13 @@ public sealed class QemuNbd : IDisposable
 /// <summary>The same client bytes to qemu-nbd and to us: the same answers, byte for byte, where no text is free.</summary>
 public sealed class QemuNbdTests(QemuNbd qemu) : IClassFixture<QemuNbd>
 {
-    private static readonly Catalog Exports = new(QemuNbd.Export);
+    private static readonly Catalog s_exports = new(QemuNbd.Export);
 
-    public static TheoryData<string> EqualConversations => [.. Conversations.Keys];
+    public static TheoryData<string> EqualConversations => [.. s_conversations.Keys];
 
-    public static TheoryData<string> EqualErrors => [.. Errors.Keys];
+    public static TheoryData<string> EqualErrors => [.. s_errors.Keys];
 
-    private static readonly Dictionary<string, byte[]> Conversations = new()
+    private static readonly Dictionary<string, byte[]> s_conversations = new()
     {
         ["list"] = Join(FixedNewstyle, List(), Abort()),
         ["info"] = Join(FixedNewstyle, Info("disk", 3), Abort()),
@@ -102,7 +103,7 @@ public sealed class QemuNbdTests(QemuNbd qemu) : IClassFixture<QemuNbd>
         ["bad magic"] = Join(FixedNewstyle, Hex("49484156454F5055 00000003 00000000")),
     };
 
-    private static readonly Dictionary<string, byte[]> Errors = new()
+    private static readonly Dictionary<string, byte[]> s_errors = new()
     {
         ["unknown option"] = Join(FixedNewstyle, Option(99, Hex("010203")), Abort()),
         ["withdrawn option"] = Join(FixedNewstyle, Option(4), Abort()),
@@ -121,7 +122,7 @@ public sealed class QemuNbdTests(QemuNbd qemu) : IClassFixture<QemuNbd>
     [MemberData(nameof(EqualConversations))]
     public void Answers_equal_those_of_qemu_nbd(string conversation)
     {
-        var input = Conversations[conversation];
+        var input = s_conversations[conversation];
 
         Assert.Equal(Convert.ToHexString(qemu.Answer(input)), Convert.ToHexString(Ours(input)));
     }
@@ -130,18 +131,19 @@ public sealed class QemuNbdTests(QemuNbd qemu) : IClassFixture<QemuNbd>
     [MemberData(nameof(EqualErrors))]
     public void Errors_are_of_the_type_that_qemu_nbd_sends(string conversation)
     {
-        var input = Errors[conversation];
+        var input = s_errors[conversation];
 
         Assert.Equal(Types(qemu.Answer(input)), Types(Ours(input)));
 
-        static IEnumerable<(uint, uint)> Types(byte[] answer) => OptionReply.Parse(answer.AsSpan(18)).Select(reply => (reply.Option, reply.Type));
+        static IEnumerable<(uint, uint)> Types(byte[] answer) =>
+            OptionReply.Parse(answer.AsSpan(18)).Select(reply => (reply.Option, reply.Type));
     }
 
     private static byte[] Ours(byte[] input)
     {
         var output = new System.Buffers.ArrayBufferWriter<byte>();
-        var handshake = new Handshake(Exports);
-        handshake.Greeting(output);
+        var handshake = new Handshake(s_exports);
+        Handshake.Greeting(output);
         handshake.Advance(input, out _, output);
         return output.WrittenSpan.ToArray();
     }

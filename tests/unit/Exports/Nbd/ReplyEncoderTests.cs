@@ -16,14 +16,14 @@ public sealed class ReplyEncoderTests
     private const string Cookie = "1122334455667788";
     private const string Offset = "0000000000010000";
 
-    private static readonly RequestHeader Read = new(0, 0, 0x1122334455667788, 0x10000, 0x3000);
-    private static readonly RequestHeader Trim = new(0, 4, 0x1122334455667788, 0x10000, 0x3000);
+    private static readonly RequestHeader s_read = new(0, 0, 0x1122334455667788, 0x10000, 0x3000);
+    private static readonly RequestHeader s_trim = new(0, 4, 0x1122334455667788, 0x10000, 0x3000);
 
     private delegate int Encode(Span<byte> destination);
 
     [Fact]
     public void Simple_reply_has_16_bytes() =>
-        Same("67446698 00000016 " + Cookie, buffer => ReplyEncoder.WriteSimple(buffer, Read, 22));
+        Same("67446698 00000016 " + Cookie, buffer => ReplyEncoder.WriteSimple(buffer, s_read, 22));
 
     [Theory]
     [InlineData(ReplyMode.Simple, "67446698 00000000 " + Cookie)]
@@ -31,7 +31,7 @@ public sealed class ReplyEncoderTests
     [InlineData(ReplyMode.Extended, "6e8a278c 0001 0001 " + Cookie + Offset + "0000000000003008" + Offset)]
     public void Whole_read_has_one_header(ReplyMode mode, string expected)
     {
-        Same(expected, buffer => ReplyEncoder.WriteReadHeader(buffer, mode, Read));
+        Same(expected, buffer => ReplyEncoder.WriteReadHeader(buffer, mode, s_read));
         Assert.Equal(Hex(expected).Length, ReplyEncoder.ReadHeaderSize(mode));
     }
 
@@ -39,31 +39,31 @@ public sealed class ReplyEncoderTests
     [InlineData(ReplyMode.Structured, "668e33ef 0000 0002 " + Cookie + "0000000c 0000000000011000 00001000")]
     [InlineData(ReplyMode.Extended, "6e8a278c 0000 0002 " + Cookie + Offset + "000000000000000c 0000000000011000 00001000")]
     public void Hole_tells_offset_and_length(ReplyMode mode, string expected) =>
-        Same(expected, buffer => ReplyEncoder.WriteOffsetHole(buffer, mode, Read, 0x11000, 0x1000, done: false));
+        Same(expected, buffer => ReplyEncoder.WriteOffsetHole(buffer, mode, s_read, 0x11000, 0x1000, done: false));
 
     [Theory]
     [InlineData(ReplyMode.Structured, "668e33ef 0000 0001 " + Cookie + "00001008 0000000000012000")]
     [InlineData(ReplyMode.Extended, "6e8a278c 0000 0001 " + Cookie + Offset + "0000000000001008 0000000000012000")]
     public void Data_in_the_middle_keeps_the_request_offset_in_an_extended_header(ReplyMode mode, string expected) =>
-        Same(expected, buffer => ReplyEncoder.WriteOffsetData(buffer, mode, Read, 0x12000, 0x1000, done: false));
+        Same(expected, buffer => ReplyEncoder.WriteOffsetData(buffer, mode, s_read, 0x12000, 0x1000, done: false));
 
     [Theory]
     [InlineData(ReplyMode.Structured, "668e33ef 0001 0000 " + Cookie + "00000000")]
     [InlineData(ReplyMode.Extended, "6e8a278c 0001 0000 " + Cookie + Offset + "0000000000000000")]
     public void None_ends_a_reply(ReplyMode mode, string expected) =>
-        Same(expected, buffer => ReplyEncoder.WriteNone(buffer, mode, Read));
+        Same(expected, buffer => ReplyEncoder.WriteNone(buffer, mode, s_read));
 
     [Theory]
     [InlineData(ReplyMode.Structured, "668e33ef 0001 8001 " + Cookie + "0000000a 00000005 0004 6469736b")]
     [InlineData(ReplyMode.Extended, "6e8a278c 0001 8001 " + Cookie + Offset + "000000000000000a 00000005 0004 6469736b")]
     public void Error_carries_number_and_text(ReplyMode mode, string expected) =>
-        Same(expected, buffer => ReplyEncoder.WriteError(buffer, mode, Read, 5, "disk"u8));
+        Same(expected, buffer => ReplyEncoder.WriteError(buffer, mode, s_read, 5, "disk"u8));
 
     [Theory]
     [InlineData(ReplyMode.Structured, "668e33ef 0000 8002 " + Cookie + "00000012 00000005 0004 6469736b 0000000000010200")]
     [InlineData(ReplyMode.Extended, "6e8a278c 0000 8002 " + Cookie + Offset + "0000000000000012 00000005 0004 6469736b 0000000000010200")]
     public void Error_offset_comes_after_the_text(ReplyMode mode, string expected) =>
-        Same(expected, buffer => ReplyEncoder.WriteErrorOffset(buffer, mode, Read, 5, "disk"u8, 0x10200, done: false));
+        Same(expected, buffer => ReplyEncoder.WriteErrorOffset(buffer, mode, s_read, 5, "disk"u8, 0x10200, done: false));
 
     [Fact]
     public void Error_text_is_cut_at_a_character_within_4096_bytes()
@@ -71,7 +71,7 @@ public sealed class ReplyEncoderTests
         var text = Encoding.UTF8.GetBytes("a" + string.Concat(Enumerable.Repeat("é", 3000)));
         var buffer = new byte[8192];
 
-        var written = ReplyEncoder.WriteError(buffer, ReplyMode.Structured, Read, 5, text);
+        var written = ReplyEncoder.WriteError(buffer, ReplyMode.Structured, s_read, 5, text);
 
         Assert.Equal(20 + 6 + 4095, written);
         Assert.Equal(text[..4095], buffer[26..written]);
@@ -86,14 +86,14 @@ public sealed class ReplyEncoderTests
     [InlineData(ReplyMode.Extended, false, 0u, "6e8a278c 0001 0000 " + Cookie + Offset + "0000000000000000")]
     [InlineData(ReplyMode.Extended, true, 28u, "6e8a278c 0001 8001 " + Cookie + Offset + "0000000000000006 0000001c 0000")]
     public void Completion_takes_the_form_that_the_session_allows(ReplyMode mode, bool read, uint error, string expected) =>
-        Same(expected, buffer => ReplyEncoder.WriteCompletion(buffer, mode, read ? Read : Trim, error));
+        Same(expected, buffer => ReplyEncoder.WriteCompletion(buffer, mode, read ? s_read : s_trim, error));
 
     [Fact]
     public void Block_status_merges_neighbours_and_stops_at_the_end_of_the_request()
     {
         Same("668e33ef 0001 0005 " + Cookie + "00000014 00000007 00002000 00000003 00001000 00000000", buffer =>
         {
-            var status = new BlockStatusEncoder(buffer, ReplyMode.Structured, Read, contextId: 7, done: true);
+            var status = new BlockStatusEncoder(buffer, ReplyMode.Structured, s_read, contextId: 7, done: true);
             Assert.True(status.Add(0x1000, 3));
             Assert.True(status.Add(0, 0));
             Assert.True(status.Add(0x1000, 3));
@@ -135,8 +135,9 @@ public sealed class ReplyEncoderTests
     [Fact]
     public void Block_status_without_an_extent_is_a_bug_and_a_small_buffer_too()
     {
-        Assert.Throws<InvalidOperationException>(() => new BlockStatusEncoder(new byte[64], ReplyMode.Structured, Read, 0, true).Finish());
-        Assert.Throws<ArgumentException>(() => new BlockStatusEncoder(new byte[31], ReplyMode.Structured, Read, 0, true).Finish());
+        Assert.Throws<InvalidOperationException>(
+            () => new BlockStatusEncoder(new byte[64], ReplyMode.Structured, s_read, 0, true).Finish());
+        Assert.Throws<ArgumentException>(() => new BlockStatusEncoder(new byte[31], ReplyMode.Structured, s_read, 0, true).Finish());
     }
 
     [Fact]
@@ -190,11 +191,15 @@ public sealed class ReplyEncoderTests
     private static List<(ulong Length, ulong Flags)> Descriptors(ReadOnlySpan<byte> chunk, ReplyMode mode)
     {
         var extents = new List<(ulong, ulong)>();
-        for (var rest = chunk[(mode == ReplyMode.Extended ? 40 : 24)..]; !rest.IsEmpty; rest = rest[(mode == ReplyMode.Extended ? 16 : 8)..])
+        for (var rest = chunk[(mode == ReplyMode.Extended ? 40 : 24)..]; !rest.IsEmpty; rest =
+            rest[(mode == ReplyMode.Extended ? 16 : 8)..])
         {
             var half = mode == ReplyMode.Extended ? 8 : 4;
-            extents.Add((Convert.ToUInt64(Convert.ToHexString(rest[..half]), 16), Convert.ToUInt64(Convert.ToHexString(rest[half..(2 * half)]), 16)));
+            extents.Add(
+                (Convert.ToUInt64(Convert.ToHexString(rest[..half]), 16),
+                    Convert.ToUInt64(Convert.ToHexString(rest[half..(2 * half)]), 16)));
         }
+
         return extents;
     }
 

@@ -10,7 +10,7 @@ public sealed class RequestTests
 {
     private const int MiB = 1 << 20;
 
-    private static readonly ExportInfo Disk = Catalog.Disk; // 16 MiB
+    private static readonly ExportInfo s_disk = Catalog.Disk; // 16 MiB
 
     [Fact]
     public void Compact_header_is_parsed_from_28_bytes()
@@ -50,6 +50,7 @@ public sealed class RequestTests
             Assert.False(RequestHeader.TryParse(right.AsSpan(0, length), extended, out _, out var badMagic));
             Assert.False(badMagic);
         }
+
         Assert.Equal(size, right.Length);
         Assert.Equal(size, RequestHeader.SizeOf(extended));
         Assert.False(RequestHeader.TryParse(wrong.AsSpan(0, 4), extended, out _, out var wrongMagic));
@@ -101,9 +102,9 @@ public sealed class RequestTests
     [InlineData(0, NbdCommand.Flush, 1, 0, 22u)]
     public void Requests_are_judged_as_the_specification_says(int flags, NbdCommand command, long offset, int length, uint expected)
     {
-        var rules = new RequestRules(Disk, ReplyMode.Structured, hasContexts: true);
+        var rules = new RequestRules(s_disk, ReplyMode.Structured, hasContexts: true);
 
-        var verdict = rules.Validate(Header(flags, command, (ulong)offset, (ulong)length), Disk.Size);
+        var verdict = rules.Validate(Header(flags, command, (ulong)offset, (ulong)length), s_disk.Size);
 
         Assert.Equal((expected, false), (verdict.Error, verdict.MustClose));
         Assert.Equal(command == NbdCommand.Write ? (uint)length : 0, verdict.PayloadLength);
@@ -136,9 +137,10 @@ public sealed class RequestTests
     [Fact]
     public void Fast_zero_is_invalid_unless_offered()
     {
-        var slow = Disk with { CanFastZero = false };
+        var slow = s_disk with { CanFastZero = false };
 
-        Assert.Equal(22u, new RequestRules(slow, ReplyMode.Simple, false).Validate(Header(0x10, NbdCommand.WriteZeroes, 0, 512), slow.Size).Error);
+        Assert.Equal(22u,
+            new RequestRules(slow, ReplyMode.Simple, false).Validate(Header(0x10, NbdCommand.WriteZeroes, 0, 512), slow.Size).Error);
     }
 
     [Theory]
@@ -148,7 +150,7 @@ public sealed class RequestTests
     [InlineData((64 * MiB) + 1, 22u, true)]
     public void Compact_write_beyond_32_MiB_is_drained_and_beyond_64_MiB_closed(int length, uint error, bool mustClose)
     {
-        var big = Disk with { Size = 1L << 40 };
+        var big = s_disk with { Size = 1L << 40 };
 
         var verdict = new RequestRules(big, ReplyMode.Structured, false).Validate(Header(0, NbdCommand.Write, 0, (ulong)length), big.Size);
 
@@ -158,7 +160,7 @@ public sealed class RequestTests
     [Fact]
     public void Read_beyond_32_MiB_is_invalid()
     {
-        var big = Disk with { Size = 1L << 40 };
+        var big = s_disk with { Size = 1L << 40 };
         var rules = new RequestRules(big, ReplyMode.Simple, false);
 
         Assert.Equal(0u, rules.Validate(Header(0, NbdCommand.Read, 0, 32 * MiB), big.Size).Error);
@@ -168,7 +170,7 @@ public sealed class RequestTests
     [Fact]
     public void Smaller_maximum_refuses_but_does_not_close()
     {
-        var small = Disk with { MaximumBlockSize = MiB };
+        var small = s_disk with { MaximumBlockSize = MiB };
 
         var verdict = new RequestRules(small, ReplyMode.Extended, false).Validate(Header(0x20, NbdCommand.Write, 0, 2 * MiB), small.Size);
 
@@ -182,7 +184,7 @@ public sealed class RequestTests
     [InlineData(NbdCommand.BlockStatus)]
     public void Extended_headers_carry_effects_of_more_than_32_bits(NbdCommand command)
     {
-        var big = Disk with { Size = 1L << 40 };
+        var big = s_disk with { Size = 1L << 40 };
 
         var verdict = new RequestRules(big, ReplyMode.Extended, true).Validate(Header(0, command, 512, (1UL << 40) - 512), big.Size);
 
@@ -195,7 +197,8 @@ public sealed class RequestTests
     [InlineData(NbdCommand.BlockStatus, 22u)]
     public void Extended_length_that_wraps_around_64_bits_is_past_the_end(NbdCommand command, uint expected)
     {
-        var verdict = new RequestRules(Disk, ReplyMode.Extended, true).Validate(Header(0, command, 4096, ulong.MaxValue - 100), Disk.Size);
+        var verdict = new RequestRules(s_disk, ReplyMode.Extended, true).Validate(Header(0, command, 4096, ulong.MaxValue - 100),
+            s_disk.Size);
 
         Assert.Equal(new RequestVerdict(expected, 0, false), verdict);
     }
@@ -213,7 +216,7 @@ public sealed class RequestTests
     public void Extended_payloads_are_drained_or_end_the_connection(
         int flags, NbdCommand command, ulong length, uint error, uint payload, bool mustClose)
     {
-        var verdict = new RequestRules(Disk, ReplyMode.Extended, true).Validate(Header(flags, command, 0, length), Disk.Size);
+        var verdict = new RequestRules(s_disk, ReplyMode.Extended, true).Validate(Header(flags, command, 0, length), s_disk.Size);
 
         Assert.Equal(new RequestVerdict(error, payload, mustClose), verdict);
     }
@@ -221,7 +224,7 @@ public sealed class RequestTests
     [Fact]
     public void Advertised_minimum_block_size_is_enforced()
     {
-        var coarse = Disk with { MinimumBlockSize = 4096 };
+        var coarse = s_disk with { MinimumBlockSize = 4096 };
         var rules = new RequestRules(coarse, ReplyMode.Simple, false);
 
         Assert.Equal(0u, rules.Validate(Header(0, NbdCommand.Write, 4096, 8192), coarse.Size).Error);
@@ -232,7 +235,7 @@ public sealed class RequestTests
     [Fact]
     public void Disk_that_grew_is_judged_by_its_new_size()
     {
-        var rules = new RequestRules(Disk, ReplyMode.Simple, false);
+        var rules = new RequestRules(s_disk, ReplyMode.Simple, false);
 
         Assert.Equal(0u, rules.Validate(Header(0, NbdCommand.Write, 16 * MiB, 512), 17 * MiB).Error);
     }

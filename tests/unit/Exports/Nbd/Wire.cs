@@ -92,6 +92,7 @@ internal sealed record OptionReply(uint Option, uint Type, byte[] Data)
                 bytes.Slice(20, length).ToArray()));
             bytes = bytes[(20 + length)..];
         }
+
         return replies;
     }
 }

@@ -76,7 +76,9 @@ public sealed class KeptConnectionTests : KernelConnectionsFixture
         var ends = Open(2);
         using var first = ends[0];
         Hold();
-        SendAll(first, [.. WriteMessage(handle: 1, value: 0x11, 512 * 1024), .. WriteMessage(handle: 2, value: 0x22, Block), .. WriteMessage(handle: 3, value: 0x33, Block)]);
+        SendAll(first,
+            [.. WriteMessage(handle: 1, value: 0x11, 512 * 1024), .. WriteMessage(handle: 2, value: 0x22, Block),
+                .. WriteMessage(handle: 3, value: 0x33, Block)]);
         Thread.Sleep(200);
         using (LeaveHeld(expected: 2))
         {

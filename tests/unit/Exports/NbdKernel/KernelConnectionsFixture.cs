@@ -55,7 +55,8 @@ public abstract class KernelConnectionsFixture : IDisposable
         IDisk? disk = null;
         OnHome(async () =>
         {
-            disk = (await ImageChain.OpenAsync(new AttachOptions { Image = path, Format = ImageFormat.Raw, SocketPath = "/none" }, new NoLog())).Disk;
+            disk = (await ImageChain.OpenAsync(new AttachOptions { Image = path, Format = ImageFormat.Raw, SocketPath = "/none" },
+                new NoLog())).Disk;
             return 0;
         });
         _disk = disk!;
@@ -91,7 +92,8 @@ public abstract class KernelConnectionsFixture : IDisposable
     {
         Assert.Equal(0, Connections.Open(Session, out var ends));
         Assert.Equal(expected, ends.Length);
-        return Array.ConvertAll(ends, fd => new Socket(new SafeSocketHandle(fd, ownsHandle: true)) { ReceiveTimeout = 30_000, SendTimeout = 30_000 });
+        return Array.ConvertAll(ends,
+            fd => new Socket(new SafeSocketHandle(fd, ownsHandle: true)) { ReceiveTimeout = 30_000, SendTimeout = 30_000 });
     }
 
     private protected void Hold()

@@ -32,7 +32,8 @@ public sealed class KernelNbdDeviceTests
     public void Identifier_tells_names_and_images_apart_and_stays_short()
     {
         Assert.Equal("qcow2blk:a:/x/a.qcow2", KernelNbdDevice.IdentifierOf("a", "/x/a.qcow2"));
-        Assert.NotEqual(KernelNbdDevice.IdentifierOf("a", "/" + new string('x', 2000)), KernelNbdDevice.IdentifierOf("a", "/" + new string('x', 2001)));
+        Assert.NotEqual(KernelNbdDevice.IdentifierOf("a", "/" + new string('x', 2000)),
+            KernelNbdDevice.IdentifierOf("a", "/" + new string('x', 2001)));
         Assert.True(KernelNbdDevice.IdentifierOf("a", "/" + new string('x', 4000)).Length < 256);
     }
 }

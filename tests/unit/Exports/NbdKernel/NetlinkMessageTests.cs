@@ -6,29 +6,34 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Exports.NbdKernel;
 
-/// <summary>Netlink messages, against bytes that others made: nbd-client 3.24 with libnl, a C program of the kernel's headers, a kernel.</summary>
+/// <summary>Netlink messages, against bytes that others made: nbd-client 3.24 with libnl, a C program of the kernel's headers, a
+/// kernel.</summary>
 public sealed class NetlinkMessageTests
 {
     // nbd-client -unix SOCKET /dev/nbd3 -timeout 30 -block-size 4096 -connections 2
     private const string ConnectByNbdClient =
-        "680000001c0005006a0f036bf87fc0ee0100000008000100030000000c00020000001000000000000c00030000100000000000000c0005006d050000000000000c0004001e000000000000001c0007800c00018008000100030000000c0001800800010004000000";
+        "680000001c0005006a0f036bf87fc0ee0100000008000100030000000c00020000001000000000000c00030000100000000000000c0005006d05000"
+        + "0000000000c0004001e000000000000001c0007800c00018008000100030000000c0001800800010004000000";
 
     // nbd-client -d /dev/nbd3
     private const string DisconnectByNbdClient = "1c0000001c000500510f036b787f80e0020000000800010003000000";
 
     // A C program that uses linux/nbd-netlink.h
     private const string ReconfigureByC =
-        "580000001c00050007000000000000000301000008000100030000000c0004001e000000000000000c000800580200000000000012000a0071636f7732626c6b3a613a2f62000000100007800c0001800800010009000000";
+        "580000001c00050007000000000000000301000008000100030000000c0004001e000000000000000c000800580200000000000012000a0071636f7"
+        + "732626c6b3a613a2f62000000100007800c0001800800010009000000";
 
     // Linux 6.18, asked for family "nlctrl"
     private const string FamilyByKernel =
-        "88000000100000000100000050010000010200000b0002006e6c6374726c000006000100100000000800030002000000080004000000000008000500000000002c000600140001000800010003000000"
+        "88000000100000000100000050010000010200000b0002006e6c6374726c00000600010010000000080003000200000008000400000000000800050"
+        + "0000000002c000600140001000800010003000000"
         + "080002000e00000014000200080001000a000000080002000c0000001c0007001800010008000200100000000b0001006e6f746966790000";
 
     // Linux 6.18, asked for a family that there is not
-    private const string RefusalByKernel = "3400000002000000010000007b010000feffffff20000000100005000100000000000000030100000b0002006e6f737563680000";
+    private const string RefusalByKernel =
+        "3400000002000000010000007b010000feffffff20000000100005000100000000000000030100000b0002006e6f737563680000";
 
-    private static readonly NbdDeviceConfig _config = new()
+    private static readonly NbdDeviceConfig s_config = new()
     {
         Index = 3,
         Size = 1 << 20,
@@ -43,7 +48,7 @@ public sealed class NetlinkMessageTests
     public void Connect_begins_as_that_of_nbd_client()
     {
         var theirs = Convert.FromHexString(ConnectByNbdClient);
-        var ours = NbdNetlink.ConnectMessage(new NetlinkWriter(28, NbdDevice.NBD_CMD_CONNECT, 1, 0x6b030f6a), _config, [3, 4]).Finish();
+        var ours = NbdNetlink.ConnectMessage(new NetlinkWriter(28, NbdDevice.NBD_CMD_CONNECT, 1, 0x6b030f6a), s_config, [3, 4]).Finish();
         Assert.Equal(theirs[4..12], ours[4..12].ToArray());
         Assert.Equal(theirs[16], ours[16]);
         Assert.Equal(theirs[18..], ours[18..theirs.Length].ToArray()); // It leaves the version, at 17, 0: no kernel looks at it.
@@ -53,7 +58,7 @@ public sealed class NetlinkMessageTests
     [Fact]
     public void Reconfigure_has_the_attributes_of_the_c_program()
     {
-        var ours = NbdNetlink.ReconfigureMessage(new NetlinkWriter(28, NbdDevice.NBD_CMD_RECONFIGURE, 1, 7), _config, [9]).Finish();
+        var ours = NbdNetlink.ReconfigureMessage(new NetlinkWriter(28, NbdDevice.NBD_CMD_RECONFIGURE, 1, 7), s_config, [9]).Finish();
         Assert.Equal(ReconfigureByC, Convert.ToHexString(ours).ToLowerInvariant());
     }
 

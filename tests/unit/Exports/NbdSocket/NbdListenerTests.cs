@@ -29,9 +29,9 @@ public sealed class NbdListenerTests : IDisposable
     [Fact]
     public void End_leaves_a_path_that_another_server_has_by_now()
     {
-        NbdListener first = Open();
+        var first = Open();
         File.Delete(_path);
-        using NbdListener second = Open();
+        using var second = Open();
         first.Dispose();
         using var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         client.Connect(new UnixDomainSocketEndPoint(_path));

@@ -26,7 +26,7 @@ public sealed class SocketFileTests : IDisposable
         _folder.Dispose();
     }
 
-    private static readonly Action NoPause = () => { };
+    private static readonly Action s_noPause = () => { };
 
     private Socket New()
     {
@@ -38,14 +38,14 @@ public sealed class SocketFileTests : IDisposable
     /// <summary>A server between its bind and its listen.</summary>
     private Socket Bound()
     {
-        Socket socket = New();
+        var socket = New();
         socket.Bind(new UnixDomainSocketEndPoint(_path));
         return socket;
     }
 
     private Socket Listening()
     {
-        Socket socket = Bound();
+        var socket = Bound();
         socket.Listen(64);
         return socket;
     }
@@ -64,7 +64,7 @@ public sealed class SocketFileTests : IDisposable
     [Fact]
     public void Free_name_is_taken_and_its_file_known()
     {
-        int listener = SocketFile.Serve(_path, 8, out EntryIdentity? bound, NoPause);
+        var listener = SocketFile.Serve(_path, 8, out var bound, s_noPause);
         Assert.True(listener >= 0);
         Assert.Equal(EntryIdentity.Of(_path), bound);
         AssertReachable();
@@ -76,8 +76,8 @@ public sealed class SocketFileTests : IDisposable
     [Fact]
     public void Dead_socket_gives_way()
     {
-        EntryIdentity dead = Dead();
-        int listener = SocketFile.Serve(_path, 8, out EntryIdentity? bound, NoPause);
+        var dead = Dead();
+        var listener = SocketFile.Serve(_path, 8, out var bound, s_noPause);
         Assert.True(listener >= 0);
         Assert.NotEqual(dead, bound);
         AssertReachable();
@@ -89,7 +89,7 @@ public sealed class SocketFileTests : IDisposable
     public void Living_socket_is_in_use()
     {
         Listening();
-        Assert.Equal(-Errno.EADDRINUSE, SocketFile.Serve(_path, 8, out EntryIdentity? bound, NoPause));
+        Assert.Equal(-Errno.EADDRINUSE, SocketFile.Serve(_path, 8, out var bound, s_noPause));
         Assert.Null(bound);
         AssertReachable();
     }
@@ -98,16 +98,16 @@ public sealed class SocketFileTests : IDisposable
     public void Living_socket_that_accepts_nobody_is_in_use_and_not_waited_for()
     {
         Bound().Listen(0);
-        for (int connection = 0; connection >= 0;)
+        for (var connection = 0; connection >= 0;)
             connection = UnixSocket.Connect(_path, wait: false); // Left open: they are in its queue.
-        Assert.Equal(-Errno.EADDRINUSE, SocketFile.Serve(_path, 8, out _, NoPause));
+        Assert.Equal(-Errno.EADDRINUSE, SocketFile.Serve(_path, 8, out _, s_noPause));
     }
 
     [Fact]
     public void Server_that_has_bound_its_socket_and_not_listened_yet_keeps_its_name()
     {
-        Socket starting = Bound();
-        EntryIdentity? its = EntryIdentity.Of(_path);
+        var starting = Bound();
+        var its = EntryIdentity.Of(_path);
         Assert.Equal(-Errno.EADDRINUSE, SocketFile.Serve(_path, 8, out _, () => starting.Listen(64)));
         Assert.Equal(its, EntryIdentity.Of(_path));
         AssertReachable();
@@ -131,7 +131,7 @@ public sealed class SocketFileTests : IDisposable
     public void Name_that_becomes_free_meanwhile_is_taken()
     {
         Listening();
-        int listener = SocketFile.Serve(_path, 8, out _, () => File.Delete(_path));
+        var listener = SocketFile.Serve(_path, 8, out _, () => File.Delete(_path));
         Assert.True(listener >= 0);
         Close(listener);
     }
@@ -149,7 +149,7 @@ public sealed class SocketFileTests : IDisposable
     [Fact]
     public void Name_that_another_server_has_by_now_is_left_to_it()
     {
-        int first = SocketFile.Serve(_path, 8, out EntryIdentity? bound, NoPause);
+        var first = SocketFile.Serve(_path, 8, out var bound, s_noPause);
         File.Delete(_path);
         Listening();
         Assert.False(SocketFile.Remove(_path, bound!.Value));
@@ -162,7 +162,7 @@ public sealed class SocketFileTests : IDisposable
     [InlineData(false)]
     public void Socket_of_a_dead_server_is_removed(bool identityIsKnown)
     {
-        EntryIdentity dead = Dead();
+        var dead = Dead();
         SocketFile.RemoveDead(_path, identityIsKnown ? dead.ToString() : null);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }

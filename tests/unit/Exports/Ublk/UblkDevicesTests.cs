@@ -22,7 +22,13 @@ public sealed class UblkDevicesTests
     [Fact]
     public void Device_of_a_dead_server_can_be_recovered()
     {
-        var info = new ublksrv_ctrl_dev_info { state = UBLK_S_DEV_QUIESCED, flags = UBLK_F_USER_RECOVERY, ublksrv_flags = UblkDevice.Mark, ublksrv_pid = 7 };
+        var info = new ublksrv_ctrl_dev_info
+        {
+            state = UBLK_S_DEV_QUIESCED,
+            flags = UBLK_F_USER_RECOVERY,
+            ublksrv_flags = UblkDevice.Mark,
+            ublksrv_pid = 7
+        };
         var device = new UblkDevice(0, 0, info);
         Assert.True(device is { IsOurs: true, IsRecoverable: true, State: "quiesced", Server: 7 });
 
@@ -39,7 +45,8 @@ public sealed class UblkDevicesTests
     public void Node_is_waited_for_as_long_as_it_may_come()
     {
         var attempts = 0;
-        Assert.Equal(5, UblkNodes.Retry(() => ++attempts < 4 ? (attempts == 1 ? -Errno.ENOENT : -Errno.EACCES) : 5, TimeSpan.FromSeconds(20), false));
+        Assert.Equal(5,
+            UblkNodes.Retry(() => ++attempts < 4 ? (attempts == 1 ? -Errno.ENOENT : -Errno.EACCES) : 5, TimeSpan.FromSeconds(20), false));
         Assert.Equal(4, attempts);
         Assert.Equal(-Errno.ENOENT, UblkNodes.Retry(() => -Errno.ENOENT, TimeSpan.FromMilliseconds(20), false));
     }

@@ -9,7 +9,7 @@ namespace Qcow2Blk.Tests.Exports.Ublk;
 
 public sealed class UblkParametersTests
 {
-    private static readonly UblkDisk Usual = new()
+    private static readonly UblkDisk s_usual = new()
     {
         Size = 10L << 30,
         IsReadOnly = false,
@@ -22,11 +22,12 @@ public sealed class UblkParametersTests
     [Fact]
     public void Usual_disk_has_cache_fua_discard_and_clusters_as_best_size()
     {
-        var set = UblkParameters.Of(Usual);
+        var set = UblkParameters.Of(s_usual);
         Assert.Equal(152u, set.len);
         Assert.Equal(UBLK_PARAM_TYPE_BASIC | UBLK_PARAM_TYPE_DISCARD, set.types);
         Assert.Equal(UBLK_ATTR_VOLATILE_CACHE | UBLK_ATTR_FUA, set.basic.attrs);
-        Assert.Equal((9, 12, 12, 16), (set.basic.logical_bs_shift, set.basic.physical_bs_shift, set.basic.io_min_shift, set.basic.io_opt_shift));
+        Assert.Equal((9, 12, 12, 16),
+            (set.basic.logical_bs_shift, set.basic.physical_bs_shift, set.basic.io_min_shift, set.basic.io_opt_shift));
         Assert.Equal((1024u, 0u, (10ul << 30) / 512, 0ul),
             (set.basic.max_sectors, set.basic.chunk_sectors, set.basic.dev_sectors, set.basic.virt_boundary_mask));
         Assert.Equal((65536u, 1u << 21, 1u << 21, 1, 0u), (set.discard.discard_granularity, set.discard.max_discard_sectors,
@@ -36,7 +37,7 @@ public sealed class UblkParametersTests
     [Fact]
     public void Read_only_disk_says_so_and_takes_no_discard()
     {
-        var set = UblkParameters.Of(Usual with { IsReadOnly = true });
+        var set = UblkParameters.Of(s_usual with { IsReadOnly = true });
         Assert.Equal(UBLK_ATTR_VOLATILE_CACHE | UBLK_ATTR_FUA | UBLK_ATTR_READ_ONLY, set.basic.attrs);
         Assert.Equal(UBLK_PARAM_TYPE_BASIC, set.types);
         Assert.Equal(default, set.discard);
@@ -45,8 +46,9 @@ public sealed class UblkParametersTests
     [Fact]
     public void Ignored_discard_still_lets_zeroes_be_written()
     {
-        var set = UblkParameters.Of(Usual with { CanDiscard = false });
-        Assert.Equal((0u, 65536u, 1u << 21), (set.discard.max_discard_sectors, set.discard.discard_granularity, set.discard.max_write_zeroes_sectors));
+        var set = UblkParameters.Of(s_usual with { CanDiscard = false });
+        Assert.Equal((0u, 65536u, 1u << 21),
+            (set.discard.max_discard_sectors, set.discard.discard_granularity, set.discard.max_write_zeroes_sectors));
     }
 
     [Theory]
@@ -56,7 +58,7 @@ public sealed class UblkParametersTests
     [InlineData(4096, 4096, 4095)]
     public void Memory_alignment_becomes_a_mask_where_it_matters(int block, int alignment, uint mask)
     {
-        var set = UblkParameters.Of(Usual with { LogicalBlockSize = block, MemoryAlignment = alignment });
+        var set = UblkParameters.Of(s_usual with { LogicalBlockSize = block, MemoryAlignment = alignment });
         Assert.Equal(mask, set.dma.alignment);
         Assert.Equal(mask != 0, (set.types & UBLK_PARAM_TYPE_DMA_ALIGN) != 0);
     }
@@ -67,7 +69,7 @@ public sealed class UblkParametersTests
     [InlineData(2 << 20, 4096, 21, 2u << 20)]
     public void Clusters_below_a_block_do_not_shrink_the_best_size(int cluster, int block, byte best, uint granularity)
     {
-        var set = UblkParameters.Of(Usual with { ClusterSize = cluster, LogicalBlockSize = block });
+        var set = UblkParameters.Of(s_usual with { ClusterSize = cluster, LogicalBlockSize = block });
         Assert.Equal(best, set.basic.io_opt_shift);
         Assert.Equal(granularity, set.discard.discard_granularity);
     }
@@ -80,7 +82,7 @@ public sealed class UblkParametersTests
     public void Size_is_whole_blocks(long size, int block, long sectors)
     {
         Assert.Equal(sectors, new BlockDeviceSize(size, block).Sectors);
-        Assert.Equal((ulong)sectors, UblkParameters.Of(Usual with { Size = size, LogicalBlockSize = block }).basic.dev_sectors);
+        Assert.Equal((ulong)sectors, UblkParameters.Of(s_usual with { Size = size, LogicalBlockSize = block }).basic.dev_sectors);
     }
 
     /// <summary>ublk_validate_params, as the newest driver has it, over everything that can come.</summary>
@@ -88,13 +90,27 @@ public sealed class UblkParametersTests
     public void Driver_accepts_whatever_is_built()
     {
         foreach (var block in (int[])[512, 4096])
+        {
             foreach (var alignment in (int[])[0, 1, 4, 512, 4096])
+            {
                 foreach (var io in (uint[])[4096, 512 << 10, 32 << 20])
+                {
                     for (var bits = 9; bits <= 21; bits++)
                     {
-                        var set = UblkParameters.Of(Usual with { LogicalBlockSize = block, MemoryAlignment = alignment, ClusterSize = 1 << bits, MaxIoBytes = io });
+                        var set =
+                            UblkParameters.Of(
+                                s_usual with
+                                {
+                                    LogicalBlockSize = block,
+                                    MemoryAlignment = alignment,
+                                    ClusterSize = 1 << bits,
+                                    MaxIoBytes = io
+                                });
                         AssertValid(set, io);
                     }
+                }
+            }
+        }
     }
 
     [Fact]
@@ -102,12 +118,14 @@ public sealed class UblkParametersTests
     {
         foreach (var bad in (UblkDisk[])
         [
-            Usual with { LogicalBlockSize = 1024 }, Usual with { LogicalBlockSize = 0 }, Usual with { ClusterSize = 0 },
-            Usual with { ClusterSize = 3 << 16 }, Usual with { Size = 511 }, Usual with { Size = 2048, LogicalBlockSize = 4096 },
-            Usual with { MaxIoBytes = 0 }, Usual with { MaxIoBytes = 2048 }, Usual with { MaxIoBytes = 5000 },
-            Usual with { MemoryAlignment = 8192 }, Usual with { MemoryAlignment = 24 }, Usual with { MemoryAlignment = -1 },
+            s_usual with { LogicalBlockSize = 1024 }, s_usual with { LogicalBlockSize = 0 }, s_usual with { ClusterSize = 0 },
+            s_usual with { ClusterSize = 3 << 16 }, s_usual with { Size = 511 }, s_usual with { Size = 2048, LogicalBlockSize = 4096 },
+            s_usual with { MaxIoBytes = 0 }, s_usual with { MaxIoBytes = 2048 }, s_usual with { MaxIoBytes = 5000 },
+            s_usual with { MemoryAlignment = 8192 }, s_usual with { MemoryAlignment = 24 }, s_usual with { MemoryAlignment = -1 },
         ])
+        {
             Assert.Throws<ArgumentException>(() => UblkParameters.Of(bad));
+        }
     }
 
     private static void AssertValid(in ublk_params set, uint maxIoBytes)

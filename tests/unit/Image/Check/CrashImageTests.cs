@@ -104,7 +104,8 @@ public sealed class CrashImageTests
     private static string Trace(int seed)
     {
         using var run = new Recorded(seed);
-        run.Together([.. Enumerable.Range(0, 20).Select<int, Func<LoopTask<int>>>(index => () => run.StartWrite(index * Sector, Sector, 1))]);
+        run.Together(
+            [.. Enumerable.Range(0, 20).Select<int, Func<LoopTask<int>>>(index => () => run.StartWrite(index * Sector, Sector, 1))]);
         return string.Join(' ', run.Log.Operations.Select(operation => operation.Completed));
     }
 

@@ -26,7 +26,8 @@ internal static class Damage
             default:
                 // The L2 table of the first MiB or so: with data, zero and compressed clusters.
                 var table = (int)(U64(image, l1) & OffsetMask);
-                return table == 0 ? PatchInside(image, (int)U64(image, refcountTable), clusterSize, random) : PatchEntry(image, table, clusterSize, random);
+                return table == 0 ? PatchInside(image, (int)U64(image, refcountTable), clusterSize, random)
+                    : PatchEntry(image, table, clusterSize, random);
         }
     }
 

@@ -268,7 +268,8 @@ public sealed class RefcountRebuildTests
         storage.Content.SetLength(1L << 40);
         var error = Assert.Throws<ImageFormatException>(() => loop.Run(() => RefcountRebuild.RunAsync(storage, image)));
 
-        Assert.Contains("were read before", error.Message + BytesChecker.Check(storage.Content).Findings[0].Message, StringComparison.Ordinal);
+        Assert.Contains("were read before", error.Message + BytesChecker.Check(storage.Content).Findings[0].Message,
+            StringComparison.Ordinal);
     }
 
     /// <summary>Bytes that a repair moves, and of managed memory that it and a check after it take.</summary>
@@ -277,7 +278,8 @@ public sealed class RefcountRebuildTests
         var moved = 0L;
         using var loop = new SimulatedLoop(1);
         using var storage = new MemoryStorage(loop, content);
-        storage.Fault = operation => (moved += operation.Kind is StorageOperationKind.Read or StorageOperationKind.Write ? operation.Length : 0) < 0 ? 1 : 0;
+        storage.Fault = operation =>
+            (moved += operation.Kind is StorageOperationKind.Read or StorageOperationKind.Write ? operation.Length : 0) < 0 ? 1 : 0;
         var start = GC.GetAllocatedBytesForCurrentThread();
         Assert.Equal(0, loop.Run(() => RefcountRebuild.RunAsync(storage, "disk.qcow2")));
         repairMemory = GC.GetAllocatedBytesForCurrentThread() - start;
@@ -335,7 +337,8 @@ public sealed class RefcountRebuildTests
         Qemu.Io(image, "write -P 1 0 200k");
         if (snapshot)
             Qemu.Img("snapshot", "-c", "before", image);
-        var killed = Qemu.Run("qemu-io", "-f", "qcow2", "-c", "write -P 2 100k 300k", "-c", "write -P 3 2500k 1k", "-c", "flush", "-c", "sigraise 9", image);
+        var killed = Qemu.Run("qemu-io", "-f", "qcow2", "-c", "write -P 2 100k 300k", "-c", "write -P 3 2500k 1k", "-c", "flush", "-c",
+            "sigraise 9", image);
         Assert.NotEqual(0, killed.Exit);
         Assert.True((File.ReadAllBytes(image)[DirtyBitAt] & 1) != 0, "qemu left no dirty bit: " + killed.Errors + killed.Output);
         return image;

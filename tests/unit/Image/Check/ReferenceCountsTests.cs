@@ -29,7 +29,8 @@ public sealed class ReferenceCountsTests
         other[int.MaxValue] = 1;
         other[1 << 20] = 1;
         Assert.Equal(model.Where(pair => pair.Value != 0).Select(pair => pair.Key), numbers.Set());
-        Assert.Equal(model.Where(pair => pair.Value != 0).Select(pair => pair.Key).Union([7, 1 << 20, int.MaxValue]).Order(), numbers.Set(other));
+        Assert.Equal(model.Where(pair => pair.Value != 0).Select(pair => pair.Key).Union([7, 1 << 20, int.MaxValue]).Order(),
+            numbers.Set(other));
         Assert.InRange(numbers.Capacity, 1, 32L * model.Count);
     }
 

@@ -166,7 +166,12 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
         {
             var found = buffer.Span[index];
             if (found != wanted && found != Content[offset + index])
-                throw new InvalidOperationException($"after {operation} failed, byte {offset + index} reads {found:x2}: neither {Content[offset + index]:x2} as before nor {wanted:x2}");
+            {
+                throw new InvalidOperationException(
+                    $"after {operation} failed, byte {offset + index} reads {found:x2}: neither {Content[offset + index]:x2} as before"
+                        + $" nor {wanted:x2}");
+            }
+
             Content[offset + index] = found;
         }
 

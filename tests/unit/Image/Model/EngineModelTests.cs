@@ -99,7 +99,8 @@ public sealed class EngineModelTests
             await disk.CompareAsync(image);
             Assert.Equal(0, await image.CloseAsync());
 
-            var again = await subject.OpenAsync(loop, new MemoryStorage(loop, content, readOnly: true), new ImageOptions { ReadOnly = true });
+            var again = await subject.OpenAsync(loop, new MemoryStorage(loop, content, readOnly: true),
+                new ImageOptions { ReadOnly = true });
             await disk.CompareAsync(again);
             Assert.Equal(0, await again.CloseAsync());
             model = disk.Content;
@@ -139,7 +140,8 @@ public sealed class EngineModelTests
     private static void Check(int tests, Action<Operation[], int> property)
     {
         var seeds = Gen.Choose(0, int.MaxValue - 1).ToArbitrary();
-        Prop.ForAll(Operation.Lists, seeds, property).Check(Config.QuickThrowOnFailure.WithMaxTest(tests).WithStartSize(10).WithEndSize(60));
+        Prop.ForAll(Operation.Lists, seeds, property)
+            .Check(Config.QuickThrowOnFailure.WithMaxTest(tests).WithStartSize(10).WithEndSize(60));
     }
 
     private static ImageOptions Options(int seed) => new()
@@ -159,6 +161,7 @@ public sealed class EngineModelTests
     private static string Describe(SparseBytes content)
     {
         var result = BytesChecker.Check(content);
-        return $"{result.Errors} errors, {result.Leaks} leaks: " + string.Join("; ", result.Findings.Take(5).Select(finding => finding.Message));
+        return $"{result.Errors} errors, {result.Leaks} leaks: "
+            + string.Join("; ", result.Findings.Take(5).Select(finding => finding.Message));
     }
 }

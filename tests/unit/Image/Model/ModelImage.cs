@@ -17,12 +17,15 @@ namespace Qcow2Blk.Tests.Image.Model;
 /// <param name="ClusterSize">of the image</param>
 /// <param name="Snapshot">the disk in the image's internal snapshot "first", read by qemu-img convert; null if there is none</param>
 /// <param name="Discards">whether a discard makes whole clusters read as zeroes (version 2 over a backing file cannot)</param>
-internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBytes Bytes)> Files, byte[] Content, byte[]? Snapshot, int ClusterSize, bool Discards)
+internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBytes Bytes)> Files, byte[] Content, byte[]? Snapshot,
+    int ClusterSize, bool Discards)
 {
-    private static readonly Dictionary<string, ModelImage> Made = [];
+    private static readonly Dictionary<string, ModelImage> s_made = [];
 
     /// <summary>How the images of the matrix are made: options of the image, then what is below.</summary>
-    public static IReadOnlyDictionary<string, (string Options, long Size, Func<TempDirectory, List<(string Name, bool Raw)>> Below, bool Compress, bool Snapshot)> Matrix { get; } =
+    public static IReadOnlyDictionary<string, (string Options, long Size, Func<TempDirectory, List<(string Name, bool Raw)>> Below,
+        bool Compress, bool Snapshot)> Matrix
+    { get; } =
         new Dictionary<string, (string, long, Func<TempDirectory, List<(string, bool)>>, bool, bool)>
         {
             ["version 2"] = ("compat=0.10", (1 << 20) + 1536, Nothing, false, false),
@@ -50,10 +53,10 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
 
     public static ModelImage Get(string name)
     {
-        lock (Made)
+        lock (s_made)
         {
-            if (!Made.TryGetValue(name, out var image))
-                Made.Add(name, image = Make(name));
+            if (!s_made.TryGetValue(name, out var image))
+                s_made.Add(name, image = Make(name));
             return image;
         }
     }
@@ -65,7 +68,8 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
         for (var index = Files.Count - 1; index > 0; index--)
         {
             var file = BackingFile.Open(loop, Files[index].Bytes, Files[index].Name);
-            below = Files[index].Raw ? new RawDisk(file, readOnly: true) : await Qcow2Image.OpenAsync(file, new ImageOptions { ReadOnly = true }, below);
+            below = Files[index].Raw ? new RawDisk(file, readOnly: true)
+                : await Qcow2Image.OpenAsync(file, new ImageOptions { ReadOnly = true }, below);
         }
 
         return await Qcow2Image.OpenAsync(storage, options, below);
@@ -144,7 +148,8 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
 
     private static List<(string, bool)> LongerBase(TempDirectory directory) => Base(directory, "cluster_size=512", (2 << 20) + 512);
 
-    private static List<(string, bool)> PreallocatedBase(TempDirectory directory) => Base(directory, "cluster_size=65536,preallocation=metadata", (2 << 20) + 512);
+    private static List<(string, bool)> PreallocatedBase(TempDirectory directory) =>
+        Base(directory, "cluster_size=65536,preallocation=metadata", (2 << 20) + 512);
 
     private static List<(string, bool)> Base(TempDirectory directory, string options, long size)
     {
@@ -161,8 +166,10 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
 
     private static List<(string, bool)> TwoBases(TempDirectory directory)
     {
-        Qemu.Img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4096", Pattern(directory, 2 << 20), directory.File("bottom.qcow2"));
-        Qemu.Img("create", "-f", "qcow2", "-o", "cluster_size=512", "-b", "bottom.qcow2", "-F", "qcow2", directory.File("middle.qcow2"), $"{(1 << 20) + 512}");
+        Qemu.Img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4096", Pattern(directory, 2 << 20),
+            directory.File("bottom.qcow2"));
+        Qemu.Img("create", "-f", "qcow2", "-o", "cluster_size=512", "-b", "bottom.qcow2", "-F", "qcow2", directory.File("middle.qcow2"),
+            $"{(1 << 20) + 512}");
         Qemu.Io(directory.File("middle.qcow2"), "write -P 43 300k 100k", "write -z 500k 100k");
         return [("middle.qcow2", false), ("bottom.qcow2", false)];
     }

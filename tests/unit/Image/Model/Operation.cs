@@ -33,7 +33,9 @@ internal sealed record Operation(OperationKind Kind, int Start, int Length, byte
     }
 
     private static Gen<Operation> Single() =>
-        from kind in Gen.Frequency((6, Gen.Constant(OperationKind.Write)), (3, Gen.Constant(OperationKind.Read)), (2, Gen.Constant(OperationKind.Zero)), (2, Gen.Constant(OperationKind.Discard)), (1, Gen.Constant(OperationKind.Flush)), (2, Gen.Constant(OperationKind.Map)))
+        from kind in Gen.Frequency((6, Gen.Constant(OperationKind.Write)), (3, Gen.Constant(OperationKind.Read)),
+            (2, Gen.Constant(OperationKind.Zero)), (2, Gen.Constant(OperationKind.Discard)), (1, Gen.Constant(OperationKind.Flush)),
+            (2, Gen.Constant(OperationKind.Map)))
         from grain in Gen.Elements(1, 1, 512, 4096, 65536)
         from start in Gen.Choose(0, 8 << 20)
         from size in Gen.Elements(3, 512, 5000, 70_000, 300_000)
@@ -46,7 +48,9 @@ internal sealed record Operation(OperationKind Kind, int Start, int Length, byte
     private static System.Collections.Generic.IEnumerable<Operation[]> Shrink(Operation[] list)
     {
         for (var piece = list.Length / 2; piece > 0; piece /= 2)
+        {
             for (var at = 0; at + piece <= list.Length; at += piece)
                 yield return [.. list.AsSpan(0, at), .. list.AsSpan(at + piece)];
+        }
     }
 }

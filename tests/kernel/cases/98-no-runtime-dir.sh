@@ -23,7 +23,7 @@ expect_exit 1 qcow2blk attach --transport "$TRANSPORT" disk.qcow2
 expect_text "cannot create $WORK/missing/run"
 
 serve
-expect_text "other commands do not find this device, and if this server is killed, what was not flushed is lost" warnings
+expect_text "other commands will not find this device, and if this server is killed, what was not flushed is lost" warnings
 expect_equal "list" "" "$(qcow2blk list)"
 head -c 1000000 /dev/urandom >data
 dd if=data of="$DEV" bs=64k conv=fsync status=none

@@ -51,7 +51,7 @@ if [ -e /proc/sys/kernel/io_uring_disabled ]; then
     echo 0 >/proc/sys/kernel/io_uring_disabled
 fi
 mv /dev/ublk-control /dev/elsewhere
-refused "Node that nobody made is named" "/dev/ublk-control is not there" "$tests"
+refused "Node that nobody made is named" "/dev/ublk-control does not exist" "$tests"
 mv /dev/elsewhere /dev/ublk-control
 
 echo 'KERNEL=="ublkc*|ublkb*", MODE="0666"' >/run/udev/rules.d/90-ublk.rules

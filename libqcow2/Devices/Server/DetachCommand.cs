@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;

@@ -44,7 +44,8 @@ internal static class BackgroundServer
         var result = Unistd.Pipe(out var readyRead, out var readyWrite);
         if (result < 0)
             throw new OutcomeException(OutcomeKind.Failed, "cannot make a pipe", Errno.Text(result));
-        var pid = program.Start([verb ?? (options.IsBlockDevice ? Supervisor.Verb : Verb), options.Image], options, readyWrite, inherited ?? []);
+        verb ??= options.IsBlockDevice ? Supervisor.Verb : Verb;
+        var pid = program.Start([verb, options.Image], options, readyWrite, inherited ?? []);
         _ = Unistd.Close(readyWrite);
         if (pid < 0)
         {
@@ -58,7 +59,7 @@ internal static class BackgroundServer
         _ = Unistd.Close(readyRead);
         return outcome switch
         {
-            LineReader.Outcome.Line => Answer(line, pid, ends: verb is not null),
+            LineReader.Outcome.Line => Answer(line, pid, ends: verb == Launcher.Verb),
             LineReader.Outcome.TimedOut => throw TooSlow(options, pid, timeout, registry ?? Registry),
             _ => throw Died(options, pid, registry ?? Registry),
         };

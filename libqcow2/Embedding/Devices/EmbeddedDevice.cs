@@ -37,7 +37,9 @@ internal sealed class EmbeddedDevice
     /// <summary>The node of the block device; null for an NBD server.</summary>
     public string? DevicePath => _record.DevicePath;
 
-    /// <summary>Whether the calling thread is in the handler of <see cref="SetEvents"/>: what waits for the device must not be called.</summary>
+    /// <summary>
+    /// Whether the calling thread is in the handler of <see cref="SetEvents"/>: what waits for the device must not be called then.
+    /// </summary>
     public bool IsInHandler => _listener?.IsHandling ?? false;
 
     /// <summary>Opens an image and serves it: NBD in this process, a block device in one of its own.</summary>

@@ -107,16 +107,6 @@ internal static unsafe class UnixSocket
         return 0;
     }
 
-    /// <summary>Two connected sockets that do not survive exec. What is written to one whose other end is gone raises no signal.</summary>
-    /// <returns>0 or a negative errno</returns>
-    internal static int Pair(out int first, out int second)
-    {
-        var ends = stackalloc int[2];
-        var result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
-        (first, second) = (ends[0], ends[1]);
-        return result == 0 ? 0 : -Marshal.GetLastPInvokeError();
-    }
-
     /// <summary>Sends all bytes, and descriptors with the first of them.</summary>
     /// <returns>0 or a negative errno</returns>
     internal static int SendAll(int fd, ReadOnlySpan<byte> bytes, IReadOnlyList<int> descriptors)

@@ -32,7 +32,7 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
     internal int Start(IReadOnlyList<string> verb, AttachOptions options, int readyFd, IReadOnlyList<int> inherited)
     {
         // Not a pipe: to write to one whose reader died would raise a signal.
-        var result = UnixSocket.Pair(out var optionsRead, out var optionsWrite);
+        var result = Sockets.Pair(out var optionsRead, out var optionsWrite);
         if (result < 0)
             return result;
         var devNull = High(Fcntl.Open("/dev/null", O_RDWR | O_CLOEXEC, 0));

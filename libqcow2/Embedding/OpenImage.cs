@@ -75,6 +75,9 @@ internal sealed partial class OpenImage
     /// <summary>Asynchronous requests that have not ended.</summary>
     public int InFlight => Volatile.Read(ref _inFlight);
 
+    /// <summary>Whether a write has ended that no flush covers yet; for tests.</summary>
+    internal bool HasUnsyncedData => (_disk as Qcow2Image)?.HasUnsyncedData ?? false;
+
     internal ServedDisk Served { get; }
 
     internal RequestGate Gate { get; }
@@ -141,9 +144,8 @@ internal sealed partial class OpenImage
     /// <returns>how many requests have ended</returns>
     public int Process()
     {
-        var before = _ended;
         _loop.RunReady();
-        return _ended - before;
+        return Interlocked.Exchange(ref _ended, 0) + Interlocked.Exchange(ref _endedAtOnce, 0);
     }
 
     /// <summary>What a thread posts to the loop is counted from before until <see cref="EndUse"/>.</summary>

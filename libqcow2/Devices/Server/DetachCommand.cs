@@ -56,8 +56,13 @@ internal static class DetachCommand
         }
 
         var name = entry.Record.Name;
-        if (entry.Record.Pid == Environment.ProcessId)
-            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}", "its server, which is in this process, does not answer");
+        if (entry.Record.IsGuest)
+        {
+            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}",
+                $"its server does not answer, and is part of another program (process {entry.Record.Pid})",
+                "end that program, then detach again");
+        }
+
         if (!DeadDevice.Kill(registry, name))
         {
             return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}",

@@ -40,19 +40,15 @@ internal static class DetachCommand
 
     private static Outcome ByForce(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
     {
-        using (var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name))
+        try
         {
+            using var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
             if (client is not null && client.Greets(s_greeting))
-            {
-                try
-                {
-                    return AfterAnswer(client, entry, client.Ask(request).Result, request);
-                }
-                catch (OutcomeException)
-                {
-                    // It hangs in the middle of it, or died: what is left is ended below.
-                }
-            }
+                return AfterAnswer(client, entry, client.Ask(request).Result, request);
+        }
+        catch (OutcomeException)
+        {
+            // It accepts nobody, hangs in the middle of it, or died: what is left is ended below.
         }
 
         var name = entry.Record.Name;

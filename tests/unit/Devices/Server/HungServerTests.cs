@@ -23,6 +23,17 @@ public sealed class HungServerTests : IDisposable
         _files.Dispose();
     }
 
+    [Fact]
+    public void Command_to_one_that_accepts_nobody_ends_after_a_time()
+    {
+        var listener = UnixSocket.Serve(_files.Registry.Directory.SocketOf("disk"), 1);
+        using var first = ControlClient.TryConnect(_files.Registry.Directory, "disk");
+        using var second = ControlClient.TryConnect(_files.Registry.Directory, "disk");
+        var error = Assert.Throws<OutcomeException>(() => ControlClient.TryConnect(_files.Registry.Directory, "disk"));
+        Assert.Contains("timed out", error.Why, StringComparison.Ordinal);
+        _ = Unistd.Close(listener);
+    }
+
     /// <summary>Detaches by force what listens and never answers.</summary>
     private Outcome Detach(bool isGuest)
     {

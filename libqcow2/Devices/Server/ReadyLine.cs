@@ -22,7 +22,10 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, OutcomeException
         {
             writer.WriteStartObject();
             if (Error is not null)
-                ControlReply.WriteResult(writer, Outcome.Refused(Error.Kind, Error.What, Error.Why, Error.Hint));
+                ControlReply.WriteResult(writer, Outcome.Refused(Error.Kind, Error.What, Error.Why, Error.Hint) with
+                {
+                    Error = ErrorNumbers.Of(Error),
+                });
             else
                 ControlReply.WriteResult(writer, Outcome.Done());
             if (Record is not null)
@@ -45,6 +48,9 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, OutcomeException
         var result = reply.Result;
         return result.Succeeded
             ? new ReadyLine(DeviceRecord.Parse(reply.Status.Span), null)
-            : new ReadyLine(null, new OutcomeException(result.Kind, result.What ?? "cannot attach", result.Why ?? "unknown", result.Hint));
+            : new ReadyLine(null, new OutcomeException(result.Kind, result.What ?? "cannot attach", result.Why ?? "unknown", result.Hint)
+            {
+                Error = result.Error,
+            });
     }
 }

@@ -14,7 +14,8 @@ main (void)
     int has = qcow2blk_has_feature (of_the_machine[i], 0);
     CHECK (has == 0 || has == 1);
   }
-  CHECK_EQ (access ("/dev/ublk-control", F_OK) == 0 ? qcow2blk_has_feature ("ublk", 0) : 0, qcow2blk_has_feature ("ublk", 0));
+  if (access ("/dev/ublk-control", F_OK) < 0)
+    CHECK_EQ (0, qcow2blk_has_feature ("ublk", 0));
 
   CHECK_EQ (0, qcow2blk_has_feature ("teleport", 0));
   CHECK_EQ (0, qcow2blk_has_feature ("", 0));

@@ -3,7 +3,7 @@
 # Usage: tests/abi/examples.sh NAME PROGRAM    (tests/abi/run.sh calls it and sets the environment)
 set -euo pipefail
 name=$1 program=$2
-readme=$(dirname "$0")/../../bindings/c/README.md
+readme=$(realpath "$(dirname "$0")/../../bindings/c/README.md")
 images=$QCOW2BLK_TEST_IMAGES
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -25,8 +25,10 @@ expect_failure() { # WORD COMMAND...
 
 case $name in
     read)
-        expect "$(qemu-io -r -f qcow2 -c 'read -v 65520 40' "$images/plain.qcow2" | sed -nE 's/^([0-9a-f]{8}): +(([0-9a-f]{2} )+).*/00\1  \2/p' |
-                 sed 's/ *$//')" "$("$program" "$images/plain.qcow2" 65520 40)"
+        # qemu-io prints the same, with eight digits of the offset and the characters behind.
+        expected=$(qemu-io -r -f qcow2 -c 'read -v 65520 40' "$images/plain.qcow2" |
+                   sed -nE 's/^([0-9a-f]{8}): +(([0-9a-f]{2} )+).*/00\1  \2/p' | sed 's/ *$//')
+        expect "$expected" "$("$program" "$images/plain.qcow2" 65520 40)"
         expect_failure missing.qcow2 "$program" "$folder/missing.qcow2" 0 1
         expect_failure 'cannot read' "$program" "$images/plain.qcow2" 67108864 1 ;;
     copy)
@@ -62,7 +64,7 @@ case $name in
         [ "$(wc -l <"$folder/first.c")" -lt 30 ] || die "the program of the README has 30 lines or more"
         cd "$folder"
         # The command of the README itself, with the folders of this installation.
-        eval "$(sed -n 's/^cc .*first\.c.*/& -Werror/p' "$OLDPWD/$readme")"
+        eval "$(sed -n 's/^cc .*first\.c.*/& -Werror/p' "$readme")"
         expect '67108864 bytes, the first is 0x01' "$(./first "$images/plain.qcow2")"
         expect_failure missing.qcow2 ./first missing.qcow2 ;;
     *) die "no such example" ;;

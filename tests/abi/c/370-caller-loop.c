@@ -52,9 +52,8 @@ int
 main (void)
 {
   const char *path = copy_of ("plain.qcow2");
-  qcow2blk_options *options;
-  CHECK_OK (qcow2blk_options_create (&options, 0)); /* now the runtime is there */
-  CHECK_OK (qcow2blk_options_close (options, 0));
+  image = open_image (path, QCOW2BLK_OPEN_CALLER_LOOP); /* now the runtime is there, with a thread and a descriptor */
+  CHECK_OK (qcow2blk_image_close (image, 0));
   int threads = count_threads (), descriptors = count_descriptors ();
   image = open_image (path, QCOW2BLK_OPEN_CALLER_LOOP);
   CHECK_EQ (threads, count_threads ());

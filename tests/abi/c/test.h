@@ -121,18 +121,26 @@ test_folder (void)
   return test_folder_path;
 }
 
-/* printf into one of 32 buffers, so that it can be an argument. */
+/* printf into a string that stays as long as the program; one for each text, so that loops do no harm. */
 static inline const char *
 format (const char *text, ...)
 {
-  static __thread char buffers[32][1024];
-  static __thread unsigned next;
-  char *buffer = buffers[next++ % 32];
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  static char *kept[4096];
+  char buffer[2048];
   va_list args;
   va_start (args, text);
-  vsnprintf (buffer, sizeof buffers[0], text, args);
+  vsnprintf (buffer, sizeof buffer, text, args);
   va_end (args);
-  return buffer;
+  pthread_mutex_lock (&lock);
+  int i = 0;
+  while (i < 4096 && kept[i] != NULL && strcmp (kept[i], buffer) != 0)
+    i++;
+  if (i == 4096) FAIL ("too many different texts");
+  if (kept[i] == NULL)
+    kept[i] = strdup (buffer);
+  pthread_mutex_unlock (&lock);
+  return kept[i];
 }
 
 /* The path of an image that all tests share: to be opened read-only. */
@@ -266,8 +274,30 @@ count_entries (const char *path)
   return count - 2;
 }
 
-static inline int count_threads (void) { return count_entries ("/proc/self/task"); }
-static inline int count_descriptors (void) { return count_entries ("/proc/self/fd"); }
+static inline int
+count_descriptors (void)
+{
+  return count_entries ("/proc/self/fd");
+}
+
+/* Threads of this process, without those that the kernel starts for an io_uring: no program can tell it not to. */
+static inline int
+count_threads (void)
+{
+  DIR *folder = opendir ("/proc/self/task");
+  int count = 0;
+  for (struct dirent *entry; (entry = readdir (folder)) != NULL;) {
+    char name[32] = "", path[300];
+    snprintf (path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+    FILE *file = entry->d_name[0] == '.' ? NULL : fopen (path, "r");
+    if (file == NULL)
+      continue;
+    count += fgets (name, sizeof name, file) != NULL && strncmp (name, "iou-", 4) != 0;
+    fclose (file);
+  }
+  closedir (folder);
+  return count;
+}
 
 /* Resident memory of this process in KiB. */
 static inline long

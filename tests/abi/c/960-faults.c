@@ -62,24 +62,6 @@ check_too_big (void)
   check_with_qemu (path, 0x5d, 50 * MiB, MiB);
 }
 
-/* The file is cut while the image is open, as a disk that loses its end: reads there fail, others go on. */
-static void
-check_truncated (void)
-{
-  const char *path = copy_of ("plain.qcow2");
-  qcow2blk_image *image = open_image (path, QCOW2BLK_OPEN_READ_ONLY);
-  check_disk (image, 1, 0, 64 * KiB);
-  check_disk (image, 60, 59 * 64 * KiB, 64 * KiB);
-  CHECK_EQ (0, truncate (path, MiB));
-  memset (block, 0, 64 * KiB);
-  long long result = qcow2blk_image_pread (image, block, 64 * KiB, 59 * 64 * KiB, 0);
-  printf ("a read past the end of the file: %lld\n", result);
-  CHECK_EQ (-EIO, result);
-  CHECK_EQ (EIO, qcow2blk_last_errno ());
-  check_disk (image, 1, 0, 64 * KiB);
-  CHECK_OK (qcow2blk_image_close (image, 0));
-}
-
 /* A loop device over a file that has lost its end: errors of a block device. */
 static void
 check_disk_errors (void)
@@ -122,8 +104,6 @@ main (void)
 {
   memset (block, 0x5d, sizeof block);
   check_removed ();
-  check_truncated ();
-  memset (block, 0x5d, sizeof block);
   check_too_big ();
   if (getuid () != 0)
     skip ("a small file system and a loop device need root");

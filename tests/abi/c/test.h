@@ -23,6 +23,11 @@
 
 #include <qcow2blk.h>
 
+/* A program that opens the library by dlopen says something else here. */
+#ifndef LAST_ERROR
+#define LAST_ERROR() qcow2blk_last_error ()
+#endif
+
 #define KiB 1024
 #define MiB (1024 * 1024)
 
@@ -35,7 +40,7 @@
   do { \
     long long expected_ = (long long) (expected), got_ = (long long) (got); \
     if (expected_ != got_) \
-      FAIL ("%s: expected %lld, got %lld (last error: %s)", #got, expected_, got_, qcow2blk_last_error ()); \
+      FAIL ("%s: expected %lld, got %lld (last error: %s)", #got, expected_, got_, LAST_ERROR ()); \
   } while (0)
 
 /* A call that has to succeed. */
@@ -43,7 +48,7 @@
   do { \
     long long got_ = (long long) (call); \
     if (got_ < 0) \
-      FAIL ("%s: expected success, got %lld (%s: %s)", #call, got_, strerror ((int) -got_), qcow2blk_last_error ()); \
+      FAIL ("%s: expected success, got %lld (%s: %s)", #call, got_, strerror ((int) -got_), LAST_ERROR ()); \
   } while (0)
 
 /* A call that has to fail, with the errno that is also told by qcow2blk_last_errno(). */
@@ -51,7 +56,7 @@
   do { \
     long long got_ = (long long) (call); \
     if (got_ != -(long long) (error)) \
-      FAIL ("%s: expected -%s (-%d), got %lld (last error: %s)", #call, #error, (int) (error), got_, qcow2blk_last_error ()); \
+      FAIL ("%s: expected -%s (-%d), got %lld (last error: %s)", #call, #error, (int) (error), got_, LAST_ERROR ()); \
     if (qcow2blk_last_errno () != (error)) \
       FAIL ("%s: qcow2blk_last_errno: expected %s, got %d", #call, #error, qcow2blk_last_errno ()); \
   } while (0)

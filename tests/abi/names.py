@@ -90,7 +90,7 @@ def without_comments(text, language):
 DEFINITION = {
     "go": r"^()func (?:\([^)]*\) )?(\w+)",
     "rust": r"^( *)(?:pub(?:\([a-z]+\))? )?(?:(?:const|async|unsafe) )*(?:extern \"C\" )?fn (\w+)",
-    "python": r"^( *)def (\w+)",
+    "python": r"^( *)(?:def (?=\w+\()|(?=\w+ = (?:property|staticmethod)\())(\w+)",
 }
 
 # What a program runs without naming it.

@@ -137,7 +137,7 @@ def _check(result):
     """The result of a call, or the error that it means."""
     if result >= 0:
         return result
-    raise Error(-result, _lib.qcow2blk_last_error().decode())
+    raise Error(-result, last_error()[1])
 
 
 def _text(function, handle, *flags):
@@ -202,6 +202,11 @@ def version():
     """Of the library that is loaded, as (major, minor, patch)."""
     number = _lib.qcow2blk_version()
     return number >> 16, number >> 8 & 255, number & 255
+
+
+def last_error():
+    """The errno and the text of the last call of this thread that failed; (0, "") if none has."""
+    return _lib.qcow2blk_last_errno(), _lib.qcow2blk_last_error().decode()
 
 
 def has_feature(name):

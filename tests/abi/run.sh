@@ -112,7 +112,7 @@ make_images() {
 # A second library of another project with a .NET runtime of its own, for 985-two-runtimes.
 make_second() {
     local output=$abi/second/libsecond.so
-    wanted 985-two-runtimes || return 0
+    wanted c/985-two-runtimes || return 0
     if [ ! -e "$output" ] || [ -n "$(find tests/abi/second -newer "$output" -name '*.cs*' -not -path '*/obj/*')" ]; then
         say "building a second native library"
         dotnet publish tests/abi/second -r "linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')" -c Release \

@@ -6,7 +6,8 @@ main (void)
 {
   qcow2blk_image *image, *second;
   const char *path = copy_of ("plain.qcow2");
-  CHECK_OK (qcow2blk_image_close (open_image (path, 0), 0));
+  CHECK_OK (qcow2blk_image_close (open_image (path, 0), 0)); /* now the runtime is there, with a thread and a descriptor */
+  sleep_ms (100);
   int descriptors = count_descriptors (), threads = count_threads ();
 
   image = open_image (path, 0);

@@ -29,7 +29,7 @@ main (void)
   check_served ("disk", 0x71, 30 * MiB, 64 * KiB);
 
   /* A disk that has become smaller is taken only if that was asked for. */
-  CHECK_EQ (0, qcow2blk_device_suspend (device, 0, 0));
+  CHECK_EQ (0, qcow2blk_device_suspend (device, 5000, 0));
   run ("qemu-img resize -q --shrink -f qcow2 %s 48M || { qemu-img snapshot -d monday %s && qemu-img resize -q --shrink -f qcow2 %s 48M; }",
        path, path, path);
   CHECK (qcow2blk_device_resume (device, -1, 0) < 0);

@@ -9,9 +9,6 @@ check_status (qcow2blk_device *device, const char *state)
   CHECK (length > 0 && length < (ssize_t) sizeof buffer - 100);
   length = qcow2blk_device_status (device, buffer, sizeof buffer, 0);
   CHECK_EQ (length, strlen (buffer));
-  CHECK_CONTAINS ("\"name\": \"disk\"", buffer);
-  CHECK_CONTAINS (format ("\"state\": \"%s\"", state), buffer);
-
   /* The same members as the command prints: counters may differ, names not. */
   FILE *file = fopen (in_folder ("status.json"), "w");
   CHECK_EQ (length, fwrite (buffer, 1, (size_t) length, file));
@@ -21,8 +18,9 @@ check_status (qcow2blk_device *device, const char *state)
        "import json\n"
        "ours, theirs = (json.load(open(name)) for name in (\"status.json\", \"command.json\"))\n"
        "assert ours.keys() == theirs.keys(), (ours.keys(), theirs.keys())\n"
+       "assert ours[\"name\"] == \"disk\" and ours[\"state\"] == \"%s\", ours\n"
        "assert all(ours[key] == theirs[key] for key in (\"name\", \"state\", \"image\", \"pid\")), (ours, theirs)\n"
-       "'", test_folder ());
+       "'", test_folder (), state);
 
   memset (buffer, 'x', 8);
   CHECK (qcow2blk_device_status (device, buffer, 2, 0) > 2);

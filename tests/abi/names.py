@@ -88,6 +88,7 @@ def without_comments(text, language):
 
 # How a function begins in sources that the language's formatter has laid out; it ends at the next line of the same depth.
 DEFINITION = {
+    "c": r"^()(\w+) \(",
     "go": r"^()func (?:\([^)]*\) )?(\w+)",
     "rust": r"^( *)(?:pub(?:\([a-z]+\))? )?(?:(?:const|async|unsafe) )*(?:extern \"C\" )?fn (\w+)",
     "python": r"^( *)(?:def (?=\w+\()|(?=\w+ = (?:property|staticmethod)\())(\w+)",
@@ -106,15 +107,16 @@ def definitions(text, language):
             continue
         end = start + 1
         if not (line.rstrip().endswith("}") and "{" in line) and not line.rstrip().endswith(";"):
-            while end < len(lines) and (not lines[end].strip() or not re.match(rf"{begins[1]}[^\s)]", lines[end])):
+            while end < len(lines) and (not lines[end].strip() or not re.match(rf"{begins[1]}[^\s){{]", lines[end])):
                 end += 1
         yield begins[2], words("\n".join(lines[start:end])) - {begins[2]}
 
 
 def reached(tests, sources, language):
     """Every word that the tests say, or that a function says which is named by a word reached before."""
-    known = words("\n".join(tests)) | IMPLICIT[language]
-    functions = [found for source in sources for found in definitions(source, language)]
+    known = words("\n".join(tests.values())) | IMPLICIT[language]
+    functions = [found for path, source in sources.items()
+                 for found in definitions(source, "c" if path.suffix in {".c", ".h"} else language)]
     grown = True
     while grown:
         grown = False
@@ -136,13 +138,12 @@ def check_binding(header, language, folder, suffixes, is_test, declaration):
         problems.append(f"bindings/{language}: the folder is missing")
         return
     files = read_all(folder, suffixes, language)
-    sources = [text for path, text in files.items() if not is_test(path.relative_to(folder))]
-    tests = [text for path, text in files.items() if is_test(path.relative_to(folder))]
+    tests = {path: text for path, text in files.items() if is_test(path.relative_to(folder))}
     # Rust keeps unit tests in the source: what stands behind this line is a test.
-    tests += [text.split("#[cfg(test)]", 1)[1] for text in sources if "#[cfg(test)]" in text]
-    sources = [text.split("#[cfg(test)]", 1)[0] for text in sources]
+    tests |= {f"tests in {path}": text.split("#[cfg(test)]", 1)[1] for path, text in files.items() if "#[cfg(test)]" in text}
+    sources = {path: text.split("#[cfg(test)]", 1)[0] for path, text in files.items() if path not in tests}
     not_functions = set(header.structs) | set(header.types) | {"qcow2blk_image", "qcow2blk_device", "qcow2blk_queue", "qcow2blk_options"}
-    bound = {name for text in sources for name in re.findall(declaration, text)} - not_functions
+    bound = {name for text in sources.values() for name in re.findall(declaration, text)} - not_functions
     compare(f"bindings/{language}", header.functions, bound)
     known = reached(tests, sources, language)
     for name in sorted(set(header.functions) - known):

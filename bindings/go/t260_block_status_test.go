@@ -2,6 +2,7 @@ package qcow2blk
 
 import (
 	"encoding/json"
+	"fmt"
 	"syscall"
 	"testing"
 )
@@ -99,7 +100,7 @@ func Test260BlockStatusOfManyExtents(t *testing.T) {
 	image, _ := openCopy(t, "empty.qcow2")
 	const written = 400
 	for n := int64(0); n < written; n++ {
-		writeAt(t, image, []byte{1}, n*128*kib)
+		writeAt(t, image, filled(1, 64*kib), n*128*kib)
 	}
 	for _, walk := range walks(image) {
 		got := merged(t, walk, 0, 64*mib)
@@ -124,7 +125,7 @@ func Test260BlockStatusLetsPanicsOut(t *testing.T) {
 	image, _ := openCopy(t, "overlay.qcow2")
 	for _, walk := range walks(image) {
 		func() {
-			defer func() { want(t, "panic", recover(), any("stop")) }()
+			defer func() { want(t, "panic", fmt.Sprint(recover()), "stop") }()
 			_ = walk(0, 16*mib, func(Extent) bool { panic("stop") })
 		}()
 		merged(t, walk, 0, 16*mib)

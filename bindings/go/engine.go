@@ -82,7 +82,7 @@ func startEngine() (*engine, error) {
 	e.queue.set(number)
 	file, err := watched(op, number)
 	if err != nil {
-		C.q2_queue_close(number)
+		_ = closeQueue(uintptr(number))
 		return nil, err
 	}
 	conn, err := file.SyscallConn()
@@ -92,7 +92,7 @@ func startEngine() (*engine, error) {
 	}
 	if err != nil {
 		_ = file.Close()
-		C.q2_queue_close(number)
+		_ = closeQueue(uintptr(number))
 		return nil, err
 	}
 	e.file = file
@@ -142,6 +142,11 @@ func (e *engine) forget(token uintptr) *request {
 	return found
 }
 
+// closeQueue ends a queue of the library.
+func closeQueue(number uintptr) error {
+	return checked("close queue", C.q2_queue_close(C.uintptr_t(number)))
+}
+
 // endIfIdle wakes the goroutine for the last time when nothing can come any more. The lock is held.
 func (e *engine) endIfIdle() {
 	if e.images == 0 && len(e.requests) == 0 && !e.ending {
@@ -168,7 +173,7 @@ func (e *engine) dispatch(conn syscall.RawConn) {
 		})
 	}
 	_ = e.file.Close()
-	C.q2_queue_close(e.queue.take())
+	_ = closeQueue(e.queue.number.Swap(0))
 	C.free(unsafe.Pointer(e.completions))
 }
 

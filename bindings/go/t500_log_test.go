@@ -31,12 +31,12 @@ func (l *logLines) all() string {
 	return strings.Join(l.lines, "\n")
 }
 
-// readCorrupt reads an image whose first L2 entry points into its header. That is noticed when it is read, and told of by
+// readCorrupt reads an image whose first L2 entry points into the middle of a cluster. That is noticed when it is read, and told of by
 // the close too.
 func readCorrupt(t *testing.T) {
 	t.Helper()
 	path := copyOf(t, "plain.qcow2")
-	patch(t, path, l2Table(t, path), []byte{0x80, 0, 0, 0, 0, 0, 0, 0})
+	patch(t, path, l2Table(t, path), []byte{0x80, 0, 0, 0, 0, 0, 0x02, 0})
 	image, err := Open(path, nil, 0)
 	must(t, err)
 	_, err = image.ReadAt(make([]byte, 512), 0)

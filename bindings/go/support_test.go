@@ -96,7 +96,14 @@ func optionsOf(t *testing.T, pairs ...string) *Options {
 // run is another program, which must succeed.
 func run(t *testing.T, name string, arguments ...string) string {
 	t.Helper()
-	output, err := exec.Command(name, arguments...).CombinedOutput()
+	return runIn(t, "", name, arguments...)
+}
+
+func runIn(t *testing.T, folder, name string, arguments ...string) string {
+	t.Helper()
+	command := exec.Command(name, arguments...)
+	command.Dir = folder
+	output, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(arguments, " "), err, output)
 	}

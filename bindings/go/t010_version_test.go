@@ -2,6 +2,7 @@ package qcow2blk
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -66,6 +67,27 @@ func Test010EveryFunctionOfTheShimIsCalled(t *testing.T) {
 			t.Errorf("%s is not called", function[1])
 		}
 	}
+}
+
+// The program of the README compiles outside this module, and does what is said.
+func Test010VersionOfTheReadmeIsAProgramThatWorks(t *testing.T) {
+	program := regexp.MustCompile("(?s)```go\n(package main.*?)```").FindStringSubmatch(readText(t, "README.md"))
+	if program == nil {
+		t.Fatal("the README has no program")
+	}
+	if lines := strings.Count(program[1], "\n"); lines >= 30 {
+		t.Errorf("it has %d lines", lines)
+	}
+	module, err := os.Getwd()
+	must(t, err)
+	folder := t.TempDir()
+	binary := filepath.Join(folder, "program")
+	must(t, os.WriteFile(filepath.Join(folder, "main.go"), []byte(program[1]), 0o600))
+	must(t, os.WriteFile(filepath.Join(folder, "go.mod"), []byte("module example\n\ngo 1.19\n"), 0o600))
+	runIn(t, folder, "go", "mod", "edit", "-require=qcow2blk@v0.1.0", "-replace=qcow2blk="+module)
+	runIn(t, folder, "go", "build", "-o", binary, ".")
+	wantBytes(t, []byte(run(t, binary, copyOf(t, "overlay.qcow2")))[:mib],
+		append(append(append(filled(0x11, 512*kib), filled(0x22, 256*kib)...), filled(0, 64*kib)...), filled(0x11, 192*kib)...))
 }
 
 func readText(t *testing.T, path string) string {

@@ -99,6 +99,13 @@ func run(t *testing.T, name string, arguments ...string) string {
 	return runIn(t, "", name, arguments...)
 }
 
+// runAny is another program, which may fail.
+func runAny(t *testing.T, name string, arguments ...string) string {
+	t.Helper()
+	output, _ := exec.Command(name, arguments...).CombinedOutput()
+	return string(output)
+}
+
 func runIn(t *testing.T, folder, name string, arguments ...string) string {
 	t.Helper()
 	command := exec.Command(name, arguments...)

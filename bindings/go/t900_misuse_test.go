@@ -159,6 +159,47 @@ func Test900MisuseOldHandlesAreNotNewOnes(t *testing.T) {
 	}
 }
 
+func deviceCalls(device *Device) map[string]func() error {
+	return map[string]func() error{
+		"Name":       func() error { _, err := device.Name(); return err },
+		"URI":        func() error { _, err := device.URI(); return err },
+		"Path":       func() error { _, err := device.Path(); return err },
+		"State":      func() error { _, err := device.State(); return err },
+		"StatusJSON": func() error { _, err := device.StatusJSON(); return err },
+		"Status":     func() error { _, err := device.Status(); return err },
+		"Suspend":    func() error { return device.Suspend(DefaultTimeout) },
+		"Resume":     func() error { return device.Resume(DefaultTimeout, 0) },
+		"Detach":     func() error { return device.Detach(DefaultTimeout, 0) },
+		"OnEvent":    func() error { return device.OnEvent(func(Event) {}) },
+		"OnEvent(0)": func() error { return device.OnEvent(nil) },
+		"Close":      device.Close,
+	}
+}
+
+func Test900MisuseOfAClosedDevice(t *testing.T) {
+	device := attach(t, "plain.qcow2")
+	must(t, device.Close())
+	wantAllInvalid(t, deviceCalls(device.Device))
+}
+
+func Test900MisuseOfWhatIsNotADevice(t *testing.T) {
+	image, _ := openCopy(t, "plain.qcow2")
+	for _, wrong := range []uintptr{image.handle.number.Load(), image.engine.queue.number.Load(), 1, ^uintptr(0)} {
+		for name := range deviceCalls(&Device{}) {
+			// A new one for each: Close leaves none.
+			device := &Device{}
+			device.handle.number.Store(wrong)
+			wantAllInvalid(t, map[string]func() error{name: deviceCalls(device)[name]})
+		}
+	}
+	device := attach(t, "plain.qcow2")
+	right := image.handle.number.Load()
+	defer image.handle.number.Store(right)
+	image.handle.number.Store(device.handle.number.Load())
+	wantAllInvalid(t, imageCalls(image))
+	wantState(t, device.Device, StateRunning)
+}
+
 // A queue with requests in it is not ended, and one that is ended takes none.
 func Test900MisuseOfQueues(t *testing.T) {
 	image, _ := openCopy(t, "compressed.qcow2")

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "_cgo_export.h"
+#include "signals.h"
 
 #define IMAGE(number) ((qcow2blk_image *) (number))
 #define OPTIONS(number) ((qcow2blk_options *) (number))
@@ -13,11 +14,12 @@
 /* As many buffers as a call takes (see qcow2blk_image_preadv). */
 #define MOST_BUFFERS 1024
 
-/* A text that is there for another errno is that of an earlier call. */
+/* What follows every call. A text that is there for another errno is that of an earlier call. */
 static q2_result
 done (int64_t value)
 {
   q2_result result = { value, NULL };
+  q2_use_signal_stack ();
   if (value < 0 && qcow2blk_last_errno () == -value)
     result.message = strdup (qcow2blk_last_error ());
   return result;

@@ -199,6 +199,54 @@ func Test950LoadSignalHandlersUseTheAlternateStack(t *testing.T) {
 	}
 }
 
+// Every thread gets the signal by which the library's runtime stops threads, many times, wherever it is in Go. In a process
+// of its own, because it would not be this test alone that fails.
+func Test950LoadSurvivesTheSignalsOfTheRuntime(t *testing.T) {
+	const inChild = "QCOW2BLK_SIGNAL_STORM"
+	if os.Getenv(inChild) == "" {
+		t.Setenv(inChild, "1")
+		run(t, "/proc/self/exe", "-test.run", "^"+t.Name()+"$")
+		return
+	}
+	image, _ := openCopy(t, "plain.qcow2")
+	end := time.Now().Add(2 * time.Second)
+	var all sync.WaitGroup
+	for g := int64(0); g < 8; g++ {
+		all.Add(1)
+		go func(g int64) {
+			defer all.Done()
+			p := make([]byte, 512)
+			for time.Now().Before(end) {
+				var inner sync.WaitGroup
+				inner.Add(1)
+				// A new goroutine has the smallest stack that there is.
+				go func() { defer inner.Done(); garbage(3) }()
+				inner.Wait()
+				if _, err := image.ReadAt(p, g*64*kib); err != nil {
+					t.Error(err)
+				}
+				if _, err := image.Direct().ReadAt(p, g*64*kib); err != nil {
+					t.Error(err)
+				}
+			}
+		}(g)
+	}
+	const signal = 34 // SIGRTMIN of glibc
+	for sent := 0; time.Now().Before(end); sent++ {
+		tasks, err := os.ReadDir("/proc/self/task")
+		must(t, err)
+		for _, task := range tasks {
+			id, err := strconv.Atoi(task.Name())
+			must(t, err)
+			// A thread may have ended since.
+			_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(id), signal)
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
+	all.Wait()
+	wantBytes(t, readAt(t, image, 0, 512), filled(1, 512))
+}
+
 // A fault in Go is still a panic of Go, although the library has a handler of its own.
 func Test950LoadNilPointersStillPanic(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")

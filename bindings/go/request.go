@@ -3,6 +3,7 @@ package qcow2blk
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"syscall"
 )
@@ -14,7 +15,7 @@ const (
 	requestAbandoned
 )
 
-// request is one request on its way through a queue.
+// request is one request on its way through a queue. It is used again: nobody may touch it after its release.
 type request struct {
 	memory *buffer // nil if it moves no data
 	cost   int
@@ -22,26 +23,30 @@ type request struct {
 	ended  chan int64
 }
 
+var requests = sync.Pool{New: func() any { return &request{ended: make(chan int64, 1)} }}
+
 func newRequest(ctx context.Context, op string, length int) (*request, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r := &request{cost: smallestBuffer, ended: make(chan int64, 1)}
+	cost := smallestBuffer
 	if length > 0 {
-		r.cost = costOf(length)
+		cost = costOf(length)
 	}
-	if err := inFlight.acquire(ctx, r.cost); err != nil {
+	if err := inFlight.acquire(ctx, cost); err != nil {
 		return nil, err
 	}
-	if length == 0 {
-		return r, nil
+	var memory *buffer
+	if length > 0 {
+		var err error
+		if memory, err = getBuffer(op, length); err != nil {
+			inFlight.release(cost)
+			return nil, err
+		}
 	}
-	memory, err := getBuffer(op, length)
-	if err != nil {
-		inFlight.release(r.cost)
-		return nil, err
-	}
-	r.memory = memory
+	r := requests.Get().(*request)
+	r.memory, r.cost = memory, cost
+	r.state.Store(requestWaiting)
 	return r, nil
 }
 
@@ -68,8 +73,11 @@ func (r *request) wait(ctx context.Context) (result int64, err error) {
 }
 
 func (r *request) release() {
-	r.memory.release()
-	inFlight.release(r.cost)
+	memory, cost := r.memory, r.cost
+	r.memory = nil
+	requests.Put(r)
+	memory.release()
+	inFlight.release(cost)
 }
 
 // failure is the error of a completion, which has a number but no text.

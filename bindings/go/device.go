@@ -118,7 +118,7 @@ func (d *Device) Suspend(timeout time.Duration) error {
 	return checked("suspend", C.q2_device_suspend(d.handle.get(), milliseconds(timeout)))
 }
 
-// Resume opens the image again, as it is now, and goes on with the requests. timeout is how long it may wait for its turn
+// Resume opens the image again, as it is now, and releases the held requests. timeout is how long it may wait for its turn
 // and for locks. If it fails the device stays suspended.
 func (d *Device) Resume(timeout time.Duration, flags ResumeFlags) error {
 	return checked("resume", C.q2_device_resume(d.handle.get(), milliseconds(timeout), C.uint32_t(flags)))

@@ -31,7 +31,7 @@ func BuildVersion() LibraryVersion { return versionOf(uint32(C.QCOW2BLK_VERSION)
 const (
 	FeatureIOUring = "io_uring" // the kernel lets us use it; without it threads do the work
 	FeatureUblk    = "ublk"     // block devices of that kind can be made here and now
-	FeatureNBD     = "nbd"      // block devices of the kernel's NBD can be made here and now
+	FeatureNBD     = "nbd"      // kernel NBD devices can be made here and now
 	FeatureDeflate = "deflate"  // clusters compressed so can be read
 	FeatureZstd    = "zstd"     // clusters compressed so can be read
 )

@@ -3,8 +3,8 @@
  * What Go calls instead of the functions of qcow2blk.h.
  *
  * Each function calls the one of its name and takes the error text in the same C call: between two calls a goroutine
- * may move to another thread, where qcow2blk_last_error() says something else. Handles are numbers here, because Go's
- * garbage collector has an opinion on pointers that it did not make.
+ * may move to another thread, where qcow2blk_last_error() says something else. Handles are numbers here: what Go has as a
+ * pointer must be one, and the library does not promise that a handle is.
  */
 #ifndef QCOW2BLK_GO_SHIM_H
 #define QCOW2BLK_GO_SHIM_H

@@ -23,10 +23,10 @@ func Test030OptionsServeManyImagesAndCanBeClosedBeforeThem(t *testing.T) {
 	wantBytes(t, readAt(t, second, 64*kib, 512), filled(2, 512))
 }
 
-func Test030OptionsThatAreNotOnesAreRefused(t *testing.T) {
+func Test030OptionsThatDoNotExistAreRefused(t *testing.T) {
 	options := optionsOf(t)
 	for _, pair := range [][2]string{
-		{"no-such-option", "1"}, {"", ""}, {"cache-size", "plenty"}, {"format", "vmdk"}, {"read-only", "perhaps"},
+		{"no-such-option", "1"}, {"", ""}, {"cache-size", "plenty"}, {"format", "vmdk"}, {"read-only", "maybe"},
 		{"name\x00", "x"}, {"name", "x\x00y"},
 	} {
 		err := options.Set(pair[0], pair[1])

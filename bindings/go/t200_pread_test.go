@@ -57,7 +57,7 @@ func Test200PreadAtTheEndIsThatOfAReaderAt(t *testing.T) {
 	}
 }
 
-func Test200PreadOfARangeThatIsNoneFails(t *testing.T) {
+func Test200PreadOfAnInvalidRangeFails(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")
 	_, err := image.ReadAt(make([]byte, 1), -1)
 	wantErrno(t, err, syscall.EINVAL)
@@ -69,7 +69,7 @@ func Test200PreadOfARangeThatIsNoneFails(t *testing.T) {
 	wantErrno(t, err, syscall.EINVAL)
 }
 
-func Test200PreadOfNothingIsWell(t *testing.T) {
+func Test200PreadOfNothingSucceeds(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")
 	n, err := image.ReadAt(nil, 0)
 	must(t, err)

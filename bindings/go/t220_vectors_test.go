@@ -95,7 +95,7 @@ func Test220VectorsAtTheEndAreShort(t *testing.T) {
 	wantErrno(t, err, syscall.EINVAL)
 }
 
-func Test220VectorsOfNothingAreWell(t *testing.T) {
+func Test220VectorsOfNothingSucceed(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")
 	for _, buffers := range [][][]byte{nil, {nil}, {{}, {}}} {
 		n, err := image.ReadVAt(buffers, 0)

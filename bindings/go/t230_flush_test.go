@@ -22,7 +22,7 @@ func Test230FlushPutsWritesIntoTheFile(t *testing.T) {
 	}
 }
 
-func Test230FlushOfAReadOnlyImageIsWell(t *testing.T) {
+func Test230FlushOfAReadOnlyImageSucceeds(t *testing.T) {
 	image := openPath(t, copyOf(t, "plain.qcow2"), nil, ReadOnly)
 	must(t, image.Flush())
 	must(t, image.Direct().Flush())

@@ -46,7 +46,7 @@ func Test240DiscardTakesFUAAndNoOtherFlags(t *testing.T) {
 	}
 }
 
-func Test240DiscardOfARangeThatIsNoneFails(t *testing.T) {
+func Test240DiscardOfAnInvalidRangeFails(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")
 	for _, discard := range discards(image) {
 		wantErrno(t, discard(0, 65*mib, 0), syscall.EINVAL)

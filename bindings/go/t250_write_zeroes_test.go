@@ -62,7 +62,7 @@ func Test250WriteZeroesTakesItsFlags(t *testing.T) {
 	}
 }
 
-func Test250WriteZeroesOfARangeThatIsNoneFails(t *testing.T) {
+func Test250WriteZeroesOfAnInvalidRangeFails(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")
 	for _, zero := range zeroings(image) {
 		wantErrno(t, zero(0, 65*mib, 0), syscall.EINVAL)

@@ -141,7 +141,7 @@ func Test260BlockStatusMayReadMeanwhile(t *testing.T) {
 	}))
 }
 
-func Test260BlockStatusOfARangeThatIsNoneFails(t *testing.T) {
+func Test260BlockStatusOfAnInvalidRangeFails(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")
 	for _, walk := range walks(image) {
 		visit := func(Extent) bool { t.Error("it was called"); return true }

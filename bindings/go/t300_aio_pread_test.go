@@ -37,7 +37,7 @@ func Test300AioPreadReadsWhatQemuWrote(t *testing.T) {
 	}
 }
 
-func Test300AioPreadOfARangeThatIsNoneIsRefused(t *testing.T) {
+func Test300AioPreadOfAnInvalidRangeIsRefused(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")
 	never := func(int, error) { t.Error("it was called") }
 	wantErrno(t, image.Async().ReadAt(make([]byte, 513), 64*mib-512, never), syscall.EINVAL)

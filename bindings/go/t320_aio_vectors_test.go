@@ -42,7 +42,7 @@ func Test320AioVectorsAreAtMost1024(t *testing.T) {
 	want(t, "bytes read", receive(t, "the read", ended).n, mostBuffers)
 }
 
-func Test320AioVectorsOfNothingAreWell(t *testing.T) {
+func Test320AioVectorsOfNothingSucceed(t *testing.T) {
 	image, _ := openCopy(t, "empty.qcow2")
 	done, ended := ends()
 	must(t, image.Async().ReadVAt(nil, 0, done))

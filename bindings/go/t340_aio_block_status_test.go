@@ -63,7 +63,7 @@ func Test340AioBlockStatusOfManyExtents(t *testing.T) {
 	want(t, "extents", len(merged(t, asyncWalk(t, image.Async()), 0, 64*mib)), 2*written)
 }
 
-func Test340AioBlockStatusOfARangeThatIsNoneIsRefused(t *testing.T) {
+func Test340AioBlockStatusOfAnInvalidRangeIsRefused(t *testing.T) {
 	image, _ := openCopy(t, "plain.qcow2")
 	never := func([]Extent, error) { t.Error("it was called") }
 	for _, at := range [][2]int64{{0, 65 * mib}, {-1, 10}, {0, -1}, {0, 0}} {

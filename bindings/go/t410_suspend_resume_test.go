@@ -51,7 +51,7 @@ func Test410SuspendHoldsRequests(t *testing.T) {
 	}
 }
 
-func Test410SuspendTwiceIsWell(t *testing.T) {
+func Test410SuspendTwiceSucceeds(t *testing.T) {
 	device := attach(t, "plain.qcow2")
 	must(t, device.Suspend(time.Second))
 	must(t, device.Suspend(time.Second))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -220,6 +221,12 @@ func entries(t *testing.T, folder string) int {
 }
 
 func descriptors(t *testing.T) int { t.Helper(); return entries(t, "/proc/self/fd") }
+
+// wantGoroutines waits for those that are about to end.
+func wantGoroutines(t *testing.T, wanted int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("there are %d goroutines", wanted), func() bool { return runtime.NumGoroutine() == wanted })
+}
 
 func threads(t *testing.T) int { t.Helper(); return entries(t, "/proc/self/task") }
 

@@ -51,7 +51,7 @@ func Test100OpenCloseLeavesNothingBehind(t *testing.T) {
 		round()
 	}
 	want(t, "descriptors", descriptors(t), files)
-	want(t, "goroutines", runtime.NumGoroutine(), goroutines)
+	wantGoroutines(t, goroutines)
 	if now := threads(t); now > tasks+4 {
 		t.Fatalf("%d threads after 100 rounds, %d before", now, tasks)
 	}

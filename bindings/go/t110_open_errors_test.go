@@ -57,5 +57,5 @@ func Test110OpenErrorsLeaveNothingBehind(t *testing.T) {
 		wantErrno(t, openError(t, path, 0), syscall.EUCLEAN)
 	}
 	want(t, "descriptors", descriptors(t), files)
-	want(t, "goroutines", runtime.NumGoroutine(), goroutines)
+	wantGoroutines(t, goroutines)
 }

@@ -17,12 +17,12 @@ func Test350QueueLivesAsLongAsThereAreImages(t *testing.T) {
 
 	first := openPath(t, path, nil, ReadOnly)
 	second := openPath(t, path, nil, ReadOnly)
-	want(t, "goroutines", runtime.NumGoroutine(), goroutines+1)
+	wantGoroutines(t, goroutines+1)
 	want(t, "one queue", first.engine, second.engine)
 	must(t, first.Close())
 	readAt(t, second, 0, 512)
 	must(t, second.Close())
-	want(t, "goroutines", runtime.NumGoroutine(), goroutines)
+	wantGoroutines(t, goroutines)
 	want(t, "descriptors", descriptors(t), files)
 	want(t, "queue", second.engine.queue.get(), 0)
 }

@@ -22,7 +22,10 @@ if [ -z "${QCOW2BLK_TEST_IMAGES:-}" ]; then
 fi
 
 # Go's cache does not know when a header outside the module has changed.
-headers=$(pkg-config --cflags qcow2blk) || { echo "go: FAILED: pkg-config does not find qcow2blk"; exit 1; }
+if ! headers=$(pkg-config --cflags qcow2blk); then
+    echo "go: 0 passed, 1 failed"
+    exit 1
+fi
 # shellcheck disable=SC2086 # several words
 header=$(gcc $headers -E -include qcow2blk.h -x c /dev/null | sha256sum | cut -c1-16)
 export CGO_CFLAGS="${CGO_CFLAGS:--O2 -g} -DQCOW2BLK_HEADER=0x$header"

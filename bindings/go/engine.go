@@ -122,6 +122,9 @@ func watched(op string, queue C.uintptr_t) (*os.File, error) {
 
 // register gives a request a token to be known by. Once it has one, the engine does not end before the request does.
 func (e *engine) register(r *request) (token uintptr, ok bool) {
+	if e == nil {
+		return 0, false // of an Image that was never opened
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ending {

@@ -51,7 +51,8 @@ func (o *Options) Set(name, value string) error {
 
 // AddFile gives an open file of the backing chain: the image itself first, then its backing file, and so on down to the
 // base. If any are given, all must be, and no file is opened by name. The file is duplicated and stays yours; whether the
-// page cache is bypassed is decided by its O_DIRECT.
+// page cache is bypassed is decided by its O_DIRECT. It is for images only: a Device opens its files again after a suspend, by
+// their names.
 func (o *Options) AddFile(file *os.File) error {
 	const op = "add file"
 	// Not file.Fd(), which would make the file a blocking one.

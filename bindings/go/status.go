@@ -18,7 +18,7 @@ type Status struct {
 	URI      string      `json:"uri"`    // empty for a block device
 	Device   string      `json:"device"` // the node; empty for an NBD server
 	PID      int         `json:"pid"`
-	Started  time.Time   `json:"started"`
+	Started  time.Time   `json:"-"`
 	Error    string      `json:"error"` // why the image can no longer be written; empty if it can
 	Geometry Geometry    `json:"geometry"`
 	Chain    []ChainFile `json:"chain"`
@@ -48,10 +48,18 @@ func (d *Device) StatusJSON() (string, error) {
 
 // Status is the common part of StatusJSON.
 func (d *Device) Status() (Status, error) {
-	var status Status
 	document, err := d.StatusJSON()
-	if err == nil {
-		err = json.Unmarshal([]byte(document), &status)
+	if err != nil {
+		return Status{}, err
 	}
-	return status, err
+	// The time apart: time.Time does not read the escapes that JSON allows.
+	var read struct {
+		Status
+		Started string `json:"started"`
+	}
+	if err := json.Unmarshal([]byte(document), &read); err != nil {
+		return Status{}, err
+	}
+	read.Status.Started, err = time.Parse(time.RFC3339Nano, read.Started)
+	return read.Status, err
 }

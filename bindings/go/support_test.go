@@ -222,6 +222,12 @@ func entries(t *testing.T, folder string) int {
 
 func descriptors(t *testing.T) int { t.Helper(); return entries(t, "/proc/self/fd") }
 
+// goroutines is their number when those that were about to end have ended.
+func goroutines() int {
+	time.Sleep(20 * time.Millisecond)
+	return runtime.NumGoroutine()
+}
+
 // wantGoroutines waits for those that are about to end.
 func wantGoroutines(t *testing.T, wanted int) {
 	t.Helper()

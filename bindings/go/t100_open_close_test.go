@@ -1,7 +1,6 @@
 package qcow2blk
 
 import (
-	"runtime"
 	"syscall"
 	"testing"
 )
@@ -46,12 +45,12 @@ func Test100OpenCloseLeavesNothingBehind(t *testing.T) {
 	for n := 0; n < 10; n++ {
 		round()
 	}
-	files, goroutines, tasks := descriptors(t), runtime.NumGoroutine(), threads(t)
+	before, files, tasks := goroutines(), descriptors(t), threads(t)
 	for n := 0; n < 100; n++ {
 		round()
 	}
 	want(t, "descriptors", descriptors(t), files)
-	wantGoroutines(t, goroutines)
+	wantGoroutines(t, before)
 	if now := threads(t); now > tasks+4 {
 		t.Fatalf("%d threads after 100 rounds, %d before", now, tasks)
 	}

@@ -3,7 +3,6 @@ package qcow2blk
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 )
@@ -52,10 +51,10 @@ func Test110OpenErrorsOfAnythingElse(t *testing.T) {
 func Test110OpenErrorsLeaveNothingBehind(t *testing.T) {
 	path := copyOf(t, "damaged.qcow2")
 	wantErrno(t, openError(t, path, 0), syscall.EUCLEAN)
-	files, goroutines := descriptors(t), runtime.NumGoroutine()
+	before, files := goroutines(), descriptors(t)
 	for n := 0; n < 50; n++ {
 		wantErrno(t, openError(t, path, 0), syscall.EUCLEAN)
 	}
 	want(t, "descriptors", descriptors(t), files)
-	wantGoroutines(t, goroutines)
+	wantGoroutines(t, before)
 }

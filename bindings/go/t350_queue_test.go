@@ -3,7 +3,6 @@ package qcow2blk
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -13,16 +12,16 @@ import (
 func Test350QueueLivesAsLongAsThereAreImages(t *testing.T) {
 	path := copyOf(t, "plain.qcow2")
 	must(t, openPath(t, path, nil, ReadOnly).Close())
-	goroutines, files := runtime.NumGoroutine(), descriptors(t)
+	before, files := goroutines(), descriptors(t)
 
 	first := openPath(t, path, nil, ReadOnly)
 	second := openPath(t, path, nil, ReadOnly)
-	wantGoroutines(t, goroutines+1)
+	wantGoroutines(t, before+1)
 	want(t, "one queue", first.engine, second.engine)
 	must(t, first.Close())
 	readAt(t, second, 0, 512)
 	must(t, second.Close())
-	wantGoroutines(t, goroutines)
+	wantGoroutines(t, before)
 	want(t, "descriptors", descriptors(t), files)
 	want(t, "queue", second.engine.queue.get(), 0)
 }

@@ -1,13 +1,18 @@
 package qcow2blk
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // attached is an image that this process serves on a unix socket.
@@ -57,6 +62,66 @@ func nbdIO(t *testing.T, uri string, commands ...string) {
 	if strings.Contains(output, "failed") {
 		t.Fatalf("qemu-io %v: %s", commands, output)
 	}
+}
+
+// serveVariable makes a process of these tests one that only serves an image.
+const serveVariable = "QCOW2BLK_TEST_SERVE"
+
+// serve attaches an image, says so, and detaches it when its standard input ends.
+func serve(path string) {
+	options, err := NewOptions()
+	if err == nil {
+		err = options.Set("socket", path+".sock")
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	device, err := Attach(path, options)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	if err := device.Close(); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// server is another process that serves an image.
+type server struct {
+	command *exec.Cmd
+	input   io.Closer
+	path    string // of the image
+}
+
+func startServer(t *testing.T, name string) *server {
+	t.Helper()
+	folder := filepath.Dir(socket(t))
+	path := filepath.Join(folder, fmt.Sprintf("served%d.qcow2", time.Now().UnixNano()))
+	copyFile(t, source(t, name), path)
+	command := exec.Command("/proc/self/exe")
+	command.Env = append(os.Environ(), serveVariable+"="+path)
+	input, err := command.StdinPipe()
+	must(t, err)
+	output, err := command.StdoutPipe()
+	must(t, err)
+	must(t, command.Start())
+	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
+	said, err := bufio.NewReader(output).ReadString('\n')
+	must(t, err)
+	want(t, "the server says", said, "ready\n")
+	return &server{command, input, path}
+}
+
+// kill ends it without a chance to clean up.
+func (s *server) kill(t *testing.T) {
+	t.Helper()
+	must(t, s.command.Process.Kill())
+	_ = s.command.Wait()
 }
 
 func wantState(t *testing.T, device *Device, wanted State) {

@@ -21,6 +21,9 @@ const (
 
 // TestMain gives devices a runtime directory of their own: the library reads the variable once.
 func TestMain(m *testing.M) {
+	if path := os.Getenv(serveVariable); path != "" {
+		serve(path)
+	}
 	folder, err := os.MkdirTemp("", "q2run")
 	if err == nil {
 		err = os.Setenv("QCOW2BLK_RUNTIME_DIR", folder)

@@ -1,7 +1,9 @@
 package qcow2blk
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -43,4 +45,36 @@ func Test430DetachOfBadArgumentsFails(t *testing.T) {
 	wantErrno(t, device.Detach(-2*time.Second, 0), syscall.EINVAL)
 	wantErrno(t, device.Detach(DefaultTimeout, 1<<31), syscall.EINVAL)
 	wantState(t, device.Device, StateRunning)
+}
+
+func Test430DetachLeavesNothingBehind(t *testing.T) {
+	path := copyOf(t, "plain.qcow2")
+	where := socket(t)
+	options := optionsOf(t, "socket", where)
+	round := func() {
+		device, err := Attach(path, options)
+		must(t, err)
+		must(t, device.OnEvent(func(Event) {}))
+		must(t, device.Close())
+	}
+	for n := 0; n < 10; n++ {
+		round()
+	}
+	before, files, tasks := goroutines(), descriptors(t), threads(t)
+	for n := 0; n < 50; n++ {
+		round()
+	}
+	wantGoroutines(t, before)
+	eventually(t, "the descriptors are closed", func() bool { return descriptors(t) <= files })
+	eventually(t, "the threads have ended", func() bool { return threads(t) <= tasks+4 })
+	want(t, "files in the folder of the socket", entries(t, filepath.Dir(where)), 0)
+	want(t, "files in the runtime directory", devicesLeft(t), 0)
+}
+
+// devicesLeft is how many state files there are.
+func devicesLeft(t *testing.T) int {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(os.Getenv("QCOW2BLK_RUNTIME_DIR"), "*.json"))
+	must(t, err)
+	return len(found)
 }

@@ -234,3 +234,39 @@ GUARD (int, image_fd,
 GUARD (int, image_process,
        (qcow2blk_image *image, uint32_t flags),
        (image, flags))
+GUARD (int, device_attach,
+       (const char *path, const qcow2blk_options *options, qcow2blk_device **device, uint32_t flags),
+       (path, options, device, flags))
+GUARD (int, device_open,
+       (const char *target, qcow2blk_device **device, uint32_t flags),
+       (target, device, flags))
+GUARD (ssize_t, device_name,
+       (qcow2blk_device *device, char *buffer, size_t size),
+       (device, buffer, size))
+GUARD (ssize_t, device_uri,
+       (qcow2blk_device *device, char *buffer, size_t size),
+       (device, buffer, size))
+GUARD (ssize_t, device_path,
+       (qcow2blk_device *device, char *buffer, size_t size),
+       (device, buffer, size))
+GUARD (int, device_state,
+       (qcow2blk_device *device, uint32_t flags),
+       (device, flags))
+GUARD (ssize_t, device_status,
+       (qcow2blk_device *device, char *buffer, size_t size, uint32_t flags),
+       (device, buffer, size, flags))
+GUARD (int, device_suspend,
+       (qcow2blk_device *device, int timeout, uint32_t flags),
+       (device, timeout, flags))
+GUARD (int, device_resume,
+       (qcow2blk_device *device, int timeout, uint32_t flags),
+       (device, timeout, flags))
+GUARD (int, device_detach,
+       (qcow2blk_device *device, int timeout, uint32_t flags),
+       (device, timeout, flags))
+GUARD (int, device_set_event_callback,
+       (qcow2blk_device *device, qcow2blk_event_fn *callback, void *user_data, uint32_t flags),
+       (device, callback, user_data, flags))
+GUARD (int, device_close,
+       (qcow2blk_device *device, uint32_t flags),
+       (device, flags))

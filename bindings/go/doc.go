@@ -20,7 +20,7 @@
 // # Contexts
 //
 // A method whose name ends in Context returns ctx.Err() at once when the context ends. What the library has begun goes on:
-// a write that was cancelled may happen or not, and a later Flush or Close waits for it.
+// a write that was cancelled may happen or not, also after later writes. Close waits for it, and InFlight counts it.
 //
 // # Errors
 //

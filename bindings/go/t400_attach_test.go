@@ -2,6 +2,7 @@ package qcow2blk
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,4 +90,32 @@ func Test400AttachTellsWhyItFails(t *testing.T) {
 	must(t, err)
 	_, err = Attach(copyOf(t, "plain.qcow2"), optionsOf(t, "socket", where[strings.Index(where, "socket=")+len("socket="):]))
 	wantErrno(t, err, syscall.EADDRINUSE)
+}
+
+// Where the kernel has no such device, or the command that serves it is not installed, the error says so.
+func Test400AttachOfABlockDevice(t *testing.T) {
+	device, err := Attach(copyOf(t, "plain.qcow2"), nil)
+	if err != nil {
+		var failed *Error
+		if !errors.As(err, &failed) {
+			t.Fatalf("%v is not an *Error", err)
+		}
+		switch failed.Errno {
+		case syscall.ENOTSUP, syscall.ENOEXEC, syscall.EPERM:
+		default:
+			t.Fatalf("errno %d: %v", failed.Errno, err)
+		}
+		return
+	}
+	path, err := device.Path()
+	must(t, err)
+	if !strings.HasPrefix(path, "/dev/") {
+		t.Errorf("the node is %q", path)
+	}
+	p := make([]byte, 512)
+	_, err = openFile(t, path, os.O_RDONLY).ReadAt(p, 0)
+	must(t, err)
+	wantBytes(t, p, filled(1, 512))
+	must(t, device.Detach(DefaultTimeout, Force))
+	must(t, device.Close())
 }

@@ -102,6 +102,7 @@ func Test400AttachOfABlockDevice(t *testing.T) {
 		}
 		switch failed.Errno {
 		case syscall.ENOTSUP, syscall.ENOEXEC, syscall.EPERM:
+			t.Logf("no block device here: %v", err)
 		default:
 			t.Fatalf("errno %d: %v", failed.Errno, err)
 		}
@@ -113,9 +114,11 @@ func Test400AttachOfABlockDevice(t *testing.T) {
 		t.Errorf("the node is %q", path)
 	}
 	p := make([]byte, 512)
-	_, err = openFile(t, path, os.O_RDONLY).ReadAt(p, 0)
+	node := openFile(t, path, os.O_RDONLY)
+	_, err = node.ReadAt(p, 0)
 	must(t, err)
 	wantBytes(t, p, filled(1, 512))
-	must(t, device.Detach(DefaultTimeout, Force))
+	must(t, node.Close())
+	must(t, device.Detach(DefaultTimeout, 0))
 	must(t, device.Close())
 }

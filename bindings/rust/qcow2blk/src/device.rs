@@ -179,19 +179,27 @@ impl Device {
         let mut current = self.listener();
         check(set_callback(self.as_ptr(), null_mut()).into())?;
         let old = std::mem::replace(&mut *current, null_mut());
-        let result = new.map_or(Ok(()), |new| {
-            let new = Box::into_raw(new);
-            check(set_callback(self.as_ptr(), new).into()).map(|_| *current = new).map_err(|error| {
-                // SAFETY: the library did not take it.
-                drop(unsafe { Box::from_raw(new) });
-                error
-            })
-        });
+        let result = match new {
+            Some(new) => self.install(&mut current, new),
+            None => Ok(()),
+        };
         // What the closure owns may use this device when it is dropped.
         drop(current);
         // SAFETY: the library has forgotten it.
         unsafe { drop_listener(old) };
         result
+    }
+
+    fn install(&self, current: &mut *mut Listener, listener: Box<Listener>) -> Result<()> {
+        let listener = Box::into_raw(listener);
+        let result = check(set_callback(self.as_ptr(), listener).into());
+        if result.is_ok() {
+            *current = listener;
+        } else {
+            // SAFETY: the library did not take it.
+            drop(unsafe { Box::from_raw(listener) });
+        }
+        result.map(|_| ())
     }
 
     /// Lets go of the device. What this process serves is detached first, by force if it does not end within 20
@@ -210,7 +218,9 @@ impl Device {
             return close(self.as_ptr(), listener);
         }
         let listener = OtherThread(listener);
-        OtherThread(self.as_ptr()).run(move |device| drop(close(device, listener.into_inner())));
+        OtherThread(self.as_ptr()).run(move |device| {
+            close(device, listener.into_inner());
+        });
         -EDEADLK
     }
 

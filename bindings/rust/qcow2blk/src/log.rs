@@ -82,16 +82,10 @@ fn replace(level: Level, new: Option<Closure>) -> Result<()> {
     // SAFETY: without a callback there is nothing to keep.
     check(unsafe { qcow2blk_set_log(None, null_mut(), level.number(), 0) }.into())?;
     let old = std::mem::replace(&mut current.0, null_mut());
-    let result = new.map_or(Ok(()), |new| {
-        let new = Box::into_raw(Box::new(new));
-        // SAFETY: the closure stays until the library has been told to forget it.
-        let result = unsafe { qcow2blk_set_log(Some(hear), new.cast(), level.number(), 0) };
-        check(result.into()).map(|_| current.0 = new).map_err(|error| {
-            // SAFETY: the library did not take it.
-            drop(unsafe { Box::from_raw(new) });
-            error
-        })
-    });
+    let result = match new {
+        Some(new) => install(&mut current, new, level),
+        None => Ok(()),
+    };
     // What the closure owns may use the log when it is dropped.
     drop(current);
     if !old.is_null() {
@@ -99,6 +93,19 @@ fn replace(level: Level, new: Option<Closure>) -> Result<()> {
         drop(unsafe { Box::from_raw(old) });
     }
     result
+}
+
+fn install(current: &mut Current, closure: Closure, level: Level) -> Result<()> {
+    let closure = Box::into_raw(Box::new(closure));
+    // SAFETY: the closure stays until the library has been told to forget it.
+    let result = check(unsafe { qcow2blk_set_log(Some(hear), closure.cast(), level.number(), 0) }.into());
+    if result.is_ok() {
+        current.0 = closure;
+    } else {
+        // SAFETY: the library did not take it.
+        drop(unsafe { Box::from_raw(closure) });
+    }
+    result.map(|_| ())
 }
 
 /// # Safety

@@ -14,11 +14,11 @@ impl Disk {
     /// neighbours may be alike.
     pub fn block_status(&self, offset: u64, length: u64) -> Result<Vec<Extent>> {
         let mut extents = vec![];
-        self.for_each_extent(offset, length, |extent| {
+        let walk = self.for_each_extent(offset, length, |extent| {
             extents.push(extent);
             ControlFlow::<()>::Continue(())
-        })?;
-        Ok(extents)
+        });
+        walk.map(|_| extents)
     }
 
     /// As [`block_status`](Self::block_status), telling of one extent after the other until the closure breaks.

@@ -41,8 +41,10 @@ impl Handle {
         let result = unsafe { qcow2blk_image_close(self.as_ptr(), 0) };
         if result == -EDEADLK {
             let image = OtherThread(self.as_ptr());
-            // SAFETY: as above; the library has not closed it.
-            image.run(|image| drop(unsafe { qcow2blk_image_close(image, 0) }));
+            image.run(|image| {
+                // SAFETY: as above; the library has not closed it.
+                unsafe { qcow2blk_image_close(image, 0) };
+            });
         }
         result
     }

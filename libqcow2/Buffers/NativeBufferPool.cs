@@ -12,7 +12,7 @@ namespace Qcow2Blk.Buffers;
 /// </summary>
 /// <remarks>Invariant: a buffer is mapped from <see cref="Rent"/> to <see cref="Return"/>; each is returned once, with the length it was
 /// rented for.</remarks>
-internal sealed class NativeBufferPool
+internal sealed class NativeBufferPool : IDisposable
 {
     private const int MinimumShift = 12;
     private const int MaximumShift = 26;
@@ -24,6 +24,7 @@ internal sealed class NativeBufferPool
 
     private readonly Stack<nint>[] _free = new Stack<nint>[MaximumShift - MinimumShift + 1];
     private readonly Stack<nint> _others = new();
+    private readonly List<nint> _slabs = [];
     private ReservedMemory? _reserve;
     private long _freeLargeBytes;
 
@@ -90,6 +91,20 @@ internal sealed class NativeBufferPool
         }
 
         _freeLargeBytes = 0;
+    }
+
+    /// <summary>Gives everything back. No buffer may be in use.</summary>
+    public void Dispose()
+    {
+        Trim();
+        foreach (var slab in _slabs)
+            Files.Unmap(slab, (nuint)1 << SlabShift);
+        _slabs.Clear();
+        foreach (var stack in _free)
+            stack.Clear();
+        _reserve?.Dispose();
+        _reserve = null;
+        MappedBytes = 0;
     }
 
     /// <summary>Whether a large buffer stays here; if not, it is the kernel's again.</summary>
@@ -161,6 +176,8 @@ internal sealed class NativeBufferPool
         if (memory == 0)
             throw new InsufficientMemoryException($"cannot map {length} bytes for I/O buffers");
         MappedBytes += (long)length;
+        if (shift < SlabShift)
+            _slabs.Add(memory);
         for (var offset = (nint)length; offset > 0; offset -= (nint)1 << shift)
             stack.Push(memory + offset - ((nint)1 << shift));
     }

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Buffers;
 /// A server of a block device lives off it when the host has no memory left.
 /// </summary>
 /// <remarks>Invariant: a block is free or taken as a whole; a free block and its equally large free neighbour are one.</remarks>
-internal sealed class ReservedMemory
+internal sealed class ReservedMemory : IDisposable
 {
     private const int UnitShift = 12;
     private const sbyte NotFree = -1;
@@ -78,6 +78,8 @@ internal sealed class ReservedMemory
 
         Push(block, order);
     }
+
+    public void Dispose() => Files.Unmap(_start, (nuint)_length);
 
     private void Push(int block, int order)
     {

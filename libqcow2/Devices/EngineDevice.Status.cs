@@ -2,7 +2,6 @@ using System.Text.Json;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Format;
-using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -33,84 +32,10 @@ internal sealed partial class EngineDevice
             writer.WriteString("detach-waits-for", user);
         if (_disk?.WriteErrorReason is { } reason)
             writer.WriteString("error", reason);
-        WriteGeometry(writer);
-        WriteChain(writer);
-        if (_disk is Qcow2Image { Bitmaps: { } bitmaps })
-            WriteBitmaps(writer, bitmaps);
-        WriteCache(writer);
+        ImageStatus.Write(writer, _disk, _chain, _served.Size, _options.EffectiveReadOnly);
         WriteTraffic(writer);
         WriteMemory(writer);
         WriteFacilities(writer);
-        writer.WriteEndObject();
-    }
-
-    private void WriteGeometry(Utf8JsonWriter writer)
-    {
-        writer.WriteStartObject("geometry");
-        writer.WriteNumber("size", _served.Size);
-        writer.WriteBoolean("read-only", _options.EffectiveReadOnly);
-        if (_disk is Qcow2Image image)
-        {
-            writer.WriteNumber("version", image.Header.Version);
-            writer.WriteNumber("cluster-size", image.Header.ClusterSize);
-            writer.WriteNumber("refcount-bits", 1 << image.Header.RefcountOrder);
-            writer.WriteString("compression", CompressionTypes.Words.Of(image.Header.CompressionType));
-            writer.WriteNumber("snapshots", image.Header.SnapshotCount);
-            writer.WriteNumber("file-bytes", image.File.Length);
-        }
-
-        writer.WriteEndObject();
-    }
-
-    private void WriteChain(Utf8JsonWriter writer)
-    {
-        writer.WriteStartArray("chain");
-        foreach (var link in _chain)
-        {
-            writer.WriteStartObject();
-            writer.WriteString("path", link.Path);
-            writer.WriteString("format", link.Format);
-            writer.WriteNumber("size", link.Size);
-            writer.WriteBoolean("direct", link.Direct);
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
-    }
-
-    private static void WriteBitmaps(Utf8JsonWriter writer, ImageBitmaps bitmaps)
-    {
-        if (bitmaps.Damage is { } damage)
-            writer.WriteString("bitmaps-error", damage);
-        if (bitmaps.Count == 0)
-            return;
-        writer.WriteNumber("bitmap-count", bitmaps.Count);
-        writer.WriteStartArray("bitmaps");
-        foreach (var bitmap in bitmaps.Listed)
-        {
-            writer.WriteStartObject();
-            writer.WriteString("name", bitmap.Name);
-            writer.WriteNumber("granularity", 1L << bitmap.GranularityBits);
-            writer.WriteString("state", bitmap.State);
-            writer.WriteStartArray("flags");
-            foreach (var flag in bitmap.FlagNames)
-                writer.WriteStringValue(flag);
-            writer.WriteEndArray();
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
-    }
-
-    private void WriteCache(Utf8JsonWriter writer)
-    {
-        if (_disk is not Qcow2Image image)
-            return;
-        writer.WriteStartObject("cache");
-        writer.WriteNumber("l2-bytes", image.L2CacheBytes);
-        writer.WriteNumber("l2-hits", image.L2CacheHits);
-        writer.WriteNumber("l2-misses", image.L2CacheMisses);
-        writer.WriteNumber("commits", image.Commits);
         writer.WriteEndObject();
     }
 

@@ -3,12 +3,14 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
+using static Tmds.Linux.LibC;
 
 namespace Qcow2Blk.Devices;
 
@@ -36,6 +38,7 @@ internal sealed class ImageChain
     private readonly ILog _log;
     private readonly RecoveryLogChoice _recovery;
     private readonly ImageLockPatience _locks;
+    private readonly IReadOnlyList<int> _given;
     private readonly List<ChainLink> _links = [];
     private readonly HashSet<FileIdentity> _seen = [];
 
@@ -43,8 +46,9 @@ internal sealed class ImageChain
     private readonly List<LockedFile> _files = [];
     private IDisk? _disk;
 
-    private ImageChain(AttachOptions options, RecoveryLogChoice recovery, TimeSpan lockTimeout, ILog log)
+    private ImageChain(AttachOptions options, RecoveryLogChoice recovery, TimeSpan lockTimeout, ILog log, IReadOnlyList<int> given)
     {
+        _given = given;
         _recovery = recovery;
         _locks = new ImageLockPatience(lockTimeout, log.Info);
         _options = options;
@@ -66,10 +70,20 @@ internal sealed class ImageChain
     /// <exception cref="ImageFormatException">an image is damaged or not supported</exception>
     /// <exception cref="ImageLockedException">somebody else uses an image</exception>
     /// <exception cref="IOException">a file cannot be opened or read</exception>
-    public static async LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenAsync(
-        AttachOptions options, ILog log, RecoveryLogChoice recovery = default, TimeSpan? lockTimeout = null)
+    public static LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenAsync(
+        AttachOptions options, ILog log, RecoveryLogChoice recovery = default, TimeSpan? lockTimeout = null) =>
+        OpenAsync(new ImageChain(options, recovery, lockTimeout ?? options.EffectiveLockTimeout, log, []));
+
+    /// <summary>As the other, with all files of the chain open already.</summary>
+    /// <param name="given">their descriptors, the image's first; they stay the caller's. Empty to open files by name</param>
+    /// <param name="options">how to open the image; its path is for messages only, and may be empty</param>
+    /// <param name="log">told of what was decided, and of trouble later</param>
+    public static LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenAsync(
+        IReadOnlyList<int> given, AttachOptions options, ILog log) =>
+        OpenAsync(new ImageChain(options, default, options.EffectiveLockTimeout, log, given));
+
+    private static async LoopTask<(IDisk Disk, IReadOnlyList<ChainLink> Links)> OpenAsync(ImageChain chain)
     {
-        var chain = new ImageChain(options, recovery, lockTimeout ?? options.EffectiveLockTimeout, log);
         try
         {
             await chain.OpenFilesAsync();
@@ -86,7 +100,7 @@ internal sealed class ImageChain
     /// <summary>Goes down the chain until an image has no backing file.</summary>
     private async LoopTask<int> OpenFilesAsync()
     {
-        using (var top = Find(_options.Image))
+        using (var top = _given.Count == 0 ? Find(_options.Image) : Given(_given[0], _options.Image.Length == 0 ? null : _options.Image))
         {
             RefuseOtherImage(top);
             await OpenFileAsync(top, _options.Format, ReadOnlyTop);
@@ -101,6 +115,12 @@ internal sealed class ImageChain
             if (_files.Count >= Limits.MaxBackingDepth)
                 throw Bad(overlay, $"the chain has more than {Limits.MaxBackingDepth} images");
             await OpenFileAsync(found, below.Format, readOnly: true);
+        }
+
+        if (_given.Count > _files.Count)
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, $"cannot open {_files[0].File.Path}",
+                $"{_given.Count} descriptors were given, and its chain has {_files.Count} images");
         }
 
         return 0;
@@ -119,6 +139,13 @@ internal sealed class ImageChain
         var (file, header) = await LockAsync(OpenFile(found, readOnly, _options.Cache == CacheMode.None), format, readOnly);
         if (IsTooFine(file, header, readOnly))
         {
+            if (found.GivenFlags is not null)
+            {
+                file.Dispose();
+                throw new IOException($"cannot open {found.Path}: it cannot be written through a descriptor with O_DIRECT"
+                    + $" in whole sectors of {file.OffsetAlignment} bytes");
+            }
+
             // From the start again: nothing that was read under the former lock counts any more.
             _log.Warning($"{found.Path} cannot be written with O_DIRECT in whole sectors of {file.OffsetAlignment} bytes:"
                 + " using the page cache");
@@ -199,8 +226,21 @@ internal sealed class ImageChain
         return error == 0 ? found! : throw Refused(path, error);
     }
 
-    private static FoundFile FindBelow(Header overlay, in BackingReference below)
+    private static FoundFile Given(int descriptor, string? path)
     {
+        var error = FoundFile.OfDescriptor(descriptor, path, out var found);
+        return error == 0 ? found! : throw Refused(path ?? $"descriptor {descriptor}", error);
+    }
+
+    private FoundFile FindBelow(Header overlay, in BackingReference below)
+    {
+        if (_given.Count > 0)
+        {
+            return _files.Count < _given.Count
+                ? Given(_given[_files.Count], null)
+                : throw Bad(overlay, $"descriptors were given for {_given.Count} images of the chain, and none for {below.What}");
+        }
+
         try
         {
             return Find(below.Path);
@@ -229,6 +269,13 @@ internal sealed class ImageChain
 
     private FileStorage OpenFile(FoundFile found, bool readOnly, bool direct)
     {
+        if (found.GivenFlags is { } flags)
+        {
+            if (!readOnly && (flags & O_ACCMODE) != O_RDWR)
+                throw new UnauthorizedAccessException($"cannot open {found.Path}: its descriptor is not open for reading and writing");
+            direct = (flags & O_DIRECT) != 0;
+        }
+
         var error = FileStorage.Open(found, readOnly, direct, out var file);
         if (error == -Errno.EINVAL && direct)
         {
@@ -244,8 +291,8 @@ internal sealed class ImageChain
     {
         -Errno.ENOENT => new FileNotFoundException($"cannot open {path}: {Errno.Text(error)}"),
         -Errno.EACCES or -Errno.EPERM => new UnauthorizedAccessException($"cannot open {path}: {Errno.Text(error)}"),
-        -Errno.EROFS => new IOException($"cannot open {path} for writing: {Errno.Text(error)}"),
-        _ => new IOException($"cannot open {path}: {Errno.Text(error)}"),
+        -Errno.EROFS => new IOException($"cannot open {path} for writing: {Errno.Text(error)}", -error),
+        _ => new IOException($"cannot open {path}: {Errno.Text(error)}", -error),
     };
 
     /// <summary>What has clusters smaller than the device's sectors, or ends inside one, cannot be written past the page cache.</summary>

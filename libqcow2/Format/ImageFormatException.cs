@@ -22,6 +22,9 @@ internal sealed class ImageFormatException(string path, string field, string mes
     /// <summary>The field at fault in the specification's words, e.g. <c>l1_table_offset</c>.</summary>
     public string Field { get; } = field;
 
+    /// <summary>Whether nothing is wrong with the image: it needs what is not supported.</summary>
+    public bool IsUnsupported { get; init; }
+
     /// <summary>What the user can do about it; null if that is not known.</summary>
     public string? Hint { get; } = hint;
 }

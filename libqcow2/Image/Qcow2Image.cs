@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Diagnostics.CodeAnalysis;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
@@ -112,6 +113,14 @@ internal sealed partial class Qcow2Image : IDisk
         if (!_closed && _committer is { HasDirtyMetadata: true, LastFailed: false })
             _committer.FlushAsync().Forget();
     }
+
+    /// <summary>Something failed in a way that must not happen: what is in memory may be wrong. Any loop.</summary>
+    public void Distrust(Exception error) => _context.Stop(new InvariantBreach($"{error.GetType().Name}: {error.Message}"));
+
+    /// <summary>The internal snapshots in the order of the image.</summary>
+    /// <exception cref="ImageFormatException">the snapshot table is damaged</exception>
+    /// <exception cref="System.IO.IOException">it cannot be read</exception>
+    public async LoopTask<IReadOnlyList<SnapshotEntry>> ListSnapshotsAsync() => (await ReadSnapshotTableAsync(_file, Header)).Entries;
 
     public void NoteDirectWrite() => _context.NoteData();
 

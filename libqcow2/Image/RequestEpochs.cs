@@ -22,7 +22,11 @@ internal sealed class RequestEpochs
     // 16 longs, 128 bytes, a loop: two loops never write the same cache line (or its prefetched neighbour).
     private const int Stride = 16;
 
-    private readonly long[] _counters = new long[(MaximumLoops + 1) * Stride];
+    // Threads that are no loops share counters, a few so that they seldom meet: whoever is at one raises it atomically.
+    private const int SharedCounters = 16;
+    private const int AllCounters = MaximumLoops + SharedCounters;
+
+    private readonly long[] _counters = new long[(AllCounters + 1) * Stride];
     private readonly AsyncLock _advancing = new();
     private int _epoch;
     private int _quietBefore;
@@ -78,6 +82,29 @@ internal sealed class RequestEpochs
             Volatile.Write(ref counter, counter - 1);
     }
 
+    /// <summary>
+    /// Begins a request on a thread that is not a loop's; hand the result to <see cref="ExitShared"/>, on any thread. Any thread.
+    /// </summary>
+    public int EnterShared()
+    {
+        var shared = MaximumLoops + (Environment.CurrentManagedThreadId & (SharedCounters - 1));
+        while (true)
+        {
+            var parity = Parity;
+            Interlocked.Increment(ref Counter(shared, parity));
+            if (Parity == parity)
+                return (shared << 1) | parity;
+            Interlocked.Decrement(ref Counter(shared, parity));
+        }
+    }
+
+    /// <param name="entered">what <see cref="EnterShared"/> returned</param>
+    public void ExitShared(int entered)
+    {
+        if (Interlocked.Decrement(ref Counter(entered >> 1, entered & 1)) < 0)
+            NeverEntered(entered >> 1, entered & 1);
+    }
+
     /// <summary>Completes when every request that is in progress now has ended. Home loop; not from inside a request.</summary>
     public async LoopTask<int> WaitForQuietAsync()
     {
@@ -104,7 +131,7 @@ internal sealed class RequestEpochs
         get
         {
             long sum = 0;
-            for (var loop = 0; loop < MaximumLoops; loop++)
+            for (var loop = 0; loop < AllCounters; loop++)
                 sum += Volatile.Read(ref Counter(loop, 0)) + Volatile.Read(ref Counter(loop, 1));
             return sum;
         }
@@ -126,7 +153,7 @@ internal sealed class RequestEpochs
     private bool PreviousIsQuiet()
     {
         var parity = (_epoch - 1) & 1;
-        for (var loop = 0; loop < MaximumLoops; loop++)
+        for (var loop = 0; loop < AllCounters; loop++)
         {
             if (Volatile.Read(ref Counter(loop, parity)) != 0)
                 return false;

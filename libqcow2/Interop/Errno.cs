@@ -13,6 +13,7 @@ internal static class Errno
     public const int EINTR = 4;
     public const int EIO = 5;
     public const int ENXIO = 6;
+    public const int E2BIG = 7;
     public const int EBADF = 9;
     public const int EAGAIN = 11;
     public const int ENOMEM = 12;
@@ -22,11 +23,13 @@ internal static class Errno
     public const int ENODEV = 19;
     public const int ENOTDIR = 20;
     public const int EINVAL = 22;
+    public const int EMFILE = 24;
     public const int EFBIG = 27;
     public const int ENOSPC = 28;
     public const int EROFS = 30;
     public const int EPIPE = 32;
     public const int ERANGE = 34;
+    public const int EDEADLK = 35;
     public const int ENAMETOOLONG = 36;
     public const int ENOSYS = 38;
     public const int ELOOP = 40;
@@ -38,7 +41,9 @@ internal static class Errno
     public const int ESHUTDOWN = 108;
     public const int ETIMEDOUT = 110;
     public const int ECONNREFUSED = 111;
+    public const int EUCLEAN = 117;
     public const int ECANCELED = 125;
+    public const int ENOTRECOVERABLE = 131;
 
     /// <summary>Turns what libc returned (-1 with errno set) into the kernel's convention.</summary>
     internal static int Of(int result) => result < 0 ? -Marshal.GetLastPInvokeError() : result;

@@ -11,9 +11,6 @@ namespace Qcow2Blk.Storage;
 /// </summary>
 internal sealed unsafe class FileOperation : LoopTaskSource<int>, IRingOperation
 {
-    [ThreadStatic]
-    private static FileOperation? s_free;
-
     private readonly EventLoop _loop;
     private readonly ulong _userData;
     private FileOperation? _next;
@@ -81,19 +78,20 @@ internal sealed unsafe class FileOperation : LoopTaskSource<int>, IRingOperation
     protected override void Recycle()
     {
         _file = null!;
-        _next = s_free;
-        s_free = this;
+        _next = (FileOperation?)_loop.FreeFileOperations;
+        _loop.FreeFileOperations = this;
     }
 
     private static LoopTask<int> Start(FileStorage file, byte opcode, long offset, long length, nint address, uint mode)
     {
         if (file.IsMemory)
             return new LoopTask<int>(MemoryFile.Run(file, opcode, offset, length, address, mode));
-        var operation = s_free;
+        var loop = EventLoop.Current;
+        var operation = (FileOperation?)loop.FreeFileOperations;
         if (operation is null)
-            operation = new FileOperation(EventLoop.Current);
+            operation = new FileOperation(loop);
         else
-            s_free = operation._next;
+            loop.FreeFileOperations = operation._next;
         operation._file = file;
         operation._opcode = opcode;
         operation._offset = offset;

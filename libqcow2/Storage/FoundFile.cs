@@ -26,7 +26,7 @@ internal sealed class FoundFile : IDisposable
     }
 
     /// <summary>The name that led to it.</summary>
-    public string Path { get; }
+    public string Path { get; private set; }
 
     public FileIdentity Identity => new(_status.stx_dev_major, _status.stx_dev_minor, _status.stx_ino);
 
@@ -46,6 +46,37 @@ internal sealed class FoundFile : IDisposable
         return result;
     }
 
+    /// <summary>A file that somebody has opened for us: nothing else of it is ever opened.</summary>
+    /// <param name="descriptor">stays the caller's</param>
+    /// <param name="path">for messages; null for what the kernel says it is</param>
+    /// <param name="found">the file</param>
+    /// <returns>0, or a negative errno: -EBADF if it is not an open descriptor, or only a path (O_PATH)</returns>
+    public static int OfDescriptor(int descriptor, string? path, out FoundFile? found)
+    {
+        found = null;
+        var flags = Errno.Of(Fcntl.Control(descriptor, F_GETFL, 0));
+        if (flags < 0)
+            return flags;
+        if ((flags & O_PATH) != 0)
+            return -Errno.EBADF;
+        var fd = Errno.Of(Fcntl.Control(descriptor, F_DUPFD_CLOEXEC, 0));
+        if (fd < 0)
+            return fd;
+        var result = Stat.OfFile(fd, out var status);
+        if (result < 0)
+        {
+            _ = Unistd.Close(fd);
+            return result;
+        }
+
+        found = new FoundFile("", fd, status) { GivenFlags = flags };
+        found.Path = path ?? found.RealName;
+        return 0;
+    }
+
+    /// <summary>The flags of open(2) that a descriptor has which was given; null where the file is opened by us.</summary>
+    public int? GivenFlags { get; private init; }
+
     /// <exception cref="IOException">it is something that holds no disk: a directory, a pipe, a character device</exception>
     public void RequireImageFile()
     {
@@ -61,6 +92,9 @@ internal sealed class FoundFile : IDisposable
     /// <exception cref="IOException">there is no /proc, without which an open file cannot be opened again</exception>
     internal int Open(int flags)
     {
+        // As it is: opening it anew may not be allowed here.
+        if (GivenFlags is not null)
+            return Errno.Of(Fcntl.Control(_fd, F_DUPFD_CLOEXEC, 0));
         var fd = Files.Open(Link, flags);
         return fd != -Errno.ENOENT ? fd : throw new IOException($"cannot open {Path}: /proc is not mounted");
     }

@@ -21,13 +21,15 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
 
     private const uint Entries = 512;
     private const int ForeignPerTurn = 256;
+    private const int FailurePause = 10;
 
-    private readonly OffloadPool _offload;
+    private readonly OffloadPool? _offload;
     private readonly List<IRingOperation> _operations = [];
     private readonly Stack<int> _freeOperations = new();
     private readonly ConcurrentQueue<Action> _foreign = new();
-    private readonly Thread _thread;
+    private readonly Thread? _thread;
     private readonly ManualResetEventSlim _started = new();
+    private OffloadOperation? _freeOffloads;
     private readonly WakeOperation _wake;
     private Action[] _posted = new Action[64];
     private int _postedHead;
@@ -42,11 +44,16 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
     /// <param name="index">the loop's number among those that serve one device; 0 is the home loop</param>
     /// <param name="offload">the threads that inflate; shared by all loops</param>
     public EventLoop(int index, OffloadPool offload)
+        : this(offload)
     {
         Index = index;
+        _thread = new Thread(Run, 512 * 1024) { IsBackground = true, Name = $"qcow2blk-loop{index}" };
+    }
+
+    private EventLoop(OffloadPool? offload)
+    {
         _offload = offload;
         _wake = new WakeOperation(this);
-        _thread = new Thread(Run, 512 * 1024) { IsBackground = true, Name = $"qcow2blk-loop{index}" };
     }
 
     public int Index { get; }
@@ -57,6 +64,12 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
     /// <summary>Called whenever the loop has nothing to do for a while (about 100 ms).</summary>
     public Action? Idle { get; set; }
 
+    /// <summary>
+    /// Told of an exception that nobody awaits, which is a bug: the loop then goes on. Without it the process ends, as data may
+    /// be at stake; a process that is not ours must not.
+    /// </summary>
+    public Action<Exception>? Failed { get; init; }
+
     /// <summary>Whether io_uring is not to be had here, and threads do its work.</summary>
     public bool IsEmulated => _ring is { IsEmulated: true };
 
@@ -65,13 +78,16 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
 
     internal Ring Ring => _ring!;
 
+    /// <summary>Kept for reuse by what reads and writes files on this loop.</summary>
+    internal LoopTaskSource<int>? FreeFileOperations { get; set; }
+
     /// <summary>A timestamp of this round: taken once, when first asked for. On the loop.</summary>
     public long TurnTime => _turnTime != 0 ? _turnTime : _turnTime = Stopwatch.GetTimestamp();
 
     /// <summary>Starts the thread; throws when the kernel refuses a ring.</summary>
     public void Start()
     {
-        _thread.Start();
+        _thread!.Start();
         _started.Wait();
         if (_failure is not null)
             throw new IOException(_failure.Message, _failure);
@@ -80,7 +96,11 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
     /// <summary>Ends the loop after what is posted now, and waits for the thread. Not from the loop itself.</summary>
     public void Dispose()
     {
-        if (_thread.IsAlive)
+        if (_thread is null)
+        {
+            End();
+        }
+        else if (_thread.IsAlive)
         {
             PostFromAnyThread(() => _stopping = true);
             _thread.Join();
@@ -103,7 +123,17 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
             SignalEvent();
     }
 
-    public override LoopTask<int> OffloadAsync(IOffloadWork work) => OffloadOperation.Start(this, _offload, work);
+    /// <summary>Without threads for it the work is done here and now.</summary>
+    public override LoopTask<int> OffloadAsync(IOffloadWork work) =>
+        _offload is null ? new LoopTask<int>(work.Execute()) : OffloadOperation.Start(this, _offload, work);
+
+    public override void Unobserved(Exception error)
+    {
+        if (Failed is null)
+            base.Unobserved(error);
+        else
+            Failed(error);
+    }
 
     /// <summary>Gives an operation the number under which its completions arrive. It keeps it until <see cref="Unregister"/>.</summary>
     public int Register(IRingOperation operation)
@@ -139,24 +169,53 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
 
         _started.Set();
         while (!_stopping)
-            Turn();
-        _ring!.Dispose();
-        Files.Close(_eventFd);
-        Buffers.Trim();
+            TurnGuarded(mayWait: true);
+        End();
         Enter(null);
+    }
+
+    /// <summary>Where a failure is told to somebody, the loop survives it.</summary>
+    private bool TurnGuarded(bool mayWait)
+    {
+        try
+        {
+            return Turn(mayWait);
+        }
+        catch (Exception error) when (Failed is not null)
+        {
+            Failed(error);
+
+            // If it is the ring that fails, it does so each time.
+            Thread.Sleep(FailurePause);
+            return true;
+        }
+    }
+
+    private void End()
+    {
+        _watch?.Dispose();
+        _ring?.Dispose();
+        if (_eventFd >= 0)
+            Files.Close(_eventFd);
+        Buffers.Dispose();
     }
 
     private void Begin()
     {
         Threads.SetName($"qb-loop{Index}");
         TouchStack();
-        _ring = MakeRing();
+        Prepare(Ring.CreateEmulated);
+        Enter(this);
+        _wake.Arm();
+    }
+
+    private void Prepare(Func<uint, Ring> emulate)
+    {
+        _ring = MakeRing(emulate);
         RingFlags = _ring.Flags;
         _eventFd = Files.EventFd();
         if (_eventFd < 0)
             throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}");
-        Enter(this);
-        _wake.Arm();
     }
 
     /// <summary>Has the kernel give the stack its memory now: what serves a block device must not need more under pressure.</summary>
@@ -168,33 +227,36 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
             Volatile.Write(ref stack[i], 1);
     }
 
-    private static Ring MakeRing()
+    private Ring MakeRing(Func<uint, Ring> emulate)
     {
         if (Environment.GetEnvironmentVariable(EmulationVariable) == "off")
-            return Ring.CreateEmulated(Entries);
-        var result = Ring.Create(Entries, out var ring);
+            return emulate(Entries);
+        var result = Ring.Create(Entries, out var ring, ofThread: _thread is not null);
         return result switch
         {
             0 => ring!,
-            -Errno.EPERM or -Errno.EACCES or -Errno.ENOSYS or -Errno.EINVAL => Ring.CreateEmulated(Entries),
+            -Errno.EPERM or -Errno.EACCES or -Errno.ENOSYS or -Errno.EINVAL => emulate(Entries),
             _ => throw new IOException($"cannot set up io_uring: {Errno.Text(result)}"),
         };
     }
 
     /// <summary>One round: run what was posted, submit, wait if there is nothing to run, deliver completions.</summary>
-    private void Turn()
+    /// <returns>whether anything was done that somebody had waited for</returns>
+    private bool Turn(bool mayWait)
     {
+        var ran = _postedCount;
         RunPosted();
-        RunForeign();
+        ran += RunForeign();
         // What was just run may have been the order to stop: nobody would wake the loop after that.
-        var wait = !_stopping && _postedCount == 0 && !_ring!.HasCompletions && PrepareToSleep();
+        var wait = mayWait && !_stopping && _postedCount == 0 && !_ring!.HasCompletions && PrepareToSleep();
         var result = _ring!.Enter(wait ? 1u : 0u, wait ? NextTimeout() : 0);
         if (result < 0)
             throw new IOException($"io_uring_enter: {Errno.Text(result)}");
         Volatile.Write(ref _wakePending, 1);
         _turnTime = 0;
         var delivered = Deliver();
-        RunTimers(idle: wait && delivered == 0);
+        RunTimers(idle: (wait || !mayWait) && delivered == 0);
+        return ran + delivered > 0;
     }
 
     /// <summary>Announces the sleep, then looks again: a poster either sees the announcement or its work is seen here.</summary>
@@ -232,11 +294,13 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
         }
     }
 
-    private void RunForeign()
+    private int RunForeign()
     {
         // Bounded, as others keep adding: this loop's own completions must come to their turn.
-        for (var i = 0; i < ForeignPerTurn && _foreign.TryDequeue(out var work); i++)
+        var i = 0;
+        for (; i < ForeignPerTurn && _foreign.TryDequeue(out var work); i++)
             work();
+        return i;
     }
 
     private void GrowPosted()
@@ -291,9 +355,6 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
     /// <summary>Work on a helper thread; the completion comes back as posted work.</summary>
     private sealed class OffloadOperation : LoopTaskSource<int>
     {
-        [ThreadStatic]
-        private static OffloadOperation? s_free;
-
         private readonly Action _finish;
         private OffloadOperation? _next;
         private int _value;
@@ -310,11 +371,11 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
 
         public static LoopTask<int> Start(EventLoop loop, OffloadPool pool, IOffloadWork work)
         {
-            var operation = s_free;
+            var operation = loop._freeOffloads;
             if (operation is null)
                 operation = new OffloadOperation(loop);
             else
-                s_free = operation._next;
+                loop._freeOffloads = operation._next;
             operation.Work = work;
             pool.Enqueue(operation.Run);
             return operation.Task;
@@ -323,8 +384,8 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
         protected override void Recycle()
         {
             Work = null;
-            _next = s_free;
-            s_free = this;
+            _next = Loop._freeOffloads;
+            Loop._freeOffloads = this;
         }
 
         private Action Run => _run ??= () =>

@@ -48,7 +48,7 @@ internal sealed unsafe class Ring : IDisposable
     private uint _completionHead;
 
     /// <summary>A ring without the kernel's: the same queues in plain memory, served by <see cref="RingEmulation"/>.</summary>
-    private Ring(uint entries)
+    private Ring(uint entries, int workers)
     {
         _fd = _enterFd = -1;
         _capacity = _limit = entries;
@@ -74,10 +74,10 @@ internal sealed unsafe class Ring : IDisposable
         _completionKernelTail = header + 4;
         _completions = (io_uring_cqe*)((byte*)_queues + HeaderBytes);
         _entries = (io_uring_sqe*)_entriesMemory;
-        _emulation = new RingEmulation(_completions, _completionMask, _completionKernelHead, _completionKernelTail);
+        _emulation = new RingEmulation(_completions, _completionMask, _completionKernelHead, _completionKernelTail, workers);
     }
 
-    private Ring(int fd, in io_uring_params parameters)
+    private Ring(int fd, in io_uring_params parameters, bool ofThread)
     {
         _fd = fd;
         Flags = parameters.flags;
@@ -110,7 +110,7 @@ internal sealed unsafe class Ring : IDisposable
         for (uint i = 0; i < parameters.sq_entries; i++)
             array[i] = i;
 
-        (_enterFd, _enterFlags) = RegisterOwnDescriptor();
+        (_enterFd, _enterFlags) = ofThread ? RegisterOwnDescriptor() : (fd, 0);
     }
 
     /// <summary>IORING_SETUP_* that the kernel accepted.</summary>
@@ -118,6 +118,9 @@ internal sealed unsafe class Ring : IDisposable
 
     /// <summary>Whether enter uses the registered descriptor of the ring.</summary>
     public bool IsRegistered => _enterFlags != 0;
+
+    /// <summary>Readable while there are completions; -1 without a ring of the kernel's.</summary>
+    public int Descriptor => _fd;
 
     /// <summary>Whether the kernel refused a ring, and threads and poll stand in for it.</summary>
     public bool IsEmulated => _emulation is not null;
@@ -131,8 +134,13 @@ internal sealed unsafe class Ring : IDisposable
     public bool HasCompletions => Volatile.Read(ref *_completionKernelTail) != _completionHead;
 
     /// <summary>Sets up a ring for the calling thread with the best flags the kernel takes.</summary>
+    /// <param name="entries">of the submission queue</param>
+    /// <param name="ring">the ring</param>
+    /// <param name="ofThread">
+    /// whether the thread ends with the ring: only then it may keep a faster way to it, which nothing but its end takes away
+    /// </param>
     /// <returns>0 and the ring, or a negative errno (EPERM or ENOSYS where io_uring is disabled)</returns>
-    public static int Create(uint entries, out Ring? ring)
+    public static int Create(uint entries, out Ring? ring, bool ofThread = true)
     {
         const uint basis = IoUring.IORING_SETUP_CLAMP | IoUring.IORING_SETUP_CQSIZE | IoUring.IORING_SETUP_SUBMIT_ALL;
         ReadOnlySpan<uint> attempts =
@@ -162,7 +170,7 @@ internal sealed unsafe class Ring : IDisposable
                 return -Errno.ENOSYS;
             }
 
-            ring = new Ring(result, parameters);
+            ring = new Ring(result, parameters, ofThread);
             return 0;
         }
 
@@ -170,7 +178,10 @@ internal sealed unsafe class Ring : IDisposable
     }
 
     /// <summary>Makes a ring that needs no io_uring: slower, but it works in containers that forbid it.</summary>
-    public static Ring CreateEmulated(uint entries) => new(entries);
+    public static Ring CreateEmulated(uint entries) => new(entries, workers: RingEmulation.Workers);
+
+    /// <summary>As the other, but without threads: what it is given is done before <see cref="Enter"/> returns.</summary>
+    public static Ring CreateInline(uint entries) => new(entries, workers: 0);
 
     /// <summary>
     /// The next free submission entry, zeroed, to be filled before the next is asked for. Submits what is queued if the queue

@@ -20,9 +20,9 @@ namespace Qcow2Blk.Uring;
 /// </remarks>
 internal sealed unsafe class RingEmulation : IDisposable
 {
-    private const int Workers = 8;
+    public const int Workers = 8;
 
-    private readonly OffloadPool _workers = new(Workers);
+    private readonly OffloadPool? _workers;
     private readonly ConcurrentQueue<(ulong UserData, int Result)> _finished = new();
     private readonly List<io_uring_sqe> _waiting = [];
     private readonly io_uring_cqe* _completions;
@@ -32,8 +32,14 @@ internal sealed unsafe class RingEmulation : IDisposable
     private readonly int _eventFd;
     private pollfd[] _descriptors = new pollfd[16];
 
-    public RingEmulation(io_uring_cqe* completions, uint mask, uint* head, uint* tail)
+    /// <param name="completions">the queue of completions</param>
+    /// <param name="mask">its entries less one</param>
+    /// <param name="head">what was taken from it</param>
+    /// <param name="tail">what was put into it</param>
+    /// <param name="workers">threads at most; 0 for none: file operations are done when they are submitted</param>
+    public RingEmulation(io_uring_cqe* completions, uint mask, uint* head, uint* tail, int workers)
     {
+        _workers = workers == 0 ? null : new OffloadPool(workers);
         _completions = completions;
         _mask = mask;
         _head = head;
@@ -77,7 +83,7 @@ internal sealed unsafe class RingEmulation : IDisposable
 
     public void Dispose()
     {
-        _workers.Dispose();
+        _workers?.Dispose();
         Files.Close(_eventFd);
     }
 
@@ -88,13 +94,22 @@ internal sealed unsafe class RingEmulation : IDisposable
             _finished.Enqueue((userData, -Errno.ECANCELED));
     }
 
-    private void StartJob(io_uring_sqe entry) => _workers.Enqueue(() =>
+    private void StartJob(io_uring_sqe entry)
     {
-        var result = Execute(entry);
-        _finished.Enqueue((entry.user_data, result));
-        ulong one = 1;
-        Files.WriteStream(_eventFd, &one, sizeof(ulong));
-    });
+        if (_workers is null)
+        {
+            _finished.Enqueue((entry.user_data, Execute(entry)));
+            return;
+        }
+
+        _workers.Enqueue(() =>
+        {
+            var result = Execute(entry);
+            _finished.Enqueue((entry.user_data, result));
+            ulong one = 1;
+            Files.WriteStream(_eventFd, &one, sizeof(ulong));
+        });
+    }
 
     private static int Execute(in io_uring_sqe entry) => entry.opcode switch
     {

@@ -43,6 +43,9 @@ internal abstract class AttachOption
     /// <summary>Only block devices of the kernel have it.</summary>
     public bool IsOfBlockDevice { get; init; }
 
+    /// <summary>Whether it is about the image alone: a program that opens one for itself has it, too.</summary>
+    public bool IsOfImage { get; init; }
+
     /// <summary>Whether it may be given when a device is taken over, which else keeps the options that it had.</summary>
     public bool IsOfRecovery { get; init; }
 

@@ -108,6 +108,7 @@ internal static class AttachOptionTable
         new AttachOption<bool>(new FlagKind(), o => o.ReadOnly, (o, on) => o with { ReadOnly = on })
         {
             Name = "read-only",
+            IsOfImage = true,
             Help = "serve the disk read-only",
         },
         new AttachOption<bool>(new FlagKind(), o => o.Foreground, (o, on) => o with { Foreground = on })
@@ -128,11 +129,13 @@ internal static class AttachOptionTable
         new WordOption<ImageFormat>(ImageFormats.Words, o => o.Format, (o, format) => o with { Format = format!.Value })
         {
             Name = "format",
+            IsOfImage = true,
             Help = "the format of the image; it is never probed",
         },
         new WordOption<CacheMode>(CacheModes.Words, o => o.Cache, (o, mode) => o with { Cache = mode!.Value })
         {
             Name = "cache",
+            IsOfImage = true,
             Help = "none: bypass the host's page cache where the file system can; writeback: use it",
         },
         new AttachOption<long?>(
@@ -140,6 +143,7 @@ internal static class AttachOptionTable
             (o, bytes) => o with { CacheSize = bytes })
         {
             Name = "cache-size",
+            IsOfImage = true,
             ValueName = "SIZE",
             Help = "how much memory to use for the tables of the image, such as 64M",
         },
@@ -152,28 +156,33 @@ internal static class AttachOptionTable
         new WordOption<DiscardMode>(DiscardModes.Words, o => o.Discard, (o, mode) => o with { Discard = mode!.Value })
         {
             Name = "discard",
+            IsOfImage = true,
             Help = "how to handle discards; unmap: free the clusters; ignore: do nothing",
         },
         new WordOption<DetectZeroes>(DetectZeroesModes.Words, o => o.DetectZeroes, (o, mode) => o with { DetectZeroes = mode!.Value })
         {
             Name = "detect-zeroes",
+            IsOfImage = true,
             Help = "how to handle writes of zeroes; on: keep the clusters allocated; unmap: free them",
         },
         new AttachOption<string?>(new TextKind(), o => o.Snapshot, (o, snapshot) => o with { Snapshot = snapshot })
         {
             Name = "snapshot",
+            IsOfImage = true,
             ValueName = "NAME_OR_ID",
             Help = "serve this internal snapshot, read-only",
         },
         new AttachOption<bool>(new FlagKind(), o => o.NoBacking, (o, on) => o with { NoBacking = on })
         {
             Name = "no-backing",
+            IsOfImage = true,
             Help = "refuse an image that has a backing file",
         },
         new AttachOption<IReadOnlyList<string>>(
             new DirectoriesKind(), o => o.BackingDirectories, (o, directories) => o with { BackingDirectories = directories })
         {
             Name = "backing-dir",
+            IsOfImage = true,
             Member = "backing-dirs",
             ValueName = "DIR",
             Help = "allow backing files only in DIR; may be repeated",
@@ -181,18 +190,21 @@ internal static class AttachOptionTable
         new AttachOption<string?>(new FileKind(), o => o.Backing, (o, file) => o with { Backing = file })
         {
             Name = "backing",
+            IsOfImage = true,
             ValueName = "FILE",
             Help = "use FILE as the backing file instead of the one that the image names; the image is not changed",
         },
         new WordOption<ImageFormat>(ImageFormats.Words, o => o.BackingFormat, (o, format) => o with { BackingFormat = format })
         {
             Name = "backing-format",
+            IsOfImage = true,
             Help = "the format of backing files where no image states it; it is never probed",
         },
         new AttachOption<int?>(
             new WholeKind(0, AttachRules.MaxLockTimeout, "seconds"), o => o.LockTimeout, (o, seconds) => o with { LockTimeout = seconds })
         {
             Name = "lock-timeout",
+            IsOfImage = true,
             ValueName = "SECONDS",
             Help = "how long to wait for an image lock that no living process holds: a server that died may still be writing",
             Default = $"{AttachOptions.DefaultLockTimeout}, or {AttachOptions.DefaultRecoveryLockTimeout} with --recover",
@@ -201,6 +213,7 @@ internal static class AttachOptionTable
         new WordOption<EnospcPolicy>(EnospcPolicies.Words, o => o.OnEnospc, (o, policy) => o with { OnEnospc = policy!.Value })
         {
             Name = "on-enospc",
+            IsOfImage = true,
             Help = "how to handle a write when the host is out of space; report: fail it; stop: hold it and try again",
         },
         new AttachOption<string?>(new FileKind(), o => o.PidFile, (o, path) => o with { PidFile = path })

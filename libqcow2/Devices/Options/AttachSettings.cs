@@ -20,6 +20,9 @@ internal sealed class AttachSettings(AttachOptions start)
     /// <summary>Whether anything was said of how the disk is offered: an address, or an option of block devices.</summary>
     public bool SaysHowToServe => !Options.IsBlockDevice || _given.Any(option => option.IsOfBlockDevice);
 
+    /// <summary>What was given and is not about the image alone.</summary>
+    public IEnumerable<string> OfDevices => _given.Where(option => !option.IsOfImage).Select(option => option.Name);
+
     /// <param name="name">without dashes: "cache-size"</param>
     /// <param name="text">its value; "true" or "false" for a flag; a list gets one value more with each call</param>
     /// <exception cref="OutcomeException">usage: no such option, or not a value of it; nothing has changed</exception>
@@ -35,10 +38,15 @@ internal sealed class AttachSettings(AttachOptions start)
 
     /// <summary>The options, which make sense together.</summary>
     /// <exception cref="OutcomeException">usage: the first rule that is broken</exception>
-    public AttachOptions ToOptions()
+    public AttachOptions ToOptions() => OptionsOf(Options.Image);
+
+    /// <summary>The same of another image.</summary>
+    /// <exception cref="OutcomeException">usage: the first rule that is broken</exception>
+    public AttachOptions OptionsOf(string image)
     {
-        AttachRules.CheckGiven([.. _given.Where(option => option.IsOfBlockDevice).Select(option => option.Switch)], Options);
-        AttachRules.Check(Options);
-        return Options;
+        var options = Options with { Image = image };
+        AttachRules.CheckGiven([.. _given.Where(option => option.IsOfBlockDevice).Select(option => option.Switch)], options);
+        AttachRules.Check(options);
+        return options;
     }
 }

@@ -1,0 +1,104 @@
+using System.Collections.Generic;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Embedding;
+
+/// <summary>What each kind of request means for the disk. Runs on the loop.</summary>
+internal sealed partial class ImageRequest
+{
+    private async LoopTask<int> ExecuteAsync(IDisk disk)
+    {
+        var forceUnitAccess = _shape.Has(RequestFlags.ForceUnitAccess);
+        switch (_shape.Kind)
+        {
+            case RequestKind.Read or RequestKind.Write when _shape.Length <= LargestPiece && _pieceCount == 0:
+                var whole = new NativeBuffer(_shape.Address, (int)_shape.Length);
+                return _shape.Kind == RequestKind.Read
+                    ? await disk.ReadAsync(_shape.Offset, whole)
+                    : await disk.WriteAsync(_shape.Offset, whole, forceUnitAccess);
+            case RequestKind.Read:
+                return await TransferAsync(disk, isWrite: false);
+            case RequestKind.Write:
+                var written = await TransferAsync(disk, isWrite: true);
+                return written == 0 && forceUnitAccess ? await disk.FlushAsync() : written;
+            case RequestKind.Flush:
+                return await disk.FlushAsync();
+            case RequestKind.Discard:
+                return await _long.DiscardAsync(disk, _shape.Offset, _shape.Length, forceUnitAccess);
+            case RequestKind.WriteZeroes:
+                return await _long.WriteZeroesAsync(disk, _shape.Offset, _shape.Length, ZeroFlagsOf());
+            default:
+                return await CollectAsync(disk);
+        }
+    }
+
+    private ZeroFlags ZeroFlagsOf()
+    {
+        var flags = _shape.Has(RequestFlags.NoHole) ? ZeroFlags.None : ZeroFlags.MayUnmap;
+        if (_shape.Has(RequestFlags.FastZero))
+            flags |= ZeroFlags.Fast;
+        return _shape.Has(RequestFlags.ForceUnitAccess) ? flags | ZeroFlags.ForceUnitAccess : flags;
+    }
+
+    /// <summary>Moves what is large, or lies in several places: side by side, but not more at a time than one large piece.</summary>
+    private async LoopTask<int> TransferAsync(IDisk disk, bool isWrite)
+    {
+        var group = TaskGroup.Rent();
+        var offset = _shape.Offset;
+        var atOnce = 0L;
+        foreach (var buffer in Buffers())
+        {
+            group.Add(isWrite ? disk.WriteAsync(offset, buffer, forceUnitAccess: false) : disk.ReadAsync(offset, buffer));
+            offset += buffer.Length;
+            atOnce += buffer.Length;
+            if (atOnce < LargestPiece)
+                continue;
+            var error = await group.WaitAsync();
+            if (error < 0)
+                return error;
+            group = TaskGroup.Rent();
+            atOnce = 0;
+        }
+
+        return await group.WaitAsync();
+    }
+
+    /// <summary>The caller's memory in pieces that the disk takes.</summary>
+    private IEnumerable<NativeBuffer> Buffers()
+    {
+        var count = _pieceCount == 0 ? 1 : _pieceCount;
+        for (var i = 0; i < count; i++)
+        {
+            var (address, left) = _pieceCount == 0 ? (_shape.Address, _shape.Length) : (_pieces[i].Address, (long)_pieces[i].Length);
+            while (left > 0)
+            {
+                var length = (int)System.Math.Min(left, LargestPiece);
+                yield return new NativeBuffer(address, length);
+                address += length;
+                left -= length;
+            }
+        }
+    }
+
+    private async LoopTask<int> CollectAsync(IDisk disk)
+    {
+        var offset = _shape.Offset;
+        var end = offset + _shape.Length;
+        while (offset < end && _count < _shape.Extents)
+        {
+            var extent = await disk.MapAsync(offset, end - offset);
+            if (extent.Error < 0)
+                return extent.Error;
+            var flags = (extent.IsHole ? StatusExtent.Hole : 0) | (extent.IsZero ? StatusExtent.Zero : 0);
+            Store(new StatusExtent((ulong)offset, (ulong)extent.Length, flags, (uint)extent.Depth));
+            offset += extent.Length;
+        }
+
+        return 0;
+    }
+
+    private unsafe void Store(StatusExtent extent) => ((StatusExtent*)_shape.Address)[_count++] = extent;
+}

@@ -1,0 +1,209 @@
+using System;
+using System.Collections.Generic;
+using System.Diagnostics.CodeAnalysis;
+using System.Threading;
+using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Exports;
+using Qcow2Blk.Image;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Uring;
+
+namespace Qcow2Blk.Embedding;
+
+/// <summary>
+/// An image that a program has open for itself. Any thread of it may ask for I/O: what is mapped a thread does itself
+/// (<see cref="ThreadTransfer"/>), everything else the loop of the image does, which is the home of its disk.
+/// </summary>
+/// <remarks>
+/// Without a thread of its own (<see cref="IsDriven"/>) the image belongs to the thread that opened it. Whoever posts to the loop
+/// is counted first and looks whether the image is being closed after that; closing says so first and then waits for what is
+/// counted: so nothing is posted to a loop that has ended.
+/// </remarks>
+[SuppressMessage("Design", "CA1001", Justification = "closing waits and has a result: Close disposes of the parts")]
+internal sealed partial class OpenImage
+{
+    /// <summary>Asynchronous requests that may be in flight.</summary>
+    public const int MaximumInFlight = 65536;
+
+    // As much as keeps a fast disk busy with copies of clusters.
+    private const int WorkBytes = 128 << 20;
+    private const int MaximumInflaters = 4;
+
+    private readonly ILog _log;
+    private readonly EventLoop _loop;
+    private readonly OffloadPool? _offload;
+    private readonly int _owner;
+    private IDisk _disk = null!;
+    private IReadOnlyList<ChainLink> _chain = [];
+    private volatile bool _closing;
+    private int _inFlight;
+    private int _pending;
+    private int _ended;
+
+    private OpenImage(AttachOptions options, bool isDriven, ILog log)
+    {
+        _log = log;
+        IsDriven = isDriven;
+        _owner = Environment.CurrentManagedThreadId;
+        if (isDriven)
+        {
+            _loop = EventLoop.StartHere(Distrust);
+        }
+        else
+        {
+            _offload = new OffloadPool(Math.Clamp(Environment.ProcessorCount, 1, MaximumInflaters));
+            _loop = new EventLoop(0, _offload) { Failed = Distrust };
+            _loop.Start();
+        }
+
+        Served = new ServedDisk(_loop, options.OnEnospc == EnospcPolicy.Stop) { Budget = new WorkBudget(WorkBytes) };
+        Gate = new RequestGate(_loop);
+    }
+
+    /// <summary>Whether the loop runs inside calls of the thread that opened the image, and no thread is ours.</summary>
+    public bool IsDriven { get; }
+
+    public long Size => _disk.Size;
+
+    public bool ReadOnly => _disk.ReadOnly;
+
+    public long ClusterBytes => _disk.ClusterBytes;
+
+    /// <summary>Asynchronous requests that have not ended.</summary>
+    public int InFlight => Volatile.Read(ref _inFlight);
+
+    internal ServedDisk Served { get; }
+
+    internal RequestGate Gate { get; }
+
+    internal EventLoop Loop => _loop;
+
+    /// <summary>Opens the image and everything below it.</summary>
+    /// <param name="options">of <see cref="OpenSettings.OfImage"/></param>
+    /// <param name="files">descriptors of the chain, or none</param>
+    /// <param name="isDriven">see <see cref="IsDriven"/></param>
+    /// <param name="log">for what no result tells</param>
+    /// <exception cref="Exception">anything that <see cref="Failure.Of(Exception, string)"/> knows; nothing is left behind</exception>
+    public static OpenImage Open(AttachOptions options, IReadOnlyList<int> files, bool isDriven, ILog log)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        var image = new OpenImage(options, isDriven, log);
+        try
+        {
+            image.OnHome(async () =>
+            {
+                (image._disk, image._chain) = files.Count == 0
+                    ? await ImageChain.OpenAsync(options, log)
+                    : await ImageChain.OpenAsync(files, options, log);
+                return image._disk is Qcow2Image opened ? await opened.LoadBitmapsAsync() : 0;
+            });
+        }
+        catch
+        {
+            image.EndLoop();
+            throw;
+        }
+
+        image.Served.Set(image._disk);
+        image._loop.Idle = image._disk.WriteBehindWhenIdle;
+        if (image._disk is Qcow2Image disk && BitmapWarning.Of(disk.File.Path, disk.Bitmaps, disk.ReadOnly) is { } warning)
+            log.Warning(warning);
+        return image;
+    }
+
+    /// <summary>Whether the calling thread may call at all, and wait.</summary>
+    /// <returns>0; -EPERM on a thread that the image does not belong to; -EDEADLK inside a callback</returns>
+    public int CheckThread(bool waits)
+    {
+        if (IsDriven && Environment.CurrentManagedThreadId != _owner)
+            return -Errno.EPERM;
+        return waits && HostCallback.IsRunning ? -Errno.EDEADLK : 0;
+    }
+
+    /// <summary>
+    /// Refuses what comes from now on, cancels what has not begun, waits for the rest, writes everything down and closes the
+    /// files. Once.
+    /// </summary>
+    /// <returns>0 or a negative errno: the image is closed all the same</returns>
+    public int Close()
+    {
+        _closing = true;
+        Interlocked.MemoryBarrier();
+        var error = OnHome(CloseAsync);
+        EndLoop();
+        return error;
+    }
+
+    /// <summary>Does what there is to do, without waiting.</summary>
+    /// <returns>how many requests have ended</returns>
+    public int Process()
+    {
+        var before = _ended;
+        _loop.RunReady();
+        return _ended - before;
+    }
+
+    /// <summary>What a thread posts to the loop is counted from before until <see cref="EndUse"/>.</summary>
+    /// <returns>false if the image is being closed</returns>
+    internal bool TryUse()
+    {
+        Interlocked.Increment(ref _pending);
+        if (!_closing)
+            return true;
+        Interlocked.Decrement(ref _pending);
+        return false;
+    }
+
+    internal void EndUse() => Interlocked.Decrement(ref _pending);
+
+    /// <summary>An asynchronous request has told its end. On the loop.</summary>
+    internal void NoteEnd()
+    {
+        _ended++;
+        Interlocked.Decrement(ref _inFlight);
+    }
+
+    private async LoopTask<int> CloseAsync()
+    {
+        // Those that wait for space are in progress no more; nobody will make room for them.
+        Gate.RefuseWaiting(-Errno.ECANCELED);
+        while (Volatile.Read(ref _pending) != 0 || Gate.Active != 0)
+            await _loop.DelayAsync(1);
+        var lost = _disk.WriteErrorReason;
+        var error = await _disk.CloseAsync();
+        return error == 0 && lost is not null ? -Errno.EIO : error;
+    }
+
+    private void EndLoop()
+    {
+        _loop.Dispose();
+        _offload?.Dispose();
+    }
+
+    /// <summary>A bug: what is in memory may be wrong, so nothing of it is written any more.</summary>
+    private void Distrust(Exception error)
+    {
+        _log.Error($"internal error: {error.GetType().Name}: {error.Message} (please report this)");
+        (_disk as Qcow2Image)?.Distrust(error);
+    }
+
+    /// <summary>Runs something on the loop and waits for its end.</summary>
+    private int OnHome(Func<LoopTask<int>> start)
+    {
+        var call = new HomeCall(start);
+        if (IsDriven)
+        {
+            _loop.Run(call.Begin);
+            _loop.RunUntil(() => call.HasEnded);
+        }
+        else
+        {
+            _loop.PostFromAnyThread(call.Begin);
+        }
+
+        return call.Wait();
+    }
+}

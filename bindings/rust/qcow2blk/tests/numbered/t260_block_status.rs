@@ -46,8 +46,7 @@ fn depth_tells_which_image_of_the_chain_has_it() -> Outcome {
     let extents = folder.open_overlay().block_status(0, 16 * MIB)?;
     assert_covers(&extents, 0, 16 * MIB);
     let found: Vec<_> = joined(&extents).iter().map(|e| (e.0 / KIB, e.2, e.3)).collect();
-    let expected =
-        [(512, false, 2), (768, false, 1), (832, true, 1), (1024, false, 2), (16384, true, 0)];
+    let expected = [(512, false, 2), (768, false, 1), (832, true, 1), (1024, false, 2), (16384, true, 0)];
     assert_eq!(found, expected);
     Ok(())
 }

@@ -26,8 +26,7 @@ fn future_gives_the_buffer_back_with_what_was_read() -> Outcome {
 fn thousands_can_be_in_flight() -> Outcome {
     let folder = Folder::new();
     let image = folder.open("plain.qcow2");
-    let requests: Vec<_> =
-        (0..4000).map(|i| (i, image.read_async(vec![0; 512], i % 70 * CLUSTER + i))).collect();
+    let requests: Vec<_> = (0..4000).map(|i| (i, image.read_async(vec![0; 512], i % 70 * CLUSTER + i))).collect();
     block_on(async {
         for (i, request) in requests {
             let (result, buffer) = request.await;

@@ -97,8 +97,7 @@ fn writes_that_have_ended_are_kept() -> Outcome {
     let folder = Folder::new();
     let path = folder.copy("empty.qcow2");
     let image = Image::open(&path)?;
-    let writes: Vec<_> =
-        (0..200).map(|i| image.write_async(vec![0x31; CLUSTER as usize], i * CLUSTER)).collect();
+    let writes: Vec<_> = (0..200).map(|i| image.write_async(vec![0x31; CLUSTER as usize], i * CLUSTER)).collect();
     image.close()?;
     let image = Image::open(&path)?;
     for (i, write) in writes.into_iter().enumerate() {

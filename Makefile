@@ -4,12 +4,18 @@ SHELL       := /bin/bash
 
 PREFIX      ?= /usr/local
 DESTDIR     ?=
+LIBDIR      ?= $(PREFIX)/lib
+VERSION     := $(shell sed -n 's:.*<VersionPrefix>\(.*\)</VersionPrefix>.*:\1:p' Directory.Build.props)
 # What is built for another machine than this one does not take the place of what runs here.
 HOST_RID    := $(if $(filter aarch64,$(shell uname -m)),linux-arm64,linux-x64)
 RID         ?= $(HOST_RID)
-NATIVE      := artifacts/$(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%)/)qcow2blk
+OUTPUT      := artifacts/$(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%)/)
+NATIVE      := $(OUTPUT)qcow2blk
+LIBRARY     := $(OUTPUT)libqcow2blk.so
 CONTROL     := artifacts/kernel/ublk-control-tests
 bindir      := $(DESTDIR)$(PREFIX)/bin
+includedir  := $(DESTDIR)$(PREFIX)/include
+libdir      := $(DESTDIR)$(LIBDIR)
 bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir      := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fishdir     := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -23,14 +29,19 @@ export DOTNET_NOLOGO := 1
 
 # Folders are listed too: adding or deleting a file changes its folder's time.
 SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name obj \) -prune -o -print) \
-           Directory.Build.props Directory.Packages.props
+           Directory.Build.props Directory.Packages.props native.props
+ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
+           Directory.Build.props Directory.Packages.props native.props
 
 .PHONY: build test test-kernel test-arm64 demo bench bench-kernel install uninstall check clean help deps
 
-build: $(NATIVE) ## build artifacts/qcow2blk: one native file, no .NET needed to run it; RID=linux-arm64: artifacts/arm64/qcow2blk
+build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
 $(NATIVE): $(SOURCES) | deps
 	@packaging/publish.sh $(RID) $@
+
+$(LIBRARY): $(ABI_SOURCES) | deps
+	@packaging/publish.sh $(RID) $@ abi
 
 $(CONTROL): $(SOURCES) $(wildcard tests/kernel/control/*) | deps
 	@packaging/publish.sh $(RID) $@ tests/kernel/control
@@ -70,8 +81,16 @@ bench-kernel: ## measure the kernel block devices against qemu-nbd -c, in a virt
 	@/usr/bin/python3 tests/bench/kernel.py $(BENCH)
 
 install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
-	@test -x $(NATIVE) || { echo 'make install: $(NATIVE) does not exist (run "make build" first)' >&2; exit 1; }
+	@for file in $(NATIVE) $(LIBRARY); do \
+	    test -e $$file || { echo "make install: $$file does not exist (run \"make build\" first)" >&2; exit 1; }; done
 	install -D -m 0755 $(NATIVE) $(bindir)/qcow2blk
+	install -D -m 0644 include/qcow2blk.h $(includedir)/qcow2blk.h
+	install -D -m 0644 $(LIBRARY) $(libdir)/libqcow2blk.so.$(VERSION)
+	ln -sf libqcow2blk.so.$(VERSION) $(libdir)/libqcow2blk.so.0
+	ln -sf libqcow2blk.so.0 $(libdir)/libqcow2blk.so
+	install -d $(libdir)/pkgconfig
+	sed 's:@prefix@:$(PREFIX):; s:@libdir@:$(LIBDIR):; s:@version@:$(VERSION):' packaging/qcow2blk.pc.in >$(libdir)/pkgconfig/qcow2blk.pc
+	chmod 0644 $(libdir)/pkgconfig/qcow2blk.pc
 	install -D -m 0644 packaging/completions/qcow2blk.bash $(bashdir)/qcow2blk
 	install -D -m 0644 packaging/completions/_qcow2blk $(zshdir)/_qcow2blk
 	install -D -m 0644 packaging/completions/qcow2blk.fish $(fishdir)/qcow2blk.fish
@@ -84,6 +103,8 @@ install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 
 uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
+	rm -f $(includedir)/qcow2blk.h $(libdir)/libqcow2blk.so $(libdir)/libqcow2blk.so.0 $(libdir)/libqcow2blk.so.$(VERSION)
+	rm -f $(libdir)/pkgconfig/qcow2blk.pc
 	rm -f $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service $(docdir)/61-ublk-unprivileged.rules.sample
 
 check: ## fail if the analyzers or "dotnet format" have anything to say
@@ -91,7 +112,7 @@ check: ## fail if the analyzers or "dotnet format" have anything to say
 
 clean: ## delete all that was built, test logs included
 	rm -rf artifacts
-	find cli libqcow2 tests \( -name bin -o -name obj -o -name __pycache__ \) -type d -prune -exec rm -rf {} +
+	find abi cli libqcow2 tests \( -name bin -o -name obj -o -name __pycache__ \) -type d -prune -exec rm -rf {} +
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22

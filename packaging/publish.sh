@@ -9,13 +9,13 @@ project=${3:-cli}
 name=$(basename "$output")
 folder=$(dirname "$output")
 mkdir -p "$folder"
-log=$folder/publish.log
+log=$folder/publish-$name.log
 
 case $rid-$(uname -m) in
     linux-arm64-x86_64)
         packaging/arm64/fetch-libraries.sh
         cross=("-p:CppCompilerAndLinker=$PWD/packaging/arm64/cc" -p:ObjCopyName=aarch64-linux-gnu-objcopy
-               "-p:LibraryArchives=$PWD/artifacts/arm64/lib") ;;
+               "-p:LibraryArchives=$PWD/artifacts/arm64/lib" -p:GuardCompiler=aarch64-linux-gnu-gcc) ;;
     linux-x64-x86_64 | linux-arm64-aarch64)
         cross=() ;;
     *)

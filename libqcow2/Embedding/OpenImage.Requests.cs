@@ -7,8 +7,12 @@ namespace Qcow2Blk.Embedding;
 /// <summary>Requests of threads of the program: done on the spot, waited for, or told of.</summary>
 internal sealed partial class OpenImage
 {
+    // A copy that takes longer is left to the loop: the caller has other things to do.
+    private const int LargestAtOnce = 64 * 1024;
+
     private readonly Lock _pool = new();
     private ImageRequest? _free;
+    private int _endedAtOnce;
 
     /// <summary>Nothing may be mapped any more.</summary>
     internal bool IsClosing => _closing;
@@ -55,6 +59,8 @@ internal sealed partial class OpenImage
             return refused;
         }
 
+        if (TryAtOnce(shape, pieces, target))
+            return 0;
         var request = Rent();
         request.Prepare(shape, pieces, target);
         if (IsDriven)
@@ -83,6 +89,25 @@ internal sealed partial class OpenImage
             request.Next = _free;
             _free = request;
         }
+    }
+
+    /// <summary>
+    /// A file in memory is copied to and from without ever waiting: the calling thread does that itself, where its program fetches
+    /// the result and is not called.
+    /// </summary>
+    private bool TryAtOnce(in RequestShape shape, ReadOnlySpan<MemoryPiece> pieces, in Notification target)
+    {
+        if (target.Queue is null || !_disk.File.IsMemory || !pieces.IsEmpty || shape.Length > LargestAtOnce
+            || !TryOnThread(shape, pieces))
+        {
+            return false;
+        }
+
+        target.Deliver(shape.Length);
+        Interlocked.Increment(ref _endedAtOnce);
+        Interlocked.Decrement(ref _inFlight);
+        EndUse();
+        return true;
     }
 
     /// <summary>Counts an asynchronous request in.</summary>

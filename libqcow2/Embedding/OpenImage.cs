@@ -141,9 +141,8 @@ internal sealed partial class OpenImage
     /// <returns>how many requests have ended</returns>
     public int Process()
     {
-        var before = _ended;
         _loop.RunReady();
-        return _ended - before;
+        return Interlocked.Exchange(ref _ended, 0) + Interlocked.Exchange(ref _endedAtOnce, 0);
     }
 
     /// <summary>What a thread posts to the loop is counted from before until <see cref="EndUse"/>.</summary>

@@ -48,6 +48,7 @@ internal static unsafe class IoUring
     public const uint IORING_CQE_F_MORE = 1u << 1;
     public const uint IORING_CQE_F_SOCK_NONEMPTY = 1u << 2;
     public const uint IORING_SQ_CQ_OVERFLOW = 1u << 1;
+    public const uint IORING_REGISTER_EVENTFD = 4;
     public const uint IORING_REGISTER_BUFFERS2 = 15;
     public const uint IORING_REGISTER_RING_FDS = 20;
     public const uint IORING_RSRC_REGISTER_SPARSE = 1u << 0;

@@ -1,4 +1,5 @@
 using System;
+using System.IO;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Uring;
@@ -29,7 +30,9 @@ internal sealed partial class EventLoop
         try
         {
             loop.Prepare(Ring.CreateInline);
-            loop._watch = new LoopWatch(loop._ring!.Descriptor, loop._eventFd);
+            if (loop._ring!.RegisterEventFd(loop._eventFd) is var error and < 0)
+                throw new IOException($"cannot watch a ring: {Errno.Text(error)}", -error);
+            loop._watch = new LoopWatch(loop._eventFd);
             return loop;
         }
         catch

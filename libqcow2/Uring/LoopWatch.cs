@@ -4,16 +4,15 @@ using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Uring;
 
-/// <summary>One descriptor that tells when a loop without a thread has something to do: its ring, a message, a timer.</summary>
+/// <summary>One descriptor that tells when a loop without a thread has something to do: a completion or a message, or a timer.</summary>
 internal sealed class LoopWatch : IDisposable
 {
     private readonly int _timer;
     private long _armed = -1;
 
-    /// <param name="ring">the descriptor of the ring; -1 if there is none</param>
-    /// <param name="message">an eventfd</param>
+    /// <param name="message">an eventfd that completions and messages signal</param>
     /// <exception cref="IOException">there are no descriptors left</exception>
-    public LoopWatch(int ring, int message)
+    public LoopWatch(int message)
     {
         Descriptor = Epoll.Create();
         _timer = Descriptor < 0 ? Descriptor : Epoll.CreateTimer();
@@ -22,8 +21,6 @@ internal sealed class LoopWatch : IDisposable
             error = Epoll.Add(Descriptor, _timer);
         if (error == 0)
             error = Epoll.Add(Descriptor, message);
-        if (error == 0 && ring >= 0)
-            error = Epoll.Add(Descriptor, ring);
         if (error == 0)
             return;
         Dispose();

@@ -119,9 +119,6 @@ internal sealed unsafe class Ring : IDisposable
     /// <summary>Whether enter uses the registered descriptor of the ring.</summary>
     public bool IsRegistered => _enterFlags != 0;
 
-    /// <summary>Readable while there are completions; -1 without a ring of the kernel's.</summary>
-    public int Descriptor => _fd;
-
     /// <summary>Whether the kernel refused a ring, and threads and poll stand in for it.</summary>
     public bool IsEmulated => _emulation is not null;
 
@@ -264,6 +261,13 @@ internal sealed unsafe class Ring : IDisposable
         io_uring_rsrc_register table = new() { nr = count, flags = IoUring.IORING_RSRC_REGISTER_SPARSE };
         return IoUring.Register(_fd, IoUring.IORING_REGISTER_BUFFERS2, &table, (uint)sizeof(io_uring_rsrc_register));
     }
+
+    /// <summary>
+    /// Has the kernel signal an eventfd with every completion, for who waits for that elsewhere than in <see cref="Enter"/>: the
+    /// ring's own descriptor tells nothing of completions that only the ring's thread can bring in.
+    /// </summary>
+    /// <returns>0 or a negative errno; 0 without a ring of the kernel's, where nothing completes by itself</returns>
+    public int RegisterEventFd(int eventFd) => IsEmulated ? 0 : IoUring.Register(_fd, IoUring.IORING_REGISTER_EVENTFD, &eventFd, 1);
 
     public bool Overflowed => (Volatile.Read(ref *_kernelFlags) & IoUring.IORING_SQ_CQ_OVERFLOW) != 0;
 

@@ -27,7 +27,7 @@ internal static class Refusals
             RecoveryLogException refused =>
                 new OutcomeException(OutcomeKind.Failed, what, refused.Message, RecoveryLogException.Hint, error),
             IOException or UnauthorizedAccessException or TimeoutException =>
-                new OutcomeException(OutcomeKind.Failed, what, HouseStyle.Of(error.Message), null, error),
+                new OutcomeException(OutcomeKind.Failed, what, WithoutRepeat(HouseStyle.Of(error.Message), what), null, error),
             OutOfMemoryException => new OutcomeException(OutcomeKind.Failed, what, $"not enough memory: {HouseStyle.Of(error.Message)}",
                 "a smaller --cache-size needs less", error),
             _ => new OutcomeException(OutcomeKind.Failed, what, $"internal error: {error.GetType().Name}: {error.Message}",
@@ -43,6 +43,9 @@ internal static class Refusals
             ? error.Message[repeated.Length..]
             : error.Message;
     }
+
+    private static string WithoutRepeat(string message, string what) =>
+        message.StartsWith($"{what}: ", StringComparison.Ordinal) ? message[(what.Length + 2)..] : message;
 
     private static string InUse(ImageLockedException locked, string what)
     {

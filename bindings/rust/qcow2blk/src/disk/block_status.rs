@@ -21,9 +21,8 @@ impl Disk {
         walk.map(|_| extents)
     }
 
-    /// As [`block_status`](Self::block_status), telling of one extent after the other until the closure breaks.
-    ///
-    /// The closure must not use the image: such calls fail with `EDEADLK`.
+    /// As [`block_status`](Self::block_status), telling of one extent after the other until the closure breaks. The
+    /// closure runs on this thread, and may use the image.
     pub fn for_each_extent<B>(
         &self,
         offset: u64,

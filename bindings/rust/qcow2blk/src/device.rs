@@ -210,18 +210,18 @@ impl Device {
         check(ManuallyDrop::new(self).end().into()).map(|_| ())
     }
 
-    /// The closure may have had the last reference to the device: then this runs inside it, where nobody can wait for
-    /// it to end. Another thread does it then.
+    /// A closure may have had the last reference to the device: then this runs inside it, where nobody can wait for
+    /// anything to end. Another thread does it then.
     fn end(&mut self) -> c_int {
         let listener = std::mem::replace(&mut *self.listener(), null_mut());
-        if !is_running_for(self.as_ptr()) {
-            return close(self.as_ptr(), listener);
+        let result = if is_running_for(self.as_ptr()) { -EDEADLK } else { close(self.as_ptr(), listener) };
+        if result == -EDEADLK {
+            let listener = OtherThread(listener);
+            OtherThread(self.as_ptr()).run(move |device| {
+                close(device, listener.into_inner());
+            });
         }
-        let listener = OtherThread(listener);
-        OtherThread(self.as_ptr()).run(move |device| {
-            close(device, listener.into_inner());
-        });
-        -EDEADLK
+        result
     }
 
     fn text(&self, get: unsafe extern "C" fn(*mut qcow2blk_device, *mut c_char, usize) -> isize) -> Result<String> {
@@ -245,12 +245,15 @@ fn set_callback(device: *mut qcow2blk_device, listener: *mut Listener) -> c_int 
     unsafe { qcow2blk_device_set_event_callback(device, callback, listener.cast::<c_void>(), 0) }
 }
 
-/// Ends a device and its listener. A listener that the library would not forget is left to it.
+/// Ends a device and its listener, or neither with -EDEADLK. A listener that the library would not forget is left to it.
 fn close(device: *mut qcow2blk_device, listener: *mut Listener) -> c_int {
-    let forgotten = listener.is_null() || set_callback(device, null_mut()) >= 0;
-    // SAFETY: the handle is open, and nobody uses it afterwards.
+    let forgotten = if listener.is_null() { 0 } else { set_callback(device, null_mut()) };
+    if forgotten == -EDEADLK {
+        return -EDEADLK;
+    }
+    // SAFETY: the handle is open, and nobody uses it afterwards, unless it is still open.
     let result = unsafe { qcow2blk_device_close(device, 0) };
-    if forgotten {
+    if forgotten >= 0 && result != -EDEADLK {
         // SAFETY: the library has forgotten it.
         unsafe { drop_listener(listener) };
     }

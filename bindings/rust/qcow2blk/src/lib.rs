@@ -60,3 +60,8 @@ pub use queue::{Completion, Queue};
 pub use request::Request;
 pub use snapshot::Snapshot;
 pub use version::{has_feature, version, Version, VERSION};
+
+/// The programs of the README are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

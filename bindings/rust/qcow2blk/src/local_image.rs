@@ -15,7 +15,7 @@ use crate::options::Options;
 /// An open image without a thread: it does its work inside [`process`](Self::process) and inside requests that are
 /// waited for. It belongs to the thread that opened it.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn needs_send(_: impl Send) {}
 /// needs_send(qcow2blk::LocalImage::open("disk.qcow2").unwrap());
 /// ```

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use qcow2blk_sys::*;
 
-use crate::error::{check, Error, Result, EINTR};
+use crate::error::{check, Error, Result, EDEADLK, EINTR};
 use crate::image::Image;
 use crate::operation::{Operation, Rejected};
 
@@ -26,7 +26,7 @@ const BATCH: usize = 64;
 /// It takes no requests of a [`LocalImage`](crate::LocalImage): these end inside
 /// [`process`](crate::LocalImage::process), where a closure is told of them at once.
 #[derive(Debug)]
-pub struct Queue<T> {
+pub struct Queue<T: Send + 'static> {
     handle: NonNull<qcow2blk_queue>,
     fd: RawFd,
     /// Requests that were accepted and not fetched.
@@ -35,9 +35,9 @@ pub struct Queue<T> {
 }
 
 // SAFETY: any thread may use the handle; tokens go from the thread that submits to the one that fetches.
-unsafe impl<T: Send> Send for Queue<T> {}
+unsafe impl<T: Send + 'static> Send for Queue<T> {}
 // SAFETY: as above. No token is shared: each is fetched by one thread.
-unsafe impl<T: Send> Sync for Queue<T> {}
+unsafe impl<T: Send + 'static> Sync for Queue<T> {}
 
 /// What is kept while the library has the request.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Completion<T> {
     pub result: Result<usize>,
 }
 
-impl<T> Queue<T> {
+impl<T: Send + 'static> Queue<T> {
     /// Makes a queue. At most `depth` requests (1 to 65536) may be in flight or wait to be fetched.
     pub fn new(depth: u32) -> Result<Self> {
         let mut handle = null_mut();
@@ -113,6 +113,8 @@ impl<T> Queue<T> {
     }
 
     /// Waits until all requests have ended, drops their completions, and ends the queue.
+    ///
+    /// Called from a closure that the library has called, it may fail with `EDEADLK`; another thread ends the queue then.
     pub fn close(self) -> Result<()> {
         ManuallyDrop::new(self).end()
     }
@@ -129,8 +131,23 @@ impl<T> Queue<T> {
         Completion { token, operation, result }
     }
 
-    /// If the library fails, what is outstanding is left to it: buffers that may still be in use are never freed.
+    /// A closure may have had the last reference to the queue: then this runs inside it, where nobody can wait. Another
+    /// thread does it then.
     fn end(&mut self) -> Result<()> {
+        let result = self.end_here();
+        if result.as_ref().is_err_and(|error| error.errno() == EDEADLK) {
+            let outstanding = AtomicUsize::new(*self.outstanding.get_mut());
+            let rest = Self { handle: self.handle, fd: self.fd, outstanding, entries: PhantomData };
+            // If there is no thread to be had, it is not dropped here again.
+            let mut rest = ManuallyDrop::new(rest);
+            let end = move || drop(rest.end_here());
+            drop(std::thread::Builder::new().name("qcow2blk-close".to_owned()).spawn(end));
+        }
+        result
+    }
+
+    /// If the library fails, what is outstanding is left to it: buffers that may still be in use are never freed.
+    fn end_here(&mut self) -> Result<()> {
         while *self.outstanding.get_mut() > 0 {
             match self.wait(BATCH, None) {
                 Err(error) if error.errno() != EINTR => return Err(error),
@@ -146,7 +163,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Drop for Queue<T> {
+impl<T: Send + 'static> Drop for Queue<T> {
     fn drop(&mut self) {
         // Who wants to know calls close.
         let _ = self.end();
@@ -154,14 +171,14 @@ impl<T> Drop for Queue<T> {
 }
 
 /// Readable while completions wait. Only look at it: do not read or write it.
-impl<T> AsFd for Queue<T> {
+impl<T: Send + 'static> AsFd for Queue<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: it stays open as long as the queue.
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 }
 
-impl<T> AsRawFd for Queue<T> {
+impl<T: Send + 'static> AsRawFd for Queue<T> {
     fn as_raw_fd(&self) -> RawFd {
         self.fd
     }

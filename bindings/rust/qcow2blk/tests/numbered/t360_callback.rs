@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use qcow2blk::{Image, Operation};
+use qcow2blk::{Image, Operation, Queue};
 
 use crate::support::{errno_of, eventually, Folder, Outcome, CLUSTER, EDEADLK, EINVAL, MIB};
 
@@ -119,6 +119,27 @@ fn image_that_is_dropped_by_its_closure_is_closed() -> Outcome {
     drop(image);
     sender.send(())?;
     eventually("the image is free again", || Image::open(&path).is_ok());
+    Ok(())
+}
+
+#[test]
+fn queue_that_is_dropped_by_a_closure_ends_after_its_requests() -> Outcome {
+    let folder = Folder::new();
+    let image = folder.open("compressed.qcow2");
+    let queue = Arc::new(Queue::new(200)?);
+    let token = Arc::new(());
+    let (sender, receiver) = channel::<()>();
+    let last = Arc::clone(&queue);
+    image.submit(read(512, 0), move |_, _| {
+        receiver.recv().expect("the test tells when its own is gone");
+        drop(last);
+    })?;
+    for i in 0..100 {
+        queue.submit(&image, read(CLUSTER as usize, i % 64 * CLUSTER), Arc::clone(&token))?;
+    }
+    drop(queue);
+    sender.send(())?;
+    eventually("all tokens are dropped", || Arc::strong_count(&token) == 1);
     Ok(())
 }
 

@@ -148,3 +148,13 @@ fn one_thread_fetches_what_eight_have_begun() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn what_threads_share_is_send_and_sync() {
+    fn assert_shared<T: Send + Sync + 'static>() {}
+    assert_shared::<Image>();
+    assert_shared::<Queue<Vec<u8>>>();
+    assert_shared::<qcow2blk::Device>();
+    assert_shared::<qcow2blk::Options>();
+    assert_shared::<qcow2blk::Error>();
+}

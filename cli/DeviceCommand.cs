@@ -45,16 +45,12 @@ internal abstract class DeviceCommand : Verb
         using var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
         return client is null
             ? Outcome.Refused(OutcomeKind.Busy, $"cannot {Name} {entry.Record.Name}", "its server is still starting", "try again")
-            : AfterSuccess(client, entry, client.Ask(request), request);
+            : client.Ask(request).Result;
     }
 
     /// <summary>What to do where no device answers to the target.</summary>
     /// <returns>null to say that</returns>
     protected virtual Outcome? OnUnknown(string target, ControlRequest request) => null;
-
-    /// <summary>After the answer, with the connection still open.</summary>
-    protected virtual Outcome AfterSuccess(ControlClient client, DeviceEntry entry, ControlReply reply, ControlRequest request) =>
-        reply.Result;
 
     /// <summary>The devices that are meant.</summary>
     protected virtual IReadOnlyList<string> TargetsOf(ParseResult parsed, DeviceRegistry registry, string[] given) => given;

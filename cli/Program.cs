@@ -1,6 +1,7 @@
 using System.Globalization;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Server;
+using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Cli;
 
@@ -8,11 +9,14 @@ internal static class Program
 {
     private static int Main(string[] args)
     {
+        // A reader or client that goes away is an errno, not the end of the process. The library leaves signals alone.
+        Signals.IgnoreBrokenPipes();
         // These read no command line: their options come on a descriptor, and every millisecond is waited for.
         return args switch
         {
             [BackgroundServer.Verb, ..] => (int)BackgroundServer.Serve(Engine.Factory, EndSignals.WatchInBackground, SupervisorOf(args)),
             [Supervisor.Verb, ..] => Supervisor.Main(JitHost.Arguments, EndSignals.WatchInBackground),
+            [Launcher.Verb, ..] => (int)Launcher.Main(JitHost.Arguments),
             [DeviceStopper.Verb, ..] => (int)ExitCodes.Of(DeviceStopper.Main(args)),
             [UdevName.Verb, ..] => UdevName.Print(args),
             [UdevName.OwnerVerb, ..] => UdevName.PrintOwner(args),

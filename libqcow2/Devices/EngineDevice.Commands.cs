@@ -28,7 +28,7 @@ internal sealed partial class EngineDevice
                 return Outcome.Refused(OutcomeKind.Failed, what, "it is being detached");
         }
 
-        _state = (int)DeviceState.Suspending;
+        Become(DeviceState.Suspending);
         if (!await HoldRequestsAsync(timeout, cut))
         {
             GoOn();
@@ -215,14 +215,14 @@ internal sealed partial class EngineDevice
 
         if (!drained || error is null)
             return Abandon();
-        _state = (int)DeviceState.Detaching;
+        Become(DeviceState.Detaching);
         var closing = await CloseDiskAsync(timeout, CancellationToken.None);
         return closing is null ? Abandon() : End(error < 0 ? error.Value : closing.Value);
     }
 
     private Outcome End(int error)
     {
-        _state = (int)DeviceState.Detaching;
+        Become(DeviceState.Detaching);
         Export.Dispose();
         if (error == 0)
             return Outcome.Done(_cutOff ? "the kernel did not write out its cached data in time: it is lost" : null);
@@ -276,7 +276,7 @@ internal sealed partial class EngineDevice
 
     private void StaySuspended()
     {
-        _state = (int)DeviceState.Suspended;
+        Become(DeviceState.Suspended);
         _suspension?.Begin();
     }
 
@@ -299,7 +299,7 @@ internal sealed partial class EngineDevice
 
     private void GoOn()
     {
-        _state = (int)DeviceState.Running;
+        Become(DeviceState.Running);
         _suspension?.End();
         Export.Release();
     }

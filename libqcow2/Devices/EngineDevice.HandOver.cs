@@ -68,7 +68,7 @@ internal sealed partial class EngineDevice
         var error = closed < 0 ? closed.Value : await BlockingAsync(() => Export.HandOver(timeout, kept));
         if (error < 0)
             return await GoBackAsync(what, error, timeout, ending, cut);
-        _state = (int)DeviceState.Detaching;
+        Become(DeviceState.Detaching);
         return kept.Count == 0 ? Outcome.Done() : Outcome.Done() with { Descriptors = kept };
     }
 

@@ -73,7 +73,8 @@ internal sealed partial class EngineDevice : IDevice
     private EngineDevice(AttachOptions options, string name, ILog log, DeviceHost host)
     {
         _options = options;
-        _log = log;
+        Events = new DeviceEvents(() => new DeviceCondition(State, _served?.Stalled ?? 0, _disk?.WriteErrorReason));
+        _log = new HeardLog(log, Events.Failed);
         _recoveryLog = host.RecoveryLog;
         _openDisk = host.OpenDisk;
         Name = name;
@@ -85,11 +86,12 @@ internal sealed partial class EngineDevice : IDevice
         _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop)
         {
             IsBlockDevice = options.IsBlockDevice,
+            StalledChanged = Events.Wake,
             Budget = new WorkBudget(options.IsBlockDevice ? WorkBytes : WorkBytesOfServer),
         };
         if (!options.IsBlockDevice)
             return;
-        _suspension = new SuspensionWatch(Home, log.Warning, host.SuspensionLimit);
+        _suspension = new SuspensionWatch(Home, _log.Warning, host.SuspensionLimit);
         ReserveMemory();
     }
 
@@ -110,7 +112,17 @@ internal sealed partial class EngineDevice : IDevice
         var state => state,
     };
 
-    public DeviceHistory History { get; set; } = DeviceHistory.New;
+    public DeviceHistory History
+    {
+        get;
+        set
+        {
+            field = value;
+            Events.Changed(); // A detach that waits for a user is a state.
+        }
+    } = DeviceHistory.New;
+
+    public DeviceEvents Events { get; }
 
     private EventLoop Home => _loops[0];
 
@@ -146,7 +158,7 @@ internal sealed partial class EngineDevice : IDevice
 
             device.OpenChainAsync(options.EffectiveLockTimeout, CancellationToken.None).GetAwaiter().GetResult();
             device._served.Set(device._disk);
-            device._openExport = host.OpenExport(options, device._loops, device._served, new Catalog(device), log);
+            device._openExport = host.OpenExport(options, device._loops, device._served, new Catalog(device), device._log);
             return device;
         }
         catch (Exception error)
@@ -167,6 +179,12 @@ internal sealed partial class EngineDevice : IDevice
         foreach (var loop in _loops)
             loop.Dispose();
         _offload.Dispose();
+    }
+
+    private void Become(DeviceState state)
+    {
+        _state = (int)state;
+        Events.Changed();
     }
 
     /// <summary>Before the loops start: a server of a block device must not need memory that only its own writes can free.</summary>

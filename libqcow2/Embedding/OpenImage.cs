@@ -75,6 +75,9 @@ internal sealed partial class OpenImage
     /// <summary>Asynchronous requests that have not ended.</summary>
     public int InFlight => Volatile.Read(ref _inFlight);
 
+    /// <summary>Whether a write has ended that no flush covers yet; for tests.</summary>
+    internal bool HasUnsyncedData => (_disk as Qcow2Image)?.HasUnsyncedData ?? false;
+
     internal ServedDisk Served { get; }
 
     internal RequestGate Gate { get; }

@@ -18,7 +18,9 @@ internal interface IGatedRequest
 /// The gate before the requests of one loop: it counts those in progress, holds all others while the device is
 /// suspended, and keeps those aside that found no space in the file system. Belongs to its loop.
 /// </summary>
-internal sealed class RequestGate(LoopScheduler loop)
+/// <param name="loop">where it belongs</param>
+/// <param name="stalls">told how many more requests wait for space than it was told before, or how many fewer; on the loop</param>
+internal sealed class RequestGate(LoopScheduler loop, Action<int>? stalls = null)
 {
     private const int RetryMilliseconds = 1000;
 
@@ -27,6 +29,7 @@ internal sealed class RequestGate(LoopScheduler loop)
     private Action? _drained;
     private volatile bool _held;
     private bool _retryScheduled;
+    private int _stalled;
 
     /// <summary>Requests wait at the gate: the device is suspended, or on its way there. Any thread, a little late.</summary>
     public bool Held => _held;
@@ -72,6 +75,9 @@ internal sealed class RequestGate(LoopScheduler loop)
         Refusal = 0;
         RestartAll(_parked);
         RestartAll(_waiting);
+        // Whether they found space this time is told too.
+        if (_stalled > 0)
+            RetryLater();
     }
 
     /// <summary>Keeps a request for the time when the gate opens.</summary>
@@ -109,12 +115,11 @@ internal sealed class RequestGate(LoopScheduler loop)
     public void Park(IGatedRequest request)
     {
         _parked.Enqueue(request);
+        if (_parked.Count > _stalled)
+            TellStalled();
         Ended();
-        if (!_retryScheduled && !Held)
-        {
-            _retryScheduled = true;
-            RetryLaterAsync().Forget();
-        }
+        if (!Held)
+            RetryLater();
     }
 
     /// <summary>Ends the requests that wait for space with ENOSPC: nobody will make room for them.</summary>
@@ -144,13 +149,35 @@ internal sealed class RequestGate(LoopScheduler loop)
         drained();
     }
 
+    private void RetryLater()
+    {
+        if (_retryScheduled)
+            return;
+        _retryScheduled = true;
+        RetryLaterAsync().Forget();
+    }
+
     private async LoopTask<int> RetryLaterAsync()
     {
-        await loop.DelayAsync(RetryMilliseconds);
+        do
+        {
+            await loop.DelayAsync(RetryMilliseconds);
+            // What was tried again a second ago and did not come back has found its space.
+            TellStalled();
+            if (!Held)
+                RestartAll(_parked);
+        }
+        while (!Held && _stalled > 0);
         _retryScheduled = false;
-        if (!Held)
-            RestartAll(_parked);
         return 0;
+    }
+
+    private void TellStalled()
+    {
+        if (_parked.Count == _stalled)
+            return;
+        stalls?.Invoke(_parked.Count - _stalled);
+        _stalled = _parked.Count;
     }
 
     private void RestartAll(Queue<IGatedRequest> requests)
@@ -177,6 +204,9 @@ internal sealed class RequestGate(LoopScheduler loop)
             Active++;
             request.Refuse(-Interop.Errno.EIO);
         }
+
+        if (_parked.Count < _stalled)
+            TellStalled();
     }
 
     private void RefuseAll(Queue<IGatedRequest> requests, int error)
@@ -186,5 +216,8 @@ internal sealed class RequestGate(LoopScheduler loop)
             Active++;
             requests.Dequeue().Refuse(error);
         }
+
+        if (_parked.Count < _stalled)
+            TellStalled();
     }
 }

@@ -1,3 +1,4 @@
+using System;
 using System.Numerics;
 using System.Threading;
 using Qcow2Blk.Image;
@@ -23,11 +24,18 @@ internal sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     private FlushClient? _blockDevice;
     private long _size;
     private int _losses;
+    private int _stalled;
 
     public EventLoop Home { get; } = home;
 
     /// <summary>Whether writes that find no space wait and are tried again, instead of failing.</summary>
     public bool ParkOnNoSpace { get; } = parkOnNoSpace;
+
+    /// <summary>How many requests wait for space. Any thread.</summary>
+    public int Stalled => Volatile.Read(ref _stalled);
+
+    /// <summary>Called when <see cref="Stalled"/> has changed; on any loop, and must not wait.</summary>
+    internal Action? StalledChanged { get; init; }
 
     /// <summary>Whether it is offered as a block device, for whose server memory was set aside.</summary>
     internal bool IsBlockDevice { get; init; }
@@ -70,6 +78,13 @@ internal sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     /// Any thread.
     /// </summary>
     public void NoteLoss() => Interlocked.Increment(ref _losses);
+
+    /// <summary>So many more requests wait for space, or fewer. Any loop.</summary>
+    public void NoteStalls(int more)
+    {
+        Interlocked.Add(ref _stalled, more);
+        StalledChanged?.Invoke();
+    }
 
     /// <summary>Puts a disk in place, while no request is in progress.</summary>
     public void Set(IDisk? disk)

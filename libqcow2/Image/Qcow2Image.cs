@@ -114,6 +114,9 @@ internal sealed partial class Qcow2Image : IDisk
             _committer.FlushAsync().Forget();
     }
 
+    /// <summary>Whether data was written since the last flush. Any loop.</summary>
+    internal bool HasUnsyncedData => _context.HasUnsyncedData;
+
     /// <summary>Something failed in a way that must not happen: what is in memory may be wrong. Any loop.</summary>
     public void Distrust(Exception error) => _context.Stop(new InvariantBreach($"{error.GetType().Name}: {error.Message}"));
 

@@ -89,12 +89,30 @@ internal static unsafe class UnixSocket
         }
     }
 
+    /// <summary>Sends all bytes. A peer that is gone is an errno, and never a signal, whose handler may be a host program's.</summary>
+    /// <returns>0 or a negative errno</returns>
+    internal static int SendAll(int fd, ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            long sent;
+            fixed (byte* start = bytes)
+                sent = send(fd, start, bytes.Length, MSG_NOSIGNAL);
+            if (sent >= 0)
+                bytes = bytes[(int)sent..];
+            else if (Marshal.GetLastPInvokeError() is var errno and not Errno.EINTR)
+                return -errno;
+        }
+
+        return 0;
+    }
+
     /// <summary>Sends all bytes, and descriptors with the first of them.</summary>
     /// <returns>0 or a negative errno</returns>
     internal static int SendAll(int fd, ReadOnlySpan<byte> bytes, IReadOnlyList<int> descriptors)
     {
         if (descriptors.Count == 0)
-            return Unistd.WriteAll(fd, bytes);
+            return SendAll(fd, bytes);
         if (descriptors.Count > MaxDescriptors)
             return -Errno.EINVAL;
         var control = stackalloc byte[ControlBytes];
@@ -119,7 +137,7 @@ internal static unsafe class UnixSocket
             while (sent == -Errno.EINTR);
         }
         // Descriptors are refused where too many are on their way (ETOOMANYREFS): the answer itself is worth more.
-        return Unistd.WriteAll(fd, bytes[(int)Math.Max(sent, 0)..]);
+        return SendAll(fd, bytes[(int)Math.Max(sent, 0)..]);
     }
 
     /// <summary>Receives bytes and the descriptors that come with them, which are close-on-exec.</summary>

@@ -42,14 +42,14 @@ internal sealed class ControlClient : IDisposable
     /// <summary>Whether the server answers at all.</summary>
     /// <param name="timeout">how long to wait for that</param>
     public bool Greets(TimeSpan timeout) =>
-        Unistd.WriteAll(_fd, new ControlRequest(ControlVerb.Hello, TimeSpan.Zero, Force: false, AllowShrink: false).ToLine()) == 0
+        UnixSocket.SendAll(_fd, new ControlRequest(ControlVerb.Hello, TimeSpan.Zero, Force: false, AllowShrink: false).ToLine()) == 0
             && _reader.Next((int)timeout.TotalMilliseconds, out _) == LineReader.Outcome.Line;
 
     /// <summary>Asks, and waits for the answer.</summary>
     /// <exception cref="OutcomeException">the server died or answers nonsense</exception>
     public ControlReply Ask(ControlRequest request)
     {
-        var written = Unistd.WriteAll(_fd, request.ToLine());
+        var written = UnixSocket.SendAll(_fd, request.ToLine());
         // A server that refuses us answers before it closes: read that even if the request could not be written.
         var patience = request.Timeout + (request.LockTimeout ?? TimeSpan.Zero);
         var wait = (int)Math.Min(patience.TotalMilliseconds + GraceMilliseconds, int.MaxValue);

@@ -18,13 +18,17 @@ internal enum ControlVerb
 
     /// <summary>End, but leave the block device to the next server.</summary>
     HandOver,
+
+    /// <summary>Tell what happens, from now on, on this connection.</summary>
+    Watch,
 }
 
 internal static class ControlVerbs
 {
     public static EnumWords<ControlVerb> Words { get; } = new(
         (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
-        (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"));
+        (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"),
+        (ControlVerb.Watch, "watch"));
 }
 
 /// <summary>One request line.</summary>

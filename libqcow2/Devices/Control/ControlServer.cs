@@ -19,10 +19,13 @@ namespace Qcow2Blk.Devices.Control;
 /// The control socket of one device: newline-separated JSON requests and replies (docs/control-protocol.md). No connection has a
 /// thread: one that stalls, reads nothing or waits for a long command costs the others a place at most.
 /// </summary>
-internal sealed class ControlServer : IDisposable
+internal sealed partial class ControlServer : IDisposable
 {
     /// <summary>See <see cref="ControlLimits.Connections"/>.</summary>
     public const int MaxConnections = 16;
+
+    /// <summary>See <see cref="ControlLimits.Watchers"/>.</summary>
+    public const int MaxWatchers = 16;
 
     private static readonly TimeSpan s_acceptPause = TimeSpan.FromMilliseconds(100);
 
@@ -78,7 +81,8 @@ internal sealed class ControlServer : IDisposable
 
     private async Task CloseAsync()
     {
-        // The command that ended the device is answered before its connection is cut.
+        // The command that ended the device is answered before its connection is cut, and whoever watches it hears the last.
+        _device.Events.Close();
         _answers.Signal();
         await _answers.WaitAsync(_limits.End);
         await _closing.CancelAsync();
@@ -110,14 +114,14 @@ internal sealed class ControlServer : IDisposable
 
     private void Admit(Socket connection)
     {
-        if (_connections.CurrentCount <= _limits.Connections)
+        if (_connections.CurrentCount - Volatile.Read(ref _watchers) <= _limits.Connections)
         {
             _connections.AddCount();
             _ = Task.Run(() => ServeAsync(connection));
             return;
         }
         // Into an empty buffer: this waits for nothing.
-        _ = Unistd.WriteAll((int)connection.Handle, ControlReply.ToLine(Outcome.Refused(OutcomeKind.Busy, "no control connection",
+        _ = UnixSocket.SendAll((int)connection.Handle, ControlReply.ToLine(Outcome.Refused(OutcomeKind.Busy, "no control connection",
             $"{_limits.Connections} others are open", "try again later"), null, false));
         connection.Dispose();
     }
@@ -169,7 +173,7 @@ internal sealed class ControlServer : IDisposable
                 return;
             }
         }
-        while (await AnswerAsync(connection, buffer.Take()!));
+        while (await AnswerAsync(connection, buffer));
     }
 
     /// <summary>Receives until a line has come whole, or one is too long.</summary>
@@ -188,12 +192,13 @@ internal sealed class ControlServer : IDisposable
         return true;
     }
 
-    private async Task<bool> AnswerAsync(Socket connection, byte[] line)
+    /// <returns>whether the connection goes on</returns>
+    private async Task<bool> AnswerAsync(Socket connection, LineBuffer buffer)
     {
         ControlRequest request;
         try
         {
-            request = ControlRequest.Parse(line);
+            request = ControlRequest.Parse(buffer.Take()!);
         }
         catch (Exception error) when (error is JsonException or FormatException or InvalidOperationException)
         {
@@ -205,6 +210,8 @@ internal sealed class ControlServer : IDisposable
             return false;
         try
         {
+            if (request.Verb == ControlVerb.Watch)
+                return await AnswerWatchAsync(connection, buffer);
             (var reply, var descriptors) = await PerformAsync(request);
             var heard = await TryReplyAsync(connection, reply, descriptors);
             if (!heard)

@@ -35,6 +35,9 @@ internal interface IDevice : IDisposable
 
     DeviceState State { get; }
 
+    /// <summary>Tells what happens to it to whoever watches.</summary>
+    DeviceEvents Events { get; }
+
     /// <summary>
     /// Holds new requests, finishes those in flight, flushes, closes the image and drops its locks. On failure the
     /// device runs on.

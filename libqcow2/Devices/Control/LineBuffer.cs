@@ -9,6 +9,9 @@ internal sealed class LineBuffer(int maxBytes)
     private byte[] _bytes = new byte[Math.Min(maxBytes, 4096)];
     private int _filled;
 
+    /// <summary>Whether nothing has come after the lines that were taken.</summary>
+    internal bool IsEmpty => _filled == 0;
+
     /// <summary>Whether a line has come whole.</summary>
     internal bool HasLine => End >= 0;
 

@@ -30,20 +30,22 @@ internal static class BackgroundServer
     /// <param name="timeout">how long that may take; what was started is killed then</param>
     /// <param name="inherited">descriptors that the previous server left to it; they stay the caller's</param>
     /// <param name="registry">where it registers; null for where this user's devices are</param>
+    /// <param name="verb">what the program is started with, if not as a server: it starts one, and ends when that is ready</param>
     /// <exception cref="OutcomeException">what the server said, or how it died: then it has left nothing</exception>
     /// <remarks>
     /// Only a block device has a supervisor. NBD clients see the end of a server's connection, however soon another one
     /// listens: to start it again is their service manager's decision.
     /// </remarks>
     public static DeviceRecord Start(AttachOptions options, ServerProgram program, TimeSpan timeout, IReadOnlyList<int>? inherited = null,
-        DeviceRegistry? registry = null)
+        DeviceRegistry? registry = null, string? verb = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(program);
         var result = Unistd.Pipe(out var readyRead, out var readyWrite);
         if (result < 0)
             throw new OutcomeException(OutcomeKind.Failed, "cannot make a pipe", Errno.Text(result));
-        var pid = program.Start([options.IsBlockDevice ? Supervisor.Verb : Verb, options.Image], options, readyWrite, inherited ?? []);
+        verb ??= options.IsBlockDevice ? Supervisor.Verb : Verb;
+        var pid = program.Start([verb, options.Image], options, readyWrite, inherited ?? []);
         _ = Unistd.Close(readyWrite);
         if (pid < 0)
         {
@@ -57,7 +59,7 @@ internal static class BackgroundServer
         _ = Unistd.Close(readyRead);
         return outcome switch
         {
-            LineReader.Outcome.Line => Answer(line, pid),
+            LineReader.Outcome.Line => Answer(line, pid, ends: verb == Launcher.Verb),
             LineReader.Outcome.TimedOut => throw TooSlow(options, pid, timeout, registry ?? Registry),
             _ => throw Died(options, pid, registry ?? Registry),
         };
@@ -111,7 +113,7 @@ internal static class BackgroundServer
         return result.Succeeded ? ServerEnd.Done : ServerEnd.Failed;
     }
 
-    private static void Refuse(Exception error, AttachOptions? options)
+    internal static void Refuse(Exception error, AttachOptions? options)
     {
         var refusal = Refusals.From(error, options is null ? "cannot attach" : $"cannot attach {options.Image}");
         _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
@@ -124,7 +126,7 @@ internal static class BackgroundServer
     private static ProcessIdentity? SupervisorOf(int? pid) =>
         pid is { } number && Unistd.ParentProcess() == number ? ProcessIdentity.Of(number) : null;
 
-    private static DeviceRecord Answer(byte[] line, int pid)
+    private static DeviceRecord Answer(byte[] line, int pid, bool ends)
     {
         ReadyLine ready;
         try
@@ -136,10 +138,9 @@ internal static class BackgroundServer
             throw new OutcomeException(OutcomeKind.Failed, "cannot attach", $"the server's answer is malformed: {error.Message}");
         }
 
-        if (ready.Error is null)
-            return ready.Record!;
-        _ = Spawn.Wait(pid);
-        throw ready.Error;
+        if (ready.Error is not null || ends)
+            _ = Spawn.Wait(pid);
+        return ready.Error is null ? ready.Record! : throw ready.Error;
     }
 
     private static DeviceRegistry Registry => new(RuntimeDirectory.Locate());

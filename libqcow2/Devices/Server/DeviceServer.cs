@@ -61,7 +61,6 @@ internal sealed partial class DeviceServer : IDisposable
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(registry);
         AttachRules.Check(options);
-        Signals.IgnoreBrokenPipes();
         var lost = options.RecoverDevice is null ? null : Lost(options, registry);
         var claim = Claim(options, registry, log, name => Draft(options, name, supervisor, lost));
         try
@@ -133,6 +132,7 @@ internal sealed partial class DeviceServer : IDisposable
             _ = Unistd.Unlink(registry.Directory.SocketOf(name));
         var recovers = options.RecoverDevice is not null;
         var device = factory.Open(options, name, claim is null ? null : registry.Directory.LogOf(name), log);
+        log = new HeardLog(log, device.Events.Failed);
         DeviceServer? server = null;
         try
         {
@@ -172,6 +172,9 @@ internal sealed partial class DeviceServer : IDisposable
             device.DetachAsync(force: true, SignalTimeout, CancellationToken.None).GetAwaiter().GetResult();
     }
 
+    /// <summary>Completes when the device was detached, or <see cref="RequestEnd"/> was called: then <see cref="Finish"/> is due.</summary>
+    public Task Ended => _ended.Task;
+
     /// <summary>Blocks until the device was detached, or <see cref="RequestEnd"/> was called.</summary>
     public void WaitForEnd() => _ended.Task.Wait();
 
@@ -188,9 +191,15 @@ internal sealed partial class DeviceServer : IDisposable
         _device.Dispose();
         _pidFile?.Dispose();
         if (HandedOver)
+        {
             _claim?.Leave();
+        }
         else
+        {
             _claim?.Dispose();
+            _device.Events.End();
+        }
+
         _control?.Dispose();
     }
 }

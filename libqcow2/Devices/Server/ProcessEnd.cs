@@ -6,10 +6,13 @@ namespace Qcow2Blk.Devices.Server;
 /// <summary>How a process ended, in words.</summary>
 internal static class ProcessEnd
 {
-    /// <param name="status">as a shell tells it: 128 + the signal that ended it</param>
+    /// <param name="status">as a shell tells it: 128 + the signal that ended it; negative if nobody knows</param>
     /// <returns>to be put behind "the server": "was killed by signal 11 (SEGV)"</returns>
     internal static string Describe(int status)
     {
+        // Whoever shares this process with us has waited for all its children, ours too.
+        if (status < 0)
+            return "ended";
         if (status <= 128)
             return $"ended with status {status}";
         var signal = status - 128;

@@ -17,6 +17,9 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
     /// <summary>Where our ends are put, out of the way of the child's descriptors.</summary>
     private const int FirstFreeFd = InheritedDescriptors.First + UnixSocket.MaxDescriptors;
 
+    /// <summary>Its standard error leads nowhere: ours is not ours to lend. Else it has ours until it is ready.</summary>
+    public bool IsSilent { get; init; }
+
     /// <summary>The program that runs. Not the path that it was started by: that file may have been replaced since.</summary>
     public static ServerProgram Self(IReadOnlyList<string> arguments) => new("/proc/self/exe", arguments);
 
@@ -28,11 +31,12 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
     /// <returns>the process, or a negative errno</returns>
     internal int Start(IReadOnlyList<string> verb, AttachOptions options, int readyFd, IReadOnlyList<int> inherited)
     {
-        var result = Unistd.Pipe(out var optionsRead, out var optionsWrite);
+        // Not a pipe: to write to one whose reader died would raise a signal.
+        var result = Sockets.Pair(out var optionsRead, out var optionsWrite);
         if (result < 0)
             return result;
         var devNull = High(Fcntl.Open("/dev/null", O_RDWR | O_CLOEXEC, 0));
-        var standardError = Fcntl.Control(2, F_SETFD, 0) == 0 ? 2 : devNull;
+        var standardError = StandardError(devNull);
         var optionsHigh = High(optionsRead);
         var readyHigh = readyFd < 0 ? devNull : Fcntl.Control(readyFd, F_DUPFD_CLOEXEC, FirstFreeFd);
         int[] inheritedHigh = [.. inherited.Select(fd => Fcntl.Control(fd, F_DUPFD_CLOEXEC, FirstFreeFd))];
@@ -52,7 +56,7 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
             _ = Unistd.Close(readyHigh);
         // Only once there is a reader: a pipe holds a page or more, options may have more.
         if (pid > 0)
-            _ = Unistd.WriteAll(optionsWrite, AttachOptionsJson.Write(options));
+            _ = UnixSocket.SendAll(optionsWrite, AttachOptionsJson.Write(options));
         _ = Unistd.Close(optionsWrite);
         return pid;
     }
@@ -67,7 +71,7 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
             Path = Path,
             Arguments = ["qcow2blk", .. Arguments, .. arguments],
             Environment = InheritedEnvironment(),
-            Descriptors = [devNull, devNull, Fcntl.Control(2, F_SETFD, 0) == 0 ? 2 : devNull],
+            Descriptors = [devNull, devNull, StandardError(devNull)],
             NewSession = true,
         });
         _ = Unistd.Close(devNull);
@@ -96,6 +100,8 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
         environment.Add($"{RuntimeDirectory.Variable}={RuntimeDirectory.Locate().Path}");
         return environment;
     }
+
+    private int StandardError(int devNull) => !IsSilent && Fcntl.Control(2, F_SETFD, 0) == 0 ? 2 : devNull;
 
     private static int High(int fd)
     {

@@ -21,7 +21,7 @@ internal sealed class NbdLoop
         Served = served;
         Memory = memory;
         Limits = limits;
-        Gate = new RequestGate(loop);
+        Gate = new RequestGate(loop, served.NoteStalls);
         Chunks = new ReceiveChunkPool(loop.Buffers);
     }
 

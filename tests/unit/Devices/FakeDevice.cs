@@ -42,7 +42,22 @@ internal sealed class FakeDevice(string name, string image) : IDevice
         return RefuseHandOver ?? Outcome.Done();
     }
 
-    public DeviceState State { get; set; }
+    public DeviceState State
+    {
+        get;
+        set
+        {
+            field = value;
+            Events.Changed();
+        }
+    }
+
+    public DeviceEvents Events => field ??= new DeviceEvents(() => new DeviceCondition(State, Waiting, WriteError));
+
+    /// <summary>Requests that wait for space.</summary>
+    internal int Waiting { get; set; }
+
+    internal string? WriteError { get; set; }
 
     internal Outcome? RefuseDetach { get; set; }
 

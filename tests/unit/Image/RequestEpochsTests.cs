@@ -57,6 +57,25 @@ public sealed class RequestEpochsTests
     }
 
     [Fact]
+    public void Quiet_waits_for_threads_that_share_a_counter()
+    {
+        using var loop = new SimulatedLoop(1);
+        var epochs = new RequestEpochs();
+        var first = epochs.EnterShared();
+        var second = epochs.EnterShared();
+        var quiet = epochs.WaitForQuietAsync();
+        var late = epochs.EnterShared();
+        epochs.ExitShared(first);
+        Steps(loop);
+        Assert.False(quiet.IsCompleted);
+        epochs.ExitShared(second);
+        Assert.Equal(0, loop.RunUntilComplete(quiet));
+        Assert.Equal(1, epochs.InProgress);
+        epochs.ExitShared(late);
+        Assert.Equal(0, epochs.InProgress);
+    }
+
+    [Fact]
     public void Request_does_not_begin_under_a_parity_that_was_seen_before_an_advance()
     {
         using var loop = new SimulatedLoop(1);

@@ -280,3 +280,24 @@ impl fmt::Debug for Device {
         f.debug_struct("Device").field("handle", &self.handle).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_a_name() {
+        let states = [
+            (QCOW2BLK_STATE_RUNNING, State::Running),
+            (QCOW2BLK_STATE_SUSPENDING, State::Suspending),
+            (QCOW2BLK_STATE_SUSPENDED, State::Suspended),
+            (QCOW2BLK_STATE_DETACHING, State::Detaching),
+            (QCOW2BLK_STATE_FAILED, State::Failed),
+            (QCOW2BLK_STATE_ENDED, State::Ended),
+            (77, State::Other(77)),
+        ];
+        for (number, expected) in states {
+            assert_eq!(State::of(number), expected);
+        }
+    }
+}

@@ -85,3 +85,21 @@ impl From<Error> for io::Error {
         io::Error::new(error.kind(), error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_below_zero_is_an_errno() {
+        let error = Error::of_completion(-5);
+        assert_eq!((error.errno(), error.to_string().as_str()), (5, "Input/output error"));
+    }
+
+    #[test]
+    fn what_cannot_be_an_errno_is_an_error_too() {
+        for result in [i64::MIN, -(1 << 40)] {
+            assert_eq!(Error::of_completion(result).errno(), EINVAL);
+        }
+    }
+}

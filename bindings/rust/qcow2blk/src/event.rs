@@ -97,3 +97,25 @@ impl Listener {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_their_values() {
+        let kinds = [
+            (QCOW2BLK_EVENT_STATE, 0, EventKind::State),
+            (QCOW2BLK_EVENT_NO_SPACE, 3, EventKind::NoSpace(3)),
+            (QCOW2BLK_EVENT_NO_SPACE, 0, EventKind::NoSpace(0)),
+            (QCOW2BLK_EVENT_ERROR, 0, EventKind::Error),
+            (QCOW2BLK_EVENT_CORRUPT, 0, EventKind::Corrupt),
+            (QCOW2BLK_EVENT_SERVER, 4711, EventKind::Server(Some(4711))),
+            (QCOW2BLK_EVENT_SERVER, 0, EventKind::Server(None)),
+            (99, 5, EventKind::Other(99, 5)),
+        ];
+        for (kind, value, expected) in kinds {
+            assert_eq!(EventKind::of(kind, value), expected);
+        }
+    }
+}

@@ -22,6 +22,9 @@ use crate::options::Options;
 ///
 /// Wait for its descriptor to become readable, with `poll` or the like, and call [`process`](Self::process) then, and
 /// after you have begun requests. What can be done with it is described at [`Disk`].
+///
+/// Do not drop it inside a closure that the library has called, such as that of another image: nothing can be waited for
+/// there, and it would stay open.
 #[derive(Debug)]
 pub struct LocalImage {
     disk: Disk,

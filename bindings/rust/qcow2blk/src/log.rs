@@ -117,3 +117,17 @@ unsafe extern "C" fn hear(closure: *mut c_void, level: c_int, message: *const c_
     contain(|| closure(Level::of(level), &message));
     IS_RUNNING.set(before);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_those_of_the_library() {
+        for level in [Level::Error, Level::Warning, Level::Info, Level::Debug] {
+            assert_eq!(Level::of(level.number()), level);
+        }
+        assert_eq!(Level::of(QCOW2BLK_LOG_DEBUG + 1), Level::Debug);
+        assert!(Level::Error < Level::Debug);
+    }
+}

@@ -188,3 +188,23 @@ impl<T: Send + 'static> AsRawFd for Queue<T> {
 pub(crate) fn milliseconds(timeout: Option<Duration>) -> i32 {
     timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_rounded_up_and_none_is_for_ever() {
+        let cases = [
+            (None, -1),
+            (Some(Duration::ZERO), 0),
+            (Some(Duration::from_nanos(1)), 1),
+            (Some(Duration::from_millis(20)), 20),
+            (Some(Duration::from_micros(20_001)), 21),
+            (Some(Duration::MAX), i32::MAX),
+        ];
+        for (timeout, expected) in cases {
+            assert_eq!(milliseconds(timeout), expected, "{timeout:?}");
+        }
+    }
+}

@@ -45,3 +45,15 @@ fn date(seconds: i64, nanoseconds: u32) -> SystemTime {
     let since = u64::try_from(seconds).unwrap_or(0);
     UNIX_EPOCH.checked_add(Duration::from_secs(since) + Duration::from_nanos(nanoseconds.into())).unwrap_or(UNIX_EPOCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_have_their_nanoseconds_and_bad_ones_are_harmless() {
+        assert_eq!(date(1_700_000_000, 5), UNIX_EPOCH + Duration::new(1_700_000_000, 5));
+        assert_eq!(date(-1, 0), UNIX_EPOCH);
+        assert_eq!(date(i64::MAX, u32::MAX), UNIX_EPOCH);
+    }
+}

@@ -43,3 +43,42 @@ pub(crate) unsafe fn copied(text: *const c_char) -> String {
     // SAFETY: the caller says that it is one.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fills in as the library does.
+    fn fill(text: &str, buffer: *mut c_char, size: usize) -> isize {
+        let count = text.len().min(size - 1);
+        // SAFETY: there is room for `size` bytes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr().cast(), buffer, count);
+            *buffer.add(count) = 0;
+        }
+        text.len() as isize
+    }
+
+    #[test]
+    fn texts_of_any_length_are_whole() {
+        for length in [0, 1, 1022, 1023, 1024, 1025, 100_000] {
+            let text = "x".repeat(length);
+            assert_eq!(filled(|buffer, size| fill(&text, buffer, size)), Ok(text.clone()));
+        }
+    }
+
+    #[test]
+    fn text_that_grows_meanwhile_is_asked_for_again() {
+        let mut lengths = [2000, 3000, 3500, 3500].into_iter();
+        let text = filled(|buffer, size| fill(&"x".repeat(lengths.next().expect("it is whole now")), buffer, size));
+        assert_eq!(text, Ok("x".repeat(3500)));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_shown_as_well_as_can_be() {
+        // SAFETY: the text ends with a NUL.
+        assert_eq!(unsafe { copied(c"a\xffb".as_ptr()) }, "a\u{fffd}b");
+        // SAFETY: null is allowed.
+        assert_eq!(unsafe { copied(std::ptr::null()) }, "");
+    }
+}

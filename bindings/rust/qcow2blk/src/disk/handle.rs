@@ -4,7 +4,7 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::ptr::{null, null_mut, NonNull};
 
-use qcow2blk_sys::{qcow2blk_image, qcow2blk_image_close, qcow2blk_image_open};
+use qcow2blk_sys::{qcow2blk_image, qcow2blk_image_close, qcow2blk_image_open, QCOW2BLK_OPEN_CALLER_LOOP};
 
 use crate::callback::OtherThread;
 use crate::error::{check, Result, EDEADLK};
@@ -12,7 +12,11 @@ use crate::options::Options;
 use crate::text;
 
 #[derive(Debug)]
-pub(super) struct Handle(NonNull<qcow2blk_image>);
+pub(super) struct Handle {
+    image: NonNull<qcow2blk_image>,
+    /// Whether it belongs to the thread that opened it.
+    is_local: bool,
+}
 
 impl Handle {
     pub(super) fn open(path: Option<&Path>, options: Option<&Options>, flags: u32) -> Result<Self> {
@@ -23,11 +27,12 @@ impl Handle {
         // SAFETY: the path is null or ends with a NUL; the options are null or open; the handle goes into our variable.
         let result = unsafe { qcow2blk_image_open(path, options, &mut handle, flags) };
         check(result.into())?;
-        Ok(Self(NonNull::new(handle).expect("the library makes a handle or fails")))
+        let image = NonNull::new(handle).expect("the library makes a handle or fails");
+        Ok(Self { image, is_local: flags & QCOW2BLK_OPEN_CALLER_LOOP != 0 })
     }
 
     pub(super) fn as_ptr(&self) -> *mut qcow2blk_image {
-        self.0.as_ptr()
+        self.image.as_ptr()
     }
 
     pub(super) fn close(self) -> Result<()> {
@@ -35,11 +40,12 @@ impl Handle {
     }
 
     /// A waker or a closure that had the last reference may be dropped inside a callback of the image, where nobody
-    /// can wait for the image to end. Another thread does it then.
+    /// can wait for the image to end. Another thread does it then, unless the image belongs to this one: then it stays
+    /// open.
     fn end(&self) -> i32 {
         // SAFETY: the handle is open, and nobody uses it afterwards.
         let result = unsafe { qcow2blk_image_close(self.as_ptr(), 0) };
-        if result == -EDEADLK {
+        if result == -EDEADLK && !self.is_local {
             let image = OtherThread(self.as_ptr());
             image.run(|image| {
                 // SAFETY: as above; the library has not closed it.

@@ -1,6 +1,7 @@
 //! The tests of the library, with the numbers that they have in each language. Their images are those that
 //! `tests/abi/make-images.sh` makes, in the folder that `QCOW2BLK_TEST_IMAGES` names.
 
+mod complete;
 mod examples;
 mod support;
 

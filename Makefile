@@ -33,7 +33,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build test test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build test test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -59,6 +59,11 @@ test-kernel: ## test block devices on three kernels in virtual machines; KERNEL=
 	@packaging/install-build-deps.sh kernel
 	@$(MAKE) --no-print-directory build $(CONTROL)
 	@/usr/bin/python3 tests/kernel/run.py $(KERNEL)
+
+test-abi: ## test the C library and its bindings as installed; ABI=--short is quicker
+	@packaging/install-build-deps.sh abi
+	@$(MAKE) --no-print-directory build
+	@tests/abi/run.sh $(ABI)
 
 test-arm64: ## build for arm64 and try that binary under qemu's user emulation
 	@packaging/install-build-deps.sh test-arm64

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Embedding.Devices;
 /// Watches one device for a program, on a thread of its own: the program may take its time with each event. While nothing happens
 /// the thread sleeps; where a server died, until the runtime directory shows another.
 /// </summary>
-internal sealed class DeviceListener
+internal sealed class DeviceListener : IDisposable
 {
     /// <summary>A server that is starting, or ending, is looked at so often.</summary>
     private const int StartingMilliseconds = 100;
@@ -54,7 +54,7 @@ internal sealed class DeviceListener
     }
 
     /// <summary>Once this returns the handler is not running, and is not called again. Not from the handler.</summary>
-    public void Stop()
+    public void Dispose()
     {
         _alarm.Raise();
         _thread.Join();

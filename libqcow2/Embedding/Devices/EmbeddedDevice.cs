@@ -153,7 +153,7 @@ internal sealed class EmbeddedDevice
             return false;
         lock (_events)
         {
-            _listener?.Stop();
+            _listener?.Dispose();
             _listener = handler is null ? null : new DeviceListener(_device, handler);
             // Only now: the handler may ask whether it is one.
             _listener?.Start();
@@ -242,5 +242,6 @@ internal sealed class EmbeddedDevice
 
     private static Outcome HasEnded(string what) => Outcome.Refused(OutcomeKind.NotFound, what, "it has ended");
 
-    private static Outcome Refused(OutcomeException error) => Outcome.Refused(error.Kind, error.What, error.Why, error.Hint);
+    private static Outcome Refused(OutcomeException error) =>
+        Outcome.Refused(error.Kind, error.What, error.Why, error.Hint) with { Error = error.Error };
 }

@@ -758,7 +758,7 @@ QCOW2BLK_API int qcow2blk_device_attach (const char *path, const qcow2blk_option
  * found too.
  *
  * Returns: 0, and the handle in *device; or a negative errno, and NULL there
- * Errors: ENODEV: there is none; EINVAL: target is NULL, or fits several; EIO: its server is dead
+ * Errors: ENODEV: there is none; EINVAL: target is NULL, or fits several; ECONNREFUSED: its server is dead
  * Threads: any
  * Since: 0.1
  */

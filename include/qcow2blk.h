@@ -741,9 +741,9 @@ QCOW2BLK_API int qcow2blk_image_process (qcow2blk_image *image, uint32_t flags);
  * by the command too.
  *
  * Returns: 0, and the handle in *device; or a negative errno, and NULL there
- * Errors: as qcow2blk_image_open(); EBUSY: also the name or the address is taken; ENOTSUP: the kernel has no such block
- * device; EPERM: not allowed to make one; ENOEXEC: the qcow2blk command is not found; EIO: the block device cannot be
- * made, or the address cannot be used: see qcow2blk_last_error()
+ * Errors: as qcow2blk_image_open(); EBUSY: also the name or the device node is taken; EADDRINUSE, EADDRNOTAVAIL: the
+ * address; ENOTSUP: the kernel has no such block device; EPERM: not allowed to make one; ENOEXEC: the qcow2blk command
+ * is not found; EIO: the block device cannot be made, see qcow2blk_last_error()
  * Threads: any
  * Since: 0.1
  */
@@ -758,7 +758,7 @@ QCOW2BLK_API int qcow2blk_device_attach (const char *path, const qcow2blk_option
  * found too.
  *
  * Returns: 0, and the handle in *device; or a negative errno, and NULL there
- * Errors: ENODEV: there is none; EINVAL: target is NULL, or fits several; EIO: its server is dead
+ * Errors: ENODEV: there is none; EINVAL: target is NULL, or fits several; ECONNREFUSED: its server is dead
  * Threads: any
  * Since: 0.1
  */

@@ -16,14 +16,15 @@ internal static class ErrorNumbers
     public static int Of(Exception error) => error switch
     {
         OutcomeException { Error: not 0 } known => known.Error,
-        OutcomeException { Kind: OutcomeKind.Failed, InnerException: { } inner } => Of(inner),
+        OutcomeException { InnerException: { } inner } => Of(inner),
         OutcomeException refusal => Of(refusal.Kind),
         ImageLockedException => -Errno.EBUSY,
         ImageFormatException { IsUnsupported: true } => -Errno.EOPNOTSUPP,
-        ImageFormatException { Field: "snapshot" } => -Errno.ENOENT,
+        ImageFormatException { IsMissing: true } => -Errno.ENOENT,
         ImageFormatException => -Errno.EUCLEAN,
-        FileNotFoundException => -Errno.ENOENT,
+        FileNotFoundException or DirectoryNotFoundException => -Errno.ENOENT,
         UnauthorizedAccessException => -Errno.EACCES,
+        ExportRefusedException { Error: not 0 } known => known.Error,
         ExportRefusedException { Refusal: ExportRefusal.Unavailable } => -Errno.EOPNOTSUPP,
         ExportRefusedException { Refusal: ExportRefusal.Denied } => -Errno.EPERM,
         ExportRefusedException { Refusal: ExportRefusal.Busy } => -Errno.EBUSY,

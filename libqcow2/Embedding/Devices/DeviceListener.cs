@@ -18,9 +18,13 @@ internal sealed class DeviceListener : IDisposable
     /// <summary>A server that closed the connection, or refuses to be watched, is left alone for so long.</summary>
     private const int PauseMilliseconds = 1000;
 
+    /// <summary>A server that does not tell its state within this time tells it later.</summary>
+    private const int StartMilliseconds = 5000;
+
     private readonly DeviceIdentity _device;
     private readonly Action<DeviceEvent> _handler;
     private readonly Alarm _alarm = new();
+    private readonly ManualResetEventSlim _hasAsked = new();
     private readonly Thread _thread;
     private EmbeddedState _state = EmbeddedState.Running;
     private int _server;
@@ -39,8 +43,15 @@ internal sealed class DeviceListener : IDisposable
     /// <summary>Whether the calling thread is in the handler.</summary>
     public bool IsHandling => Thread.CurrentThread == _thread;
 
-    /// <summary>From now on the handler is called.</summary>
-    public void Start() => _thread.Start();
+    /// <summary>
+    /// From now on the handler is called; the first event tells the state at this time, so the server is asked for it before this
+    /// returns.
+    /// </summary>
+    public void Start()
+    {
+        _thread.Start();
+        _hasAsked.Wait(StartMilliseconds);
+    }
 
     /// <summary>Once this returns the handler is not running, and is not called again. Not from the handler.</summary>
     public void Dispose()
@@ -48,9 +59,22 @@ internal sealed class DeviceListener : IDisposable
         _alarm.Raise();
         _thread.Join();
         _alarm.Dispose();
+        _hasAsked.Dispose();
     }
 
     private void Listen()
+    {
+        try
+        {
+            Watch();
+        }
+        finally
+        {
+            _hasAsked.Set();
+        }
+    }
+
+    private void Watch()
     {
         while (!_alarm.IsRaised)
         {
@@ -70,6 +94,7 @@ internal sealed class DeviceListener : IDisposable
                     Pause(client, entry.Record.Pid);
                 else
                     WaitForServer(entry, changes);
+                _hasAsked.Set();
             }
         }
     }
@@ -100,6 +125,7 @@ internal sealed class DeviceListener : IDisposable
     private bool Follow(WatchClient client, int server)
     {
         var result = client.Begin();
+        _hasAsked.Set();
         if (result == WatchResult.Event)
             TellServer(server);
         while (result == WatchResult.Event)

@@ -1,0 +1,282 @@
+//! The functions, in the order of the header.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use crate::callbacks::*;
+use crate::types::*;
+
+extern "C" {
+    /// The version of the library that is loaded.
+    pub fn qcow2blk_version() -> u32;
+
+    /// Whether the library, on this machine, can do something.
+    pub fn qcow2blk_has_feature(name: *const c_char, flags: u32) -> c_int;
+
+    /// What went wrong in the last call of this thread that failed.
+    pub fn qcow2blk_last_error() -> *const c_char;
+
+    /// The errno of the last call of this thread that failed.
+    pub fn qcow2blk_last_errno() -> c_int;
+
+    /// Hear what the library has to say that no result tells.
+    pub fn qcow2blk_set_log(
+        callback: Option<qcow2blk_log_fn>,
+        user_data: *mut c_void,
+        level: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Begin a set of options.
+    pub fn qcow2blk_options_create(options: *mut *mut qcow2blk_options, flags: u32) -> c_int;
+
+    /// Set an option by name and text.
+    pub fn qcow2blk_options_set(
+        options: *mut qcow2blk_options,
+        name: *const c_char,
+        value: *const c_char,
+        flags: u32,
+    ) -> c_int;
+
+    /// Give an open file of the backing chain.
+    pub fn qcow2blk_options_add_fd(options: *mut qcow2blk_options, fd: c_int, flags: u32) -> c_int;
+
+    /// End a set of options.
+    pub fn qcow2blk_options_close(options: *mut qcow2blk_options, flags: u32) -> c_int;
+
+    /// Open an image and all its backing files.
+    pub fn qcow2blk_image_open(
+        path: *const c_char,
+        options: *const qcow2blk_options,
+        image: *mut *mut qcow2blk_image,
+        flags: u32,
+    ) -> c_int;
+
+    /// End all requests, write everything down and close the image.
+    pub fn qcow2blk_image_close(image: *mut qcow2blk_image, flags: u32) -> c_int;
+
+    /// How large the virtual disk is.
+    pub fn qcow2blk_image_size(image: *mut qcow2blk_image) -> i64;
+
+    /// How large the unit is that the image allocates.
+    pub fn qcow2blk_image_cluster_size(image: *mut qcow2blk_image) -> i64;
+
+    /// Whether writes are refused with -EROFS.
+    pub fn qcow2blk_image_is_read_only(image: *mut qcow2blk_image) -> c_int;
+
+    /// Which version of the qcow2 format the image has.
+    pub fn qcow2blk_image_format_version(image: *mut qcow2blk_image) -> c_int;
+
+    /// The name of the backing file, as the image says it.
+    pub fn qcow2blk_image_backing_file(image: *mut qcow2blk_image, buffer: *mut c_char, size: usize) -> isize;
+
+    /// All that is known of the open image, as a JSON object.
+    pub fn qcow2blk_image_info(image: *mut qcow2blk_image, buffer: *mut c_char, size: usize, flags: u32) -> isize;
+
+    /// Tell of the internal snapshots, in the order of the image.
+    pub fn qcow2blk_image_list_snapshots(
+        image: *mut qcow2blk_image,
+        callback: Option<qcow2blk_snapshot_fn>,
+        user_data: *mut c_void,
+        flags: u32,
+    ) -> c_int;
+
+    /// Read.
+    pub fn qcow2blk_image_pread(
+        image: *mut qcow2blk_image,
+        buffer: *mut c_void,
+        count: usize,
+        offset: u64,
+        flags: u32,
+    ) -> isize;
+
+    /// Write.
+    pub fn qcow2blk_image_pwrite(
+        image: *mut qcow2blk_image,
+        buffer: *const c_void,
+        count: usize,
+        offset: u64,
+        flags: u32,
+    ) -> isize;
+
+    /// Read into several buffers.
+    pub fn qcow2blk_image_preadv(
+        image: *mut qcow2blk_image,
+        iov: *const iovec,
+        iovcnt: c_int,
+        offset: u64,
+        flags: u32,
+    ) -> isize;
+
+    /// Write from several buffers.
+    pub fn qcow2blk_image_pwritev(
+        image: *mut qcow2blk_image,
+        iov: *const iovec,
+        iovcnt: c_int,
+        offset: u64,
+        flags: u32,
+    ) -> isize;
+
+    /// Make everything that was written survive a loss of power.
+    pub fn qcow2blk_image_flush(image: *mut qcow2blk_image, flags: u32) -> c_int;
+
+    /// Free the clusters inside a range.
+    pub fn qcow2blk_image_discard(image: *mut qcow2blk_image, offset: u64, length: u64, flags: u32) -> c_int;
+
+    /// Make a range read as zeroes, by the cheapest means.
+    pub fn qcow2blk_image_write_zeroes(image: *mut qcow2blk_image, offset: u64, length: u64, flags: u32) -> c_int;
+
+    /// Tell what a range of the disk holds.
+    pub fn qcow2blk_image_block_status(
+        image: *mut qcow2blk_image,
+        offset: u64,
+        length: u64,
+        callback: Option<qcow2blk_extent_fn>,
+        user_data: *mut c_void,
+        flags: u32,
+    ) -> c_int;
+
+    /// Make a queue for completions.
+    pub fn qcow2blk_queue_create(queue: *mut *mut qcow2blk_queue, depth: u32, flags: u32) -> c_int;
+
+    /// A descriptor that is readable while completions wait.
+    pub fn qcow2blk_queue_fd(queue: *mut qcow2blk_queue) -> c_int;
+
+    /// Fetch completions.
+    pub fn qcow2blk_queue_wait(
+        queue: *mut qcow2blk_queue,
+        completions: *mut qcow2blk_completion,
+        max: u32,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// End a queue.
+    pub fn qcow2blk_queue_close(queue: *mut qcow2blk_queue, flags: u32) -> c_int;
+
+    /// Begin to read.
+    pub fn qcow2blk_image_aio_pread(
+        image: *mut qcow2blk_image,
+        buffer: *mut c_void,
+        count: usize,
+        offset: u64,
+        notify: *const qcow2blk_notify,
+        flags: u32,
+    ) -> c_int;
+
+    /// Begin to write.
+    pub fn qcow2blk_image_aio_pwrite(
+        image: *mut qcow2blk_image,
+        buffer: *const c_void,
+        count: usize,
+        offset: u64,
+        notify: *const qcow2blk_notify,
+        flags: u32,
+    ) -> c_int;
+
+    /// Begin to read into several buffers.
+    pub fn qcow2blk_image_aio_preadv(
+        image: *mut qcow2blk_image,
+        iov: *const iovec,
+        iovcnt: c_int,
+        offset: u64,
+        notify: *const qcow2blk_notify,
+        flags: u32,
+    ) -> c_int;
+
+    /// Begin to write from several buffers.
+    pub fn qcow2blk_image_aio_pwritev(
+        image: *mut qcow2blk_image,
+        iov: *const iovec,
+        iovcnt: c_int,
+        offset: u64,
+        notify: *const qcow2blk_notify,
+        flags: u32,
+    ) -> c_int;
+
+    /// Begin to flush.
+    pub fn qcow2blk_image_aio_flush(image: *mut qcow2blk_image, notify: *const qcow2blk_notify, flags: u32) -> c_int;
+
+    /// Begin to discard.
+    pub fn qcow2blk_image_aio_discard(
+        image: *mut qcow2blk_image,
+        offset: u64,
+        length: u64,
+        notify: *const qcow2blk_notify,
+        flags: u32,
+    ) -> c_int;
+
+    /// Begin to write zeroes.
+    pub fn qcow2blk_image_aio_write_zeroes(
+        image: *mut qcow2blk_image,
+        offset: u64,
+        length: u64,
+        notify: *const qcow2blk_notify,
+        flags: u32,
+    ) -> c_int;
+
+    /// Begin to find out what a range of the disk holds.
+    pub fn qcow2blk_image_aio_block_status(
+        image: *mut qcow2blk_image,
+        offset: u64,
+        length: u64,
+        extents: *mut qcow2blk_extent,
+        max: u32,
+        notify: *const qcow2blk_notify,
+        flags: u32,
+    ) -> c_int;
+
+    /// How many asynchronous requests have not ended.
+    pub fn qcow2blk_image_in_flight(image: *mut qcow2blk_image) -> c_int;
+
+    /// A descriptor that is readable when the image has something to do.
+    pub fn qcow2blk_image_fd(image: *mut qcow2blk_image) -> c_int;
+
+    /// Do what there is to do, without waiting.
+    pub fn qcow2blk_image_process(image: *mut qcow2blk_image, flags: u32) -> c_int;
+
+    /// Open an image and serve it as a block device or over NBD.
+    pub fn qcow2blk_device_attach(
+        path: *const c_char,
+        options: *const qcow2blk_options,
+        device: *mut *mut qcow2blk_device,
+        flags: u32,
+    ) -> c_int;
+
+    /// Get a handle of a device that is attached already.
+    pub fn qcow2blk_device_open(target: *const c_char, device: *mut *mut qcow2blk_device, flags: u32) -> c_int;
+
+    /// The name of the device.
+    pub fn qcow2blk_device_name(device: *mut qcow2blk_device, buffer: *mut c_char, size: usize) -> isize;
+
+    /// The NBD URI that clients connect to.
+    pub fn qcow2blk_device_uri(device: *mut qcow2blk_device, buffer: *mut c_char, size: usize) -> isize;
+
+    /// The node of the block device, such as /dev/ublkb0.
+    pub fn qcow2blk_device_path(device: *mut qcow2blk_device, buffer: *mut c_char, size: usize) -> isize;
+
+    /// What the device is doing.
+    pub fn qcow2blk_device_state(device: *mut qcow2blk_device, flags: u32) -> c_int;
+
+    /// What "qcow2blk status --json" says of the device.
+    pub fn qcow2blk_device_status(device: *mut qcow2blk_device, buffer: *mut c_char, size: usize, flags: u32) -> isize;
+
+    /// Hold all requests and leave a closed, consistent image file.
+    pub fn qcow2blk_device_suspend(device: *mut qcow2blk_device, timeout: c_int, flags: u32) -> c_int;
+
+    /// Open the image again, as it is now, and go on with the requests.
+    pub fn qcow2blk_device_resume(device: *mut qcow2blk_device, timeout: c_int, flags: u32) -> c_int;
+
+    /// Write everything down and end the device.
+    pub fn qcow2blk_device_detach(device: *mut qcow2blk_device, timeout: c_int, flags: u32) -> c_int;
+
+    /// Hear what happens to a device.
+    pub fn qcow2blk_device_set_event_callback(
+        device: *mut qcow2blk_device,
+        callback: Option<qcow2blk_event_fn>,
+        user_data: *mut c_void,
+        flags: u32,
+    ) -> c_int;
+
+    /// Let go of a device.
+    pub fn qcow2blk_device_close(device: *mut qcow2blk_device, flags: u32) -> c_int;
+}

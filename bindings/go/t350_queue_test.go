@@ -44,14 +44,17 @@ func Test350QueueThatIsFullMakesGoroutinesWait(t *testing.T) {
 			}
 		}()
 	}
-	eventually(t, "no more may be in flight", func() bool { return budgetInUse() == mostInFlight })
+	eventually(t, "no more may be in flight", func() bool { return budgetInUse(image) == mostInFlight })
 	time.Sleep(20 * time.Millisecond)
 	if now := inFlightNow(t, image); now > mostInFlight/largestTransfer {
 		t.Errorf("%d are in flight", now)
 	}
+	// Another image is not held up.
+	other, _ := openCopy(t, "plain.qcow2")
+	wantBytes(t, readAt(t, other, 0, 512), filled(1, 512))
 	release()
 	all.Wait()
-	want(t, "memory in use", budgetInUse(), 0)
+	want(t, "memory in use", budgetInUse(image), 0)
 }
 
 // An open image costs no processor time while nothing happens.

@@ -37,7 +37,7 @@ func Test380CloseEndsEveryRequest(t *testing.T) {
 	release()
 	must(t, receive(t, "the close", closed))
 	all.Wait()
-	want(t, "memory in use", budgetInUse(), 0)
+	want(t, "memory in use", budgetInUse(image), 0)
 
 	mustCheck(t, path)
 	reopened := openPath(t, path, nil, ReadOnly)

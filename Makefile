@@ -33,7 +33,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build test test-kernel test-arm64 demo bench bench-kernel install uninstall check clean help deps
+.PHONY: build test test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -60,6 +60,11 @@ test-kernel: ## test block devices on three kernels in virtual machines; KERNEL=
 	@$(MAKE) --no-print-directory build $(CONTROL)
 	@/usr/bin/python3 tests/kernel/run.py $(KERNEL)
 
+test-abi: ## test the C library and its bindings as installed; ABI=--short is quicker
+	@packaging/install-build-deps.sh abi
+	@$(MAKE) --no-print-directory build
+	@tests/abi/run.sh $(ABI)
+
 test-arm64: ## build for arm64 and try that binary under qemu's user emulation
 	@packaging/install-build-deps.sh test-arm64
 	@$(MAKE) --no-print-directory build RID=linux-arm64
@@ -70,10 +75,16 @@ demo: ## attach a real file system image and put it through read, write, snapsho
 	@$(MAKE) --no-print-directory build
 	@tests/demo/demo.sh
 
-bench: ## measure against qemu-nbd; BENCH="--quick --cells 4k-randread-qd16" narrows it
+bench: ## measure against qemu-nbd, and the C library; BENCH="--quick --cells 4k-randread-qd16" narrows it
 	@packaging/install-build-deps.sh bench
 	@$(MAKE) --no-print-directory build
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
+	@/usr/bin/python3 tests/bench/library.py $(if $(findstring --quick,$(BENCH)),--quick)
+
+bench-library: ## measure the C library alone; BENCH=--quick narrows it
+	@packaging/install-build-deps.sh bench
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 tests/bench/library.py $(BENCH)
 
 bench-kernel: ## measure the kernel block devices against qemu-nbd -c, in a virtual machine; BENCH="--quick --cells '4k-*'" narrows it
 	@packaging/install-build-deps.sh kernel

@@ -71,8 +71,8 @@ internal static unsafe partial class Exports
             return LastError.UnknownFlags();
         if (max == 0 || length == 0)
             return LastError.Set(-Errno.EINVAL, "there is no extent to be filled in"u8);
-        var shape = Shape(RequestKind.BlockStatus, (nint)extents, offset, length, flags) with { Extents = (int)Math.Min(max, int.MaxValue) };
-        return Submit(image, shape, notify);
+        var room = (int)Math.Min(max, int.MaxValue);
+        return Submit(image, Shape(RequestKind.BlockStatus, (nint)extents, offset, length, flags) with { Extents = room }, notify);
     }
 
     [UnmanagedCallersOnly(EntryPoint = "managed_image_in_flight", CallConvs = [typeof(CallConvCdecl)])]
@@ -83,7 +83,7 @@ internal static unsafe partial class Exports
     {
         if (FindDriven(image, out var opened) is var refusal and < 0)
             return refusal;
-        return opened!.Loop.WatchDescriptor;
+        return opened!.WatchDescriptor;
     }
 
     [UnmanagedCallersOnly(EntryPoint = "managed_image_process", CallConvs = [typeof(CallConvCdecl)])]
@@ -101,7 +101,7 @@ internal static unsafe partial class Exports
         }
         catch (Exception error)
         {
-            return LastError.Set(Failure.Of(error, "cannot go on with the image"));
+            return LastError.Set(Failure.Of(error, "cannot run the loop of the image"));
         }
     }
 

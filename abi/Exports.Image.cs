@@ -57,8 +57,8 @@ internal static unsafe partial class Exports
             if (s_handles.Remove<OpenImage>(image) is null)
                 return LastError.NotAHandle();
             var error = opened.Close();
-            return error == 0 ? 0
-                : LastError.Set(error, $"the image was not closed cleanly, what was written since the last flush may be lost: {Errno.Text(error)}");
+            return error == 0 ? 0 : LastError.Set(
+                error, $"the image was not closed cleanly, what was written since the last flush may be lost: {Errno.Text(error)}");
         }
         catch (Exception error)
         {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The functions of qcow2blk.h as programs call them. Each goes straight on to the managed one of that name, but for three things
- * that have to be done before the runtime is entered, and cannot be done inside it:
+ * The functions of qcow2blk.h as programs call them. Each goes straight on to the managed one of that name, but for a few things
+ * that have to be done outside of the runtime:
  *
  * - The runtime's start sets SIGPIPE to ignored: what was there before is put back.
+ * - Its handler of SIGRTMIN, by which it stops threads to collect garbage, would run on the stack of whoever is interrupted. Where a
+ *   thread has another stack for signals it runs on that: goroutines have a few KiB only.
  * - A child after fork() has none of the runtime's threads, and would wait for them: it is refused at once.
  * - The text of the last error belongs to a thread: here it goes away with it.
  */
@@ -56,13 +58,17 @@ forked (void)
 static void
 start (void)
 {
-  struct sigaction pipes;
+  struct sigaction pipes, stops;
   int known = sigaction (SIGPIPE, NULL, &pipes);
 
   pthread_atfork (NULL, NULL, forked);
   managed_start ();
   if (known == 0)
     sigaction (SIGPIPE, &pipes, NULL);
+  if (sigaction (SIGRTMIN, NULL, &stops) == 0 && (stops.sa_flags & (SA_SIGINFO | SA_ONSTACK)) == SA_SIGINFO) {
+    stops.sa_flags |= SA_ONSTACK;
+    sigaction (SIGRTMIN, &stops, NULL);
+  }
   atomic_store (&state, 1);
 }
 
@@ -234,3 +240,39 @@ GUARD (int, image_fd,
 GUARD (int, image_process,
        (qcow2blk_image *image, uint32_t flags),
        (image, flags))
+GUARD (int, device_attach,
+       (const char *path, const qcow2blk_options *options, qcow2blk_device **device, uint32_t flags),
+       (path, options, device, flags))
+GUARD (int, device_open,
+       (const char *target, qcow2blk_device **device, uint32_t flags),
+       (target, device, flags))
+GUARD (ssize_t, device_name,
+       (qcow2blk_device *device, char *buffer, size_t size),
+       (device, buffer, size))
+GUARD (ssize_t, device_uri,
+       (qcow2blk_device *device, char *buffer, size_t size),
+       (device, buffer, size))
+GUARD (ssize_t, device_path,
+       (qcow2blk_device *device, char *buffer, size_t size),
+       (device, buffer, size))
+GUARD (int, device_state,
+       (qcow2blk_device *device, uint32_t flags),
+       (device, flags))
+GUARD (ssize_t, device_status,
+       (qcow2blk_device *device, char *buffer, size_t size, uint32_t flags),
+       (device, buffer, size, flags))
+GUARD (int, device_suspend,
+       (qcow2blk_device *device, int timeout, uint32_t flags),
+       (device, timeout, flags))
+GUARD (int, device_resume,
+       (qcow2blk_device *device, int timeout, uint32_t flags),
+       (device, timeout, flags))
+GUARD (int, device_detach,
+       (qcow2blk_device *device, int timeout, uint32_t flags),
+       (device, timeout, flags))
+GUARD (int, device_set_event_callback,
+       (qcow2blk_device *device, qcow2blk_event_fn *callback, void *user_data, uint32_t flags),
+       (device, callback, user_data, flags))
+GUARD (int, device_close,
+       (qcow2blk_device *device, uint32_t flags),
+       (device, flags))

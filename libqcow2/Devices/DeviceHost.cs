@@ -38,6 +38,9 @@ internal sealed record DeviceHost
     /// <summary>Where the recovery log of the device is; null: it has none.</summary>
     public required string? RecoveryLog { get; init; }
 
+    /// <summary>Whether the process is another program's: a bug of ours must not end it.</summary>
+    public bool IsGuest { get; init; }
+
     /// <summary>How long a block device may be suspended before that is worth a warning.</summary>
     public TimeSpan SuspensionLimit { get; init; } = SuspensionWatch.DefaultLimit;
 }

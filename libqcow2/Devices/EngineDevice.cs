@@ -19,14 +19,16 @@ namespace Qcow2Blk.Devices;
 
 /// <summary>Opens images with the engine of this project.</summary>
 /// <param name="newStop">makes what stops a ublk device for which no server can follow, once for each device</param>
-internal sealed class EngineDeviceFactory(Func<StopUblkDevice> newStop) : IDeviceFactory
+/// <param name="isGuest">whether the process is another program's, which does not end for our sake</param>
+internal sealed class EngineDeviceFactory(Func<StopUblkDevice> newStop, bool isGuest = false) : IDeviceFactory
 {
     public IDevice Open(AttachOptions options, string name, string? recoveryLog, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
         try
         {
-            return EngineDevice.Open(options, name, recoveryLog, newStop(), log);
+            var host = DeviceHost.This(recoveryLog, newStop()) with { IsGuest = isGuest };
+            return EngineDevice.Open(options, name, host, log);
         }
         catch (Exception error)
         {
@@ -82,7 +84,7 @@ internal sealed partial class EngineDevice : IDevice
         _offload = new OffloadPool(Math.Min(DefaultQueues, processors)) { ServesBlockDevice = options.IsBlockDevice };
         _loops = new EventLoop[ExportChoice.Queues(options, Math.Min(DefaultQueues, processors))];
         for (var i = 0; i < _loops.Length; i++)
-            _loops[i] = new EventLoop(i, _offload);
+            _loops[i] = new EventLoop(i, _offload) { Failed = host.IsGuest ? Distrust : null };
         _served = new ServedDisk(Home, options.OnEnospc == EnospcPolicy.Stop)
         {
             IsBlockDevice = options.IsBlockDevice,
@@ -130,10 +132,10 @@ internal sealed partial class EngineDevice : IDevice
 
     /// <summary>Opens, locks and starts to serve: clients can connect when it returns.</summary>
     /// <exception cref="OutcomeException">the image or the address cannot be served; nothing is left behind</exception>
-    public static EngineDevice Open(AttachOptions options, string name, string? recoveryLog, StopUblkDevice stop, ILog log)
+    public static EngineDevice Open(AttachOptions options, string name, DeviceHost host, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var device = Open(options, name, log, DeviceHost.This(recoveryLog, stop));
+        var device = Open(options, name, log, host);
         if (options.IsBlockDevice)
             device.LockMemory();
         return device;
@@ -185,6 +187,13 @@ internal sealed partial class EngineDevice : IDevice
     {
         _state = (int)state;
         Events.Changed();
+    }
+
+    /// <summary>A bug, in a process that must go on: what is in memory may be wrong, so nothing of it is written any more.</summary>
+    private void Distrust(Exception error)
+    {
+        _log.Error($"internal error: {error.GetType().Name}: {error.Message} (please report this)");
+        (_disk as Qcow2Image)?.Distrust(error);
     }
 
     /// <summary>Before the loops start: a server of a block device must not need memory that only its own writes can free.</summary>

@@ -72,6 +72,9 @@ internal sealed partial class OpenImage
 
     public long ClusterBytes => _disk.ClusterBytes;
 
+    /// <summary>Readable when <see cref="Process"/> has something to do; of an image without a thread.</summary>
+    public int WatchDescriptor => _loop.WatchDescriptor;
+
     /// <summary>Asynchronous requests that have not ended.</summary>
     public int InFlight => Volatile.Read(ref _inFlight);
 

@@ -68,7 +68,8 @@ internal sealed class OpenSettings
     {
         if (_files.Count > 0)
         {
-            throw new OutcomeException(OutcomeKind.Invalid, $"cannot attach {path}", "descriptors are for images that a program opens for itself",
+            throw new OutcomeException(
+                OutcomeKind.Invalid, $"cannot attach {path}", "descriptors are for images that a program opens for itself",
                 "a device opens its files again after each suspend: give their names");
         }
 

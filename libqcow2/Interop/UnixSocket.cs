@@ -107,6 +107,22 @@ internal static unsafe class UnixSocket
         return 0;
     }
 
+    /// <summary>Sends what there is room for, without waiting. No signal either.</summary>
+    /// <returns>how many bytes, or a negative errno: -EAGAIN if there is no room</returns>
+    internal static int TrySend(int fd, ReadOnlySpan<byte> bytes)
+    {
+        while (true)
+        {
+            long sent;
+            fixed (byte* start = bytes)
+                sent = send(fd, start, bytes.Length, MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (sent >= 0)
+                return (int)sent;
+            if (Marshal.GetLastPInvokeError() is var errno and not Errno.EINTR)
+                return -errno;
+        }
+    }
+
     /// <summary>Sends all bytes, and descriptors with the first of them.</summary>
     /// <returns>0 or a negative errno</returns>
     internal static int SendAll(int fd, ReadOnlySpan<byte> bytes, IReadOnlyList<int> descriptors)

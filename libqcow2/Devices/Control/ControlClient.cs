@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Text.Json;
+using System.Threading;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
@@ -12,6 +13,9 @@ internal sealed class ControlClient : IDisposable
 {
     /// <summary>What a server may take beyond the timeout that it was given, to say so.</summary>
     private const int GraceMilliseconds = 10_000;
+
+    /// <summary>How long a server may take to accept connections when many come at once.</summary>
+    private const int AcceptMilliseconds = 5_000;
 
     private readonly int _fd;
     private readonly string _name;
@@ -30,13 +34,23 @@ internal sealed class ControlClient : IDisposable
     public static ControlClient? TryConnect(RuntimeDirectory directory, string name)
     {
         ArgumentNullException.ThrowIfNull(directory);
-        var fd = UnixSocket.Connect(directory.SocketOf(name));
+        var fd = Connect(directory.SocketOf(name));
         if (fd >= 0)
             return new ControlClient(fd, name);
         if (fd is -Errno.ECONNREFUSED or -Errno.ENOENT)
             return null;
         throw new OutcomeException(OutcomeKind.Failed, $"cannot reach the server of {name}",
             $"{directory.SocketOf(name)}: {Errno.Text(fd)}");
+    }
+
+    /// <summary>A server that hangs accepts nobody, and then the kernel lets only some wait: they would wait for ever.</summary>
+    private static int Connect(string path)
+    {
+        var started = Environment.TickCount64;
+        int fd;
+        while ((fd = UnixSocket.Connect(path, wait: false)) == -Errno.EAGAIN && Environment.TickCount64 - started < AcceptMilliseconds)
+            Thread.Sleep(1);
+        return fd == -Errno.EAGAIN ? -Errno.ETIMEDOUT : fd;
     }
 
     /// <summary>Whether the server answers at all.</summary>

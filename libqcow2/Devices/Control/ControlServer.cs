@@ -27,7 +27,7 @@ internal sealed partial class ControlServer : IDisposable
     /// <summary>See <see cref="ControlLimits.Watchers"/>.</summary>
     public const int MaxWatchers = 16;
 
-    private static readonly TimeSpan s_acceptPause = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan s_acceptPause = TimeSpan.FromMilliseconds(100), s_unreadPause = TimeSpan.FromMilliseconds(10);
 
     private readonly Socket _listener;
     private readonly IDevice _device;
@@ -264,11 +264,41 @@ internal sealed partial class ControlServer : IDisposable
         }
     }
 
+    /// <summary>
+    /// Not by the class: that raises SIGPIPE if the client has gone, and the process may be another program's, which it would end.
+    /// Few clients ever leave a reply unread, so what is left then is tried again now and then.
+    /// </summary>
     private async Task SendAsync(Socket connection, ReadOnlyMemory<byte> bytes)
     {
         using var patience = new CancellationTokenSource(_limits.Reply);
-        while (!bytes.IsEmpty)
-            bytes = bytes[await connection.SendAsync(bytes, SocketFlags.None, patience.Token)..];
+        while (true)
+        {
+            var sent = Send(connection, bytes.Span);
+            if (sent < 0 && sent != -Errno.EAGAIN)
+                throw new SocketException(-sent);
+            bytes = bytes[Math.Max(sent, 0)..];
+            if (bytes.IsEmpty)
+                return;
+            await Task.Delay(s_unreadPause, patience.Token);
+        }
+    }
+
+    /// <summary>Sends what there is room for.</summary>
+    /// <returns>how many bytes, or a negative errno</returns>
+    /// <exception cref="ObjectDisposedException">the connection was closed: its number may be another file's</exception>
+    private static int Send(Socket connection, ReadOnlySpan<byte> bytes)
+    {
+        var isHeld = false;
+        try
+        {
+            connection.SafeHandle.DangerousAddRef(ref isHeld);
+            return UnixSocket.TrySend((int)connection.SafeHandle.DangerousGetHandle(), bytes);
+        }
+        finally
+        {
+            if (isHeld)
+                connection.SafeHandle.DangerousRelease();
+        }
     }
 
     private static bool IsEnd(Exception error) => error is SocketException or ObjectDisposedException or OperationCanceledException;

@@ -41,16 +41,19 @@ internal sealed class DeviceEvents(Func<DeviceCondition> look)
         var watch = new DeviceWatch(Remove);
         lock (_lock)
         {
+            if (_closed)
+            {
+                watch.Close();
+                return watch;
+            }
+
             if (_watches.Count == 0)
                 Begin();
             else
                 TellChanges();
             foreach (var what in Present(_told))
                 watch.Add(what);
-            if (_closed)
-                watch.Close();
-            else
-                _watches.Add(watch);
+            _watches.Add(watch);
         }
 
         return watch;

@@ -34,11 +34,11 @@ internal sealed class WatchClient : IDisposable
     /// <summary>Why the server refuses to be watched; null if it does not, or has not answered.</summary>
     public string? Refusal { get; private set; }
 
-    /// <returns>null if nobody listens there, or the request to watch cannot be sent</returns>
+    /// <returns>null if nobody listens there, accepts connections, or takes the request to watch</returns>
     public static WatchClient? TryConnect(RuntimeDirectory directory, string name, Alarm alarm)
     {
         ArgumentNullException.ThrowIfNull(directory);
-        var fd = UnixSocket.Connect(directory.SocketOf(name));
+        var fd = UnixSocket.Connect(directory.SocketOf(name), wait: false);
         if (fd < 0)
             return null;
         var request = new ControlRequest(ControlVerb.Watch, TimeSpan.Zero, Force: false, AllowShrink: false);

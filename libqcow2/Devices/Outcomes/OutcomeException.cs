@@ -29,6 +29,9 @@ internal sealed class OutcomeException : Exception
 
     public OutcomeKind Kind { get; }
 
+    /// <summary>The negative errno that says it best, for programs of other languages; 0 where the kind has to do.</summary>
+    public int Error { get; init; }
+
     /// <summary>Whether somebody tries the same again already: another attempt would be in the way.</summary>
     public bool IsTriedAgain { get; init; }
 

@@ -34,6 +34,9 @@ internal sealed record DeviceRecord
     /// <summary>How often a server died and another one took the device over.</summary>
     public int Recoveries { get; init; }
 
+    /// <summary>The server lives in another program, which has more to do than this device: it is never killed for its sake.</summary>
+    public bool IsGuest { get; init; }
+
     /// <summary>The server ended as planned and left the device to the next one.</summary>
     public bool HandedOver { get; init; }
 
@@ -77,6 +80,8 @@ internal sealed record DeviceRecord
 
             if (Recoveries > 0)
                 writer.WriteNumber("recoveries"u8, Recoveries);
+            if (IsGuest)
+                writer.WriteBoolean("in-program"u8, true);
             if (HandedOver)
                 writer.WriteBoolean("handed-over"u8, true);
             if (Suspended)
@@ -191,6 +196,8 @@ internal sealed record DeviceRecord
                 return record with { Recoveries = reader.GetInt32() };
             case "suspended":
                 return record with { Suspended = reader.GetBoolean() };
+            case "in-program":
+                return record with { IsGuest = reader.GetBoolean() };
             case "handed-over":
                 return record with { HandedOver = reader.GetBoolean() };
             case "image-identity":

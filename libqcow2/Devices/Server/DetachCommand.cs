@@ -40,24 +40,25 @@ internal static class DetachCommand
 
     private static Outcome ByForce(DeviceRegistry registry, DeviceEntry entry, ControlRequest request)
     {
-        using (var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name))
+        try
         {
+            using var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
             if (client is not null && client.Greets(s_greeting))
-            {
-                try
-                {
-                    return AfterAnswer(client, entry, client.Ask(request).Result, request);
-                }
-                catch (OutcomeException)
-                {
-                    // It hangs in the middle of it, or died: what is left is ended below.
-                }
-            }
+                return AfterAnswer(client, entry, client.Ask(request).Result, request);
+        }
+        catch (OutcomeException)
+        {
+            // It accepts nobody, hangs in the middle of it, or died: what is left is ended below.
         }
 
         var name = entry.Record.Name;
-        if (entry.Record.Pid == Environment.ProcessId)
-            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}", "its server, which is in this process, does not answer");
+        if (entry.Record.IsGuest)
+        {
+            return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}",
+                $"its server does not answer, and is part of another program (process {entry.Record.Pid})",
+                "end that program, then detach again");
+        }
+
         if (!DeadDevice.Kill(registry, name))
         {
             return Outcome.Refused(OutcomeKind.Failed, $"cannot detach {name}",

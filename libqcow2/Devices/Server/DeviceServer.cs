@@ -51,23 +51,24 @@ internal sealed partial class DeviceServer : IDisposable
     /// <param name="registry">where it is found</param>
     /// <param name="log">for what happens when nobody waits</param>
     /// <param name="supervisor">the process that starts another server if this one dies</param>
+    /// <param name="isGuest">whether this process is another program's</param>
     /// <exception cref="OutcomeException">
     /// the device cannot be attached: nothing is left behind but a log that was there; or taken over: it is left as it was
     /// </exception>
     public static DeviceServer Start(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry, ILog log,
-        ProcessIdentity? supervisor = null)
+        ProcessIdentity? supervisor = null, bool isGuest = false)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(registry);
         AttachRules.Check(options);
         var lost = options.RecoverDevice is null ? null : Lost(options, registry);
-        var claim = Claim(options, registry, log, name => Draft(options, name, supervisor, lost));
+        var claim = Claim(options, registry, log, name => Draft(options, name, supervisor, lost, isGuest));
         try
         {
             var name = claim?.Name ?? options.Name ?? DeviceName.FromImage(options.Image);
             return Open(options with { OnlyImage = lost?.ImageIdentity }, factory, registry, claim, log,
-                Draft(options, name, supervisor, lost));
+                Draft(options, name, supervisor, lost, isGuest));
         }
         catch
         {
@@ -109,8 +110,10 @@ internal sealed partial class DeviceServer : IDisposable
     }
 
     /// <summary>What is known before the image is open. A server that dies until then must not lose the device of the one before.</summary>
-    private static DeviceRecord Draft(AttachOptions options, string name, ProcessIdentity? supervisor, DeviceRecord? lost) => new()
+    private static DeviceRecord Draft(
+        AttachOptions options, string name, ProcessIdentity? supervisor, DeviceRecord? lost, bool isGuest) => new()
     {
+        IsGuest = isGuest,
         Name = name,
         Image = options.Image,
         DevicePath = lost?.DevicePath,

@@ -188,7 +188,7 @@ internal sealed class EmbeddedDevice
 
     private static EmbeddedDevice AttachHere(AttachOptions options, ILog log, EmbeddedPlace place)
     {
-        var server = DeviceServer.Start(options, place.Factory, place.Registry, log);
+        var server = DeviceServer.Start(options, place.Factory, place.Registry, log, isGuest: true);
         var record = server.Record;
         return new EmbeddedDevice(DeviceIdentity.Of(place.Registry, record), record, new ServedHere(server, log));
     }

@@ -24,7 +24,7 @@ internal sealed record EmbeddedPlace
     {
         Registry = new DeviceRegistry(RuntimeDirectory.Locate()),
         // Here are no block devices, and so none to be stopped.
-        Factory = new EngineDeviceFactory(() => static (_, _) => -Errno.EOPNOTSUPP),
+        Factory = new EngineDeviceFactory(() => static (_, _) => -Errno.EOPNOTSUPP, isGuest: true),
         Command = InstalledCommand.Find,
     };
 }

@@ -7,6 +7,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Server;
+using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Embedding.Devices;
 
@@ -29,7 +30,8 @@ internal static unsafe class InstalledCommand
             ? new ServerProgram(path, []) { IsSilent = true }
             : throw new OutcomeException(OutcomeKind.Failed, "cannot start a server of a block device",
                 $"the qcow2blk command is not in {string.Join(", ", places.Select(Path.GetDirectoryName))}",
-                "install it with the library");
+                "install it with the library")
+            { Error = -Errno.ENOEXEC };
     }
 
     private static IEnumerable<string> Places(string? library)

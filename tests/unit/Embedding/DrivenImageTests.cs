@@ -44,7 +44,9 @@ public sealed class DrivenImageTests
         Assert.Equal(8, scene.Bytes(1)[0]);
     }
 
-    /// <summary>The descriptor tells of each completion, with the ring's deferred ones too: waiting for a timer would take 100 ms each.</summary>
+    /// <summary>
+    /// The descriptor tells of each completion, with the ring's deferred ones too: waiting for a timer would take 100 ms each.
+    /// </summary>
     [Fact]
     public void Descriptor_is_readable_when_a_request_has_ended()
     {
@@ -67,7 +69,7 @@ public sealed class DrivenImageTests
             Assert.All(got.Take(count), completion => Assert.Equal(4096, completion.Result));
             ended += count;
             if (ended < 40)
-                Assert.True(WaitReadable(image.Loop.WatchDescriptor, 10_000), $"{ended} of 40 after {waits++} waits");
+                Assert.True(WaitReadable(image.WatchDescriptor, 10_000), $"{ended} of 40 after {waits++} waits");
         }
 
         Assert.Equal(0, image.InFlight);
@@ -85,7 +87,7 @@ public sealed class DrivenImageTests
         while (image.InFlight > 0)
         {
             image.Process();
-            WaitReadable(image.Loop.WatchDescriptor, 10);
+            WaitReadable(image.WatchDescriptor, 10);
         }
 
         Assert.Equal(1, queue.Wait(new Completion[1], 0));
@@ -126,9 +128,9 @@ public sealed class DrivenImageTests
         using var scene = new EmbeddedScene();
         var image = scene.Open(isDriven: true);
         scene.Write(8 << 20, 512, 1);
-        for (var round = 0; round < 50 && WaitReadable(image.Loop.WatchDescriptor, 500); round++)
+        for (var round = 0; round < 50 && WaitReadable(image.WatchDescriptor, 500); round++)
             image.Process();
-        Assert.False(WaitReadable(image.Loop.WatchDescriptor, 300), "an idle image wakes nobody");
+        Assert.False(WaitReadable(image.WatchDescriptor, 300), "an idle image wakes nobody");
     }
 
     private static unsafe bool WaitReadable(int fd, int milliseconds)

@@ -17,7 +17,7 @@ internal sealed record Reference(string From, string To, string Place, string Na
 {
     /// <summary>Every reference between rooms of the library and the command.</summary>
     public static IReadOnlyList<Reference> All() =>
-        All([.. SourceTree.Files("libqcow2", "*.cs"), .. SourceTree.Files("cli", "*.cs")], SourceTree.Read);
+        All(SourceTree.Shipped(), SourceTree.Read);
 
     /// <summary>As above, of files that need not exist.</summary>
     public static IReadOnlyList<Reference> All(IReadOnlyList<string> files, Func<string, string> read)
@@ -29,7 +29,7 @@ internal sealed record Reference(string From, string To, string Place, string Na
     /// <summary>The files of which another file of the product names something.</summary>
     public static IEnumerable<string> Uses()
     {
-        var compilation = Compile([.. SourceTree.Files("libqcow2", "*.cs"), .. SourceTree.Files("cli", "*.cs")], SourceTree.Read);
+        var compilation = Compile(SourceTree.Shipped(), SourceTree.Read);
         foreach (var tree in compilation.SyntaxTrees)
         {
             var model = compilation.GetSemanticModel(tree);

@@ -22,9 +22,11 @@ internal static class SourceTree
             .Order(StringComparer.Ordinal),
     ];
 
+    /// <summary>The C# of what users get.</summary>
+    public static IReadOnlyList<string> Shipped() => [.. Files("libqcow2", "*.cs"), .. Files("abi", "*.cs"), .. Files("cli", "*.cs")];
+
     /// <summary>All code of the checkout: C#, and every script.</summary>
-    public static IEnumerable<string> Sources() =>
-        Files("libqcow2", "*.cs").Concat(Files("cli", "*.cs")).Concat(Files("tests", "*.cs")).Concat(Scripts());
+    public static IEnumerable<string> Sources() => Shipped().Concat(Files("tests", "*.cs")).Concat(Scripts());
 
     /// <summary>Scripts in bash and Python: by their names, or by their first line.</summary>
     public static IReadOnlyList<string> Scripts() =>

@@ -29,7 +29,7 @@ public sealed class EmbeddedDeviceTests : IDisposable
     {
         var device = _scene.Attach();
         var entry = Assert.Single(_scene.Registry.List());
-        Assert.Equal((true, Environment.ProcessId, "disk"), (entry.Alive, entry.Record.Pid, device.Name));
+        Assert.Equal((true, true, Environment.ProcessId, "disk"), (entry.Alive, entry.Record.IsGuest, entry.Record.Pid, device.Name));
         Assert.Equal((entry.Record.Uri, null), (device.Uri, device.DevicePath));
         Assert.Equal(EmbeddedState.Running, device.State());
         using var status = JsonDocument.Parse(device.Status());

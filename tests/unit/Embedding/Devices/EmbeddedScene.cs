@@ -69,7 +69,7 @@ internal sealed class EmbeddedScene : IDisposable
 
     /// <summary>A server of a device that has no image: what such a server does can be told it.</summary>
     public DeviceServer Serve(FakeDevice device, string? recovers = null) => DeviceServer.Start(
-        new AttachOptions { Image = device.ImagePath, Name = device.Name, SocketPath = device.DevicePath is null ? "/run/x" : null, RecoverDevice = recovers },
+        new AttachOptions { Image = device.ImagePath, Name = device.Name, RecoverDevice = recovers },
         new FakeFactory((_, _) => device), Registry, new NoLog());
 }
 

@@ -1,0 +1,3 @@
+module qcow2blk
+
+go 1.19

@@ -1,0 +1,91 @@
+package qcow2blk
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// What became of a request: exactly one of its caller and its completion changes it from waiting.
+const (
+	requestWaiting int32 = iota
+	requestEnded
+	requestAbandoned
+)
+
+// request is one request on its way through a queue. It is used again: nobody may touch it after its release.
+type request struct {
+	memory *buffer // nil if it moves no data
+	cost   int
+	state  atomic.Int32
+	ended  chan int64
+}
+
+var requests = sync.Pool{New: func() any { return &request{ended: make(chan int64, 1)} }}
+
+func newRequest(ctx context.Context, op string, length int) (*request, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	cost := smallestBuffer
+	if length > 0 {
+		cost = costOf(length)
+	}
+	if err := inFlight.acquire(ctx, cost); err != nil {
+		return nil, err
+	}
+	var memory *buffer
+	if length > 0 {
+		var err error
+		if memory, err = getBuffer(op, length); err != nil {
+			inFlight.release(cost)
+			return nil, err
+		}
+	}
+	r := requests.Get().(*request)
+	r.memory, r.cost = memory, cost
+	r.state.Store(requestWaiting)
+	return r, nil
+}
+
+// complete tells the caller, or if it has given up cleans up in its place.
+func (r *request) complete(result int64) {
+	if r.state.CompareAndSwap(requestWaiting, requestEnded) {
+		r.ended <- result
+		return
+	}
+	r.release()
+}
+
+// wait returns ctx.Err() if the context ends first: the memory then belongs to the completion.
+func (r *request) wait(ctx context.Context) (result int64, err error) {
+	select {
+	case result = <-r.ended:
+		return result, nil
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(requestWaiting, requestAbandoned) {
+			return 0, ctx.Err()
+		}
+		return <-r.ended, nil
+	}
+}
+
+func (r *request) release() {
+	memory, cost := r.memory, r.cost
+	r.memory = nil
+	requests.Put(r)
+	memory.release()
+	inFlight.release(cost)
+}
+
+// failure is the error of a completion, which has a number but no text.
+func failure(op string, result int64, offset, length int64) error {
+	errno := syscall.Errno(-result)
+	message := fmt.Sprintf("cannot %s %d bytes at %d: %s", op, length, offset, errno.Error())
+	if op == opFlush {
+		message = "cannot flush: " + errno.Error()
+	}
+	return &Error{Op: op, Errno: errno, Message: message}
+}

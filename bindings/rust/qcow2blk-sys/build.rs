@@ -4,7 +4,9 @@ use std::process::{exit, Command};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for variable in ["PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "PKG_CONFIG_SYSROOT_DIR"] {
+    for variable in
+        ["PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "PKG_CONFIG_SYSROOT_DIR", "PKG_CONFIG_ALLOW_SYSTEM_LIBS"]
+    {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     match pkg_config(&["--print-errors", "--libs", "qcow2blk >= 0.1"]) {
@@ -18,16 +20,26 @@ fn main() {
         }
     }
     // For the tests, which compare these declarations with the header that is installed.
-    if let Ok(folder) = pkg_config(&["--variable=includedir", "qcow2blk"]) {
-        println!("cargo:include={}", folder.trim());
-        println!("cargo:rustc-env=QCOW2BLK_INCLUDE={}", folder.trim());
+    if let Some(folder) = include_folder() {
+        println!("cargo:include={folder}");
+        println!("cargo:rustc-env=QCOW2BLK_INCLUDE={folder}");
     }
+}
+
+/// Where the header is. The variable "includedir" would not have PKG_CONFIG_SYSROOT_DIR in front of it.
+fn include_folder() -> Option<String> {
+    let flags = pkg_config(&["--cflags-only-I", "qcow2blk"]).ok()?;
+    flags.split_whitespace().find_map(|flag| flag.strip_prefix("-I")).map(str::to_owned)
 }
 
 fn pkg_config(arguments: &[&str]) -> Result<String, String> {
     let program = std::env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".to_owned());
-    let output =
-        Command::new(&program).args(arguments).output().map_err(|error| format!("cannot run {program}: {error}"))?;
+    let output = Command::new(&program)
+        .args(arguments)
+        // Else -I/usr/include is left out.
+        .env("PKG_CONFIG_ALLOW_SYSTEM_CFLAGS", "1")
+        .output()
+        .map_err(|error| format!("cannot run {program}: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }

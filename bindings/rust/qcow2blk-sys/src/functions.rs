@@ -263,7 +263,7 @@ extern "C" {
     /// Hold all requests and leave a closed, consistent image file.
     pub fn qcow2blk_device_suspend(device: *mut qcow2blk_device, timeout: c_int, flags: u32) -> c_int;
 
-    /// Open the image again, as it is now, and go on with the requests.
+    /// Open the image again, as it is now, and continue the requests.
     pub fn qcow2blk_device_resume(device: *mut qcow2blk_device, timeout: c_int, flags: u32) -> c_int;
 
     /// Write everything down and end the device.

@@ -32,7 +32,7 @@ impl<T, F: FnMut(&T) -> bool> Walk<T, F> {
         std::ptr::from_mut(self).cast()
     }
 
-    /// Goes on with the panic of the closure, if there was one.
+    /// Continues the panic of the closure, if there was one.
     pub(crate) fn end(self) {
         if let Some(payload) = self.panic {
             resume_unwind(payload);

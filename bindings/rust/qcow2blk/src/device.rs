@@ -127,7 +127,7 @@ impl Device {
         check(unsafe { qcow2blk_device_suspend(self.as_ptr(), milliseconds(timeout), 0) }.into()).map(|_| ())
     }
 
-    /// Opens the image again, as it is now, and goes on with the requests. If it fails, the device stays suspended.
+    /// Opens the image again, as it is now, and continues the requests. If it fails, the device stays suspended.
     pub fn resume(&self, timeout: Option<Duration>) -> Result<()> {
         self.resume_with(timeout, 0)
     }
@@ -142,7 +142,7 @@ impl Device {
         check(unsafe { qcow2blk_device_resume(self.as_ptr(), milliseconds(timeout), flags) }.into()).map(|_| ())
     }
 
-    /// Writes everything down and ends the device. If it fails, the device goes on.
+    /// Writes everything out and ends the device. If it fails, the device goes on.
     pub fn detach(&self, timeout: Option<Duration>) -> Result<()> {
         self.detach_with(timeout, 0)
     }

@@ -51,7 +51,7 @@ impl Image {
         Cursor::new(self)
     }
 
-    /// Ends all requests, writes everything down and closes the image. Requests that have not begun end with
+    /// Ends all requests, writes everything out and closes the image. Requests that have not begun end with
     /// `ECANCELED`, those that have begun are waited for.
     ///
     /// The image is closed whatever the result: an error says that what was written since the last flush may be lost.

@@ -99,7 +99,7 @@ impl<T: Send + 'static> Queue<T> {
 
     /// Fetches completions: at least one and at most `max`, in the order in which the requests ended.
     ///
-    /// `timeout` is how long to wait for the first: `None` for ever, zero not at all. If none came in time, the result
+    /// `timeout` is how long to wait for the first: `None` indefinitely, zero not at all. If none came in time, the result
     /// is empty. It fails with `EINTR` if a signal came while it waited.
     pub fn wait(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Completion<T>>> {
         let nothing = qcow2blk_completion { user_data: null_mut(), result: 0 };
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_are_rounded_up_and_none_is_for_ever() {
+    fn timeouts_are_rounded_up_and_none_is_no_limit() {
         let cases = [
             (None, -1),
             (Some(Duration::ZERO), 0),

@@ -42,7 +42,7 @@ fn many_writes_at_once_all_arrive() -> Outcome {
     Ok(())
 }
 
-/// What nobody asks for again is written all the same.
+/// What nobody asks for again is written anyway.
 #[test]
 fn dropped_future_does_not_stop_the_write() -> Outcome {
     let folder = Folder::new();

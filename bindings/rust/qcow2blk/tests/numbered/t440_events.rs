@@ -82,9 +82,10 @@ fn panic_of_the_closure_ends_nothing_else() -> Outcome {
     let mut calls = 0;
     attached.device.set_events(move |event| {
         calls += 1;
-        assert!(calls > 1, "this panic is part of the test");
         let _ = sender.send(event);
+        assert!(calls > 1, "this panic is part of the test");
     })?;
+    wait_for(&events, State::Running);
     attached.device.suspend(None)?;
     wait_for(&events, State::Suspended);
     Ok(())

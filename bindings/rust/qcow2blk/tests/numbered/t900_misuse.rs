@@ -71,7 +71,7 @@ fn calls_of_image(image: *mut qcow2blk_image) -> Vec<(&'static str, i64)> {
     let iov = iovec { iov_base: buffer, iov_len: 512 };
     let mut extent = qcow2blk_extent::default();
     let n = &notify(null_mut(), Some(on_end));
-    // SAFETY: what else is given is valid; what is no handle of an image is an error.
+    // SAFETY: what else is given is valid; what is not a handle of an image is an error.
     unsafe {
         vec![
             ("size", qcow2blk_image_size(image)),
@@ -108,7 +108,7 @@ fn calls_of_image(image: *mut qcow2blk_image) -> Vec<(&'static str, i64)> {
 fn calls_of_device(device: *mut qcow2blk_device) -> Vec<(&'static str, i64)> {
     let mut bytes = [0_u8; 512];
     let text = bytes.as_mut_ptr().cast::<c_char>();
-    // SAFETY: what else is given is valid; what is no handle of a device is an error.
+    // SAFETY: what else is given is valid; what is not a handle of a device is an error.
     unsafe {
         vec![
             ("name", qcow2blk_device_name(device, text, 512) as i64),
@@ -127,7 +127,7 @@ fn calls_of_device(device: *mut qcow2blk_device) -> Vec<(&'static str, i64)> {
 
 fn calls_of_queue(queue: *mut qcow2blk_queue) -> Vec<(&'static str, i64)> {
     let mut completion = qcow2blk_completion { user_data: null_mut(), result: 0 };
-    // SAFETY: what else is given is valid; what is no handle of a queue is an error.
+    // SAFETY: what else is given is valid; what is not a handle of a queue is an error.
     unsafe {
         vec![
             ("fd", qcow2blk_queue_fd(queue).into()),
@@ -139,7 +139,7 @@ fn calls_of_queue(queue: *mut qcow2blk_queue) -> Vec<(&'static str, i64)> {
 
 fn calls_of_options(options: *mut qcow2blk_options) -> Vec<(&'static str, i64)> {
     let (name, value) = (c"read-only".as_ptr(), c"true".as_ptr());
-    // SAFETY: what else is given is valid; what is no handle of options is an error.
+    // SAFETY: what else is given is valid; what is not a handle of options is an error.
     unsafe {
         vec![
             ("set", qcow2blk_options_set(options, name, value, 0).into()),

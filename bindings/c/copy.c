@@ -104,36 +104,27 @@ copy_all (void)
   return result < 0 ? result : qcow2blk_image_flush (target, 0);
 }
 
-static int
-fail (const char *what, int result)
-{
-  fprintf (stderr, "copy: %s: %s\n", what, strerror (-result));
-  return 1;
-}
-
 int
 main (int argc, char **argv)
 {
-  int result, status = 0;
+  int result;
 
   if (argc != 3)
     return fprintf (stderr, "usage: copy FROM TO\n"), 2;
   for (idle_count = 0; idle_count < DEPTH; idle_count++)
     idle[idle_count] = &blocks[idle_count];
+  if (qcow2blk_image_open (argv[1], NULL, &source, QCOW2BLK_OPEN_READ_ONLY) < 0
+      || qcow2blk_image_open (argv[2], NULL, &target, 0) < 0 || qcow2blk_queue_create (&queue, DEPTH, 0) < 0)
+    return fprintf (stderr, "copy: %s\n", qcow2blk_last_error ()), 1;
 
-  if ((result = qcow2blk_queue_create (&queue, DEPTH, 0)) < 0)
-    return fail ("queue", result);
-  if ((result = qcow2blk_image_open (argv[1], NULL, &source, QCOW2BLK_OPEN_READ_ONLY)) < 0)
-    return fail (argv[1], result);
-  if ((result = qcow2blk_image_open (argv[2], NULL, &target, 0)) < 0)
-    return fail (argv[2], result);
   if ((result = copy_all ()) < 0)
-    status = fail ("copying", result);
-
+    fprintf (stderr, "copy: copying: %s\n", strerror (-result));
   /* Closing waits for what is in flight, and writes everything out: its result counts. */
   qcow2blk_image_close (source, 0);
-  if ((result = qcow2blk_image_close (target, 0)) < 0)
-    status = fail (argv[2], result);
+  if (qcow2blk_image_close (target, 0) < 0) {
+    fprintf (stderr, "copy: %s\n", qcow2blk_last_error ());
+    result = -EIO;
+  }
   qcow2blk_queue_close (queue, 0);
-  return status;
+  return result < 0;
 }

@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// mostInFlight is how much memory of C requests may hold at a time. Each takes a smallestBuffer at least, which bounds
-// their number too.
-const mostInFlight = 128 << 20
+// mostInFlight is how much memory of C the requests of an image may hold at a time. It is for each image, so that one whose
+// storage hangs does not hold up the others.
+const mostInFlight = 64 << 20
 
-// queueDepth is as many requests as the budget allows, so that the queue is never too small.
-const queueDepth = mostInFlight / smallestBuffer
+// queueDepth is how many requests of all images may be in flight: as many as a queue of the library takes.
+const queueDepth = 65536
 
 // budget makes goroutines wait when too much is in flight, first come, first served.
 type budget struct {
@@ -25,9 +25,7 @@ type budgetWaiter struct {
 	granted chan struct{}
 }
 
-var inFlight = budget{free: mostInFlight}
-
-// costOf is what a request with a buffer of that length takes from the budget.
+// costOf is what a request with a buffer of that length takes from the budget of its image.
 func costOf(length int) int {
 	return (length + smallestBuffer - 1) &^ (smallestBuffer - 1)
 }

@@ -2,7 +2,7 @@ package qcow2blk
 
 /*
 #cgo pkg-config: qcow2blk
-#cgo CFLAGS: -std=gnu11
+#cgo CFLAGS: -std=gnu99
 #include "shim.h"
 */
 import "C"

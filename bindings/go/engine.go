@@ -20,6 +20,7 @@ type engine struct {
 	file        *os.File // the queue's descriptor, as Go's poller watches it
 	completions *C.struct_qcow2blk_completion
 	ended       chan struct{} // closed when the goroutine has ended
+	places      budget        // in the queue
 
 	mu       sync.Mutex
 	requests map[uintptr]*request
@@ -74,7 +75,11 @@ func (e *engine) leave() {
 
 func startEngine() (*engine, error) {
 	const op = "queue"
-	e := &engine{ended: make(chan struct{}), requests: make(map[uintptr]*request)}
+	e := &engine{
+		ended:    make(chan struct{}),
+		places:   budget{free: queueDepth},
+		requests: make(map[uintptr]*request),
+	}
 	var number C.uintptr_t
 	if err := checked(op, C.q2_queue_create(&number, queueDepth)); err != nil {
 		return nil, err

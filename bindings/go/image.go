@@ -14,7 +14,8 @@ type openImage struct {
 // Image is an open image. Its methods may be called from any goroutine at any time.
 type Image struct {
 	openImage
-	engine *engine
+	engine   *engine
+	inFlight budget
 }
 
 // Open opens an image and all its backing files. The image is locked as qemu locks it, so that no other program changes
@@ -23,7 +24,7 @@ type Image struct {
 //
 // An image that is no longer needed must be closed: what was written since the last flush may be lost otherwise.
 func Open(path string, options *Options, flags OpenFlags) (*Image, error) {
-	image := &Image{}
+	image := &Image{inFlight: budget{free: mostInFlight}}
 	// First, so that there is nothing to take back once the image is open.
 	joined, err := joinEngine()
 	if err != nil {

@@ -122,7 +122,7 @@ func (i *Image) command(ctx context.Context, op string, offset, length int64, su
 	if err := checkRange(op, offset, length); err != nil {
 		return err
 	}
-	r, err := newRequest(ctx, op, 0)
+	r, err := i.newRequest(ctx, op, 0)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (i *Image) BlockStatusContext(ctx context.Context, offset, length int64, vi
 
 // someExtents are the first ones of a range, at least one.
 func (i *Image) someExtents(ctx context.Context, offset, length int64) (extents []Extent, err error) {
-	r, err := newRequest(ctx, opBlockStatus, smallestBuffer)
+	r, err := i.newRequest(ctx, opBlockStatus, smallestBuffer)
 	if err != nil {
 		return nil, err
 	}

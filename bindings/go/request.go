@@ -19,33 +19,44 @@ const (
 type request struct {
 	memory *buffer // nil if it moves no data
 	cost   int
+	image  *budget // gets the cost back
+	queue  *budget // gets one place back
 	state  atomic.Int32
 	ended  chan int64
 }
 
 var requests = sync.Pool{New: func() any { return &request{ended: make(chan int64, 1)} }}
 
-func newRequest(ctx context.Context, op string, length int) (*request, error) {
+// newRequest waits until there is room for a request with a buffer of that length.
+func (i *Image) newRequest(ctx context.Context, op string, length int) (*request, error) {
+	if i.engine == nil {
+		return nil, invalid(op, "the image is not open")
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	cost := smallestBuffer
+	r := requests.Get().(*request)
+	r.image, r.queue, r.cost = &i.inFlight, &i.engine.places, smallestBuffer
 	if length > 0 {
-		cost = costOf(length)
+		r.cost = costOf(length)
 	}
-	if err := inFlight.acquire(ctx, cost); err != nil {
+	if err := r.image.acquire(ctx, r.cost); err != nil {
+		requests.Put(r)
 		return nil, err
 	}
-	var memory *buffer
+	if err := r.queue.acquire(ctx, 1); err != nil {
+		r.image.release(r.cost)
+		requests.Put(r)
+		return nil, err
+	}
 	if length > 0 {
-		var err error
-		if memory, err = getBuffer(op, length); err != nil {
-			inFlight.release(cost)
+		memory, err := getBuffer(op, length)
+		if err != nil {
+			r.release()
 			return nil, err
 		}
+		r.memory = memory
 	}
-	r := requests.Get().(*request)
-	r.memory, r.cost = memory, cost
 	r.state.Store(requestWaiting)
 	return r, nil
 }
@@ -73,11 +84,12 @@ func (r *request) wait(ctx context.Context) (result int64, err error) {
 }
 
 func (r *request) release() {
-	memory, cost := r.memory, r.cost
-	r.memory = nil
+	memory, cost, image, queue := r.memory, r.cost, r.image, r.queue
+	r.memory, r.image, r.queue = nil, nil, nil
 	requests.Put(r)
 	memory.release()
-	inFlight.release(cost)
+	queue.release(1)
+	image.release(cost)
 }
 
 // failure is the error of a completion, which has a number but no text.

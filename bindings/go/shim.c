@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "_cgo_export.h"
-#include "signals.h"
 
 #define IMAGE(number) ((qcow2blk_image *) (number))
 #define OPTIONS(number) ((qcow2blk_options *) (number))
@@ -19,7 +18,6 @@ static q2_result
 done (int64_t value)
 {
   q2_result result = { value, NULL };
-  q2_use_signal_stack ();
   if (value < 0 && qcow2blk_last_errno () == -value)
     result.message = strdup (qcow2blk_last_error ());
   return result;

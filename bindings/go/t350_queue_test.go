@@ -3,7 +3,9 @@ package qcow2blk
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -42,14 +44,39 @@ func Test350QueueThatIsFullMakesGoroutinesWait(t *testing.T) {
 			}
 		}()
 	}
-	eventually(t, "no more may be in flight", func() bool { return budgetInUse() == mostInFlight })
+	eventually(t, "no more may be in flight", func() bool { return budgetInUse(image) == mostInFlight })
 	time.Sleep(20 * time.Millisecond)
 	if now := inFlightNow(t, image); now > mostInFlight/largestTransfer {
 		t.Errorf("%d are in flight", now)
 	}
+	// Another image is not held up.
+	other, _ := openCopy(t, "plain.qcow2")
+	wantBytes(t, readAt(t, other, 0, 512), filled(1, 512))
 	release()
 	all.Wait()
-	want(t, "memory in use", budgetInUse(), 0)
+	want(t, "memory in use", budgetInUse(image), 0)
+}
+
+// An open image costs no processor time while nothing happens.
+func Test350QueueSleepsWhileNothingHappens(t *testing.T) {
+	image, _ := openCopy(t, "plain.qcow2")
+	readAt(t, image, 0, 512)
+	// The collector and the loop may have something to do still.
+	runtime.GC()
+	time.Sleep(200 * time.Millisecond)
+	before := processorTime(t)
+	time.Sleep(time.Second)
+	if used := processorTime(t) - before; used > 100*time.Millisecond {
+		t.Errorf("%v in an idle second", used)
+	}
+	readAt(t, image, 0, 512)
+}
+
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // The goroutines that wait in front of a full queue leave when their context ends, and those behind them get their turn.

@@ -14,18 +14,21 @@ func isEndOfClosed(err error) bool {
 		errors.Is(err, syscall.EINVAL)
 }
 
-func Test380CloseCancelsWhatHasNotBegun(t *testing.T) {
-	image, _ := openCopy(t, "compressed.qcow2")
+// What has begun is done, the rest is cancelled, and nothing else happens to a request.
+func Test380CloseEndsEveryRequest(t *testing.T) {
+	image, path := openCopy(t, "empty.qcow2")
 	release := held(t, image)
-	const readers = 200
-	results := make(chan error, readers)
-	for g := int64(0); g < readers; g++ {
-		go func(g int64) {
-			_, err := image.ReadAt(make([]byte, 4096), g%64*64*kib)
-			results <- err
+	const writers = 200
+	results := make([]error, writers)
+	var all sync.WaitGroup
+	for g := range results {
+		all.Add(1)
+		go func(g int) {
+			defer all.Done()
+			_, results[g] = image.WriteAt(filled(byte(g+1), 20*kib), int64(g)*20*kib)
 		}(g)
 	}
-	eventually(t, "all of them are in flight", func() bool { return inFlightNow(t, image) == readers })
+	eventually(t, "all of them are in flight", func() bool { return inFlightNow(t, image) == writers })
 	closed := make(chan error, 1)
 	go func() { closed <- image.Close() }()
 	// The handle is gone at once, the requests are not.
@@ -33,20 +36,42 @@ func Test380CloseCancelsWhatHasNotBegun(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	release()
 	must(t, receive(t, "the close", closed))
-	canceled := 0
-	for g := 0; g < readers; g++ {
-		err := receive(t, "a read", results)
-		if !isEndOfClosed(err) {
+	all.Wait()
+	want(t, "memory in use", budgetInUse(image), 0)
+
+	mustCheck(t, path)
+	reopened := openPath(t, path, nil, ReadOnly)
+	cancelled := 0
+	for g, err := range results {
+		switch {
+		case err == nil:
+			wantBytes(t, readAt(t, reopened, int64(g)*20*kib, 20*kib), filled(byte(g+1), 20*kib))
+		case errors.Is(err, syscall.ECANCELED):
+			cancelled++
+		default:
+			t.Errorf("write %d ended with %v", g, err)
+		}
+	}
+	t.Logf("%d of %d were cancelled", cancelled, writers)
+}
+
+// Nobody drives this one, so nothing has begun.
+func Test380CloseEndsTheRequestsOfACallerLoop(t *testing.T) {
+	path := copyOf(t, "empty.qcow2")
+	image := openLoop(t, path)
+	const requests = 100
+	var ended []error
+	for n := int64(0); n < requests; n++ {
+		must(t, image.Async().WriteAt(filled(1, 4096), n*64*kib, 0, func(_ int, err error) { ended = append(ended, err) }))
+	}
+	must(t, image.Close())
+	want(t, "ended", len(ended), requests)
+	for _, err := range ended {
+		if err != nil && !errors.Is(err, syscall.ECANCELED) {
 			t.Errorf("got %v", err)
 		}
-		if errors.Is(err, syscall.ECANCELED) {
-			canceled++
-		}
 	}
-	if canceled == 0 {
-		t.Error("none was cancelled")
-	}
-	want(t, "memory in use", budgetInUse(), 0)
+	mustCheck(t, path)
 }
 
 // When Close returns, every callback has run.

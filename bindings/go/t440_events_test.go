@@ -18,6 +18,7 @@ func Test440EventsFollowTheState(t *testing.T) {
 	device := attach(t, "plain.qcow2")
 	var seen events
 	must(t, device.OnEvent(seen.add))
+	eventually(t, "the first event came", func() bool { return seen.count() > 0 })
 	must(t, device.Suspend(DefaultTimeout))
 	must(t, device.Resume(DefaultTimeout, 0))
 	must(t, device.Detach(DefaultTimeout, 0))
@@ -71,6 +72,7 @@ func Test440EventsGoToTheLastListener(t *testing.T) {
 	var first, second events
 	must(t, device.OnEvent(first.add))
 	must(t, device.OnEvent(second.add))
+	eventually(t, "the second was told the state", func() bool { return second.count() > 0 })
 	before := first.count()
 	must(t, device.Suspend(DefaultTimeout))
 	eventually(t, "the second was told", func() bool {

@@ -154,7 +154,7 @@ func Test950LoadKeepsWhatWasWritten(t *testing.T) {
 		wantBytes(t, readAt(t, image, w.start, share), w.model)
 	}
 	must(t, image.Close())
-	want(t, "memory in use", budgetInUse(), 0)
+	want(t, "memory in use", budgetInUse(image), 0)
 
 	mustCheck(t, path)
 	raw := filepath.Join(t.TempDir(), "raw.img")

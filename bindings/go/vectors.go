@@ -105,7 +105,7 @@ func (i *Image) inPieces(buffers [][]byte, total int64, move func(piece [][]byte
 }
 
 func (i *Image) readPiece(ctx context.Context, piece [][]byte, length int, offset int64) error {
-	r, err := newRequest(ctx, opRead, length)
+	r, err := i.newRequest(ctx, opRead, length)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (i *Image) readPiece(ctx context.Context, piece [][]byte, length int, offse
 }
 
 func (i *Image) writePiece(ctx context.Context, piece [][]byte, length int, offset int64, flags WriteFlags) error {
-	r, err := newRequest(ctx, opWrite, length)
+	r, err := i.newRequest(ctx, opWrite, length)
 	if err != nil {
 		return err
 	}

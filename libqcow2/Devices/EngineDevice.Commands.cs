@@ -32,8 +32,7 @@ internal sealed partial class EngineDevice
         if (!await HoldRequestsAsync(timeout, cut))
         {
             GoOn();
-            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s",
-                "try a longer --timeout");
+            return TooLate(what, timeout, "try a longer --timeout");
         }
 
         return await FlushAndCloseAsync(what, cut);
@@ -56,7 +55,7 @@ internal sealed partial class EngineDevice
         catch (Exception error)
         {
             var refusal = Refusals.From(error, what);
-            return Outcome.Refused(refusal.Kind, what, refusal.Why, refusal.Hint ?? hint);
+            return Outcome.Refused(refusal.Kind, what, refusal.Why, refusal.Hint ?? hint) with { Error = ErrorNumbers.Of(refusal) };
         }
 
         var size = _disk!.Size;
@@ -113,8 +112,7 @@ internal sealed partial class EngineDevice
         if (!drained && !force)
         {
             GoOn();
-            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s",
-                "try a longer --timeout, or --force");
+            return TooLate(what, timeout, "try a longer --timeout, or --force");
         }
 
         if (!suspended && _disk is not null)
@@ -153,7 +151,7 @@ internal sealed partial class EngineDevice
         {
             return flushed is null
                 ? NoAnswer(what)
-                : Outcome.Refused(OutcomeKind.Failed, what, $"a flush failed: {Errno.Text(flushed.Value)}",
+                : FlushFailed(what, flushed.Value, "a flush failed",
                     "--force detaches anyway and loses what was written since the previous flush");
         }
 
@@ -166,8 +164,7 @@ internal sealed partial class EngineDevice
             return Abandon();
         return error == -Errno.EBUSY
             ? InUse(what, await FindUserAsync() ?? "in use")
-            : Outcome.Refused(OutcomeKind.Failed, what, $"the kernel could not write out its cached data: {Errno.Text(error)}",
-                "--force detaches anyway and loses that");
+            : FlushFailed(what, error, "the kernel could not write out its cached data", "--force detaches anyway and loses that");
     }
 
     /// <summary>
@@ -194,7 +191,7 @@ internal sealed partial class EngineDevice
         if (error < 0 && _disk is not { WriteErrorReason: not null })
         {
             GoOn();
-            return Outcome.Refused(OutcomeKind.Failed, what, $"flush failed: {Errno.Text(error)}");
+            return FlushFailed(what, error);
         }
 
         return await CloseForSuspendAsync(what, cut);
@@ -209,7 +206,7 @@ internal sealed partial class EngineDevice
             GoOn();
             return error is null
                 ? NoAnswer(what)
-                : Outcome.Refused(OutcomeKind.Failed, what, $"the last flush failed: {Errno.Text(error.Value)}",
+                : FlushFailed(what, error.Value, "the last flush failed",
                     "--force detaches anyway and loses what was written since the previous flush");
         }
 
@@ -241,7 +238,19 @@ internal sealed partial class EngineDevice
     }
 
     private static Outcome NoAnswer(string what) =>
-        Outcome.Refused(OutcomeKind.Failed, what, "its storage did not answer in time", "try a longer --timeout");
+        Outcome.Refused(OutcomeKind.Failed, what, "its storage did not answer in time", "try a longer --timeout") with
+        {
+            Error = -Errno.ETIMEDOUT,
+        };
+
+    private static Outcome TooLate(string what, TimeSpan timeout, string hint) =>
+        Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s", hint) with
+        {
+            Error = -Errno.ETIMEDOUT,
+        };
+
+    private static Outcome FlushFailed(string what, int error, string saying = "flush failed", string? hint = null) =>
+        Outcome.Refused(OutcomeKind.Failed, what, $"{saying}: {Errno.Text(error)}", hint) with { Error = error };
 
     private async Task<Outcome> CloseForSuspendAsync(string what, CancellationToken cut)
     {
@@ -264,7 +273,8 @@ internal sealed partial class EngineDevice
             OutcomeKind.Failed,
             $"suspended {Name}, but its image was not closed cleanly",
             lost ?? $"closing failed: {Errno.Text(error.Value)}",
-            "check the image before \"qcow2blk resume\"");
+            "check the image before \"qcow2blk resume\"") with
+        { Error = error.Value };
     }
 
     /// <summary>From now on others edit the image: what the log says of it must never be replayed.</summary>

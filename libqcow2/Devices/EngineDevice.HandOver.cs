@@ -42,8 +42,7 @@ internal sealed partial class EngineDevice
         if (!await HoldRequestsAsync(timeout, cut))
         {
             GoOn();
-            return Outcome.Refused(OutcomeKind.Failed, what, $"requests did not end within {timeout.TotalSeconds:0.#} s",
-                "try a longer --timeout");
+            return TooLate(what, timeout, "try a longer --timeout");
         }
 
         var flushed = await OnHomeAsync(_disk!.FlushAsync, timeout, cut);
@@ -51,7 +50,7 @@ internal sealed partial class EngineDevice
         {
             GoOn();
             return flushed is null ? NoAnswer(what)
-                : Outcome.Refused(OutcomeKind.Failed, what, $"flush failed: {Errno.Text(flushed.Value)}");
+                : FlushFailed(what, flushed.Value);
         }
 
         var closed = await CloseDiskAsync(s_closeTimeout, cut);

@@ -247,7 +247,7 @@ internal sealed class ImageChain
         }
         catch (FileNotFoundException)
         {
-            throw Bad(overlay, $"{below.What} does not exist ({below.Path})");
+            throw new ImageFormatException(overlay.Path, "backing_file", $"{below.What} does not exist ({below.Path})") { IsMissing = true };
         }
     }
 

@@ -103,7 +103,9 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
         }
 
         _image.Gate.Began();
-        if (!TryStartDirect())
+        if (_shape.Length == 0 && _shape.Kind != RequestKind.Flush)
+            Completed(0);
+        else if (!TryStartDirect())
             BeginAtHome();
     }
 

@@ -97,7 +97,7 @@ internal sealed partial class OpenImage
     /// </summary>
     private bool TryAtOnce(in RequestShape shape, ReadOnlySpan<MemoryPiece> pieces, in Notification target)
     {
-        if (target.Queue is null || !_disk.File.IsMemory || !pieces.IsEmpty || shape.Length > LargestAtOnce
+        if (target.Queue is null || !_disk.File.IsMemory || !pieces.IsEmpty || shape.Length is 0 or > LargestAtOnce
             || !TryOnThread(shape, pieces))
         {
             return false;

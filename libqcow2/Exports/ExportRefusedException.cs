@@ -23,6 +23,9 @@ internal sealed class ExportRefusedException(ExportRefusal refusal, string why, 
 {
     public ExportRefusal Refusal { get; } = refusal;
 
+    /// <summary>The negative errno that says it best; 0 where the refusal has to do.</summary>
+    public int Error { get; init; }
+
     /// <summary>What the user can do about it, if that is known.</summary>
     public string? Hint { get; } = hint;
 }

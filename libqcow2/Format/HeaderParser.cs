@@ -137,9 +137,12 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
         var unknown = (ulong)(_incompatible & ~IncompatibleFeatures.Known);
         if (unknown != 0)
         {
-            throw Bad("incompatible_features",
+            throw new ImageFormatException(_path, "incompatible_features",
                 $"unsupported incompatible features: {string.Join(", ", _featureNames.NamesOf(FeatureKind.Incompatible, unknown))}"
-                + $" (incompatible_features 0x{(ulong)_incompatible:x})");
+                + $" (incompatible_features 0x{(ulong)_incompatible:x})")
+            {
+                IsUnsupported = true,
+            };
         }
 
         if (_incompatible.HasFlag(IncompatibleFeatures.ExtendedL2) && _clusterBits < Limits.MinExtendedL2ClusterBits)

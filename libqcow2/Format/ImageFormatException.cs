@@ -25,6 +25,9 @@ internal sealed class ImageFormatException(string path, string field, string mes
     /// <summary>Whether nothing is wrong with the image: it needs what is not supported.</summary>
     public bool IsUnsupported { get; init; }
 
+    /// <summary>Whether something that it was asked for, or that the image names, is not there.</summary>
+    public bool IsMissing { get; init; }
+
     /// <summary>What the user can do about it; null if that is not known.</summary>
     public string? Hint { get; } = hint;
 }

@@ -175,7 +175,13 @@ internal sealed partial class Qcow2Image
         }
 
         if (found is null)
-            throw new ImageFormatException(file.Path, "snapshot", $"there is no snapshot with ID or name \"{snapshot}\"");
+        {
+            throw new ImageFormatException(file.Path, "snapshot", $"there is no snapshot with ID or name \"{snapshot}\"")
+            {
+                IsMissing = true,
+            };
+        }
+
         found.CheckL1(header, file.Length);
         var size = Rounding.Down((long)Math.Min(found.DiskSize ?? (ulong)header.Size, Limits.MaxFileBytes), 512);
         var covered = (long)found.L1Size << (geometry.L2Bits + geometry.ClusterBits);

@@ -38,6 +38,7 @@ internal static class Errno
     public const int EOVERFLOW = 75;
     public const int EOPNOTSUPP = 95;
     public const int EADDRINUSE = 98;
+    public const int EADDRNOTAVAIL = 99;
     public const int ECONNRESET = 104;
     public const int ESHUTDOWN = 108;
     public const int ETIMEDOUT = 110;

@@ -90,7 +90,7 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
         _thread!.Start();
         _started.Wait();
         if (_failure is not null)
-            throw new IOException(_failure.Message, _failure);
+            throw new IOException(_failure.Message, _failure) { HResult = _failure.HResult };
     }
 
     /// <summary>Ends the loop after what is posted now, and waits for the thread. Not from the loop itself.</summary>
@@ -215,7 +215,7 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
         RingFlags = _ring.Flags;
         _eventFd = Files.EventFd();
         if (_eventFd < 0)
-            throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}");
+            throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}", -_eventFd);
     }
 
     /// <summary>Has the kernel give the stack its memory now: what serves a block device must not need more under pressure.</summary>
@@ -236,7 +236,7 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
         {
             0 => ring!,
             -Errno.EPERM or -Errno.EACCES or -Errno.ENOSYS or -Errno.EINVAL => emulate(Entries),
-            _ => throw new IOException($"cannot set up io_uring: {Errno.Text(result)}"),
+            _ => throw new IOException($"cannot set up io_uring: {Errno.Text(result)}", -result),
         };
     }
 

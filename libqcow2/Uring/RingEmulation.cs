@@ -46,7 +46,7 @@ internal sealed unsafe class RingEmulation : IDisposable
         _tail = tail;
         _eventFd = Files.EventFd();
         if (_eventFd < 0)
-            throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}");
+            throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}", -_eventFd);
     }
 
     private uint Room => _mask + 1 - (*_tail - Volatile.Read(ref *_head));

@@ -82,7 +82,8 @@ check_language() { # LANGUAGE
        [ $((BASH_REMATCH[1] + BASH_REMATCH[2])) -gt 0 ]; then
         passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + ${BASH_REMATCH[4]:-0}))
         say "$line"
-        [ "${BASH_REMATCH[2]}" -eq 0 ] || grep -E 'FAIL|FAILED|panicked|error' "$log" | head -n 20 | sed 's/^/    /'
+        [ "${BASH_REMATCH[2]}" -eq 0 ] ||
+            grep -E '^ *(--- )?(FAIL|ERROR|FAILED|error)\b|panicked|\.\.\. FAILED' "$log" | head -n 20 | sed 's/^/    /'
         [ $status -eq 0 ] || [ "${BASH_REMATCH[2]}" -gt 0 ] || result "$1 (its script)" $status "$log"
     else
         result "$1" $((status == 0 ? 1 : status)) "$log"

@@ -163,6 +163,8 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
         writer.WriteBoolean("ok"u8, result.Succeeded);
         if (!result.Succeeded)
             writer.WriteString("kind"u8, OutcomeKinds.Words.Of(result.Kind));
+        if (result.Error != 0)
+            writer.WriteNumber("errno"u8, -result.Error);
         WriteText(writer, "what", result.What);
         WriteText(writer, "why", result.Why);
         WriteText(writer, "hint", result.Hint);
@@ -209,6 +211,8 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
         {
             case "kind":
                 return result with { Kind = OutcomeKinds.OfRefusal(reader.GetString()) };
+            case "errno":
+                return result with { Error = ErrorNumbers.OfPeer(reader.GetInt32()) };
             case "what":
                 return result with { What = reader.GetString() };
             case "why":

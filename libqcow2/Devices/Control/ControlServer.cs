@@ -82,7 +82,7 @@ internal sealed partial class ControlServer : IDisposable
     private async Task CloseAsync()
     {
         // The command that ended the device is answered before its connection is cut, and whoever watches it hears the last.
-        _device.Events.Close();
+        _device.Events.Dispose();
         _answers.Signal();
         await _answers.WaitAsync(_limits.End);
         await _closing.CancelAsync();

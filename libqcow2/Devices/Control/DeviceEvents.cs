@@ -21,7 +21,7 @@ internal readonly record struct DeviceCondition(DeviceState State, int Waiting, 
 /// hold while it waits for memory.
 /// </remarks>
 /// <param name="look">how the device is now; any thread</param>
-internal sealed class DeviceEvents(Func<DeviceCondition> look)
+internal sealed class DeviceEvents(Func<DeviceCondition> look) : IDisposable
 {
     /// <summary>Errors that are not told yet; those after them are only in the log.</summary>
     private const int MaxErrors = 64;
@@ -97,8 +97,11 @@ internal sealed class DeviceEvents(Func<DeviceCondition> look)
         }
     }
 
-    /// <summary>The server ends, the device may not: what was not told yet is told, and the watches end.</summary>
-    public void Close()
+    /// <summary>
+    /// The server ends, the device may not: what was not told yet is told, and the watches end. The event stays valid: a loop may
+    /// set it later.
+    /// </summary>
+    public void Dispose()
     {
         lock (_lock)
         {

@@ -15,6 +15,9 @@ internal readonly record struct Outcome(OutcomeKind Kind, string? What, string? 
     /// <summary>Open descriptors that go to whoever asked, and are closed here then; null: none.</summary>
     public IReadOnlyList<int>? Descriptors { get; init; }
 
+    /// <summary>The negative errno that says it best; 0 where the kind has to do.</summary>
+    public int Error { get; init; }
+
     public bool Succeeded => Kind == OutcomeKind.Done;
 
     public static Outcome Done(string? note = null) => new(OutcomeKind.Done, null, null, null, note);

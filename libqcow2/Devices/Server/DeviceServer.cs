@@ -112,19 +112,19 @@ internal sealed partial class DeviceServer : IDisposable
     /// <summary>What is known before the image is open. A server that dies until then must not lose the device of the one before.</summary>
     private static DeviceRecord Draft(
         AttachOptions options, string name, ProcessIdentity? supervisor, DeviceRecord? lost, bool isGuest) => new()
-    {
-        IsGuest = isGuest,
-        Name = name,
-        Image = options.Image,
-        DevicePath = lost?.DevicePath,
-        Pid = Environment.ProcessId,
-        Supervisor = supervisor,
-        Started = lost?.Started ?? DateTimeOffset.UtcNow,
-        Recoveries = lost?.Recoveries ?? 0,
-        HandedOver = lost?.HandedOver ?? false,
-        ImageIdentity = lost?.ImageIdentity,
-        Options = AttachOptionTable.Kept(options),
-    };
+        {
+            IsGuest = isGuest,
+            Name = name,
+            Image = options.Image,
+            DevicePath = lost?.DevicePath,
+            Pid = Environment.ProcessId,
+            Supervisor = supervisor,
+            Started = lost?.Started ?? DateTimeOffset.UtcNow,
+            Recoveries = lost?.Recoveries ?? 0,
+            HandedOver = lost?.HandedOver ?? false,
+            ImageIdentity = lost?.ImageIdentity,
+            Options = AttachOptionTable.Kept(options),
+        };
 
     private static DeviceServer Open(AttachOptions options, IDeviceFactory factory, DeviceRegistry registry,
         DeviceClaim? claim, ILog log, DeviceRecord draft)

@@ -21,10 +21,9 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, OutcomeException
         using (var writer = new Utf8JsonWriter(buffer))
         {
             writer.WriteStartObject();
-            if (Error is not null)
-                ControlReply.WriteResult(writer, Outcome.Refused(Error.Kind, Error.What, Error.Why, Error.Hint));
-            else
-                ControlReply.WriteResult(writer, Outcome.Done());
+            ControlReply.WriteResult(writer, Error is null
+                ? Outcome.Done()
+                : Outcome.Refused(Error.Kind, Error.What, Error.Why, Error.Hint) with { Error = ErrorNumbers.Of(Error) });
             if (Record is not null)
             {
                 writer.WritePropertyName("status"u8);
@@ -45,6 +44,9 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, OutcomeException
         var result = reply.Result;
         return result.Succeeded
             ? new ReadyLine(DeviceRecord.Parse(reply.Status.Span), null)
-            : new ReadyLine(null, new OutcomeException(result.Kind, result.What ?? "cannot attach", result.Why ?? "unknown", result.Hint));
+            : new ReadyLine(null, new OutcomeException(result.Kind, result.What ?? "cannot attach", result.Why ?? "unknown", result.Hint)
+            {
+                Error = result.Error,
+            });
     }
 }

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Embedding.Devices;
 /// Watches one device for a program, on a thread of its own: the program may take its time with each event. While nothing happens
 /// the thread sleeps; where a server died, until the runtime directory shows another.
 /// </summary>
-internal sealed class DeviceListener
+internal sealed class DeviceListener : IDisposable
 {
     /// <summary>A server that is starting, or ending, is looked at so often.</summary>
     private const int StartingMilliseconds = 100;
@@ -18,9 +18,13 @@ internal sealed class DeviceListener
     /// <summary>A server that closed the connection, or refuses to be watched, is left alone for so long.</summary>
     private const int PauseMilliseconds = 1000;
 
+    /// <summary>A server that does not tell its state within this time tells it later.</summary>
+    private const int StartMilliseconds = 5000;
+
     private readonly DeviceIdentity _device;
     private readonly Action<DeviceEvent> _handler;
     private readonly Alarm _alarm = new();
+    private readonly ManualResetEventSlim _hasAsked = new();
     private readonly Thread _thread;
     private EmbeddedState _state = EmbeddedState.Running;
     private int _server;
@@ -39,18 +43,38 @@ internal sealed class DeviceListener
     /// <summary>Whether the calling thread is in the handler.</summary>
     public bool IsHandling => Thread.CurrentThread == _thread;
 
-    /// <summary>From now on the handler is called.</summary>
-    public void Start() => _thread.Start();
+    /// <summary>
+    /// From now on the handler is called; the first event tells the state at this time, so the server is asked for it before this
+    /// returns.
+    /// </summary>
+    public void Start()
+    {
+        _thread.Start();
+        _hasAsked.Wait(StartMilliseconds);
+    }
 
     /// <summary>Once this returns the handler is not running, and is not called again. Not from the handler.</summary>
-    public void Stop()
+    public void Dispose()
     {
         _alarm.Raise();
         _thread.Join();
         _alarm.Dispose();
+        _hasAsked.Dispose();
     }
 
     private void Listen()
+    {
+        try
+        {
+            Watch();
+        }
+        finally
+        {
+            _hasAsked.Set();
+        }
+    }
+
+    private void Watch()
     {
         while (!_alarm.IsRaised)
         {
@@ -70,6 +94,7 @@ internal sealed class DeviceListener
                     Pause(client, entry.Record.Pid);
                 else
                     WaitForServer(entry, changes);
+                _hasAsked.Set();
             }
         }
     }
@@ -100,6 +125,7 @@ internal sealed class DeviceListener
     private bool Follow(WatchClient client, int server)
     {
         var result = client.Begin();
+        _hasAsked.Set();
         if (result == WatchResult.Event)
             TellServer(server);
         while (result == WatchResult.Event)

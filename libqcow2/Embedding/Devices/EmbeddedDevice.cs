@@ -6,6 +6,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Server;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Embedding.Devices;
@@ -80,7 +81,8 @@ internal sealed class EmbeddedDevice
         return entry.Alive || entry.IsRecovering
             ? new EmbeddedDevice(DeviceIdentity.Of(place.Registry, entry.Record), entry.Record, null)
             : throw new OutcomeException(OutcomeKind.Failed, $"cannot open {entry.Record.Name}", "its server is dead",
-                $"\"qcow2blk detach {entry.Record.Name}\" cleans up after it");
+                $"\"qcow2blk detach {entry.Record.Name}\" cleans up after it")
+            { Error = -Errno.ECONNREFUSED };
     }
 
     /// <summary>What the device does now.</summary>
@@ -153,7 +155,7 @@ internal sealed class EmbeddedDevice
             return false;
         lock (_events)
         {
-            _listener?.Stop();
+            _listener?.Dispose();
             _listener = handler is null ? null : new DeviceListener(_device, handler);
             // Only now: the handler may ask whether it is one.
             _listener?.Start();
@@ -242,5 +244,6 @@ internal sealed class EmbeddedDevice
 
     private static Outcome HasEnded(string what) => Outcome.Refused(OutcomeKind.NotFound, what, "it has ended");
 
-    private static Outcome Refused(OutcomeException error) => Outcome.Refused(error.Kind, error.What, error.Why, error.Hint);
+    private static Outcome Refused(OutcomeException error) =>
+        Outcome.Refused(error.Kind, error.What, error.Why, error.Hint) with { Error = ErrorNumbers.Of(error) };
 }

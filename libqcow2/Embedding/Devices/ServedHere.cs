@@ -50,7 +50,7 @@ internal sealed class ServedHere
         catch (Exception error)
         {
             var refusal = Refusals.From(error, $"cannot detach {name}");
-            return Outcome.Refused(refusal.Kind, refusal.What, refusal.Why, refusal.Hint);
+            return Outcome.Refused(refusal.Kind, refusal.What, refusal.Why, refusal.Hint) with { Error = ErrorNumbers.Of(refusal) };
         }
         finally
         {

@@ -69,7 +69,8 @@ internal sealed class NbdListener : IDisposable
         throw descriptor == -Errno.EADDRINUSE
             ? new ExportRefusedException(ExportRefusal.Busy, $"socket {path} is in use",
                 "choose another --socket, or detach what serves there")
-            : new ExportRefusedException(ExportRefusal.Failed, $"cannot listen on {path}: {Errno.Text(descriptor)}");
+            { Error = descriptor }
+            : new ExportRefusedException(ExportRefusal.Failed, $"cannot listen on {path}: {Errno.Text(descriptor)}") { Error = descriptor };
     }
 
     private static NbdListener OpenTcp(NbdSocketOptions options)
@@ -95,7 +96,16 @@ internal sealed class NbdListener : IDisposable
         catch (SocketException error)
         {
             var refusal = error.SocketErrorCode == SocketError.AddressAlreadyInUse ? ExportRefusal.Busy : ExportRefusal.Failed;
-            throw new ExportRefusedException(refusal, $"cannot listen on {options.Host}:{options.Port}: {HouseStyle.Of(error.Message)}");
+            throw new ExportRefusedException(refusal, $"cannot listen on {options.Host}:{options.Port}: {HouseStyle.Of(error.Message)}")
+            {
+                Error = error.SocketErrorCode switch
+                {
+                    SocketError.AddressAlreadyInUse => -Errno.EADDRINUSE,
+                    SocketError.AddressNotAvailable or SocketError.HostNotFound => -Errno.EADDRNOTAVAIL,
+                    SocketError.AccessDenied => -Errno.EACCES,
+                    _ => 0,
+                },
+            };
         }
     }
 

@@ -57,6 +57,7 @@ try_to_wait (void *user_data, int64_t result)
   CHECK_ERR (EDEADLK, qcow2blk_image_write_zeroes (image, 0, 1, 0));
   CHECK_ERR (EDEADLK, qcow2blk_image_block_status (image, 0, 1, ignore_extent, NULL, 0));
   CHECK_ERR (EDEADLK, qcow2blk_image_list_snapshots (image, ignore_snapshot, NULL, 0));
+  CHECK_ERR (EDEADLK, qcow2blk_image_info (image, NULL, 0, 0));
   CHECK_ERR (EDEADLK, qcow2blk_image_close (image, 0));
   CHECK_ERR (EDEADLK, qcow2blk_image_open (user_data, NULL, &other, 0));
   CHECK_ERR (EDEADLK, qcow2blk_device_attach (user_data, NULL, &device, 0));

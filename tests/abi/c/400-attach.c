@@ -36,7 +36,7 @@ check_refused (const char *path)
   CHECK_ERR (EINVAL, qcow2blk_device_attach (path, options, NULL, 0));
   CHECK_ERR (EINVAL, qcow2blk_device_attach (NULL, options, &device, 0));
   CHECK_OK (qcow2blk_options_set (options, "socket", format ("%s/disk.sock", test_folder ()), 0));
-  CHECK_ERR (EBUSY, qcow2blk_device_attach (copy_of ("v2.qcow2"), options, &device, 0));
+  CHECK_ERR (EADDRINUSE, qcow2blk_device_attach (copy_of ("v2.qcow2"), options, &device, 0));
   CHECK (device == NULL);
   CHECK_OK (qcow2blk_options_close (options, 0));
 }

@@ -741,8 +741,9 @@ QCOW2BLK_API int qcow2blk_image_process (qcow2blk_image *image, uint32_t flags);
  * by the command too.
  *
  * Returns: 0, and the handle in *device; or a negative errno, and NULL there
- * Errors: as qcow2blk_image_open(); EBUSY: also the name or the address is taken; ENOEXEC: the qcow2blk command is not
- * found; EIO: the block device cannot be made, or the address cannot be used: see qcow2blk_last_error()
+ * Errors: as qcow2blk_image_open(); EBUSY: also the name or the device node is taken; EADDRINUSE, EADDRNOTAVAIL: the
+ * address; ENOTSUP: the kernel has no such block device; EPERM: not allowed to make one; ENOEXEC: the qcow2blk command
+ * is not found; EIO: the block device cannot be made, see qcow2blk_last_error()
  * Threads: any
  * Since: 0.1
  */
@@ -757,7 +758,7 @@ QCOW2BLK_API int qcow2blk_device_attach (const char *path, const qcow2blk_option
  * found too.
  *
  * Returns: 0, and the handle in *device; or a negative errno, and NULL there
- * Errors: ENODEV: there is none; EINVAL: target is NULL, or fits several; EIO: its server is dead
+ * Errors: ENODEV: there is none; EINVAL: target is NULL, or fits several; ECONNREFUSED: its server is dead
  * Threads: any
  * Since: 0.1
  */
@@ -827,9 +828,9 @@ QCOW2BLK_API ssize_t qcow2blk_device_status (qcow2blk_device *device, char *buff
  * -1 is 30 seconds. A device that is suspended stays so.
  *
  * Returns: 0, or a negative errno, and the device goes on
- * Errors: EINVAL: not such a handle, or a timeout below -1; EIO: requests or a flush did not end well, or not in time;
- * EBUSY: it is being detached, or another command is not done; ESRCH: the device has ended; EDEADLK: called from a
- * callback
+ * Errors: EINVAL: not such a handle, or a timeout below -1; ETIMEDOUT: requests or the storage were not done in time;
+ * EIO, ENOSPC and others of the files: a flush failed; EBUSY: it is being detached, or another command is not done;
+ * ESRCH: the device has ended; EDEADLK: called from a callback
  * Threads: any, but not from a callback
  * Since: 0.1
  */
@@ -863,8 +864,8 @@ QCOW2BLK_API int qcow2blk_device_resume (qcow2blk_device *device, int timeout, u
  *
  * Returns: 0, or a negative errno, and the device goes on
  * Errors: EINVAL: not such a handle, or a timeout below -1; EBUSY: the block device is in use, or another command is
- * not done; EIO: requests or a flush did not end well, or not in time; ESRCH: the device has ended; EDEADLK: called
- * from a callback
+ * not done; ETIMEDOUT: requests or the storage were not done in time; EIO, ENOSPC and others of the files: a flush
+ * failed; ESRCH: the device has ended; EDEADLK: called from a callback
  * Threads: any, but not from a callback
  * Since: 0.1
  */
@@ -912,7 +913,8 @@ QCOW2BLK_API int qcow2blk_device_set_event_callback (qcow2blk_device *device, qc
  * process of its own goes on. The handle is invalid afterwards, whatever the result.
  *
  * Returns: 0, or a negative errno if data may be lost
- * Errors: EINVAL: not such a handle; EDEADLK: called from a callback; EIO: see qcow2blk_device_detach()
+ * Errors: EINVAL: not such a handle; EDEADLK: called from a callback; EIO, ENOSPC, ETIMEDOUT: see
+ * qcow2blk_device_detach()
  * Threads: any
  * Since: 0.1
  */

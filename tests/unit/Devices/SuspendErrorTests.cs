@@ -56,7 +56,10 @@ public sealed class SuspendErrorTests : IDisposable
 
         var refused = _device.Suspend(EngineScene.Patience);
 
-        Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot suspend disk", $"flush failed: {Errno.Text(-Errno.ENOSPC)}"), refused);
+        Assert.Equal(Outcome.Refused(OutcomeKind.Failed, "cannot suspend disk", $"flush failed: {Errno.Text(-Errno.ENOSPC)}") with
+        {
+            Error = -Errno.ENOSPC,
+        }, refused);
         Assert.Equal((DeviceState.Running, false), (_device.State, _export.Held));
         Assert.Equal(["flush"], _disk.Calls);
         Assert.True(File.Exists(_scene.RecoveryLog), "a server that dies now needs the log");

@@ -113,6 +113,25 @@ public sealed class OpenImageTests
         }
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(16 << 20)]
+    public void Empty_range_is_done_at_once_also_at_the_end_of_the_disk(long offset)
+    {
+        using var scene = new EmbeddedScene();
+        var image = scene.Open();
+        var queue = new CompletionQueue(16);
+        foreach (var kind in Enum.GetValues<RequestKind>().Where(kind => kind is not RequestKind.BlockStatus))
+        {
+            var shape = new RequestShape(kind, scene.Memory, offset, 0, RequestFlags.None);
+            Assert.Equal(0, image.Execute(shape));
+            Assert.Equal(0, image.Submit(shape, [], new Notification(queue, 0, 1)));
+            var ended = new Completion[1];
+            Assert.Equal(1, queue.Wait(ended, -1));
+            Assert.Equal(0, ended[0].Result);
+        }
+    }
+
     [Fact]
     public void Image_that_is_opened_for_reading_takes_no_change()
     {

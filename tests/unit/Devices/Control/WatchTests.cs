@@ -257,7 +257,7 @@ public sealed class WatchTests : IDisposable
     public void Device_that_nobody_watches_is_not_looked_at()
     {
         var looks = 0;
-        var events = new DeviceEvents(() =>
+        using var events = new DeviceEvents(() =>
         {
             Interlocked.Increment(ref looks);
             return default;

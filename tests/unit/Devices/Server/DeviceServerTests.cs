@@ -150,6 +150,24 @@ public sealed class DeviceServerTests : IDisposable
     }
 
     [Fact]
+    public void Detach_is_the_last_that_a_watching_connection_hears_and_nothing_is_left_by_then()
+    {
+        var server = Start(new FakeDevice("disk", "/data/disk.qcow2"));
+        using var alarm = new Alarm();
+        using var client = WatchClient.TryConnect(_runtime, "disk", alarm)!;
+        Assert.Equal(WatchResult.Event, client.Begin());
+        Assert.True(Ask("disk", ControlVerb.Detach).Result.Succeeded);
+        server.Dispose();
+
+        var kinds = new System.Collections.Generic.List<WatchKind>();
+        while (client.Next(out var what) == WatchResult.Event)
+            kinds.Add(what.Kind);
+
+        Assert.Equal([WatchKind.State, WatchKind.State, WatchKind.Ended], kinds);
+        Assert.Empty(Directory.GetFileSystemEntries(_runtime.Path));
+    }
+
+    [Fact]
     public void Refused_detach_leaves_the_device_running_until_it_is_forced()
     {
         var refusal = Outcome.Refused(OutcomeKind.Failed, "cannot detach disk", "flush failed: input/output error", "try --force");

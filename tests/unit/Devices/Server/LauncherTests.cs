@@ -63,6 +63,7 @@ public sealed class LauncherTests : IDisposable
             () => Launcher.Start(Options, new ServerProgram(Command.Path, []) { IsSilent = true }, _files.Registry));
         Assert.Equal((OutcomeKind.Failed, $"cannot attach {Options.Image}"), (error.Kind, error.What));
         Assert.Contains("no such file", error.Why, StringComparison.OrdinalIgnoreCase);
+        Assert.Equal(-Errno.ENOENT, ErrorNumbers.Of(error));
     }
 
     [Fact]

@@ -6,6 +6,7 @@ using System.Threading;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Embedding.Devices;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Devices;
 using Qcow2Blk.Tests.Exports;
 using Qcow2Blk.Tests.Shared;
@@ -58,6 +59,19 @@ public sealed class EmbeddedDeviceTests : IDisposable
         var refused = device.Resume(EmbeddedScene.Patience, allowShrink: false);
         Assert.Equal((OutcomeKind.Failed, EmbeddedState.Suspended), (refused.Kind, device.State()));
         Assert.True(device.Resume(EmbeddedScene.Patience, allowShrink: true).Succeeded);
+        device.Close();
+    }
+
+    [Fact]
+    public void Errors_cross_the_control_socket_with_their_number()
+    {
+        var device = _scene.Attach();
+        Assert.True(device.Suspend(EmbeddedScene.Patience).Succeeded);
+        var elsewhere = _scene.File("elsewhere.qcow2");
+        File.Move(_scene.Image, elsewhere);
+        Assert.Equal(-Errno.ENOENT, device.Resume(EmbeddedScene.Patience, allowShrink: false).Error);
+        File.Move(elsewhere, _scene.Image);
+        Assert.True(device.Resume(EmbeddedScene.Patience, allowShrink: false).Succeeded);
         device.Close();
     }
 
@@ -166,7 +180,7 @@ public sealed class EmbeddedDeviceTests : IDisposable
     {
         var refused = Assert.Throws<OutcomeException>(() => _scene.Attach(_scene.Options with { Image = _scene.File("missing") }));
         Assert.Equal(OutcomeKind.Failed, refused.Kind);
-        Assert.IsType<FileNotFoundException>(refused.InnerException);
+        Assert.Equal(-Errno.ENOENT, ErrorNumbers.Of(refused));
         Assert.Empty(Directory.GetFileSystemEntries(_scene.Registry.Directory.Path));
 
         var device = _scene.Attach();

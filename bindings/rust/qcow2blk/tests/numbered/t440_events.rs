@@ -1,6 +1,6 @@
 //! Hearing what happens to a device.
 
-use std::sync::mpsc::{channel, Receiver};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +23,18 @@ fn wait_for(events: &Receiver<Event>, state: State) {
         let event = events.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("{state:?} was not told"));
         if event.kind == EventKind::State && event.state == state {
             return;
+        }
+    }
+}
+
+/// What a closure has sent that is gone, and its sender with it.
+fn all_that_is_left(events: &Receiver<Event>) -> Vec<Event> {
+    let mut left = vec![];
+    loop {
+        match events.recv_timeout(Duration::from_secs(20)) {
+            Ok(event) => left.push(event),
+            Err(RecvTimeoutError::Disconnected) => return left,
+            Err(RecvTimeoutError::Timeout) => panic!("the closure is still there"),
         }
     }
 }
@@ -57,8 +69,7 @@ fn nothing_is_told_after_the_end() -> Outcome {
     wait_for(&events, State::Running);
     attached.device.clear_events()?;
     attached.device.suspend(None)?;
-    // The closure is gone, and its sender with it: what it sent before is all there is.
-    let rest: Vec<Event> = events.iter().collect();
+    let rest = all_that_is_left(&events);
     assert!(rest.iter().all(|event| event.state == State::Running), "{rest:?}");
     Ok(())
 }
@@ -71,7 +82,7 @@ fn another_closure_takes_the_place_of_the_first() -> Outcome {
     wait_for(&second, State::Running);
     attached.device.suspend(None)?;
     wait_for(&second, State::Suspended);
-    assert!(first.iter().all(|event| event.state == State::Running));
+    assert!(all_that_is_left(&first).iter().all(|event| event.state == State::Running));
     Ok(())
 }
 
@@ -106,6 +117,27 @@ fn closure_cannot_change_who_hears() -> Outcome {
     assert_eq!(errnos, [EDEADLK; 2]);
     assert_eq!(suspend, EDEADLK);
     device.clear_events()?;
+    Ok(())
+}
+
+/// The other thread waits for the closure to end, so the closure must not wait for the other thread.
+#[test]
+fn closure_is_refused_while_another_thread_ends_it() -> Outcome {
+    let attached = Attached::new("plain.qcow2", "t440-meanwhile");
+    let device = Arc::new(attached.device);
+    let (sender, results) = channel();
+    let inner = Arc::downgrade(&device);
+    device.set_events(move |_| {
+        let Some(device) = inner.upgrade() else { return };
+        let _ = sender.send(None);
+        thread::sleep(Duration::from_millis(200));
+        let _ = sender.send(Some(errno_of(device.set_events(|_| ()))));
+    })?;
+    assert_eq!(results.recv_timeout(Duration::from_secs(20))?, None, "the closure runs");
+    let other = Arc::clone(&device);
+    let ending = thread::spawn(move || other.clear_events());
+    assert_eq!(results.recv_timeout(Duration::from_secs(20))?, Some(EDEADLK));
+    ending.join().expect("no panic")?;
     Ok(())
 }
 

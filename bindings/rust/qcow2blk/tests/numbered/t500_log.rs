@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use qcow2blk::{clear_log, set_log, Image, Level};
 
@@ -104,6 +105,25 @@ fn closure_cannot_change_the_log() -> Outcome {
     hit_damage()?;
     clear_log()?;
     assert_eq!(results.recv()?, [EDEADLK; 2]);
+    Ok(())
+}
+
+/// The other thread waits for the closure to end, so the closure must not wait for the other thread.
+#[test]
+fn closure_is_refused_while_another_thread_ends_it() -> Outcome {
+    let _turn = turn();
+    let (sender, results) = channel();
+    set_log(Level::Error, move |_, _| {
+        let _ = sender.send(None);
+        std::thread::sleep(Duration::from_millis(200));
+        let _ = sender.send(Some(errno_of(clear_log())));
+    })?;
+    let told = std::thread::spawn(|| hit_damage().map_err(|error| error.to_string()));
+    assert_eq!(results.recv_timeout(Duration::from_secs(20))?, None, "the closure runs");
+    let ending = std::thread::spawn(clear_log);
+    assert_eq!(results.recv_timeout(Duration::from_secs(20))?, Some(EDEADLK));
+    ending.join().expect("no panic")?;
+    told.join().expect("no panic")?;
     Ok(())
 }
 

@@ -102,7 +102,8 @@ internal static unsafe partial class Exports
             return LastError.UnknownFlags();
         try
         {
-            return Text.Fill(opened.Info().Span, buffer, size);
+            return opened.CheckThread(waits: true) is var refusal and < 0
+                ? ThreadRefused(refusal) : Text.Fill(opened.Info().Span, buffer, size);
         }
         catch (Exception error)
         {

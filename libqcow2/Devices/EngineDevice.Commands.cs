@@ -78,7 +78,10 @@ internal sealed partial class EngineDevice
         return size >= before || allowShrink
             ? null
             : Outcome.Refused(
-                OutcomeKind.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant");
+                OutcomeKind.Failed, what, $"the disk was {before} bytes and is now {size}", "use --allow-shrink if that is meant") with
+            {
+                Error = -Errno.ERANGE,
+            };
     }
 
     /// <summary>What a command that says nothing of locks gives them: as attach did, within its own time.</summary>

@@ -20,7 +20,7 @@ internal sealed partial class EngineDevice
         writer.WriteString("uri", Uri);
         writer.WriteString("device", DevicePath);
         writer.WriteNumber("pid", System.Environment.ProcessId);
-        writer.WriteString("started", History.Started.ToString("O"));
+        writer.WriteString("started", History.Started.UtcDateTime.ToString("O"));
         if (DevicePath is not null)
         {
             writer.WriteNumber("recoveries", History.Recoveries);

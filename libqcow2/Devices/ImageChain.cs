@@ -247,7 +247,10 @@ internal sealed class ImageChain
         }
         catch (FileNotFoundException)
         {
-            throw new ImageFormatException(overlay.Path, "backing_file", $"{below.What} does not exist ({below.Path})") { IsMissing = true };
+            throw new ImageFormatException(overlay.Path, "backing_file", $"{below.What} does not exist ({below.Path})")
+            {
+                IsMissing = true,
+            };
         }
     }
 

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
@@ -19,6 +20,8 @@ internal sealed partial class ImageRequest
                 return _shape.Kind == RequestKind.Read
                     ? await disk.ReadAsync(_shape.Offset, whole)
                     : await disk.WriteAsync(_shape.Offset, whole, forceUnitAccess);
+            case RequestKind.Read or RequestKind.Write when _pieceCount > 0 && _shape.Length <= LargestGathered:
+                return await TransferGatheredAsync(disk, isWrite: _shape.Kind == RequestKind.Write);
             case RequestKind.Read:
                 return await TransferAsync(disk, isWrite: false);
             case RequestKind.Write:
@@ -41,6 +44,22 @@ internal sealed partial class ImageRequest
         if (_shape.Has(RequestFlags.FastZero))
             flags |= ZeroFlags.Fast;
         return _shape.Has(RequestFlags.ForceUnitAccess) ? flags | ZeroFlags.ForceUnitAccess : flags;
+    }
+
+    /// <summary>Moves what lies in several places as one: small pieces by themselves would be a transfer each.</summary>
+    private async LoopTask<int> TransferGatheredAsync(IDisk disk, bool isWrite)
+    {
+        var pool = _image.Loop.Buffers;
+        var whole = pool.Rent((int)_shape.Length);
+        if (isWrite)
+            MemoryPieces.Gather(_pieces.AsSpan(0, _pieceCount), whole.Span);
+        var error = isWrite
+            ? await disk.WriteAsync(_shape.Offset, whole, _shape.Has(RequestFlags.ForceUnitAccess))
+            : await disk.ReadAsync(_shape.Offset, whole);
+        if (!isWrite && error == 0)
+            MemoryPieces.Scatter(whole.Span, _pieces.AsSpan(0, _pieceCount));
+        pool.Return(whole);
+        return error;
     }
 
     /// <summary>Moves what is large, or lies in several places: side by side, but not more at a time than one large piece.</summary>
@@ -75,7 +94,7 @@ internal sealed partial class ImageRequest
             var (address, left) = _pieceCount == 0 ? (_shape.Address, _shape.Length) : (_pieces[i].Address, (long)_pieces[i].Length);
             while (left > 0)
             {
-                var length = (int)System.Math.Min(left, LargestPiece);
+                var length = (int)Math.Min(left, LargestPiece);
                 yield return new NativeBuffer(address, length);
                 address += length;
                 left -= length;

@@ -17,6 +17,9 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
     /// <summary>A transfer is done in pieces of at most this.</summary>
     public const int LargestPiece = 16 << 20;
 
+    // What lies in several places is copied together up to this; what is larger has pieces that are worth a transfer each.
+    private const int LargestGathered = 1 << 20;
+
     private readonly OpenImage _image;
     private readonly LongRequest _long;
     private DirectTransfer? _transfer;
@@ -96,7 +99,7 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
 
     private void Begin()
     {
-        if (_image.Gate.Held)
+        if (_image.IsClosing)
         {
             End(-Errno.ECANCELED);
             return;

@@ -10,6 +10,8 @@ internal sealed partial class OpenImage
     // A copy that takes longer is left to the loop: the caller has other things to do.
     private const int LargestAtOnce = 64 * 1024;
 
+    private const int SmallestPieceOfItsOwn = 16 * 1024;
+
     private readonly Lock _pool = new();
     private ImageRequest? _free;
     private int _endedAtOnce;
@@ -148,6 +150,10 @@ internal sealed partial class OpenImage
 
         if (pieces.IsEmpty)
             return TryOnThread(isWrite, shape.Address, (int)shape.Length, shape.Offset);
+
+        // A system call for each is worth its while for large pieces; small ones the loop puts together.
+        if (pieces.Length > 1 && shape.Length / pieces.Length < SmallestPieceOfItsOwn)
+            return false;
         var offset = shape.Offset;
         foreach (var (address, length) in pieces)
         {

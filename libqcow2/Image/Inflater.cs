@@ -1,5 +1,4 @@
 using System;
-using DotNext.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
@@ -7,22 +6,14 @@ using Qcow2Blk.Interop;
 namespace Qcow2Blk.Image;
 
 /// <summary>Decompresses one cluster on the calling thread; keeps its working memory per thread.</summary>
-/// <remarks>Invariant: the native contexts belong to one thread and live as long as the process.</remarks>
 internal static unsafe class Inflater
 {
-    // qemu writes raw deflate with a 4 KiB window, but accepts any; so do we.
-    private const int LargestRawWindow = -15;
-
     private const nuint LargestKeptContext = 8 << 20;
 
     [ThreadStatic]
-    private static nint s_libdeflate;
+    private static InflateContexts? s_contexts;
 
-    [ThreadStatic]
-    private static UnmanagedMemory<z_stream>? s_zlib;
-
-    [ThreadStatic]
-    private static nint s_zstd;
+    private static InflateContexts Contexts => s_contexts ??= new InflateContexts();
 
     /// <summary>Fills <paramref name="output"/>, exactly one cluster.</summary>
     /// <returns>0; -EIO if the data is not one whole compressed cluster; -ENOMEM</returns>
@@ -31,13 +22,12 @@ internal static unsafe class Inflater
 
     private static int RunDeflate(NativeBuffer input, NativeBuffer output)
     {
-        if (s_libdeflate == 0)
-            s_libdeflate = Inflate.libdeflate_alloc_decompressor();
-        if (s_libdeflate == 0)
+        var decompressor = Contexts.Deflate;
+        if (decompressor == 0)
             return -Errno.ENOMEM;
         nuint consumed, produced;
         var result = Inflate.libdeflate_deflate_decompress_ex(
-            s_libdeflate, (void*)input.Address, (nuint)input.Length, (void*)output.Address, (nuint)output.Length, &consumed, &produced);
+            decompressor, (void*)input.Address, (nuint)input.Length, (void*)output.Address, (nuint)output.Length, &consumed, &produced);
         if (result == Inflate.LIBDEFLATE_SUCCESS)
             return produced == (nuint)output.Length ? 0 : -Errno.EIO;
 
@@ -47,9 +37,9 @@ internal static unsafe class Inflater
 
     private static int RunZlib(NativeBuffer input, NativeBuffer output)
     {
-        if ((s_zlib ??= StartZlib()) is not { } memory)
+        var stream = Contexts.Zlib;
+        if (stream is null)
             return -Errno.ENOMEM;
-        z_stream* stream = memory.Pointer;
         if (Inflate.inflateReset(stream) != Inflate.Z_OK)
             return -Errno.EIO;
         stream->next_in = (byte*)input.Address;
@@ -60,49 +50,30 @@ internal static unsafe class Inflater
         return result is Inflate.Z_STREAM_END or Inflate.Z_BUF_ERROR && stream->avail_out == 0 ? 0 : -Errno.EIO;
     }
 
-    private static UnmanagedMemory<z_stream>? StartZlib()
-    {
-        var stream = new UnmanagedMemory<z_stream>(default);
-        var version = "1.2.13\0"u8;
-        fixed (byte* text = version)
-        {
-            if (Inflate.inflateInit2_(stream.Pointer, LargestRawWindow, text, sizeof(z_stream)) != Inflate.Z_OK)
-            {
-                stream.Dispose();
-                return null;
-            }
-        }
-
-        return stream;
-    }
-
     private static int RunZstd(NativeBuffer input, NativeBuffer output)
     {
         const int resetSession = 1;
-        if (s_zstd == 0)
-            s_zstd = Inflate.ZSTD_createDCtx();
-        if (s_zstd == 0)
+        var context = Contexts.Zstd;
+        if (context == 0)
             return -Errno.ENOMEM;
-        Inflate.ZSTD_DCtx_reset(s_zstd, resetSession);
+        Inflate.ZSTD_DCtx_reset(context, resetSession);
         ZSTD_inBuffer source = new() { src = (void*)input.Address, size = (nuint)input.Length };
         ZSTD_outBuffer target = new() { dst = (void*)output.Address, size = (nuint)output.Length };
 
         // A frame may ask for a window of up to 128 MiB; memory that large is not kept for the next cluster.
-        var error = Decompress(&source, &target);
-        if (Inflate.ZSTD_sizeof_DCtx(s_zstd) <= LargestKeptContext)
-            return error;
-        Inflate.ZSTD_freeDCtx(s_zstd);
-        s_zstd = 0;
+        var error = Decompress(context, &source, &target);
+        if (Inflate.ZSTD_sizeof_DCtx(context) > LargestKeptContext)
+            Contexts.FreeZstd();
         return error;
     }
 
-    private static int Decompress(ZSTD_inBuffer* source, ZSTD_outBuffer* target)
+    private static int Decompress(nint context, ZSTD_inBuffer* source, ZSTD_outBuffer* target)
     {
         // A cluster may hold several frames; a round without progress means there is no more.
         while (target->pos < target->size)
         {
             var (consumed, produced) = (source->pos, target->pos);
-            var result = Inflate.ZSTD_decompressStream(s_zstd, target, source);
+            var result = Inflate.ZSTD_decompressStream(context, target, source);
             if (Inflate.ZSTD_isError(result) != 0 || (source->pos == consumed && target->pos == produced))
                 return -Errno.EIO;
         }

@@ -23,6 +23,9 @@ internal static unsafe partial class Inflate
     public static partial nint libdeflate_alloc_decompressor();
 
     [LibraryImport("libdeflate")]
+    public static partial void libdeflate_free_decompressor(nint decompressor);
+
+    [LibraryImport("libdeflate")]
     public static partial int libdeflate_deflate_decompress_ex(
         nint decompressor, void* input, nuint inputLength, void* output, nuint outputLength, nuint* actualInput, nuint* actualOutput);
 
@@ -31,6 +34,9 @@ internal static unsafe partial class Inflate
 
     [LibraryImport("libqz", EntryPoint = "inflateReset")]
     public static partial int inflateReset(z_stream* stream);
+
+    [LibraryImport("libqz", EntryPoint = "inflateEnd")]
+    public static partial int inflateEnd(z_stream* stream);
 
     [LibraryImport("libqz", EntryPoint = "inflate")]
     public static partial int inflate(z_stream* stream, int flush);

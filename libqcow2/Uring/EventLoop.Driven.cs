@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Uring;
 
@@ -13,6 +14,7 @@ internal sealed partial class EventLoop
     // What completes at once may bring more of it: others of the program have to come to their turn.
     private const int RoundsPerRun = 16;
 
+    private readonly int _owner = Environment.CurrentManagedThreadId;
     private LoopWatch? _watch;
 
     /// <summary>Whether it has no thread of its own.</summary>
@@ -46,6 +48,7 @@ internal sealed partial class EventLoop
     public void Run(Action work)
     {
         ArgumentNullException.ThrowIfNull(work);
+        RequireOwner();
         var outside = Enter(this);
         try
         {
@@ -60,13 +63,16 @@ internal sealed partial class EventLoop
     /// <summary>Does what there is to do, without waiting.</summary>
     public unsafe void RunReady()
     {
+        RequireOwner();
         var outside = Enter(this);
         try
         {
             ulong count;
             Files.ReadStream(_eventFd, &count, sizeof(ulong));
             var rounds = 0;
-            while (TurnGuarded(mayWait: false) && rounds < RoundsPerRun)
+
+            // A timer of the last turn may have begun work that is not with the kernel yet.
+            while ((TurnGuarded(mayWait: false) || _ring!.Unsubmitted > 0) && rounds < RoundsPerRun)
                 rounds++;
             Rest(isDone: rounds < RoundsPerRun);
         }
@@ -80,6 +86,7 @@ internal sealed partial class EventLoop
     public void RunUntil(Func<bool> isSo)
     {
         ArgumentNullException.ThrowIfNull(isSo);
+        RequireOwner();
         var outside = Enter(this);
         try
         {
@@ -92,6 +99,10 @@ internal sealed partial class EventLoop
             Enter(outside);
         }
     }
+
+    /// <summary>The kernel's ring belongs to one thread, and what is in its queues would be lost on another.</summary>
+    private void RequireOwner() => Invariant.Holds(
+        Environment.CurrentManagedThreadId == _owner, "a loop without a thread runs on the thread that made it", _owner);
 
     /// <summary>Until the next run: the descriptor becomes readable when a timer is due, and now if there is more to do.</summary>
     private void Rest(bool isDone)

@@ -148,7 +148,7 @@ internal sealed record AttachOptions
     public bool IsBlockDevice => !IsForUsAlone && SocketPath is null && ListenHost is null && ListenFd is null;
 
     /// <summary>The image is opened by a program for itself: nothing is served.</summary>
-    public bool IsForUsAlone { get; init; }
+    internal bool IsForUsAlone { get; init; }
 
     /// <summary>Whether the server keeps a recovery log: users of a block device do not notice that its server died.</summary>
     public bool KeepsLog => IsBlockDevice && !NullIo && !EffectiveReadOnly && Format == ImageFormat.Qcow2;

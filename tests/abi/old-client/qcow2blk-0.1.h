@@ -6,17 +6,21 @@
  *
  * Results. A function that returns int, int64_t or ssize_t returns a value >= 0 if it succeeded, or a negative errno
  * value (-ENOENT). The thread that called it can then ask qcow2blk_last_error() for a text, also where there is no
- * handle because opening failed. A handle that is NULL, closed, or of another kind gives -EINVAL, and nothing crashes.
+ * handle because opening failed. A handle that is NULL, closed, or of another kind gives -EINVAL, and nothing
+ * crashes.
  *
  * Threads. Any thread may call any function at any time, with the same handle too, unless "Threads" says otherwise. A
- * call on a handle that another thread is closing ends as usual or gives -EINVAL, -ESHUTDOWN or -ECANCELED. Callbacks
- * run on threads of the library (with QCOW2BLK_OPEN_CALLER_LOOP on yours). From a callback you may submit requests;
- * whatever has to wait (synchronous I/O, open, close, detach) gives -EDEADLK there.
+ * call on a handle that another thread is closing ends as usual or gives -EINVAL, -ESHUTDOWN or -ECANCELED.
+ * Completion, log and event callbacks run on threads of the library (with QCOW2BLK_OPEN_CALLER_LOOP on yours). From
+ * them you may submit requests; whatever has to wait, for any image (synchronous I/O, open, close, detach), gives
+ * -EDEADLK. Callbacks that walk a list (qcow2blk_image_block_status, qcow2blk_image_list_snapshots) run inside the
+ * call, and may do everything.
  *
  * Ownership. Buffers, strings and structures stay yours. A buffer that was given to a function named _aio_ must stay
- * valid and untouched until its completion was delivered; all else is read before the call returns. Strings are UTF-8
- * and end with a NUL. Functions that fill in a string take the size of your buffer, always end it with a NUL if there
- * is room for one, and return the length of the whole string, so that a longer buffer can be tried (as snprintf does).
+ * valid and untouched until its completion was delivered; all else is read before the call returns. Strings, file
+ * names too, are UTF-8 and end with a NUL. Functions that fill in a string take the size of your buffer, always end
+ * it with a NUL if there is room for one, and return the length of the whole string, so that a longer buffer can be
+ * tried (as snprintf does).
  *
  * Units. Offsets and lengths are bytes of the virtual disk, and need no alignment. Times are milliseconds. flags must
  * be 0 or what the function names; others give -EINVAL.
@@ -128,7 +132,8 @@ QCOW2BLK_API int qcow2blk_last_errno (void);
 #define QCOW2BLK_LOG_INFO 2
 #define QCOW2BLK_LOG_DEBUG 3
 
-/* A line of the log, without a line end. It is called on any thread, one line at a time, and must not call the library. */
+/* A line of the log, without a line end. It is called on any thread, one line at a time, and must not call the
+ * library. */
 typedef void qcow2blk_log_fn (void *user_data, int level, const char *message);
 
 /**
@@ -209,8 +214,9 @@ QCOW2BLK_API int qcow2blk_options_close (qcow2blk_options *options, uint32_t fla
 /* Open for reading only. Several processes may have an image open so, but none that writes. */
 #define QCOW2BLK_OPEN_READ_ONLY 1U
 
-/* The image gets no thread: it does its work inside qcow2blk_image_process() and inside synchronous calls. It belongs to
- * the thread that opened it, and calls of other threads give -EPERM. */
+/* The image gets no thread: it does its work inside qcow2blk_image_process() and inside synchronous calls. It belongs
+ * to the thread that opened it, and calls of other threads give -EPERM. (The kernel may still have workers for its
+ * I/O.) */
 #define QCOW2BLK_OPEN_CALLER_LOOP 2U
 
 /**
@@ -232,11 +238,11 @@ QCOW2BLK_API int qcow2blk_image_open (const char *path, const qcow2blk_options *
 #define QCOW2BLK_HAVE_IMAGE_OPEN 1
 
 /**
- * qcow2blk_image_close - end all requests, write everything down and close the image
+ * qcow2blk_image_close - end all requests, flush and close the image
  *
  * Requests that have not begun are completed with -ECANCELED, those that have begun are waited for: when it returns,
- * every completion was delivered and no buffer is in use. The handle is invalid afterwards, whatever the result: an
- * error says that what was written since the last flush may be lost.
+ * every completion was delivered and no buffer is in use. The handle is invalid afterwards, unless the result is
+ * -EINVAL, -EPERM or -EDEADLK: other errors say that what was written since the last flush may be lost.
  *
  * Returns: 0 or a negative errno
  * Errors: EINVAL: not such a handle; EDEADLK: called from a callback of the image; EIO, ENOSPC and others of the
@@ -309,7 +315,7 @@ QCOW2BLK_API ssize_t qcow2blk_image_backing_file (qcow2blk_image *image, char *b
  * "chain", "cache", "bitmaps", "error".
  *
  * Returns: the length of the text (see "Ownership" above for strings); or a negative errno
- * Errors: EINVAL: not such a handle, or buffer is NULL and size is not 0
+ * Errors: EINVAL: not such a handle, or buffer is NULL and size is not 0; EDEADLK: called from a callback
  * Threads: any, but not from a callback
  * Since: 0.1
  */
@@ -412,8 +418,8 @@ QCOW2BLK_API ssize_t qcow2blk_image_preadv (qcow2blk_image *image, const struct 
  * Threads: any
  * Since: 0.1
  */
-QCOW2BLK_API ssize_t qcow2blk_image_pwritev (qcow2blk_image *image, const struct iovec *iov, int iovcnt, uint64_t offset,
-                                             uint32_t flags);
+QCOW2BLK_API ssize_t qcow2blk_image_pwritev (qcow2blk_image *image, const struct iovec *iov, int iovcnt,
+                                             uint64_t offset, uint32_t flags);
 #define QCOW2BLK_HAVE_IMAGE_PWRITEV 1
 
 /**
@@ -491,12 +497,13 @@ QCOW2BLK_API int qcow2blk_image_block_status (qcow2blk_image *image, uint64_t of
 
 /* ---------------------------------------------------------------- asynchronous I/O */
 
-/* The result of a request: what the synchronous function of that name returns. It is called once for each request that was accepted. */
+/* The result of a request: what the synchronous function of that name returns. It is called once for each request that
+ * was accepted. */
 typedef void qcow2blk_completion_fn (void *user_data, int64_t result);
 
-/* How to tell of the end of a request: through a queue, or by a callback if queue is NULL. It is read before the function
- * that gets it returns. A callback runs on the thread of the image, never inside the function that submits; it should
- * be short, as all requests of the image wait for it. */
+/* How to tell of the end of a request: through a queue, or by a callback if queue is NULL. It is read before the
+ * function that gets it returns. A callback runs on the thread of the image, never inside the function that
+ * submits; it should be short, as all requests of the image wait for it. */
 struct qcow2blk_notify {
   uint32_t size; /* sizeof (struct qcow2blk_notify) */
   uint32_t reserved;
@@ -543,7 +550,7 @@ QCOW2BLK_API int qcow2blk_queue_fd (qcow2blk_queue *queue);
  * qcow2blk_queue_wait - fetch completions
  *
  * Fills in at least one and at most max completions, in the order in which the requests ended. timeout is how long to
- * wait for the first: 0 not at all, -1 for ever.
+ * wait for the first: 0 not at all, -1 indefinitely.
  *
  * Returns: how many were filled in, 0 if none came in time; or a negative errno
  * Errors: EINVAL: not such a handle, or completions is NULL; EINTR: a signal came while it waited; ESHUTDOWN: the
@@ -622,8 +629,8 @@ QCOW2BLK_API int qcow2blk_image_aio_preadv (qcow2blk_image *image, const struct 
  * Threads: any
  * Since: 0.1
  */
-QCOW2BLK_API int qcow2blk_image_aio_pwritev (qcow2blk_image *image, const struct iovec *iov, int iovcnt, uint64_t offset,
-                                             const struct qcow2blk_notify *notify, uint32_t flags);
+QCOW2BLK_API int qcow2blk_image_aio_pwritev (qcow2blk_image *image, const struct iovec *iov, int iovcnt,
+                                             uint64_t offset, const struct qcow2blk_notify *notify, uint32_t flags);
 #define QCOW2BLK_HAVE_IMAGE_AIO_PWRITEV 1
 
 /**
@@ -734,7 +741,8 @@ QCOW2BLK_API int qcow2blk_image_process (qcow2blk_image *image, uint32_t flags);
 /**
  * qcow2blk_device_attach - open an image and serve it as a block device or over NBD
  *
- * The options are those of "qcow2blk attach": "socket" or "listen" for NBD, "transport" or "device" for a block device,
+ * path is a file name; options with descriptors are refused, as a device opens its files again when it is resumed. The
+ * options are those of "qcow2blk attach": "socket" or "listen" for NBD, "transport" or "device" for a block device,
  * which is also made if none of them is given. NBD is served by threads of this process. A block device gets a
  * process of its own, the qcow2blk command that is installed with the library: it outlives the handle and this
  * process, and is recovered if it dies. Both are listed by "qcow2blk list" and can be suspended, resumed and detached
@@ -841,12 +849,13 @@ QCOW2BLK_API int qcow2blk_device_suspend (qcow2blk_device *device, int timeout, 
 #define QCOW2BLK_ALLOW_SHRINK 1U
 
 /**
- * qcow2blk_device_resume - open the image again, as it is now, and go on with the requests
+ * qcow2blk_device_resume - open the image again, as it is now, and continue
  *
  * flags: QCOW2BLK_ALLOW_SHRINK. timeout is how long it may wait for its turn and for locks; -1 is 30 seconds.
  *
  * Returns: 0, or a negative errno, and the device stays suspended
- * Errors: as qcow2blk_image_open(); ESRCH: the device has ended
+ * Errors: as qcow2blk_image_open(); ERANGE: the disk has become smaller, see QCOW2BLK_ALLOW_SHRINK; ESRCH: the device
+ * has ended; EDEADLK: called from a callback
  * Threads: any, but not from a callback
  * Since: 0.1
  */
@@ -857,10 +866,11 @@ QCOW2BLK_API int qcow2blk_device_resume (qcow2blk_device *device, int timeout, u
 #define QCOW2BLK_FORCE 1U
 
 /**
- * qcow2blk_device_detach - write everything down and end the device
+ * qcow2blk_device_detach - flush and end the device
  *
  * flags: QCOW2BLK_FORCE. timeout is how long requests in progress may take; -1 is 30 seconds. The handle stays, for
- * qcow2blk_device_close().
+ * qcow2blk_device_close(). If an NBD server of this process is ended by force while the storage does not answer, its
+ * threads and its image lock stay until the process ends.
  *
  * Returns: 0, or a negative errno, and the device goes on
  * Errors: EINVAL: not such a handle, or a timeout below -1; EBUSY: the block device is in use, or another command is
@@ -874,10 +884,11 @@ QCOW2BLK_API int qcow2blk_device_detach (qcow2blk_device *device, int timeout, u
 
 /* Kinds of events. */
 #define QCOW2BLK_EVENT_STATE 1    /* state has changed, by whomever */
-#define QCOW2BLK_EVENT_NO_SPACE 2 /* requests wait for space (option "on-enospc"); value is how many, 0 when it is over */
+#define QCOW2BLK_EVENT_NO_SPACE 2 /* requests wait for space (option "on-enospc"); value is how many, 0 at the end */
 #define QCOW2BLK_EVENT_ERROR 3    /* something failed that no request could be told of */
 #define QCOW2BLK_EVENT_CORRUPT 4  /* the image takes no more writes: it is damaged, or a flush failed */
-#define QCOW2BLK_EVENT_SERVER 5   /* another process serves the device now; value is its process ID, 0 while there is none */
+#define QCOW2BLK_EVENT_SERVER 5   /* another process serves the device now; value is its process ID. 0 while there is
+                                    none: state is the last that was known, qcow2blk_device_state() gives -EBUSY */
 
 /* What happened to a device. The message is valid during the callback, and may be empty. */
 struct qcow2blk_device_event {
@@ -902,15 +913,16 @@ typedef void qcow2blk_event_fn (void *user_data, const struct qcow2blk_device_ev
  * Threads: any
  * Since: 0.1
  */
-QCOW2BLK_API int qcow2blk_device_set_event_callback (qcow2blk_device *device, qcow2blk_event_fn *callback, void *user_data,
-                                                     uint32_t flags);
+QCOW2BLK_API int qcow2blk_device_set_event_callback (qcow2blk_device *device, qcow2blk_event_fn *callback,
+                                                     void *user_data, uint32_t flags);
 #define QCOW2BLK_HAVE_DEVICE_SET_EVENT_CALLBACK 1
 
 /**
  * qcow2blk_device_close - let go of a device
  *
- * What this process serves is detached first, by force if it does not end within 20 seconds. A device that has a
- * process of its own goes on. The handle is invalid afterwards, whatever the result.
+ * What this process has attached by this handle is detached first, by force if it does not end within 20 seconds. A
+ * device that has a process of its own goes on. Its events end first, so none tells of this detach. The handle is
+ * invalid afterwards, unless the result is -EINVAL or -EDEADLK.
  *
  * Returns: 0, or a negative errno if data may be lost
  * Errors: EINVAL: not such a handle; EDEADLK: called from a callback; EIO, ENOSPC, ETIMEDOUT: see

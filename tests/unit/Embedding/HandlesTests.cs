@@ -54,10 +54,8 @@ public sealed class HandlesTests
     }
 
     [Fact]
-    public void Numbers_are_odd_so_that_none_is_an_address()
-    {
+    public void Numbers_are_odd_so_that_none_is_an_address() =>
         Assert.All(Enumerable.Range(0, 100).Select(_ => _handles.Add("one")), handle => Assert.Equal(1, handle & 1));
-    }
 
     [Fact]
     public async Task Of_several_threads_that_remove_a_number_one_gets_the_object()

@@ -5,7 +5,7 @@ using System.Threading;
 namespace Qcow2Blk.Embedding;
 
 /// <summary>A thread that waits for one request at a time.</summary>
-[SuppressMessage("Design", "CA1001", Justification = "it lives as long as its thread, and has nothing but memory: nobody asks for its handle")]
+[SuppressMessage("Design", "CA1001", Justification = "it lives as long as its thread, and nobody asks for the event's handle")]
 internal sealed class WaitingThread
 {
     [ThreadStatic]

@@ -7,9 +7,9 @@ namespace Qcow2Blk.Interop;
 /// <summary>epoll(7) and timerfd_create(2), as far as one descriptor is to stand for several.</summary>
 internal static unsafe partial class Epoll
 {
-    private const int CLOCK_MONOTONIC = 1;
-    private const int TFD_CLOEXEC = 0x80000;
-    private const int TFD_NONBLOCK = 0x800;
+    internal const int CLOCK_MONOTONIC = 1;
+    internal const int TFD_CLOEXEC = 0x80000;
+    internal const int TFD_NONBLOCK = 0x800;
 
     /// <returns>a descriptor, or a negative errno</returns>
     public static int Create() => Errno.Of(epoll_create1(EPOLL_CLOEXEC));
@@ -51,7 +51,7 @@ internal static unsafe partial class Epoll
 
     /// <summary>struct itimerspec, of 64-bit targets.</summary>
     [StructLayout(LayoutKind.Sequential)]
-    private struct timer_setting
+    internal struct timer_setting
     {
         public long interval_seconds;
         public long interval_nanoseconds;

@@ -84,15 +84,15 @@ public sealed class CompletionQueueTests
     public async Task Thread_that_waits_is_woken_by_a_completion_and_by_the_end_of_the_queue()
     {
         var queue = new CompletionQueue(4);
-        var first = Task.Run(() => queue.Wait(new Completion[1], -1));
-        await Task.Delay(50);
+        var first = Task.Run(() => queue.Wait(new Completion[1], -1), TestContext.Current.CancellationToken);
+        await Task.Delay(50, TestContext.Current.CancellationToken);
         queue.Reserve();
         queue.Add(7, 7);
-        Assert.Equal(1, await first.WaitAsync(s_patience));
-        var second = Task.Run(() => queue.Wait(new Completion[1], -1));
-        await Task.Delay(50);
+        Assert.Equal(1, await first.WaitAsync(s_patience, TestContext.Current.CancellationToken));
+        var second = Task.Run(() => queue.Wait(new Completion[1], -1), TestContext.Current.CancellationToken);
+        await Task.Delay(50, TestContext.Current.CancellationToken);
         Assert.Equal(0, queue.Close());
-        Assert.Equal(-Errno.ESHUTDOWN, await second.WaitAsync(s_patience));
+        Assert.Equal(-Errno.ESHUTDOWN, await second.WaitAsync(s_patience, TestContext.Current.CancellationToken));
     }
 
     [Fact]
@@ -126,7 +126,7 @@ public sealed class CompletionQueueTests
                 Interlocked.Add(ref fetched, count);
             }
         }));
-        await Task.WhenAll(adders, fetchers).WaitAsync(s_patience);
+        await Task.WhenAll(adders, fetchers).WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Assert.All(seen, times => Assert.Equal(1, times));
     }
 

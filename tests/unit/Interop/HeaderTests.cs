@@ -26,6 +26,17 @@ public sealed class HeaderTests
         ("PR_SET_NAME", Signals.PR_SET_NAME), ("LOG_PID", Syslog.LOG_PID), ("LOG_DAEMON", Syslog.LOG_DAEMON),
         ("LOG_ERR", Syslog.LOG_ERR), ("LOG_WARNING", Syslog.LOG_WARNING), ("LOG_INFO", Syslog.LOG_INFO), ("LOG_DEBUG", Syslog.LOG_DEBUG));
 
+    [Fact]
+    public unsafe void Timers_are_the_systems() => AssertInC("sys/timerfd.h>\n#include <time.h",
+        ("CLOCK_MONOTONIC", Epoll.CLOCK_MONOTONIC), ("TFD_CLOEXEC", Epoll.TFD_CLOEXEC), ("TFD_NONBLOCK", Epoll.TFD_NONBLOCK),
+        ("sizeof(struct itimerspec)", sizeof(Epoll.timer_setting)), ("offsetof(struct itimerspec, it_value)", 16));
+
+    [Fact]
+    public void Inotify_is_the_systems() => AssertInC("sys/inotify.h",
+        ("IN_CLOEXEC", Inotify.IN_CLOEXEC), ("IN_NONBLOCK", Inotify.IN_NONBLOCK), ("IN_MOVED_TO", Inotify.IN_MOVED_TO),
+        ("IN_CREATE", Inotify.IN_CREATE), ("IN_DELETE", Inotify.IN_DELETE), ("IN_DELETE_SELF", Inotify.IN_DELETE_SELF),
+        ("IN_ONLYDIR", Inotify.IN_ONLYDIR));
+
     private static void AssertInC(string header, params (string Expression, long Value)[] facts)
     {
         var source = new StringWriter();

@@ -66,7 +66,7 @@ public sealed class DeviceEventTests : IDisposable
     }
 
     [Fact]
-    public void Former_handler_is_not_running_and_not_called_once_it_was_replaced()
+    public async Task Former_handler_is_not_running_and_not_called_once_it_was_replaced()
     {
         var device = _scene.Attach();
         using var entered = new ManualResetEventSlim();
@@ -80,12 +80,13 @@ public sealed class DeviceEventTests : IDisposable
             Thread.Sleep(20);
             late += Volatile.Read(ref returned);
         });
-        Assert.True(entered.Wait(EmbeddedScene.Patience));
+        Assert.True(entered.Wait(EmbeddedScene.Patience, TestContext.Current.CancellationToken));
 
         var setting = Task.Run(() => device.SetEvents(null), TestContext.Current.CancellationToken);
-        Assert.False(setting.Wait(50, TestContext.Current.CancellationToken));
+        await Task.Delay(50, TestContext.Current.CancellationToken);
+        Assert.False(setting.IsCompleted);
         go.Set();
-        Assert.True(setting.Wait(EmbeddedScene.Patience));
+        Assert.True(await setting.WaitAsync(EmbeddedScene.Patience, TestContext.Current.CancellationToken));
         Volatile.Write(ref returned, 1);
 
         device.Suspend(EmbeddedScene.Patience);
@@ -95,16 +96,17 @@ public sealed class DeviceEventTests : IDisposable
     }
 
     [Fact]
-    public void Handler_cannot_replace_itself_or_close_its_device_but_may_ask()
+    public async Task Handler_cannot_replace_itself_or_close_its_device_but_may_ask()
     {
         var device = _scene.Attach();
-        var answers = new TaskCompletionSource<(bool, bool, bool, EmbeddedState)>();
+        var answers = new TaskCompletionSource<(bool, bool, bool, EmbeddedState)>(
+            TaskCreationOptions.RunContinuationsAsynchronously);
         device.SetEvents(_ => answers.TrySetResult(
             (device.SetEvents(null), device.IsInHandler, device.Close().Succeeded, device.State())));
 
-        Assert.True(answers.Task.Wait(EmbeddedScene.Patience));
+        var answer = await answers.Task.WaitAsync(EmbeddedScene.Patience, TestContext.Current.CancellationToken);
 
-        Assert.Equal((false, true, false, EmbeddedState.Running), answers.Task.Result);
+        Assert.Equal((false, true, false, EmbeddedState.Running), answer);
         Assert.False(device.IsInHandler);
         Assert.True(device.Close().Succeeded);
     }

@@ -30,7 +30,7 @@ internal static unsafe partial class Exports
     }
 
     [UnmanagedCallersOnly(EntryPoint = "managed_queue_fd", CallConvs = [typeof(CallConvCdecl)])]
-    private static int QueueFd(nint queue) => s_handles.Find<CompletionQueue>(queue)?.Descriptor ?? LastError.NotAHandle();
+    private static int QueueFd(nint queue) => s_handles.Find<CompletionQueue>(queue)?.Watch() ?? LastError.NotAHandle();
 
     [UnmanagedCallersOnly(EntryPoint = "managed_queue_wait", CallConvs = [typeof(CallConvCdecl)])]
     private static int QueueWait(nint queue, Completion* completions, uint max, int timeout, uint flags)

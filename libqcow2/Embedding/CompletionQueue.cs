@@ -16,7 +16,10 @@ internal record struct Completion(nint UserData, long Result);
 /// Where the ends of requests wait until a program fetches them. Its size is that of all requests that may end in it, so that
 /// there is always room. Any thread.
 /// </summary>
-/// <remarks>Invariant: the eventfd is readable exactly while completions wait, or the queue is closed.</remarks>
+/// <remarks>
+/// Invariant: once somebody watches the eventfd it is readable exactly while completions wait; a queue that is closed wakes those
+/// who wait in it.
+/// </remarks>
 internal sealed unsafe class CompletionQueue
 {
     public const int MaximumDepth = 65536;
@@ -30,6 +33,8 @@ internal sealed unsafe class CompletionQueue
     private int _count;
     private int _inFlight;
     private int _waiters;
+    private bool _isWatched;
+    private bool _isSignalled;
     private bool _closed;
 
     /// <param name="depth">requests in flight, and completions that wait, at most</param>
@@ -44,8 +49,16 @@ internal sealed unsafe class CompletionQueue
             throw new IOException($"cannot make an eventfd: {Errno.Text(_eventFd)}", -_eventFd);
     }
 
-    /// <summary>Readable while completions wait.</summary>
-    public int Descriptor => _eventFd;
+    /// <summary>Readable while completions wait, from now on.</summary>
+    public int Watch()
+    {
+        lock (_gate)
+        {
+            _isWatched = true;
+            SignalIfNeeded();
+            return _eventFd;
+        }
+    }
 
     /// <summary>Keeps a place for the end of a request that is about to begin.</summary>
     /// <returns>0; -EAGAIN if there is none; -EINVAL if the queue is closed</returns>
@@ -76,8 +89,7 @@ internal sealed unsafe class CompletionQueue
         {
             _inFlight--;
             _ring[(_head + _count++) & _mask] = new Completion(userData, result);
-            if (_count == 1)
-                Signal();
+            SignalIfNeeded();
         }
     }
 
@@ -133,7 +145,7 @@ internal sealed unsafe class CompletionQueue
                 completions[i] = _ring[(_head + i) & _mask];
             _head = (_head + taken) & _mask;
             _count -= taken;
-            if (taken > 0 && _count == 0)
+            if (_count == 0 && _isSignalled)
                 Unsignal();
             if (taken == 0 && mayWait)
                 _waiters++;
@@ -150,15 +162,24 @@ internal sealed unsafe class CompletionQueue
         }
     }
 
+    /// <summary>Who fetches without waiting needs no signal, and pays for none.</summary>
+    private void SignalIfNeeded()
+    {
+        if (_count > 0 && !_isSignalled && (_isWatched || _waiters > 0))
+            Signal();
+    }
+
     private void Signal()
     {
         ulong one = 1;
         Files.WriteStream(_eventFd, &one, sizeof(ulong));
+        _isSignalled = true;
     }
 
     private void Unsignal()
     {
         ulong count;
         Files.ReadStream(_eventFd, &count, sizeof(ulong));
+        _isSignalled = false;
     }
 }

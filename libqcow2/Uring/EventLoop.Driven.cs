@@ -71,9 +71,9 @@ internal sealed partial class EventLoop
             Files.ReadStream(_eventFd, &count, sizeof(ulong));
             var rounds = 0;
 
-            // A timer of the last turn may have begun work that is not with the kernel yet.
-            while ((TurnGuarded(mayWait: false) || _ring!.Unsubmitted > 0) && rounds < RoundsPerRun)
-                rounds++;
+            do
+                TurnGuarded(mayWait: false);
+            while (HasMore && ++rounds < RoundsPerRun);
             Rest(isDone: rounds < RoundsPerRun);
         }
         finally
@@ -92,13 +92,16 @@ internal sealed partial class EventLoop
         {
             while (!isSo())
                 TurnGuarded(mayWait: true);
-            Rest(isDone: _postedCount == 0 && !_ring!.HasCompletions && _ring.Unsubmitted == 0);
+            Rest(isDone: !HasMore);
         }
         finally
         {
             Enter(outside);
         }
     }
+
+    /// <summary>Whether a turn that ends now would do something: also what a timer of the last one has begun.</summary>
+    private bool HasMore => _postedCount > 0 || _ring!.HasCompletions || _ring.Unsubmitted > 0 || !_foreign.IsEmpty;
 
     /// <summary>The kernel's ring belongs to one thread, and what is in its queues would be lost on another.</summary>
     private void RequireOwner() => Invariant.Holds(

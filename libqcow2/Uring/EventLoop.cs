@@ -175,11 +175,11 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
     }
 
     /// <summary>Where a failure is told to somebody, the loop survives it.</summary>
-    private bool TurnGuarded(bool mayWait)
+    private void TurnGuarded(bool mayWait)
     {
         try
         {
-            return Turn(mayWait);
+            Turn(mayWait);
         }
         catch (Exception error) when (Failed is not null)
         {
@@ -187,7 +187,6 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
 
             // If it is the ring that fails, it does so each time.
             Thread.Sleep(FailurePause);
-            return true;
         }
     }
 
@@ -241,12 +240,10 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
     }
 
     /// <summary>One round: run what was posted, submit, wait if there is nothing to run, deliver completions.</summary>
-    /// <returns>whether anything was done that somebody had waited for</returns>
-    private bool Turn(bool mayWait)
+    private void Turn(bool mayWait)
     {
-        var ran = _postedCount;
         RunPosted();
-        ran += RunForeign();
+        RunForeign();
         // What was just run may have been the order to stop: nobody would wake the loop after that.
         var wait = mayWait && !_stopping && _postedCount == 0 && !_ring!.HasCompletions && PrepareToSleep();
         var result = _ring!.Enter(wait ? 1u : 0u, wait ? NextTimeout() : 0);
@@ -256,7 +253,6 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
         _turnTime = 0;
         var delivered = Deliver();
         RunTimers(idle: (wait || !mayWait) && delivered == 0);
-        return ran + delivered > 0;
     }
 
     /// <summary>Announces the sleep, then looks again: a poster either sees the announcement or its work is seen here.</summary>
@@ -294,13 +290,11 @@ internal sealed partial class EventLoop : LoopScheduler, IDisposable
         }
     }
 
-    private int RunForeign()
+    private void RunForeign()
     {
         // Bounded, as others keep adding: this loop's own completions must come to their turn.
-        var i = 0;
-        for (; i < ForeignPerTurn && _foreign.TryDequeue(out var work); i++)
+        for (var i = 0; i < ForeignPerTurn && _foreign.TryDequeue(out var work); i++)
             work();
-        return i;
     }
 
     private void GrowPosted()

@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics;
 using System.IO;
 using Qcow2Blk.Interop;
 
@@ -7,8 +8,10 @@ namespace Qcow2Blk.Uring;
 /// <summary>One descriptor that tells when a loop without a thread has something to do: a completion or a message, or a timer.</summary>
 internal sealed class LoopWatch : IDisposable
 {
+    private const long Never = long.MaxValue;
+
     private readonly int _timer;
-    private long _armed = -1;
+    private long _due = Never;
 
     /// <param name="message">an eventfd that completions and messages signal</param>
     /// <exception cref="IOException">there are no descriptors left</exception>
@@ -30,14 +33,20 @@ internal sealed class LoopWatch : IDisposable
     /// <summary>Readable when there is something to do.</summary>
     public int Descriptor { get; }
 
-    /// <summary>Makes the descriptor readable after this time; what was due before no longer does.</summary>
+    /// <summary>
+    /// Makes the descriptor readable after this time at the latest, and then again each time that nothing was due yet: a timer that
+    /// is set anew with every request costs a system call each.
+    /// </summary>
     /// <param name="nanoseconds">negative for never</param>
     public void Arm(long nanoseconds)
     {
-        // Nothing was due, and nothing will be.
-        if (nanoseconds < 0 && _armed < 0)
+        var now = Stopwatch.GetTimestamp();
+        var due = nanoseconds < 0 ? Never : now + (nanoseconds * Stopwatch.Frequency / 1_000_000_000);
+        if (_due != Never && now < _due && _due <= due)
             return;
-        _armed = nanoseconds;
+        if (_due == Never && due == Never)
+            return;
+        _due = due;
         Epoll.SetTimer(_timer, nanoseconds);
     }
 

@@ -2,10 +2,13 @@
  * that makes.
  *
  * Usage: abi_client raw|sync|queue|loop FILE SECONDS [DEPTH]
+ *        abi_client extra IMAGE SECONDS RAWFILE
  *   raw    pread of a raw file, on one thread
  *   sync   qcow2blk_image_pread of an image
  *   queue  DEPTH asynchronous reads in flight, which end in a completion queue
  *   loop   the same, in a loop of this program's (QCOW2BLK_OPEN_CALLER_LOOP)
+ *   extra  prints by how many nanoseconds qcow2blk_image_pread takes longer than pread, the medians of single reads that
+ *          take turns: what the disk does meanwhile happens to both
  * All bypass the page cache where the file system can. Tables are cached before time is taken. */
 #define _GNU_SOURCE
 #include <qcow2blk.h>
@@ -94,6 +97,44 @@ read_sync (qcow2blk_image *image, double seconds)
   return done;
 }
 
+static int
+compare (const void *one, const void *other)
+{
+  float a = *(const float *) one, b = *(const float *) other;
+
+  return (a > b) - (a < b);
+}
+
+static double
+read_extra (qcow2blk_image *image, const char *path, double seconds)
+{
+  enum { MOST = 1 << 20 };
+  char *buffer = memory (BLOCK);
+  float *raw = memory (MOST * sizeof *raw), *ours = memory (MOST * sizeof *ours);
+  int fd = open (path, O_RDONLY | O_DIRECT);
+  double end = now () + seconds, begun, between;
+  size_t count = 0;
+
+  if (fd < 0)
+    fail (path);
+  for (; count < MOST && now () < end; count++) {
+    uint64_t offset = next_offset ();
+
+    begun = now ();
+    if (pread (fd, buffer, BLOCK, (off_t) offset) != BLOCK)
+      fail ("pread");
+    between = now ();
+    if (qcow2blk_image_pread (image, buffer, BLOCK, next_offset (), 0) != BLOCK)
+      fail ("qcow2blk_image_pread");
+    ours[count] = (float) (now () - between);
+    raw[count] = (float) (between - begun);
+  }
+  close (fd);
+  qsort (raw, count, sizeof *raw, compare);
+  qsort (ours, count, sizeof *ours, compare);
+  return ((double) ours[count / 2] - (double) raw[count / 2]) * 1e9;
+}
+
 static void
 submit (qcow2blk_image *image, qcow2blk_queue *queue, char *buffer)
 {
@@ -149,7 +190,7 @@ main (int argc, char **argv)
   long done;
 
   if (argc < 4) {
-    fprintf (stderr, "usage: abi_client raw|sync|queue|loop FILE SECONDS [DEPTH]\n");
+    fprintf (stderr, "usage: abi_client raw|sync|queue|loop FILE SECONDS [DEPTH]\n       abi_client extra IMAGE SECONDS RAWFILE\n");
     return 2;
   }
   seconds = atof (argv[3]);
@@ -171,6 +212,10 @@ main (int argc, char **argv)
     for (uint64_t offset = 0; offset < blocks * BLOCK; offset += 2 << 20)
       if (qcow2blk_image_pread (image, buffer, BLOCK, offset, 0) != BLOCK)
         fail ("qcow2blk_image_pread");
+    if (strcmp (argv[1], "extra") == 0 && argc > 4) {
+      printf ("%.0f\n", read_extra (image, argv[4], seconds));
+      return qcow2blk_image_close (image, 0) < 0;
+    }
     begun = now ();
     done = strcmp (argv[1], "sync") == 0 ? read_sync (image, seconds) : read_async (image, seconds, depth, is_loop);
   }

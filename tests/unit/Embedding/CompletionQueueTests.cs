@@ -68,6 +68,17 @@ public sealed class CompletionQueueTests
     }
 
     [Fact]
+    public void Descriptor_is_readable_when_it_is_asked_for_late()
+    {
+        var queue = new CompletionQueue(4);
+        queue.Reserve();
+        queue.Add(1, 1);
+        Assert.True(IsReadable(queue));
+        queue.Wait(new Completion[1], 0);
+        Assert.False(IsReadable(queue));
+    }
+
+    [Fact]
     public void Queue_is_not_closed_while_a_request_will_end_in_it_and_not_twice()
     {
         var queue = new CompletionQueue(4);
@@ -140,7 +151,7 @@ public sealed class CompletionQueueTests
 
     private static unsafe bool IsReadable(CompletionQueue queue)
     {
-        pollfd descriptor = new() { fd = queue.Descriptor, events = POLLIN };
+        pollfd descriptor = new() { fd = queue.Watch(), events = POLLIN };
         return Poll.Wait(&descriptor, 1, 0) > 0;
     }
 }

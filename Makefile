@@ -13,6 +13,7 @@ OUTPUT      := artifacts/$(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%)/
 NATIVE      := $(OUTPUT)qcow2blk
 LIBRARY     := $(OUTPUT)libqcow2blk.so
 CONTROL     := artifacts/kernel/ublk-control-tests
+DEVICE      := artifacts/kernel/library-device
 bindir      := $(DESTDIR)$(PREFIX)/bin
 includedir  := $(DESTDIR)$(PREFIX)/include
 libdir      := $(DESTDIR)$(LIBDIR)
@@ -46,6 +47,11 @@ $(LIBRARY): $(ABI_SOURCES) | deps
 $(CONTROL): $(SOURCES) $(wildcard tests/kernel/control/*) | deps
 	@packaging/publish.sh $(RID) $@ tests/kernel/control
 
+# What the case "library" runs in the virtual machines.
+$(DEVICE): tests/kernel/library/block_device.c include/qcow2blk.h $(LIBRARY)
+	@mkdir -p $(@D)
+	gcc -O2 -Wall -Wextra -Werror -Iinclude $< -o $@ $(LIBRARY) -pthread
+
 deps:
 	@packaging/install-build-deps.sh $(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%),build)
 
@@ -57,7 +63,7 @@ test: ## run everything that needs no virtual machine; ends with "N passed, N fa
 
 test-kernel: ## test block devices on three kernels in virtual machines; KERNEL="--kernel 6.12 --only kill" narrows it
 	@packaging/install-build-deps.sh kernel
-	@$(MAKE) --no-print-directory build $(CONTROL)
+	@$(MAKE) --no-print-directory build $(CONTROL) $(DEVICE)
 	@/usr/bin/python3 tests/kernel/run.py $(KERNEL)
 
 test-abi: ## test the C library and its bindings as installed; ABI=--short is quicker

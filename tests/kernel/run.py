@@ -30,7 +30,8 @@ LANES = 2
 GUESTS = itertools.count(1)
 
 # Programs that cases need: make test-kernel builds them.
-PROGRAMS = [kernels.CACHE / "ublk-control-tests"]
+PROGRAMS = [kernels.CACHE / "ublk-control-tests", kernels.CACHE / "library-device",
+            kernels.CACHE.parent / "libqcow2blk.so"]
 
 
 class Tally:

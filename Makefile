@@ -23,6 +23,7 @@ fishdir     := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 # udev and systemd look into /usr/local, too: /usr/local/lib/udev/rules.d since 251, /usr/local/lib/systemd always.
 udevdir     := $(DESTDIR)$(PREFIX)/lib/udev/rules.d
 unitdir     := $(DESTDIR)$(PREFIX)/lib/systemd/system
+sharedir    := $(DESTDIR)$(PREFIX)/share/qcow2blk
 docdir      := $(DESTDIR)$(PREFIX)/share/doc/qcow2blk
 
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
@@ -108,6 +109,7 @@ install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	install -d $(libdir)/pkgconfig
 	sed 's:@prefix@:$(PREFIX):; s:@libdir@:$(LIBDIR):; s:@version@:$(VERSION):' packaging/qcow2blk.pc.in >$(libdir)/pkgconfig/qcow2blk.pc
 	chmod 0644 $(libdir)/pkgconfig/qcow2blk.pc
+	packaging/install-bindings.sh $(sharedir)/bindings
 	install -D -m 0644 packaging/completions/qcow2blk.bash $(bashdir)/qcow2blk
 	install -D -m 0644 packaging/completions/_qcow2blk $(zshdir)/_qcow2blk
 	install -D -m 0644 packaging/completions/qcow2blk.fish $(fishdir)/qcow2blk.fish
@@ -122,6 +124,7 @@ uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
 	rm -f $(includedir)/qcow2blk.h $(libdir)/libqcow2blk.so $(libdir)/libqcow2blk.so.0 $(libdir)/libqcow2blk.so.$(VERSION)
 	rm -f $(libdir)/pkgconfig/qcow2blk.pc
+	rm -rf $(sharedir)
 	rm -f $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service $(docdir)/61-ublk-unprivileged.rules.sample
 
 check: ## fail if the analyzers or "dotnet format" have anything to say

@@ -232,6 +232,10 @@ say "tests in C under valgrind"
 check_valgrind
 say "examples in C"
 check_examples
+say "README programs, from installed files"
+for language in c go rust python; do
+    check "installed/$language" tests/abi/installed.sh $language "$root/usr/share/qcow2blk/bindings"
+done
 check_language python
 check_language go
 check_language rust

@@ -1,5 +1,4 @@
 using System;
-using System.Collections.Generic;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -62,44 +61,33 @@ internal sealed partial class ImageRequest
         return error;
     }
 
-    /// <summary>Moves what is large, or lies in several places: side by side, but not more at a time than one large piece.</summary>
+    /// <summary>Moves what is large: side by side, but not more at a time than one large piece.</summary>
     private async LoopTask<int> TransferAsync(IDisk disk, bool isWrite)
     {
         var group = TaskGroup.Rent();
         var offset = _shape.Offset;
         var atOnce = 0L;
-        foreach (var buffer in Buffers())
-        {
-            group.Add(isWrite ? disk.WriteAsync(offset, buffer, forceUnitAccess: false) : disk.ReadAsync(offset, buffer));
-            offset += buffer.Length;
-            atOnce += buffer.Length;
-            if (atOnce < LargestPiece)
-                continue;
-            var error = await group.WaitAsync();
-            if (error < 0)
-                return error;
-            group = TaskGroup.Rent();
-            atOnce = 0;
-        }
-
-        return await group.WaitAsync();
-    }
-
-    /// <summary>The caller's memory in pieces that the disk takes.</summary>
-    private IEnumerable<NativeBuffer> Buffers()
-    {
-        var count = _pieceCount == 0 ? 1 : _pieceCount;
-        for (var i = 0; i < count; i++)
+        for (var i = 0; i < Math.Max(_pieceCount, 1); i++)
         {
             var (address, left) = _pieceCount == 0 ? (_shape.Address, _shape.Length) : (_pieces[i].Address, (long)_pieces[i].Length);
             while (left > 0)
             {
-                var length = (int)Math.Min(left, LargestPiece);
-                yield return new NativeBuffer(address, length);
-                address += length;
-                left -= length;
+                var buffer = new NativeBuffer(address, (int)Math.Min(left, LargestPiece));
+                group.Add(isWrite ? disk.WriteAsync(offset, buffer, forceUnitAccess: false) : disk.ReadAsync(offset, buffer));
+                address += buffer.Length;
+                left -= buffer.Length;
+                offset += buffer.Length;
+                atOnce += buffer.Length;
+                if (atOnce < LargestPiece)
+                    continue;
+                if (await group.WaitAsync() is var error and < 0)
+                    return error;
+                group = TaskGroup.Rent();
+                atOnce = 0;
             }
         }
+
+        return await group.WaitAsync();
     }
 
     private async LoopTask<int> CollectAsync(IDisk disk)

@@ -189,12 +189,7 @@ internal sealed partial class EngineDevice : IDevice
         Events.Changed();
     }
 
-    /// <summary>A bug, in a process that must go on: what is in memory may be wrong, so nothing of it is written any more.</summary>
-    private void Distrust(Exception error)
-    {
-        _log.Error($"internal error: {error.GetType().Name}: {error.Message} (please report this)");
-        (_disk as Qcow2Image)?.Distrust(error);
-    }
+    private void Distrust(Exception error) => InternalError.Contain(error, _disk, _log);
 
     /// <summary>Before the loops start: a server of a block device must not need memory that only its own writes can free.</summary>
     private void ReserveMemory()

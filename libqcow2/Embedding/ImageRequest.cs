@@ -117,12 +117,9 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
     /// <summary>Tries the short way: one submission on the ring, or none where the answer is known to be zeroes.</summary>
     private bool TryStartDirect()
     {
-        var isWrite = _shape.Kind == RequestKind.Write;
-        if ((!isWrite && _shape.Kind != RequestKind.Read) || _pieceCount > 0 || _shape.Length is 0 or > LargestPiece
-            || _shape.Has(RequestFlags.ForceUnitAccess))
-        {
+        if (!_shape.IsPlainTransfer || _pieceCount > 0)
             return false;
-        }
+        var isWrite = _shape.Kind == RequestKind.Write;
 
         _transfer ??= new DirectTransfer(_image.Loop, this);
         switch (_transfer.Map(_image.Served.Disk, isWrite, _shape.Offset, (int)_shape.Length, orZeroes: !isWrite))

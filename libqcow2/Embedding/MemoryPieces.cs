@@ -2,6 +2,9 @@ using System;
 
 namespace Qcow2Blk.Embedding;
 
+/// <summary>A buffer of a program, as struct iovec has it.</summary>
+internal readonly record struct MemoryPiece(nint Address, nuint Length);
+
 /// <summary>The buffers of a program that stand for one range, as struct iovec has them.</summary>
 /// <remarks>Invariant: the program promises that each piece is valid memory until its request has ended.</remarks>
 internal static unsafe class MemoryPieces

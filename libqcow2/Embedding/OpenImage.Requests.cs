@@ -14,7 +14,6 @@ internal sealed partial class OpenImage
 
     private readonly Lock _pool = new();
     private ImageRequest? _free;
-    private int _endedAtOnce;
 
     /// <summary>Nothing may be mapped any more.</summary>
     internal bool IsClosing => _closing;
@@ -55,7 +54,7 @@ internal sealed partial class OpenImage
             return refusal;
         if (target.Queue?.Reserve() is var full and < 0)
             return full.Value;
-        if (Count(target) is var refused and < 0)
+        if (Count() is var refused and < 0)
         {
             target.Queue?.Unreserve();
             return refused;
@@ -99,21 +98,20 @@ internal sealed partial class OpenImage
     /// </summary>
     private bool TryAtOnce(in RequestShape shape, ReadOnlySpan<MemoryPiece> pieces, in Notification target)
     {
-        if (target.Queue is null || !_disk.File.IsMemory || !pieces.IsEmpty || shape.Length is 0 or > LargestAtOnce
+        if (target.Queue is null || !_disk.File.IsMemory || !pieces.IsEmpty || shape.Length > LargestAtOnce
             || !TryOnThread(shape, pieces))
         {
             return false;
         }
 
         target.Deliver(shape.Length);
-        Interlocked.Increment(ref _endedAtOnce);
-        Interlocked.Decrement(ref _inFlight);
+        NoteEnd();
         EndUse();
         return true;
     }
 
     /// <summary>Counts an asynchronous request in.</summary>
-    private int Count(in Notification target)
+    private int Count()
     {
         if (Interlocked.Increment(ref _inFlight) > MaximumInFlight)
         {
@@ -141,13 +139,9 @@ internal sealed partial class OpenImage
     /// <summary>What is mapped the calling thread does itself.</summary>
     private bool TryOnThread(in RequestShape shape, ReadOnlySpan<MemoryPiece> pieces)
     {
-        var isWrite = shape.Kind == RequestKind.Write;
-        if ((!isWrite && shape.Kind != RequestKind.Read) || shape.Has(RequestFlags.ForceUnitAccess)
-            || shape.Length > ImageRequest.LargestPiece)
-        {
+        if (!shape.IsPlainTransfer)
             return false;
-        }
-
+        var isWrite = shape.Kind == RequestKind.Write;
         if (pieces.IsEmpty)
             return TryOnThread(isWrite, shape.Address, (int)shape.Length, shape.Offset);
 

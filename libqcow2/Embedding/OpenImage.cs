@@ -148,7 +148,7 @@ internal sealed partial class OpenImage
     public int Process()
     {
         _loop.RunReady();
-        return Interlocked.Exchange(ref _ended, 0) + Interlocked.Exchange(ref _endedAtOnce, 0);
+        return Interlocked.Exchange(ref _ended, 0);
     }
 
     /// <summary>What a thread posts to the loop is counted from before until <see cref="EndUse"/>.</summary>
@@ -164,10 +164,10 @@ internal sealed partial class OpenImage
 
     internal void EndUse() => Interlocked.Decrement(ref _pending);
 
-    /// <summary>An asynchronous request has told its end. On the loop.</summary>
+    /// <summary>An asynchronous request has told its end. Any thread.</summary>
     internal void NoteEnd()
     {
-        _ended++;
+        Interlocked.Increment(ref _ended);
         Interlocked.Decrement(ref _inFlight);
     }
 
@@ -188,12 +188,7 @@ internal sealed partial class OpenImage
         _offload?.Dispose();
     }
 
-    /// <summary>A bug: what is in memory may be wrong, so nothing of it is written any more.</summary>
-    private void Distrust(Exception error)
-    {
-        _log.Error($"internal error: {error.GetType().Name}: {error.Message} (please report this)");
-        (_disk as Qcow2Image)?.Distrust(error);
-    }
+    private void Distrust(Exception error) => InternalError.Contain(error, _disk, _log);
 
     /// <summary>Runs something on the loop and waits for its end.</summary>
     private int OnHome(Func<LoopTask<int>> start)

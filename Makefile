@@ -35,7 +35,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build test test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build package test test-abi test-packages test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -76,6 +76,16 @@ test-arm64: ## build for arm64 and try that binary under qemu's user emulation
 	@packaging/install-build-deps.sh test-arm64
 	@$(MAKE) --no-print-directory build RID=linux-arm64
 	@tests/arm64/smoke.sh
+
+package: ## build deb and rpm packages into artifacts/packages; RID=linux-arm64: for that machine
+	@packaging/install-build-deps.sh packages
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 packaging/packages/build.py --rid $(RID)
+
+test-packages: ## install, use, upgrade and remove the packages in clean roots of Debian 12 and 13 and by rpm; PACKAGES=WORD narrows it
+	@packaging/install-build-deps.sh packages
+	@$(MAKE) --no-print-directory build
+	@tests/packages/run.sh $(PACKAGES)
 
 demo: ## attach a real file system image and put it through read, write, snapshot, check
 	@packaging/install-build-deps.sh demo

@@ -5,6 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import staging
+
 RPM_ELFDEPS = "/usr/lib/rpm/elfdeps"
 
 
@@ -33,7 +35,14 @@ def _for_debian(stage, file, work):
 
 
 def _foreign_libraries(stage):
-    return []
+    """The C library of another architecture, with its symbols file: this machine's dpkg knows only its own."""
+    if stage.is_native():
+        return []
+    tree = Path(f"artifacts/{stage.arch}/libc").absolute()
+    if not (tree / "DEBIAN/symbols").exists():
+        subprocess.run(["packaging/download-debs.sh", stage.arch, "-", tree, "libc6"], check=True)
+        (tree / "DEBIAN").symlink_to("control/libc6")
+    return [f"-S{tree}", f"-l{tree}/lib/{staging.TRIPLETS[stage.arch]}"]
 
 
 def _for_rpm(stage, file, work):

@@ -24,14 +24,15 @@ class Stage:
         self.libdir = "/usr/lib64" if format_ == "rpm" else f"/usr/lib/{TRIPLETS[arch]}"
         self.command = self.root / "usr/bin/qcow2blk"
         self.library = self.root / f"{self.libdir.lstrip('/')}/libqcow2blk.so.{version}"
-        self.built = Path("artifacts" if os.path.exists("artifacts/publish") and self._is_native() else f"artifacts/{arch}")
+        # As the Makefile has it.
+        self.built = Path("artifacts" if self.is_native() else f"artifacts/{arch}")
 
-    def _is_native(self):
+    def is_native(self):
         return os.uname().machine == {"amd64": "x86_64", "arm64": "aarch64"}[self.arch]
 
     def tool(self, name):
         """A tool of binutils for the architecture."""
-        return name if self._is_native() else f"{TRIPLETS[self.arch].replace('_', '-')}-{name}"
+        return name if self.is_native() else f"{TRIPLETS[self.arch].replace('_', '-')}-{name}"
 
     def fill(self):
         self._install()

@@ -95,7 +95,7 @@ run_rpmlint() {
 arm64_packages() {
     local v=$new_version out=$test/arm64 package
     rm -rf "$out"
-    package "$out" --rid linux-arm64
+    package "$out" --rid linux-arm64 --without-debug
     for package in qcow2blk_$v-1 libqcow2blk0_$v-1; do
         expect "architecture" arm64 "$(dpkg-deb -f "$out/${package}_arm64.deb" Architecture)"
         expect "needs of $package" "libc6 (>= 2.34)" "$(dpkg-deb -f "$out/${package}_arm64.deb" Depends)"

@@ -32,7 +32,7 @@ make_base() {
     rpmbuild -bb --quiet --define "_topdir $test/base" "$spec" >"$logs/rpm-base.log" 2>&1 || return 1
     # What the package "filesystem" has on systems with rpm.
     mkdir -p "$root/var/lib/rpm" "$root/usr/lib64/pkgconfig" "$root/usr/share/licenses"
-    in_root --initdb && in_root -i "$test"/base/RPMS/*/base-1-1.*.rpm
+    rpm --root "$root" --dbpath /var/lib/rpm --initdb && in_root -i "$test"/base/RPMS/*/base-1-1.*.rpm
 }
 
 rpms() { # FOLDER VERSION

@@ -34,6 +34,7 @@ def main():
     parser.add_argument("--format", action="append", choices=description.FORMATS, help="may repeat (default: both)")
     parser.add_argument("--version", help="another version than that of the sources: tests of upgrades")
     parser.add_argument("--release", default="1")
+    parser.add_argument("--only", metavar="NAME", help="one package of those that are described")
     parser.add_argument("--without-debug", action="store_true", help="no packages of debug symbols, which take most of the time")
     parser.add_argument("--output", type=Path, default=Path("artifacts/packages"))
     options = parser.parse_args()
@@ -74,6 +75,7 @@ def build(format_, options, version, maintainer, releases):
     complain(format_, stage, packages)
     if options.without_debug:
         packages = [package for package in packages if not package.name.endswith(("-dbgsym", "-debuginfo"))]
+    packages = [package for package in packages if options.only in (None, package.name)]
 
     def build_one(package):
         path = options.output / BUILDERS[format_].file_name(package)

@@ -36,7 +36,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build package test test-abi test-packages test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build test test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -84,6 +84,7 @@ test-arm64: ## build for arm64 and try that binary under qemu's user emulation
 	@$(MAKE) --no-print-directory build RID=linux-arm64
 	@tests/arm64/smoke.sh
 
+.PHONY: package test-packages
 package: ## build deb and rpm packages into artifacts/packages; RID=linux-arm64: for that machine
 	@packaging/install-build-deps.sh packages
 	@$(MAKE) --no-print-directory build

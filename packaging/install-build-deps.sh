@@ -14,7 +14,7 @@ test_packages=(qemu-utils fio libnbd-bin libnbd-dev python3 python3-libnbd nbdki
 abi_packages=(gcc g++ golang-go pkg-config qemu-utils libnbd-bin valgrind python3)
 test_arm64_packages=(qemu-user-static qemu-utils libnbd-bin)
 # What builds, checks and tries the packages: rpm's tools on Debian, linters, clean roots.
-packages_packages=(dpkg-dev rpm python3 python3-yaml lintian rpmlint debootstrap qemu-utils libnbd-bin)
+packages_packages=(dpkg-dev rpm python3 python3-yaml mandoc lintian rpmlint debootstrap qemu-utils libnbd-bin)
 demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 bench_packages=(qemu-utils fio python3)
 # The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.

@@ -70,8 +70,9 @@ class Stage:
         return re.search("Build ID: ([0-9a-f]+)", notes)[1]
 
     def installed(self):
-        """The paths that "make install" made, as they are in a package."""
-        return sorted(f"/{path.relative_to(self.root)}" for path in self.root.rglob("*") if path.is_symlink() or not path.is_dir())
+        """The files and empty folders that "make install" made, as they are in a package."""
+        return sorted(f"/{path.relative_to(self.root)}" for path in self.root.rglob("*")
+                      if path.is_symlink() or not path.is_dir() or not any(path.iterdir()))
 
 
 def _compress_manual_page(path):

@@ -93,6 +93,8 @@ def _notices(rid):
         ["dotnet", "msbuild", "cli", f"-p:RuntimeIdentifier={rid}", "-getProperty:BundledNETCoreAppPackageVersion",
          "-getProperty:NuGetPackageRoot"], capture_output=True, text=True, check=True).stdout
     properties = json.loads(answer)["Properties"]
-    folder = Path(properties["NuGetPackageRoot"], f"microsoft.netcore.app.runtime.nativeaot.{rid}",
+    # Known to the project once it was built here.
+    cache = properties["NuGetPackageRoot"] or os.environ.get("NUGET_PACKAGES") or Path.home() / ".nuget/packages"
+    folder = Path(cache, f"microsoft.netcore.app.runtime.nativeaot.{rid}",
                   properties["BundledNETCoreAppPackageVersion"])
     return (folder / "THIRD-PARTY-NOTICES.TXT").read_bytes()

@@ -48,6 +48,13 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
 
     public RequestHeader Header;
 
+    public IoKind Kind => Header.Command switch
+    {
+        NbdCommand.Read => IoKind.Read,
+        NbdCommand.Write => IoKind.Write,
+        _ => IoKind.Other,
+    };
+
     /// <summary>Payload of a write, room for a read; empty for others.</summary>
     public NativeBuffer Buffer { get; set; }
 

@@ -17,6 +17,8 @@ internal readonly record struct UblkRequest(uint Flags, uint Sectors, ulong Star
 
     public bool IsWrite => Operation == Interop.Ublk.UBLK_IO_OP_WRITE;
 
+    public IoKind Kind => IsRead ? IoKind.Read : IsWrite ? IoKind.Write : IoKind.Other;
+
     /// <summary>The driver could not hand over the pages of the request: they must be copied.</summary>
     public bool MustCopy => (Flags & Interop.Ublk.UBLK_IO_F_NEED_REG_BUF) != 0;
 

@@ -106,8 +106,8 @@ public abstract class KernelConnectionsFixture : IDisposable
     /// <summary>So many writes happened; they are counted on their loop a moment after their reply can be received.</summary>
     private protected void AssertWrites(long expected)
     {
-        SpinWait.SpinUntil(() => Server.Statistics().Writes >= expected, Plenty);
-        Assert.Equal(expected, Server.Statistics().Writes);
+        SpinWait.SpinUntil(() => Server.Statistics().Requests(IoKind.Write) >= expected, Plenty);
+        Assert.Equal(expected, Server.Statistics().Requests(IoKind.Write));
     }
 
     private protected static void Write(Socket socket, ulong handle, byte value)

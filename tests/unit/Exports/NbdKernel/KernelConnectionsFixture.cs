@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;

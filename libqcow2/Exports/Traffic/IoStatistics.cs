@@ -3,17 +3,7 @@ using System.Collections.Generic;
 using System.Diagnostics;
 using System.Numerics;
 
-namespace Qcow2Blk.Exports;
-
-/// <summary>What a request does, as counters tell requests apart.</summary>
-internal enum IoKind
-{
-    Read,
-    Write,
-
-    /// <summary>Flushes, discards, writes of zeroes, questions.</summary>
-    Other,
-}
+namespace Qcow2Blk.Exports.Traffic;
 
 /// <summary>What one loop has served. Written by its loop only; others may read it at any time, a little late.</summary>
 internal sealed class IoStatistics

@@ -1,10 +1,10 @@
 using System;
 using System.Diagnostics;
 using System.Linq;
-using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Traffic;
 using Xunit;
 
-namespace Qcow2Blk.UnitTests.Exports;
+namespace Qcow2Blk.Tests.Exports.Traffic;
 
 public sealed class IoStatisticsTests
 {

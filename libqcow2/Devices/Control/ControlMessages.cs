@@ -25,6 +25,9 @@ internal enum ControlVerb
 
     /// <summary>Tell what happens, from now on, on this connection.</summary>
     Watch,
+
+    /// <summary>Tell of each request that ends, from now on, on this connection.</summary>
+    Trace,
 }
 
 internal static class ControlVerbs
@@ -32,7 +35,7 @@ internal static class ControlVerbs
     public static EnumWords<ControlVerb> Words { get; } = new(
         (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
         (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"),
-        (ControlVerb.Set, "set"), (ControlVerb.Watch, "watch"));
+        (ControlVerb.Set, "set"), (ControlVerb.Watch, "watch"), (ControlVerb.Trace, "trace"));
 }
 
 /// <summary>One request line.</summary>

@@ -14,6 +14,7 @@ NATIVE      := $(OUTPUT)qcow2blk
 LIBRARY     := $(OUTPUT)libqcow2blk.so
 CONTROL     := artifacts/kernel/ublk-control-tests
 DEVICE      := artifacts/kernel/library-device
+DEBS        := artifacts/kernel/qcow2blk-new.deb artifacts/kernel/qcow2blk-old.deb
 bindir      := $(DESTDIR)$(PREFIX)/bin
 includedir  := $(DESTDIR)$(PREFIX)/include
 libdir      := $(DESTDIR)$(LIBDIR)
@@ -53,6 +54,12 @@ $(DEVICE): tests/kernel/library/block_device.c include/qcow2blk.h $(LIBRARY)
 	@mkdir -p $(@D)
 	gcc -O2 -Wall -Wextra -Werror -Iinclude $< -o $@ $(LIBRARY) -pthread
 
+# What the case "package" upgrades from and to. Everything that may be in the package counts.
+$(DEBS): artifacts/kernel/qcow2blk-%.deb: $(NATIVE) $(LIBRARY) nfpm.yaml Makefile $(shell find packaging $(wildcard docs/man) -type f)
+	@mkdir -p $(@D)/$*
+	@/usr/bin/python3 packaging/packages/build.py --format deb --only qcow2blk --output $(@D)/$* --version $(if $(filter old,$*),0.0.9,$(VERSION))
+	@mv $(@D)/$*/qcow2blk_*.deb $@
+
 deps:
 	@packaging/install-build-deps.sh $(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%),build)
 
@@ -64,7 +71,7 @@ test: ## run everything that needs no virtual machine; ends with "N passed, N fa
 
 test-kernel: ## test block devices on three kernels in virtual machines; KERNEL="--kernel 6.12 --only kill" narrows it
 	@packaging/install-build-deps.sh kernel
-	@$(MAKE) --no-print-directory build $(CONTROL) $(DEVICE)
+	@$(MAKE) --no-print-directory build $(CONTROL) $(DEVICE) $(DEBS)
 	@/usr/bin/python3 tests/kernel/run.py $(KERNEL)
 
 test-abi: ## test the C library and its bindings as installed; ABI=--short is quicker
@@ -76,6 +83,17 @@ test-arm64: ## build for arm64 and try that binary under qemu's user emulation
 	@packaging/install-build-deps.sh test-arm64
 	@$(MAKE) --no-print-directory build RID=linux-arm64
 	@tests/arm64/smoke.sh
+
+.PHONY: package test-packages
+package: ## build deb and rpm packages into artifacts/packages; RID=linux-arm64: for that machine
+	@packaging/install-build-deps.sh packages
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 packaging/packages/build.py --rid $(RID)
+
+test-packages: ## install, use, upgrade and remove the packages in clean roots of Debian 12 and 13 and by rpm; PACKAGES=WORD narrows it
+	@packaging/install-build-deps.sh packages
+	@$(MAKE) --no-print-directory build
+	@tests/packages/run.sh $(PACKAGES)
 
 demo: ## attach a real file system image and put it through read, write, snapshot, check
 	@packaging/install-build-deps.sh demo

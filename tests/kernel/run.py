@@ -31,7 +31,7 @@ GUESTS = itertools.count(1)
 
 # Programs that cases need: make test-kernel builds them.
 PROGRAMS = [kernels.CACHE / "ublk-control-tests", kernels.CACHE / "library-device",
-            kernels.CACHE.parent / "libqcow2blk.so"]
+            kernels.CACHE.parent / "libqcow2blk.so", kernels.CACHE / "qcow2blk-old.deb", kernels.CACHE / "qcow2blk-new.deb"]
 
 
 class Tally:

@@ -16,7 +16,7 @@ SECTION = 3
 
 
 # Of a declaration: an indent stands before it.
-WIDTH = 70
+WIDTH = 68
 
 
 @dataclass
@@ -158,7 +158,7 @@ def _paragraphs(text):
 def _declarations(text):
     """Comments with what they are about: a type, or macros without a blank line between them."""
     blocks = [block.strip("\n") for block in re.split(r"\n\s*\n", text)]
-    return [block for block in blocks if re.search(r"^(struct|typedef|#define QCOW2BLK_(?!VERSION|API|HAVE))", block, re.MULTILINE)]
+    return [block for block in blocks if re.search(r"^(struct|typedef|#define QCOW2BLK_(?!API|HAVE))", block, re.MULTILINE)]
 
 
 def split_errors(text):
@@ -215,5 +215,8 @@ def literal(text):
         indent = re.match(r" *", line)[0]
         # What stood behind a member stands above it, where there is more room.
         lines += textwrap.wrap(comment or "", WIDTH, initial_indent=indent, subsequent_indent=indent + " * ")
-        lines += textwrap.wrap(code.strip(), WIDTH, initial_indent=indent, subsequent_indent=indent + "    ")
+        wrapped = textwrap.wrap(code.strip(), WIDTH, initial_indent=indent, subsequent_indent=indent + "    ")
+        if lines and lines[-1].endswith("\\"):
+            wrapped[:-1] = [part + " \\" for part in wrapped[:-1]]
+        lines += wrapped
     return "\n".join(escape(line) for line in lines)

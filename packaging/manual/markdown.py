@@ -125,14 +125,17 @@ class Writer:
         filled = sum(widths) + 2 * len(widths) > TABLE_WIDTH
         columns = ["l"] * len(head)
         if filled:
-            columns = [f"lw({min(width, 24)})" for width in widths[:-1]] + ["lx"]
+            # A word cannot be broken: groff would say so, and write over the next column.
+            words = [max(len(word) for row in [head, *rows] for word in row[column].replace("`", "").split(" "))
+                     for column in range(len(head))]
+            columns = [f"lw({max(min(width, 24), word)})" for width, word in zip(widths[:-1], words)] + ["lx"]
         self._apart()
         self._add(".TS", " ".join(columns) + ".")
         if any(head):
             self._add("\t".join(f"\\fI{escape(cell)}\\fP" for cell in head))
         for row in rows:
             cells = [self._plain(cell) for cell in row]
-            self._add("\t".join(f"T{{\n{fill_plain(cell)}\nT}}" if filled and cell else cell for cell in cells))
+            self._add("\t".join(f"T{{\n{fill(cell)}\nT}}" if filled and cell else cell for cell in cells))
         self._add(".TE")
 
     def _plain(self, text):
@@ -189,10 +192,6 @@ class Writer:
         yield escape(label) + " ("
         yield page.name, page.section
         yield ")"
-
-
-def fill_plain(text):
-    return fill(text)
 
 
 def _take(lines, wanted, skip=0):

@@ -14,10 +14,12 @@ import build  # noqa: E402
 import header  # noqa: E402
 
 # Pages of other programs that ours may name.
-KNOWN = {"apparmor(7)", "capabilities(7)", "errno(3)", "eventfd(2)", "fork(2)", "fstab(5)", "guestmount(1)", "io_uring(7)", "losetup(8)",
-         "mount(8)", "nbdcopy(1)", "nbdinfo(1)", "nbdkit(1)", "nbd-client(8)", "open(2)", "qemu(1)", "qemu-img(1)", "qemu-nbd(8)",
-         "sd_listen_fds(3)", "sd_notify(3)", "syslog(3)", "systemctl(1)", "systemd.exec(5)", "systemd.mount(5)", "systemd.socket(5)",
-         "systemd.unit(5)", "udev(7)", "udevadm(8)", "umount(8)", "cryptsetup(8)", "mkfs(8)", "environ(7)"}
+KNOWN = set("""
+apparmor(7) bash(1) capabilities(7) cryptsetup(8) environ(7) errno(3) eventfd(2) fish(1) fork(2) fsfreeze(8) fstab(5)
+guestmount(1) io_uring(7) losetup(8) mkfs(8) mount(8) nbd-client(8) nbdcopy(1) nbdinfo(1) nbdkit(1) open(2) qemu(1)
+qemu-img(1) qemu-nbd(8) sd_listen_fds(3) sd_notify(3) sync(1) syslog(3) systemctl(1) systemd(1) systemd.exec(5)
+systemd.mount(5) systemd.socket(5) systemd.unit(5) udev(7) udevadm(8) umount(8) zsh(1)
+""".split())
 
 # mandoc looks for pages on this machine, and does not know a system named qcow2blk; both are checked here instead. "SIZE" is
 # no mistyped "FILES".

@@ -1,0 +1,16 @@
+#!/bin/bash
+# promise: the examples of the manual, README.md and docs/*.md that need root work as printed
+# transports: ublk
+# init: systemd
+# seconds: 600
+# processors: 1
+# tests/manual/examples.py finds them; examples.toml says what they find beforehand.
+. "$PAYLOAD/guest/lib.sh"
+require_transport
+mkdir -p /mnt
+mount -t tmpfs none /etc/qcow2blk
+install_rules
+sed "s,@bindir@,$(dirname "$(command -v qcow2blk)"),g" "$PAYLOAD/systemd/qcow2blk@.service" >/run/systemd/system/qcow2blk@.service
+systemctl daemon-reload
+TMPDIR=$WORK python3 "$PAYLOAD/files/session.py" "$PAYLOAD/files/examples.json"
+umount /etc/qcow2blk

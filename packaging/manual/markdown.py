@@ -166,11 +166,12 @@ class Writer:
         """Strings, and pairs of name and section for references."""
         end = 0
         for match in INLINE.finditer(text):
-            yield escape(text[end:match.start()])
+            # "?" behind a name does not end a sentence.
+            yield escape(text[end:match.start()]).replace("? ", "?\\& ")
             end = match.end()
             code, label, target, strong, emphasis = match.groups()
             if code:
-                yield f"\\fB{escape(code)}\\fP"
+                yield f"\\fB{unbroken(code)}\\fP"
             elif strong:
                 yield f"\\fB{escape(strong)}\\fP"
             elif emphasis:
@@ -192,6 +193,11 @@ class Writer:
         yield escape(label) + " ("
         yield page.name, page.section
         yield ")"
+
+
+def unbroken(code):
+    """What is typed is not broken at a hyphen."""
+    return escape(code).replace("\\-", "-").replace("-", "\\-")
 
 
 def _take(lines, wanted, skip=0):

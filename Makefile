@@ -138,7 +138,7 @@ uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(libdir)/pkgconfig/qcow2blk.pc
 	rm -rf $(sharedir)
 	rm -f $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service $(docdir)/61-ublk-unprivileged.rules.sample
-	rm -f $(mandir)/man[3578]/{qcow2blk,libqcow2blk}*
+	rm -f $(mandir)/man[3578]/{qcow2blk,libqcow2blk,qcow2-dm.,mount.qcow2.,umount.qcow2.}*
 	rm -rf $(docdir)/html
 
 check: ## fail if the analyzers or "dotnet format" have anything to say

@@ -50,7 +50,8 @@ def write(output):
 def main():
     output = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "artifacts/man")
     # Pages that no longer exist must not be installed.
-    shutil.rmtree(output, ignore_errors=True)
+    for folder in [*output.glob("man[1-8]"), output / "html"]:
+        shutil.rmtree(folder, ignore_errors=True)
     built = write(output)
     print(f"{len(built)} pages in {output}" + ("" if (output / "html").exists() else " (no HTML: mandoc is not installed)"))
 

@@ -85,7 +85,7 @@ class Table:
 
     def _session(self, page, kind, steps):
         own = self.pages.get(page, {})
-        return {"page": page, "steps": steps, "fails": own.get("fails", []), "unshown": own.get("unshown", []),
+        return {"page": page, "steps": steps, "fails": own.get("fails", {}), "unshown": own.get("unshown", []),
                 "setup": self.sessions[kind]["setup"] + own.get(kind, []),
                 "patterns": self.patterns + own.get("patterns", []),
                 "prefixes": self.sessions[kind]["prefixes"] + own.get("prefixes", [])}

@@ -35,7 +35,7 @@ class Comparison(unittest.TestCase):
     """What the comparison lets pass, and what it does not."""
 
     def check(self, command, *shown, patterns=()):
-        session.Session({"page": "test", "steps": [(command, list(shown))], "setup": [], "fails": [], "unshown": [],
+        session.Session({"page": "test", "steps": [(command, list(shown))], "setup": [], "fails": {}, "unshown": [],
                          "patterns": list(patterns), "prefixes": ["/run", "/images"]}).run()
 
     def test_same_output_passes(self):
@@ -56,9 +56,19 @@ class Comparison(unittest.TestCase):
         with self.assertRaises(session.Mismatch):
             self.check("false")
 
+    def test_status_that_a_page_declares_passes_and_no_other(self):
+        for status in (3, 4):
+            description = {"page": "test", "steps": [(f"(exit {status})", [])], "setup": [], "fails": {f"(exit {status})": [3]},
+                           "unshown": [], "patterns": [], "prefixes": ["/run"]}
+            with self.subTest(status):
+                if status == 3:
+                    session.Session(description).run()
+                else:
+                    self.assertRaises(session.Mismatch, session.Session(description).run)
+
     def test_value_of_a_pattern_may_differ_and_is_used_later(self):
         session.Session({"page": "test", "steps": [("echo process 4711", ["process 4712"]), ("test 4711 = 4712", [])], "setup": [],
-                         "fails": [], "unshown": [], "patterns": [r"(?<=process )\d+"], "prefixes": ["/run"]}).run()
+                         "fails": {}, "unshown": [], "patterns": [r"(?<=process )\d+"], "prefixes": ["/run"]}).run()
 
     def test_folder_of_the_page_is_that_of_the_session(self):
         self.check("touch /images/x; ls /images/x", "/images/x")

@@ -26,6 +26,8 @@ udevdir     := $(DESTDIR)$(PREFIX)/lib/udev/rules.d
 unitdir     := $(DESTDIR)$(PREFIX)/lib/systemd/system
 sharedir    := $(DESTDIR)$(PREFIX)/share/qcow2blk
 docdir      := $(DESTDIR)$(PREFIX)/share/doc/qcow2blk
+mandir      := $(DESTDIR)$(PREFIX)/share/man
+MANUAL      := artifacts/man
 
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
@@ -36,7 +38,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build test test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build manual test test-manual test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -62,6 +64,14 @@ $(DEBS): artifacts/kernel/qcow2blk-%.deb: $(NATIVE) $(LIBRARY) nfpm.yaml Makefil
 
 deps:
 	@packaging/install-build-deps.sh $(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%),build)
+
+manual: ## build the man pages, and HTML if mandoc is installed, in artifacts/man
+	@/usr/bin/python3 packaging/manual/build.py $(MANUAL)
+
+test-manual: ## test the manual: mandoc's opinion, references, the examples
+	@packaging/install-build-deps.sh test
+	@$(MAKE) --no-print-directory build
+	@tests/run.sh manual
 
 test: ## run everything that needs no virtual machine; ends with "N passed, N failed"
 	@packaging/install-build-deps.sh test
@@ -137,6 +147,8 @@ install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	chmod 0644 $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service
 	install -d $(docdir)
 	sed 's:@bindir@:$(PREFIX)/bin:' packaging/udev/61-ublk-unprivileged.rules.sample >$(docdir)/61-ublk-unprivileged.rules.sample
+	/usr/bin/python3 packaging/manual/build.py $(MANUAL)
+	packaging/manual/install.sh $(MANUAL) $(mandir) $(docdir)/html
 
 uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
@@ -144,6 +156,8 @@ uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(libdir)/pkgconfig/qcow2blk.pc
 	rm -rf $(sharedir)
 	rm -f $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service $(docdir)/61-ublk-unprivileged.rules.sample
+	rm -f $(mandir)/man[3578]/{qcow2blk,libqcow2blk,qcow2-dm.,mount.qcow2.,umount.qcow2.}*
+	rm -rf $(docdir)/html
 
 check: ## fail if the analyzers or "dotnet format" have anything to say
 	@packaging/check-style.sh

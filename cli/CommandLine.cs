@@ -54,6 +54,9 @@ internal sealed class CommandLine
         }
     }
 
+    /// <summary>What the manual is compared with.</summary>
+    internal Command Root => _root;
+
     internal int Run(string[] args)
     {
         var parsed = _root.Parse(args, s_parsing);
@@ -109,7 +112,9 @@ internal sealed class CommandLine
         public override int Invoke(ParseResult parseResult)
         {
             inner.Invoke(parseResult);
-            var examples = parseResult.CommandResult.Command is Verb verb ? verb.Examples : s_examples;
+            var command = parseResult.CommandResult.Command;
+            var examples = command is Verb verb ? verb.Examples : s_examples;
+            parseResult.InvocationConfiguration.Output.WriteLine($"Manual:\n  man qcow2blk{(command is Verb ? "-" + command.Name : "")}\n");
             parseResult.InvocationConfiguration.Output.WriteLine("Examples:");
             foreach (var example in examples)
                 parseResult.InvocationConfiguration.Output.WriteLine("  " + example);

@@ -93,7 +93,7 @@ internal static class BackgroundServer
         }
 
         end.PassTo(server.RequestEnd);
-        log.SwitchTo(new SyslogLog(options.LogLevel, server.Record.Name));
+        log.SwitchTo(JournalLog.ForBackground(options.LogLevel, server.Record.LogSubject));
         StartPipe.LeaveTerminal();
         var told = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(server.Record, null).ToLine());
         _ = Unistd.Close(StartPipe.ReadyFd);
@@ -119,7 +119,7 @@ internal static class BackgroundServer
         _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
         // A supervisor does not read that.
         if (options?.RecoverDevice is not null)
-            new SyslogLog(options.LogLevel, options.Name!).Error(refusal.Message);
+            JournalLog.ForBackground(options.LogLevel, new LogSubject(options.Name!, options.Image, options.RecoverDevice)).Error(refusal.Message);
     }
 
     /// <summary>If it died meanwhile we are somebody else's child, and nobody takes care of us.</summary>

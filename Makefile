@@ -123,7 +123,8 @@ install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	install -d $(udevdir) $(unitdir) $(generatordir) $(confdir)/nbd $(apparmordir)
 	sed 's:@bindir@:$(PREFIX)/bin:' packaging/udev/60-qcow2blk.rules >$(udevdir)/60-qcow2blk.rules
 	chmod 0644 $(udevdir)/60-qcow2blk.rules
-	for unit in $(UNITS); do sed 's:@bindir@:$(PREFIX)/bin:' packaging/systemd/$$unit >$(unitdir)/$$unit && chmod 0644 $(unitdir)/$$unit || exit; done
+	for unit in $(UNITS); do sed 's:@bindir@:$(PREFIX)/bin:' packaging/systemd/$$unit >$(unitdir)/$$unit || exit; done
+	cd $(unitdir) && chmod 0644 $(UNITS)
 	sed 's:@bindir@:$(PREFIX)/bin:' packaging/systemd/qcow2blk-generator >$(generatordir)/qcow2blk-generator
 	chmod 0755 $(generatordir)/qcow2blk-generator
 	install -D -m 0644 packaging/sysusers/qcow2blk.conf $(sysusersdir)/qcow2blk.conf

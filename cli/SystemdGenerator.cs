@@ -2,7 +2,6 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
-using System.Text;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 
@@ -83,9 +82,11 @@ internal static class SystemdGenerator
     private static string UnitNameOf(string node) =>
         node[1..].Replace("-", @"\x2d", StringComparison.Ordinal).Replace('/', '-');
 
-    private static string MountsFor(string? image) => image is ['/', ..] && !image.Any(char.IsControl)
-        ? $"RequiresMountsFor=\"{Specified(image).Replace(@"\", @"\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"\n"
-        : "";
+    private static string MountsFor(string? image) =>
+        image is ['/', ..] && !image.Any(char.IsControl) ? $"RequiresMountsFor={Quoted(Specified(image))}\n" : "";
+
+    private static string Quoted(string text) =>
+        $"\"{text.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"";
 
     /// <summary>A % begins a specifier (systemd.unit(5)).</summary>
     private static string Specified(string text) => text.Replace("%", "%%", StringComparison.Ordinal);
@@ -93,6 +94,6 @@ internal static class SystemdGenerator
     private static void DropIn(string units, string unit, string settings)
     {
         var folder = Directory.CreateDirectory(Path.Combine(units, unit + ".d")).FullName;
-        File.WriteAllText(Path.Combine(folder, "50-qcow2blk.conf"), $"# Made by qcow2blk-generator.\n[Unit]\n{settings}", new UTF8Encoding(false));
+        File.WriteAllText(Path.Combine(folder, "50-qcow2blk.conf"), $"# Made by qcow2blk-generator.\n[Unit]\n{settings}");
     }
 }

@@ -71,7 +71,7 @@ internal sealed class JournalLog(LogLevel level, LogSubject subject, string sock
     {
         if (stream is null || Stat.OfFile(fd, out var stat) < 0)
             return false;
-        // makedev(3): twelve bits of the major number, twenty of the minor one, and the rest of both above.
+        // makedev(3): twelve bits of the major number between eight and the rest of the minor one, and the rest of the major above.
         ulong major = stat.stx_dev_major, minor = stat.stx_dev_minor;
         var device = ((major & 0xfffff000) << 32) | ((major & 0xfff) << 8) | ((minor & 0xffffff00) << 12) | (minor & 0xff);
         return stream == string.Create(CultureInfo.InvariantCulture, $"{device}:{stat.stx_ino}");

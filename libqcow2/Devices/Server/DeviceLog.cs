@@ -27,9 +27,15 @@ internal static class DeviceLog
                 if (what.Kind != WatchKind.NoSpace)
                     continue;
                 if (waiting == 0 && what.Waiting > 0)
-                    log.Write(LogLevel.Warning, LogEvent.NoSpace, $"requests of {device.Name} wait for space: the file system of {device.ImagePath} is full");
+                {
+                    log.Write(LogLevel.Warning, LogEvent.NoSpace,
+                        $"requests of {device.Name} wait for space: the file system of {device.ImagePath} is full");
+                }
                 else if (waiting > 0 && what.Waiting == 0)
+                {
                     log.Info($"requests of {device.Name} no longer wait for space");
+                }
+
                 waiting = what.Waiting;
             }
         }

@@ -43,7 +43,8 @@ internal sealed partial class DeviceServer
             _ = await ResumeAsync(allowShrink: false, SignalTimeout, lockTimeout: null);
         if (await WaitForUsersAsync() is { } user)
         {
-            _log.Write(LogLevel.Error, LogEvent.TakenAway, $"{node.Path} is still {user}: what was written to it is brought to disk, then it ends");
+            _log.Write(LogLevel.Error, LogEvent.TakenAway,
+                $"{node.Path} is still {user}: what was written to it is brought to disk, then it ends");
             await MountedFileSystems.WriteDownAsync(node, WriteDownTimeout);
         }
 

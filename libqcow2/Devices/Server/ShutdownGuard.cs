@@ -39,8 +39,9 @@ internal static class ShutdownGuard
         var log = new StderrLog(LogLevel.Warning);
         try
         {
+            void Recover(DeviceRecord record) => BackgroundServer.Start(Recovery.OptionsFor(record), program, s_startTimeout);
             if (ServiceManager.IsStopping())
-                Guard(registry, record => BackgroundServer.Start(Recovery.OptionsFor(record), program, s_startTimeout), ServiceManager.StopsOthers, log);
+                Guard(registry, Recover, ServiceManager.StopsOthers, log);
             return OutcomeKind.Done;
         }
         catch (Exception error)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# promise: below the AppArmor profile everything works with images of its directories, no other image can be opened, and nothing else is denied
+# promise: below the AppArmor profile images of its directories work, no other image can be opened, and nothing else is denied
 # transports: ublk nbd
 # kernel: apparmor=1 security=apparmor audit=1
 . "$PAYLOAD/guest/lib.sh"

@@ -64,7 +64,7 @@ internal sealed class JournalLog(LogLevel level, LogSubject subject, string sock
             ? new JournalLog(level, subject, Socket, terminal) : terminal;
     }
 
-    /// <summary>Whether a descriptor is the stream that the variable speaks of (systemd.exec(5)): it may have been redirected since.</summary>
+    /// <summary>Whether a descriptor is the stream that the variable speaks of (systemd.exec(5)): it may be another one by now.</summary>
     /// <param name="stream">DEVICE:INODE, in decimal</param>
     /// <param name="fd">of ours</param>
     internal static bool Leads(string? stream, int fd)

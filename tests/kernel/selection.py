@@ -65,7 +65,8 @@ def select(short, only):
 
 
 def _read(path):
-    facts = dict(re.findall(r"^# (promise|transports|seconds|short|also|memory|init|processors|kernel): (.*)$", path.read_text(), re.MULTILINE))
+    names = "promise|transports|seconds|short|also|memory|init|processors|kernel"
+    facts = dict(re.findall(rf"^# ({names}): (.*)$", path.read_text(), re.MULTILINE))
     name = re.sub(r"^\d+-", "", path.stem)
     transports = facts.get("transports", "ublk nbd").split()
     for transport in transports:

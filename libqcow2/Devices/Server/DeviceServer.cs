@@ -29,6 +29,7 @@ internal sealed partial class DeviceServer : IDisposable
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ControlServer? _control;
     private PidFile? _pidFile;
+    private DeviceWatch? _told;
 
     private DeviceServer(DeviceClaim? claim, IDevice device, DeviceRecord record, ILog log)
     {
@@ -135,6 +136,7 @@ internal sealed partial class DeviceServer : IDisposable
             _ = Unistd.Unlink(registry.Directory.SocketOf(name));
         var recovers = options.RecoverDevice is not null;
         var device = factory.Open(options, name, claim is null ? null : registry.Directory.LogOf(name), log);
+        var plain = log;
         log = new HeardLog(log, device.Events.Failed);
         DeviceServer? server = null;
         try
@@ -156,7 +158,12 @@ internal sealed partial class DeviceServer : IDisposable
             server._pidFile = options.PidFile is { } pidFile ? PidFile.Write(pidFile) : null;
             if (KernelNode.TryParse(record.DevicePath) is { } node)
                 node.Announce();
-            log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}");
+            var done = $"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}";
+            if (recovers && !draft.HandedOver)
+                log.Write(LogLevel.Warning, LogEvent.Recovered, done);
+            else
+                log.Info(done);
+            server._told = DeviceLog.Follow(device, plain);
             return server;
         }
         catch
@@ -191,6 +198,7 @@ internal sealed partial class DeviceServer : IDisposable
     public void Dispose()
     {
         _turns.Dispose();
+        _told?.Dispose();
         _device.Dispose();
         _pidFile?.Dispose();
         if (HandedOver)

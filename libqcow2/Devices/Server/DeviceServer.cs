@@ -23,6 +23,11 @@ internal sealed partial class DeviceServer : IDisposable
 
     private static TimeSpan ForcedTimeout { get; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>
+    /// Who attaches to mount begins within seconds. Where they were killed in between, nobody else would ever detach.
+    /// </summary>
+    private static readonly TimeSpan s_firstUserTimeout = TimeSpan.FromSeconds(60);
+
     private readonly DeviceClaim? _claim;
     private readonly IDevice _device;
     private readonly ILog _log;
@@ -156,6 +161,8 @@ internal sealed partial class DeviceServer : IDisposable
             server._pidFile = options.PidFile is { } pidFile ? PidFile.Write(pidFile) : null;
             if (KernelNode.TryParse(record.DevicePath) is { } node)
                 node.Announce();
+            if (record.Options.DetachWhenUnused)
+                server.BeginLazily(ControlRequest.DefaultTimeout, isUsed: recovers);
             log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}");
             return server;
         }

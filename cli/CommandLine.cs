@@ -36,6 +36,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new DetachVerb());
         _root.Subcommands.Add(new SuspendVerb());
         _root.Subcommands.Add(new ResumeVerb());
+        _root.Subcommands.Add(new SetVerb());
         _root.Subcommands.Add(new UpgradeVerb());
         _root.Subcommands.Add(new ListVerb());
         _root.Subcommands.Add(new StatusVerb());

@@ -91,6 +91,7 @@ internal sealed partial class EngineDevice : IDevice
             StalledChanged = Events.Wake,
             Budget = new WorkBudget(options.IsBlockDevice ? WorkBytes : WorkBytesOfServer),
         };
+        Apply(options);
         if (!options.IsBlockDevice)
             return;
         _suspension = new SuspensionWatch(Home, _log.Warning, host.SuspensionLimit);
@@ -182,6 +183,8 @@ internal sealed partial class EngineDevice : IDevice
             loop.Dispose();
         _offload.Dispose();
     }
+
+    public void Apply(AttachOptions options) => _served.Limits.Set(options.Limits);
 
     private void Become(DeviceState state)
     {

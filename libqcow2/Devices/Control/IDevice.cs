@@ -74,6 +74,10 @@ internal interface IDevice : IDisposable
     /// <param name="cut">as if what it waits for had taken too long</param>
     Task<Outcome> HandOverAsync(TimeSpan timeout, bool ending, CancellationToken cut);
 
+    /// <summary>What <c>set</c> has changed holds from now on. Does not wait for anything.</summary>
+    /// <param name="options">those of attach with the changes</param>
+    void Apply(AttachOptions options);
+
     /// <summary>Who uses the block device: "mounted on /mnt".</summary>
     /// <returns>null if nobody does, or if users cannot be known (network clients)</returns>
     Task<string?> FindUserAsync();

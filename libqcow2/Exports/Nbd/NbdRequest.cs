@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
 
@@ -48,6 +49,22 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
 
     public RequestHeader Header;
 
+    public IoKind Kind => Header.Command switch
+    {
+        NbdCommand.Read => IoKind.Read,
+        NbdCommand.Write => IoKind.Write,
+        _ => IoKind.Other,
+    };
+
+    IoKind IGatedRequest.LimitedAs => Header.Command switch
+    {
+        NbdCommand.Read => IoKind.Read,
+        NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim => IoKind.Write,
+        _ => IoKind.Other,
+    };
+
+    long IGatedRequest.LimitedBytes => Header.Command is NbdCommand.Read or NbdCommand.Write ? (long)Header.Length : 0;
+
     /// <summary>Payload of a write, room for a read; empty for others.</summary>
     public NativeBuffer Buffer { get; set; }
 
@@ -84,7 +101,7 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     public long Offset => (long)Header.Offset;
 
     /// <summary>Tries the short way: one submission on this loop's ring, or none where the answer is known to be zeroes.</summary>
-    public bool TryStartDirect(IDisk disk)
+    private bool TryStartDirect(IDisk disk)
     {
         var isWrite = Header.Command == NbdCommand.Write;
 
@@ -107,7 +124,7 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     }
 
     /// <summary>The long way: the home loop does all of it.</summary>
-    public void StartAtHome()
+    private void StartAtHome()
     {
         if (_loop.Loop == _loop.Served.Home)
             ExecuteAtHome();
@@ -115,7 +132,15 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
             _loop.Served.Home.PostFromAnyThread(_executeAtHome);
     }
 
-    void IGatedRequest.Restart() => StartAtHome();
+    void IGatedRequest.Restart() => Start();
+
+    /// <summary>Does it, the short way if there is one.</summary>
+    public void Start()
+    {
+        var direct = Header.Command == NbdCommand.Read || (Header.Command == NbdCommand.Write && !Header.Has(CommandFlags.Fua));
+        if (!direct || Header.Length == 0 || !TryStartDirect(_loop.Served.Disk))
+            StartAtHome();
+    }
 
     void IGatedRequest.Refuse(int error) => Connection.Completed(this, error, final: true);
 

@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
@@ -69,9 +70,15 @@ internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOw
             return;
         }
 
+        if (!_queue.Gate.PassesLimits(this))
+            return;
         _queue.Gate.Began();
         Begin();
     }
+
+    IoKind IGatedRequest.LimitedAs => _request.LimitedAs;
+
+    long IGatedRequest.LimitedBytes => _request.IsRead || _request.IsWrite ? _request.Length : 0;
 
     void IGatedRequest.Restart() => Begin();
 
@@ -140,7 +147,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOw
     {
         ReleaseBuffer();
         var transfers = _request.IsRead || _request.IsWrite;
-        _queue.Statistics.Count(_request.IsRead, _request.IsWrite, _request.Length, error < 0, Stopwatch.GetTimestamp() - _started);
+        _queue.Statistics.Count(_request.Kind, _request.Length, error < 0, Stopwatch.GetTimestamp() - _started);
         _queue.Gate.Ended();
         Command(Interop.Ublk.UBLK_U_IO_COMMIT_AND_FETCH_REQ, error < 0 ? error : transfers ? (int)_request.Length : 0);
     }

@@ -98,6 +98,11 @@ internal sealed class FakeDevice(string name, string image) : IDevice
         return Task.FromResult(Outcome.Done(force ? ForcedNote : null));
     }
 
+    /// <summary>What was set last; null if nothing was.</summary>
+    internal AttachOptions? Applied { get; private set; }
+
+    public void Apply(AttachOptions options) => Applied = options;
+
     public void WriteStatus(Utf8JsonWriter writer)
     {
         if (State == DeviceState.Failed)

@@ -22,7 +22,8 @@ internal static class DeviceRemoval
         var result = Detach(registry, entry);
         if (!result.Succeeded)
         {
-            Output.Error(result.What ?? $"cannot remove {entry.Record.Name}", result.Why ?? "unknown", result.Hint);
+            Output.Error(result.What ?? $"cannot remove {entry.Record.Name}", result.Why ?? "unknown",
+                result.Kind == OutcomeKind.Busy ? $"stop using it; \"qcow2blk detach --lazy {entry.Record.Name}\" waits for that" : result.Hint);
             return DmCommand.Failed;
         }
 

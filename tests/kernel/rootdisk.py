@@ -183,6 +183,9 @@ def _lay_out(tree):
                        ("nsswitch.conf", "passwd: files\ngroup: files\n"), ("ld.so.conf", "/usr/lib/x86_64-linux-gnu\n")):
         (tree / "etc" / name).write_text(text)
     (tree / "etc/mtab").symlink_to("/proc/self/mounts")
+    # The command under its other names, where mount(8) looks for helpers, as "make install" makes them.
+    for name in ("mount.qcow2", "umount.qcow2", "qcow2-dm"):
+        (tree / "usr/sbin" / name).symlink_to("/run/payload/bin/qcow2blk")
 
 
 def _place(path, tree):

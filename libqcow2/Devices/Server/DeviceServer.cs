@@ -23,6 +23,11 @@ internal sealed partial class DeviceServer : IDisposable
 
     private static TimeSpan ForcedTimeout { get; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>
+    /// Who attaches to mount begins within seconds. Where they were killed in between, nobody else would ever detach.
+    /// </summary>
+    private static readonly TimeSpan s_firstUserTimeout = TimeSpan.FromSeconds(60);
+
     private readonly DeviceClaim? _claim;
     private readonly IDevice _device;
     private readonly ILog _log;
@@ -164,6 +169,8 @@ internal sealed partial class DeviceServer : IDisposable
             else
                 log.Info(done);
             server._told = DeviceLog.Follow(device, plain);
+            if (record.Options.DetachWhenUnused)
+                server.BeginLazily(ControlRequest.DefaultTimeout, isUsed: recovers);
             return server;
         }
         catch

@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.Text.Json;
+using Qcow2Blk.Devices.Metrics;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
@@ -21,6 +22,9 @@ internal enum ControlVerb
 
     /// <summary>Tell what happens, from now on, on this connection.</summary>
     Watch,
+
+    /// <summary>As <see cref="Status"/>, for monitoring.</summary>
+    Metrics,
 }
 
 internal static class ControlVerbs
@@ -28,7 +32,7 @@ internal static class ControlVerbs
     public static EnumWords<ControlVerb> Words { get; } = new(
         (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
         (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"),
-        (ControlVerb.Watch, "watch"));
+        (ControlVerb.Watch, "watch"), (ControlVerb.Metrics, "metrics"));
 }
 
 /// <summary>One request line.</summary>
@@ -134,7 +138,8 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
     /// <param name="result">how it went</param>
     /// <param name="device">whose state to add; null if there is none to tell</param>
     /// <param name="withStatus">add the "status" object too</param>
-    public static byte[] ToLine(Outcome result, IDevice? device, bool withStatus)
+    /// <param name="withMetrics">add the metrics too</param>
+    public static byte[] ToLine(Outcome result, IDevice? device, bool withStatus, bool withMetrics = false)
     {
         var buffer = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer))
@@ -149,11 +154,21 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
                 device.WriteStatus(writer);
             }
 
+            if (device is not null && withMetrics)
+                writer.WriteString("metrics"u8, OpenMetrics.Format([StatusOf(device)]));
             writer.WriteEndObject();
         }
 
         buffer.Write("\n"u8);
         return buffer.WrittenSpan.ToArray();
+    }
+
+    private static ReadOnlyMemory<byte> StatusOf(IDevice device)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+            device.WriteStatus(writer);
+        return buffer.WrittenMemory;
     }
 
     /// <summary>The members of a result, into an open object.</summary>

@@ -50,7 +50,7 @@ public sealed partial class QemuNbdPageTests
     private static HashSet<string> InHelp()
     {
         var help = Run.Program("qemu-nbd", "--help").Passed().Output.Split('\n');
-        var options = help.SelectMany(line => HelpLine().Match(line).Groups["option"].Captures.Select(capture => capture.Value)).ToHashSet();
+        var options = help.SelectMany(line => HelpLine().Match(line).Groups["option"].Captures).Select(capture => capture.Value).ToHashSet();
         Assert.Contains("--fork", options);
         Assert.Contains("-T", options);
         return options;
@@ -58,8 +58,8 @@ public sealed partial class QemuNbdPageTests
 
     /// <summary>The first cells of the table.</summary>
     private static IEnumerable<string> Rows() =>
-        s_page.Split('\n').SkipWhile(line => line != Heading).SkipWhile(line => !line.StartsWith('|')).TakeWhile(line => line.StartsWith('|'))
-            .Skip(2).Select(line => line.Split('|')[1]);
+        s_page.Split('\n').SkipWhile(line => line != Heading).SkipWhile(line => !line.StartsWith('|'))
+            .TakeWhile(line => line.StartsWith('|')).Skip(2).Select(line => line.Split('|')[1]);
 
     private static IEnumerable<string> OptionsOf(string row) => InCell().Matches(row).Select(match => match.Groups[1].Value);
 

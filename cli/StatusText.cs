@@ -14,6 +14,9 @@ namespace Qcow2Blk.Cli;
 /// </summary>
 internal static class StatusText
 {
+    // Numbers that nobody reads: the percentiles beside them say it.
+    private const string ForPrograms = "histogram";
+
     internal static string Format(ReadOnlyMemory<byte> json)
     {
         using var document = JsonDocument.Parse(json);
@@ -37,7 +40,7 @@ internal static class StatusText
             text.Append(indent).Append(Words(member.Name).PadRight(width + 2)).Append(Value(member.Name, member.Value)).Append('\n');
         }
 
-        foreach (var member in members.Where(member => IsBlock(member.Value)))
+        foreach (var member in members.Where(member => IsBlock(member.Value) && member.Name != ForPrograms))
             Nested(text, indent, member);
     }
 

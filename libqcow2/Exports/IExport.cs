@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Text.Json;
+using Qcow2Blk.Exports.Traffic;
 
 namespace Qcow2Blk.Exports;
 

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
 
@@ -47,6 +48,13 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     public NbdConnection Connection { get; set; } = null!;
 
     public RequestHeader Header;
+
+    public IoKind Kind => Header.Command switch
+    {
+        NbdCommand.Read => IoKind.Read,
+        NbdCommand.Write => IoKind.Write,
+        _ => IoKind.Other,
+    };
 
     /// <summary>Payload of a write, room for a read; empty for others.</summary>
     public NativeBuffer Buffer { get; set; }

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Threading;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Uring;
 

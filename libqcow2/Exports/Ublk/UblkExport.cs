@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Text.Json;
 using System.Threading;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
 

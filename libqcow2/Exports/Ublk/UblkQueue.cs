@@ -2,6 +2,7 @@ using System;
 using System.Runtime.InteropServices;
 using System.Threading;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
 using static Tmds.Linux.LibC;

@@ -1,4 +1,5 @@
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
@@ -16,6 +17,8 @@ internal readonly record struct UblkRequest(uint Flags, uint Sectors, ulong Star
     public bool IsRead => Operation == Interop.Ublk.UBLK_IO_OP_READ;
 
     public bool IsWrite => Operation == Interop.Ublk.UBLK_IO_OP_WRITE;
+
+    public IoKind Kind => IsRead ? IoKind.Read : IsWrite ? IoKind.Write : IoKind.Other;
 
     /// <summary>The driver could not hand over the pages of the request: they must be copied.</summary>
     public bool MustCopy => (Flags & Interop.Ublk.UBLK_IO_F_NEED_REG_BUF) != 0;

@@ -140,7 +140,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOw
     {
         ReleaseBuffer();
         var transfers = _request.IsRead || _request.IsWrite;
-        _queue.Statistics.Count(_request.IsRead, _request.IsWrite, _request.Length, error < 0, Stopwatch.GetTimestamp() - _started);
+        _queue.Statistics.Count(_request.Kind, _request.Length, error < 0, Stopwatch.GetTimestamp() - _started);
         _queue.Gate.Ended();
         Command(Interop.Ublk.UBLK_U_IO_COMMIT_AND_FETCH_REQ, error < 0 ? error : transfers ? (int)_request.Length : 0);
     }

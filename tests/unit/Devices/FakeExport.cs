@@ -1,5 +1,6 @@
 using System;
 using System.Text.Json;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports;
 
 namespace Qcow2Blk.Tests.Devices;

@@ -36,9 +36,11 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new DetachVerb());
         _root.Subcommands.Add(new SuspendVerb());
         _root.Subcommands.Add(new ResumeVerb());
+        _root.Subcommands.Add(new SetVerb());
         _root.Subcommands.Add(new UpgradeVerb());
         _root.Subcommands.Add(new ListVerb());
         _root.Subcommands.Add(new StatusVerb());
+        _root.Subcommands.Add(new TraceVerb());
         _root.Subcommands.Add(new CleanupVerb());
         _root.Subcommands.Add(new InfoVerb());
         _root.Subcommands.Add(new MapVerb());

@@ -43,6 +43,9 @@ internal static class Output
     /// <summary>Something harmless worth saying.</summary>
     internal static void Note(string text) => Diagnostic($"qcow2blk: {Printable.Escape(text)}\n");
 
+    /// <summary>What goes beside the results, as it is.</summary>
+    internal static void Aside(string text) => Diagnostic(text);
+
     private static void Diagnostic(string text)
     {
         using var stream = Console.OpenStandardError();

@@ -44,11 +44,12 @@ internal sealed partial class EngineDevice
     private void WriteTraffic(Utf8JsonWriter writer)
     {
         var statistics = Export.Statistics();
-        var (active, parked) = Export.InFlight;
+        var (active, parked, limited) = Export.InFlight;
         writer.WriteStartObject("requests");
         writer.WriteNumber("connections", Export.Connections);
         writer.WriteNumber("in-flight", active);
         writer.WriteNumber("waiting-for-space", parked);
+        writer.WriteNumber("waiting-for-limit", limited);
         writer.WriteNumber("reads", statistics.Requests(IoKind.Read));
         writer.WriteNumber("writes", statistics.Requests(IoKind.Write));
         writer.WriteNumber("others", statistics.Requests(IoKind.Other));
@@ -60,6 +61,28 @@ internal sealed partial class EngineDevice
         writer.WriteNumber("errors", statistics.Errors);
         writer.WriteEndObject();
         WriteLatency(writer, statistics);
+        WriteLimits(writer, _served.Limits.Rates);
+    }
+
+    private static void WriteLimits(Utf8JsonWriter writer, in LimitRates rates)
+    {
+        if (!rates.Any)
+            return;
+        writer.WriteStartObject("limits");
+        WriteLimit(writer, "iops", rates.Requests);
+        WriteLimit(writer, "read-iops", rates.Reads);
+        WriteLimit(writer, "write-iops", rates.Writes);
+        WriteLimit(writer, "bandwidth-bytes", rates.Bytes);
+        WriteLimit(writer, "read-bandwidth-bytes", rates.ReadBytes);
+        WriteLimit(writer, "write-bandwidth-bytes", rates.WrittenBytes);
+        writer.WriteNumber("burst-ns", (long)((rates.BurstSeconds ?? LimitRates.DefaultBurstSeconds) * 1e9));
+        writer.WriteEndObject();
+    }
+
+    private static void WriteLimit(Utf8JsonWriter writer, string name, long? perSecond)
+    {
+        if (perSecond is { } rate)
+            writer.WriteNumber(name, rate);
     }
 
     private static void WriteLatency(Utf8JsonWriter writer, IoStatistics statistics)

@@ -28,8 +28,8 @@ internal interface IExport : IDisposable
     /// <summary>Connections of clients, or of the kernel.</summary>
     int Connections { get; }
 
-    /// <summary>Requests in progress, and those that wait for space.</summary>
-    (int Active, int Parked) InFlight { get; }
+    /// <summary>Requests in progress, those that wait for space, and those that a limit holds back.</summary>
+    (int Active, int Parked, int Limited) InFlight { get; }
 
     /// <summary>What all loops have served.</summary>
     IoStatistics Statistics();

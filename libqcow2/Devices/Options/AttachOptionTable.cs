@@ -216,6 +216,7 @@ internal static class AttachOptionTable
             IsOfImage = true,
             Help = "how to handle a write when the host is out of space; report: fail it; stop: hold it and try again",
         },
+        .. LimitOptions.All,
         new AttachOption<string?>(new FileKind(), o => o.PidFile, (o, path) => o with { PidFile = path })
         {
             Name = "pid-file",
@@ -278,6 +279,12 @@ internal static class AttachOptionTable
             ?? throw new OutcomeException(OutcomeKind.Invalid, $"\"{name}\" is not an option of attach",
                 $"it must be one of {string.Join(", ", Known.Select(option => option.Name))}",
                 Nearest.Hint(name, Known.Select(option => option.Name)));
+
+    /// <summary>The option that is to change while the device is attached.</summary>
+    /// <exception cref="OutcomeException">usage: there is not one of that name, or it cannot change any more</exception>
+    public static AttachOption Settable(string name) => Named(name) is { IsSettable: true } option ? option
+        : throw new OutcomeException(OutcomeKind.Invalid, $"--{name} cannot change while the image is attached",
+            $"only {string.Join(", ", All.Where(option => option.IsSettable).Select(option => option.Switch))} can");
 
     /// <summary>What a state file keeps: not what was meant for one start of a server.</summary>
     public static AttachOptions Kept(AttachOptions options) => Without(options, option => option.Life == OptionLife.Start);

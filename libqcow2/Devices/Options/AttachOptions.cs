@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports.NbdSocket;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
@@ -51,6 +52,9 @@ internal sealed record AttachOptions
 
     /// <summary>Seconds that the kernel's NBD waits for a server that is gone before requests fail.</summary>
     public int DeadTimeout { get; init; } = DefaultDeadTimeout;
+
+    /// <summary>How fast the device may be.</summary>
+    public LimitRates Limits { get; init; }
 
     /// <summary>Requests end without I/O: the ceiling that the benchmark compares with. Not for data.</summary>
     public bool NullIo { get; init; }

@@ -31,6 +31,7 @@ internal sealed partial class DeviceServer
         ControlVerb.Detach when request.Lazy => DetachLazilyAsync(request.Timeout),
         ControlVerb.Detach => DetachAsync(request.Force, request.Timeout),
         ControlVerb.HandOver => HandOverAsync(request.Timeout, ending: false),
+        ControlVerb.Set => SetAsync(request.Options, request.Timeout),
         _ => Task.FromResult(Outcome.Done()), // Status and greetings wait behind nothing.
     };
 

@@ -22,7 +22,7 @@ internal sealed class NbdLoop
         Served = served;
         Memory = memory;
         Limits = limits;
-        Gate = new RequestGate(loop, served.NoteStalls);
+        Gate = new RequestGate(loop, served.NoteStalls, served.Limits);
         Chunks = new ReceiveChunkPool(loop.Buffers);
     }
 

@@ -37,7 +37,7 @@ internal sealed partial class KernelNbdExport : IExport
 
     public int Connections => _connections.Live;
 
-    public (int Active, int Parked) InFlight => _server.InFlight;
+    public (int Active, int Parked, int Limited) InFlight => _server.InFlight;
 
     public IoStatistics Statistics() => _server.Statistics();
 

@@ -30,7 +30,7 @@ internal sealed class NbdSocketExport : IExport
 
     public int Connections => _server.Connections;
 
-    public (int Active, int Parked) InFlight => _server.InFlight;
+    public (int Active, int Parked, int Limited) InFlight => _server.InFlight;
 
     public IoStatistics Statistics() => _server.Statistics();
 

@@ -41,7 +41,7 @@ internal sealed unsafe class UblkQueue : IDisposable
         Served = served;
         Index = index;
         Report = report;
-        Gate = new RequestGate(loop, served.NoteStalls);
+        Gate = new RequestGate(loop, served.NoteStalls, served.Limits);
         _descriptorSize = shape.DescriptorBytes;
         var page = (nuint)Environment.SystemPageSize;
         _descriptorsLength = RoundUp((nuint)(shape.Depth * _descriptorSize), page);

@@ -16,7 +16,7 @@ internal sealed class FakeExport : IExport
 
     public int Connections => 0;
 
-    public (int Active, int Parked) InFlight => default;
+    public (int Active, int Parked, int Limited) InFlight => default;
 
     /// <summary>Whether new requests wait.</summary>
     internal bool Held { get; private set; }

@@ -39,7 +39,7 @@ public sealed partial class QemuNbdPageTests
     [Fact]
     public void Our_options_in_the_page_are_those_of_our_help()
     {
-        string[] verbs = ["attach", "detach", "suspend", "resume", "list", "status"];
+        string[] verbs = ["attach", "detach", "suspend", "resume", "list", "status", "set", "trace"];
         var ours = verbs.SelectMany(verb => Long().Matches(Run.Program(Command.Path, verb, "--help").Passed().Output))
             .Select(match => match.Value).ToHashSet();
         var named = Commands().Matches(s_page).SelectMany(match => Long().Matches(match.Value)).Select(match => match.Value);
@@ -73,6 +73,6 @@ public sealed partial class QemuNbdPageTests
     private static partial Regex Long();
 
     /// <summary>A command of ours up to what ends it, or an inner command in quotes.</summary>
-    [GeneratedRegex(@"qcow2blk (attach|detach|suspend|resume|list|status)[^`'|\n]*")]
+    [GeneratedRegex(@"qcow2blk (attach|detach|suspend|resume|list|status|set|trace)[^`'|\n]*")]
     private static partial Regex Commands();
 }

@@ -50,7 +50,8 @@ public sealed partial class QemuNbdPageTests
     private static HashSet<string> InHelp()
     {
         var help = Run.Program("qemu-nbd", "--help").Passed().Output.Split('\n');
-        var options = help.SelectMany(line => HelpLine().Match(line).Groups["option"].Captures).Select(capture => capture.Value).ToHashSet();
+        var options = help.SelectMany(line => HelpLine().Match(line).Groups["option"].Captures).Select(capture => capture.Value)
+            .ToHashSet();
         Assert.Contains("--fork", options);
         Assert.Contains("-T", options);
         return options;

@@ -16,6 +16,9 @@ INLINE = re.compile(r"`([^`]+)`|\[([^\]]+)\]\(([^)]+)\)|\*\*([^*]+)\*\*|\*([^*\s
 # A table wider than this has text in its cells that must be filled.
 TABLE_WIDTH = 66
 
+# With less for the last column, a table is mostly white: then it becomes a list.
+LAST_COLUMN = 24
+
 
 @dataclass
 class Page:
@@ -108,10 +111,21 @@ class Writer:
         rows = [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]] for line in lines]
         head, rows = rows[0], rows[2:]
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-        if len(head) == 2 and sum(widths) > TABLE_WIDTH:
-            self._tags(rows)
+        # A word cannot be broken: groff would say so, and write over the next column.
+        words = [max(len(word) for row in [head, *rows] for word in row[column].replace("`", "").split(" ")) for column in range(len(head))]
+        narrow = [max(min(width, 24), word) for width, word in zip(widths[:-1], words)]
+        if sum(widths) + 2 * len(widths) <= TABLE_WIDTH:
+            self._tbl(head, rows, ["l"] * len(head), filled=False)
+        elif len(head) == 2 or TABLE_WIDTH - sum(narrow) < LAST_COLUMN:
+            self._tags([(row[0], self._joined(head, row)) for row in rows])
         else:
-            self._tbl(head, rows, widths)
+            self._tbl(head, rows, [f"lw({width})" for width in narrow] + ["lx"], filled=True)
+
+    def _joined(self, head, row):
+        """What stands beside the first cell, as a text."""
+        named = [cell if column == 1 or head[column] in ("notes", "meaning", "") else f"{head[column]}: {cell}"
+                 for column, cell in enumerate(row) if column and cell]
+        return "; ".join(named)
 
     def _tags(self, rows):
         self._add(".Bl -tag -width Ds")
@@ -121,14 +135,7 @@ class Writer:
             self._add(".It " + " ".join(words), *([self._inline(text)] if text else []))
         self._add(".El")
 
-    def _tbl(self, head, rows, widths):
-        filled = sum(widths) + 2 * len(widths) > TABLE_WIDTH
-        columns = ["l"] * len(head)
-        if filled:
-            # A word cannot be broken: groff would say so, and write over the next column.
-            words = [max(len(word) for row in [head, *rows] for word in row[column].replace("`", "").split(" "))
-                     for column in range(len(head))]
-            columns = [f"lw({max(min(width, 24), word)})" for width, word in zip(widths[:-1], words)] + ["lx"]
+    def _tbl(self, head, rows, columns, filled):
         self._apart()
         self._add(".TS", " ".join(columns) + ".")
         if any(head):

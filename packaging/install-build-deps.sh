@@ -16,7 +16,7 @@ test_arm64_packages=(qemu-user-static qemu-utils libnbd-bin)
 demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 bench_packages=(qemu-utils fio python3)
 # The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.
-kernel_packages=(qemu-system-x86 qemu-utils busybox-static cpio kmod udev systemd dmsetup fio e2fsprogs xfsprogs fdisk jq strace
+kernel_packages=(qemu-system-x86 qemu-utils busybox-static cpio kmod udev systemd dmsetup cryptsetup-bin fio e2fsprogs xfsprogs fdisk jq strace
                  nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2)
 
 die() { echo "install-build-deps: $*" >&2; exit 1; }

@@ -21,17 +21,18 @@ GUEST = Path(__file__).resolve().parent / "guest"
 # Their programs (and what stands in EXTRA) go to the root disk.
 PACKAGES = """bash coreutils util-linux util-linux-extra mount fdisk e2fsprogs xfsprogs kmod procps findutils grep sed mawk diffutils tar
     qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname systemd
-    busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login""".split()
+    busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login cryptsetup-bin""".split()
 EXTRA = ["/usr/lib/udev", "/lib/udev", "/lib/systemd/systemd-udevd", "/lib/systemd/systemd",
+         "/lib/systemd/system-generators/systemd-fstab-generator",
          "/etc/mke2fs.conf", "/usr/lib/python3", "/usr/share/mime/version"]
 # Programs that are taken if this machine has them: helpers of a developer, no case needs them.
 OPTIONAL = ["/usr/bin/perf", "/usr/bin/gdb"]
 
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console"]
 ROOT_MODULES = """nbd ublk_drv xfs dm-mod dm-flakey dm-delay dm-snapshot loop overlay brd null_blk zram crc32c-intel
-    crc32c-cryptoapi virtio_rng virtio_balloon""".split()
+    crc32c-cryptoapi virtio_rng virtio_balloon autofs4 dm-crypt xts""".split()
 # Not in every kernel, or built in.
-MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon"}
+MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon", "autofs4", "dm-crypt", "xts"}
 
 
 def prepare(kernel):

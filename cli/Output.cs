@@ -22,13 +22,16 @@ internal static class Output
     internal static void Write(string text) => Raw(Encoding.UTF8.GetBytes(text));
 
     /// <summary>One indented JSON value.</summary>
-    internal static void Json(Action<Utf8JsonWriter> compose)
+    internal static void Json(Action<Utf8JsonWriter> compose) => Raw(AsJson(compose).Span);
+
+    /// <summary>The same, to be written elsewhere.</summary>
+    internal static ReadOnlyMemory<byte> AsJson(Action<Utf8JsonWriter> compose)
     {
         var buffer = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer, s_indented))
             compose(writer);
         buffer.Write("\n"u8);
-        Raw(buffer.WrittenSpan);
+        return buffer.WrittenMemory;
     }
 
     /// <summary>Copies JSON of a server into a document of ours, reformatted.</summary>
@@ -46,13 +49,16 @@ internal static class Output
     /// <summary>Something harmless worth saying.</summary>
     internal static void Note(string text) => Diagnostic($"{Program}: {Printable.Escape(text)}\n");
 
+    /// <summary>What goes beside the results, as it is.</summary>
+    internal static void Aside(string text) => Diagnostic(text);
+
     private static void Diagnostic(string text)
     {
         using var stream = Console.OpenStandardError();
         stream.Write(Encoding.UTF8.GetBytes(text));
     }
 
-    private static void Raw(ReadOnlySpan<byte> bytes)
+    internal static void Raw(ReadOnlySpan<byte> bytes)
     {
         using var stream = Console.OpenStandardOutput();
         stream.Write(bytes);

@@ -29,8 +29,8 @@ internal sealed class SetVerb : DeviceCommand
         var changes = _settable.GivenTexts(parsed);
         if (changes.Count == 0)
         {
-            throw new OutcomeException(OutcomeKind.Invalid, "nothing to set",
-                $"give at least one of {string.Join(", ", AttachOptionTable.All.Where(option => option.IsSettable).Select(o => o.Switch))}");
+            var known = AttachOptionTable.All.Where(option => option.IsSettable).Select(option => option.Switch);
+            throw new OutcomeException(OutcomeKind.Invalid, "nothing to set", $"give at least one of {string.Join(", ", known)}");
         }
 
         return new ControlRequest(ControlVerb.Set, timeout, Force: false, AllowShrink: false, Options: changes);

@@ -3,9 +3,6 @@ using System.Collections.Generic;
 using System.CommandLine;
 using System.Linq;
 using System.Text.Json;
-using Qcow2Blk.Devices.Control;
-using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Devices.Registry;
 
 namespace Qcow2Blk.Cli;
 
@@ -28,7 +25,11 @@ internal sealed class StatusVerb : Verb
     {
         var registry = Targets.Registry();
         var entries = target is null ? registry.List() : [registry.Resolve(target)];
-        List<ReadOnlyMemory<byte>> documents = [.. entries.Select(entry => Ask(registry, entry))];
+        var answers = new DevicePoll(registry).Ask(entries, DevicePoll.Patience);
+        // Of all devices, one that does not answer is shown as such. Who asks for one device gets its status, or why not.
+        if (target is not null && answers[0].Refusal is { } refusal)
+            throw refusal;
+        List<ReadOnlyMemory<byte>> documents = [.. answers.Select(answer => answer.Status)];
         if (!json)
             Output.Write(string.Join('\n', documents.Select(StatusText.Format)));
         else if (target is not null)
@@ -36,38 +37,6 @@ internal sealed class StatusVerb : Verb
         else
             Output.Json(writer => WriteAll(writer, documents));
         return ExitCode.Done;
-    }
-
-    private static ReadOnlyMemory<byte> Ask(DeviceRegistry registry, DeviceEntry entry)
-    {
-        if (!entry.Alive)
-            return WithoutServer(entry.Record, LiveState.Of(registry, entry));
-        using var client = ControlClient.TryConnect(registry.Directory, entry.Record.Name);
-        if (client is null)
-            return WithoutServer(entry.Record, LiveState.WithoutSocket(entry));
-        var reply = client.Ask(new ControlRequest(ControlVerb.Status, TimeSpan.Zero, Force: false, AllowShrink: false));
-        var result = reply.Result;
-        if (!result.Succeeded || reply.Status.IsEmpty)
-        {
-            throw new OutcomeException(result.Succeeded ? OutcomeKind.Failed : result.Kind, result.What
-                ?? $"no status of {entry.Record.Name}",
-                result.Why ?? "the server sent none", result.Hint);
-        }
-
-        return reply.Status;
-    }
-
-    private static ReadOnlyMemory<byte> WithoutServer(DeviceRecord record, string state)
-    {
-        var buffer = new System.Buffers.ArrayBufferWriter<byte>();
-        using (var writer = new Utf8JsonWriter(buffer))
-        {
-            writer.WriteStartObject();
-            ListVerb.WriteMembers(writer, record, state);
-            writer.WriteEndObject();
-        }
-
-        return buffer.WrittenMemory;
     }
 
     private static void WriteAll(Utf8JsonWriter writer, List<ReadOnlyMemory<byte>> documents)

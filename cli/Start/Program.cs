@@ -24,6 +24,8 @@ internal static class Program
             [DeviceStopper.Verb, ..] => (int)ExitCodes.Of(DeviceStopper.Main(args)),
             [UdevName.Verb, ..] => UdevName.Print(args),
             [UdevName.OwnerVerb, ..] => UdevName.PrintOwner(args),
+            [SystemdGenerator.Verb, ..] => SystemdGenerator.Run(args),
+            [ShutdownGuard.Verb, ..] => (int)ExitCodes.Of(ShutdownGuard.Main(ServerProgram.Self(JitHost.Arguments))),
             _ => Refuse(args) ?? new CommandLine(Engine.Factory).Run(args),
         };
     }

@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -183,6 +184,10 @@ internal sealed partial class EngineDevice : IDevice
             loop.Dispose();
         _offload.Dispose();
     }
+
+    public RequestTrace Trace => _served.Trace;
+
+    public int Loops => _loops.Length;
 
     public void Apply(AttachOptions options) => _served.Limits.Set(options.Limits);
 

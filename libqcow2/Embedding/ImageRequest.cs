@@ -67,6 +67,11 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
 
     long IGatedRequest.LimitedBytes => 0;
 
+    void IGatedRequest.NoteWait(RequestWaits reason)
+    {
+        // Nobody traces it.
+    }
+
     void IGatedRequest.Restart() => BeginAtHome();
 
     void IGatedRequest.Refuse(int error)

@@ -44,6 +44,7 @@ internal sealed class LimitQueue(LoopScheduler loop, RequestLimits limits, Actio
             Sleep(wait);
         }
 
+        request.NoteWait(RequestWaits.Limit);
         line.Enqueue(request);
         return false;
     }

@@ -14,6 +14,9 @@ internal interface IGatedRequest
     /// <summary>Bytes that it moves, as limits count them.</summary>
     long LimitedBytes { get; }
 
+    /// <summary>It has to wait for this before it begins.</summary>
+    void NoteWait(RequestWaits reason);
+
     /// <summary>Begins, or begins anew, what the request asks for. It counts as in progress already.</summary>
     void Restart();
 
@@ -111,6 +114,7 @@ internal sealed class RequestGate
     {
         if (Refusal == 0)
         {
+            request.NoteWait(RequestWaits.Suspend);
             _waiting.Enqueue(request);
             return;
         }
@@ -131,6 +135,7 @@ internal sealed class RequestGate
         }
         else
         {
+            request.NoteWait(RequestWaits.Suspend);
             _waiting.Enqueue(request);
             Ended();
         }
@@ -139,6 +144,7 @@ internal sealed class RequestGate
     /// <summary>Puts a request in progress aside that found no space; it is tried again every second, and after a resume.</summary>
     public void Park(IGatedRequest request)
     {
+        request.NoteWait(RequestWaits.Space);
         _parked.Enqueue(request);
         if (_parked.Count > _stalled)
             TellStalled();

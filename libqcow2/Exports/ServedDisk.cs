@@ -44,6 +44,9 @@ internal sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
     /// <summary>How fast requests may be.</summary>
     public RequestLimits Limits { get; } = new();
 
+    /// <summary>Where requests that have ended are noted.</summary>
+    public RequestTrace Trace { get; } = new();
+
     /// <summary>What requests may need of the home loop's memory at a time; null if that has no limit.</summary>
     internal WorkBudget? Budget { get; init; }
 

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
 
@@ -101,7 +102,7 @@ internal sealed partial class DeviceServer
     /// <summary>
     /// Detaches if no command did: as asked, or by force if that does not work within its time. But a signal takes no disk
     /// from under a file system: a block device that is in use is left to the next server, and its requests wait. If no
-    /// server can find it, they would wait for ever: then it goes.
+    /// server can find it, they would wait for ever: then it goes. When the machine goes down, no server follows either.
     /// </summary>
     /// <remarks>Blocks: the thread that began the process has nothing else to do.</remarks>
     /// <returns>how it went; anything but done means that data may not have reached the disk, or that the device is still there</returns>
@@ -115,8 +116,10 @@ internal sealed partial class DeviceServer
         if (result.Succeeded)
             return result;
         _log.Error(OutcomeException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
-        if (result.Kind == OutcomeKind.Busy && Record.DevicePath is not null && _claim is not null)
+        if (result.Kind == OutcomeKind.Busy && KernelNode.TryParse(Record.DevicePath) is { } node && _claim is not null)
         {
+            if (MachineStops())
+                return await DetachWhenUnmountedAsync(node);
             if (!(await HandOverAsync(SignalTimeout, ending: true)).Succeeded)
                 LeaveAsKilled();
             return Outcome.Refused(OutcomeKind.Busy, result.What!, result.Why!,

@@ -184,7 +184,7 @@ internal sealed partial class NbdConnection
         request.Error = NbdErrors.Success;
         request.ReplyLength = 0;
         request.Pieces.Clear();
-        request.Long.Reset();
+        request.Reset();
         request.AccountedBytes = accounted;
         _unanswered++;
         if (!_isInUse)

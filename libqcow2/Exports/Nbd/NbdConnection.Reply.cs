@@ -118,6 +118,8 @@ internal sealed partial class NbdConnection
     {
         _loop.Statistics.Count(request.Kind, request.Error == 0 ? (long)request.Header.Length : 0, request.Error != 0,
             now - request.Started);
+        if (_loop.Served.Trace.Session is { } trace)
+            trace.Add(request.Trace(now));
         Release(request);
         _unanswered--;
         Volatile.Write(ref _answers, _answers + 1);

@@ -28,6 +28,8 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     private readonly Action _executeAtHome;
     private readonly Action _completeOnLoop;
     private readonly DirectTransfer _transfer;
+    private RequestWay _way;
+    private RequestWaits _waits;
     private int _result;
 
     public NbdRequest(NbdLoop loop)
@@ -109,6 +111,7 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
         switch (_transfer.Map(disk, isWrite, Offset, Buffer.Length, orZeroes: !isWrite && !Connection.SendsHoles))
         {
             case DirectMapping.Zeroes:
+                _way = RequestWay.Zeroes;
                 Buffer.Clear();
                 Connection.Completed(this, 0);
                 return true;
@@ -116,6 +119,7 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
                 _transfer.Leave();
                 return false;
             case DirectMapping.File:
+                _way = RequestWay.Direct;
                 _transfer.Start(Buffer.Address);
                 return true;
             default:
@@ -126,11 +130,38 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     /// <summary>The long way: the home loop does all of it.</summary>
     private void StartAtHome()
     {
+        _way = RequestWay.Home;
         if (_loop.Loop == _loop.Served.Home)
             ExecuteAtHome();
         else
             _loop.Served.Home.PostFromAnyThread(_executeAtHome);
     }
+
+    void IGatedRequest.NoteWait(RequestWaits reason) => _waits |= reason;
+
+    /// <summary>Its slot carries another request from now on.</summary>
+    public void Reset()
+    {
+        _waits = RequestWaits.None;
+        Long.Reset();
+    }
+
+    /// <summary>What is to be said of it when it is traced.</summary>
+    /// <param name="now">when its answer was sent</param>
+    public TraceRecord Trace(long now) => new(
+        TracedAs, _way, _waits, (ushort)_loop.Loop.Index, (int)Error, Offset, (long)Header.Length, Started, now - Started);
+
+    private RequestOperation TracedAs => Header.Command switch
+    {
+        NbdCommand.Read => RequestOperation.Read,
+        NbdCommand.Write => RequestOperation.Write,
+        NbdCommand.WriteZeroes => RequestOperation.WriteZeroes,
+        NbdCommand.Trim => RequestOperation.Discard,
+        NbdCommand.Flush => RequestOperation.Flush,
+        NbdCommand.Cache => RequestOperation.Prefetch,
+        NbdCommand.BlockStatus => RequestOperation.BlockStatus,
+        _ => RequestOperation.Unknown,
+    };
 
     void IGatedRequest.Restart() => Start();
 

@@ -20,6 +20,16 @@ internal readonly record struct UblkRequest(uint Flags, uint Sectors, ulong Star
 
     public IoKind Kind => IsRead ? IoKind.Read : IsWrite ? IoKind.Write : IoKind.Other;
 
+    public RequestOperation TracedAs => Operation switch
+    {
+        Interop.Ublk.UBLK_IO_OP_READ => RequestOperation.Read,
+        Interop.Ublk.UBLK_IO_OP_WRITE => RequestOperation.Write,
+        Interop.Ublk.UBLK_IO_OP_FLUSH => RequestOperation.Flush,
+        Interop.Ublk.UBLK_IO_OP_DISCARD => RequestOperation.Discard,
+        Interop.Ublk.UBLK_IO_OP_WRITE_ZEROES => RequestOperation.WriteZeroes,
+        _ => RequestOperation.Unknown,
+    };
+
     /// <summary>Which limits hold for it.</summary>
     public IoKind LimitedAs => Operation switch
     {

@@ -152,6 +152,10 @@ public sealed class LimitedRequestTests : IDisposable
 
         public long LimitedBytes => bytes;
 
+        public RequestWaits Waits { get; private set; }
+
+        public void NoteWait(RequestWaits reason) => Waits |= reason;
+
         public void Restart() => log.Add($"{name} restarted");
 
         public void Refuse(int error) => log.Add($"{name} refused with {error}");

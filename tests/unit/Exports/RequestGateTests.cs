@@ -189,6 +189,11 @@ public sealed class RequestGateTests : IDisposable
 
         public long LimitedBytes => 0;
 
+        public void NoteWait(RequestWaits reason)
+        {
+            // Nobody traces it.
+        }
+
         public string Name => name;
 
         public void Restart() => log.Add($"{name} restarted");

@@ -88,6 +88,11 @@ public sealed class StalledRequestTests : IDisposable
 
         public long LimitedBytes => 0;
 
+        public void NoteWait(RequestWaits reason)
+        {
+            // Nobody traces it.
+        }
+
         public void Restart()
         {
             if (test._isFull)

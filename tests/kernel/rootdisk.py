@@ -42,9 +42,10 @@ OPTIONAL = ["/usr/bin/perf", "/usr/bin/gdb"]
 
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console"]
 ROOT_MODULES = """nbd ublk_drv xfs dm-mod dm-crypt dm-flakey dm-delay dm-snapshot loop overlay brd null_blk zram crc32c-intel
-    crc32c-cryptoapi virtio_rng virtio_balloon xts aesni-intel algif_skcipher""".split()
+    crc32c-cryptoapi virtio_rng virtio_balloon xts aesni-intel algif_skcipher autofs4""".split()
 # Not in every kernel, or built in.
-MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon", "xts", "aesni-intel", "algif_skcipher"}
+MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon", "xts", "aesni-intel", "algif_skcipher",
+                  "autofs4"}
 
 
 def prepare(kernel):

@@ -19,8 +19,8 @@ internal static class TopBatch
     /// <param name="json">lines of JSON</param>
     internal static ExitCode Run(DeviceRates rates, TimeSpan interval, TopColumn column, int? count, bool json)
     {
-        var due = Environment.TickCount64;
         _ = rates.Look(s_patience);
+        var due = Environment.TickCount64;
         for (var round = 0; count is null || round < count; round++)
         {
             due += (long)interval.TotalMilliseconds;

@@ -25,7 +25,12 @@ class DeviceCase(unittest.TestCase):
         return path
 
     def run_command(self, *arguments, check=True):
-        done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, env={**os.environ, **self.environment})
+        # Errors go to a file: a server that is left behind may hold the other end of a pipe.
+        with tempfile.TemporaryFile("w+") as errors:
+            done = subprocess.run([BINARY, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True,
+                                  env={**os.environ, **self.environment})
+            errors.seek(0)
+            done.stderr = errors.read()
         if check:
             self.assertEqual(0, done.returncode, done.stderr)
         return done

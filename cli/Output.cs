@@ -11,6 +11,9 @@ namespace Qcow2Blk.Cli;
 /// <summary>What a command says: results on standard output, everything else on standard error.</summary>
 internal static class Output
 {
+    /// <summary>The name that messages begin with: what the user called.</summary>
+    internal static string Program { get; set; } = "qcow2blk";
+
     // Not for web pages: "+" in a URI stays readable.
     private static readonly JsonWriterOptions s_indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -46,10 +49,13 @@ internal static class Output
     internal static void Error(OutcomeException error) => Error(error.What, error.Why, error.Hint);
 
     internal static void Error(string what, string why, string? hint) =>
-        Diagnostic("qcow2blk: " + OutcomeException.Compose(what, why, hint) + "\n");
+        Diagnostic($"{Program}: " + OutcomeException.Compose(what, why, hint) + "\n");
 
     /// <summary>Something harmless worth saying.</summary>
-    internal static void Note(string text) => Diagnostic($"qcow2blk: {Printable.Escape(text)}\n");
+    internal static void Note(string text) => Diagnostic($"{Program}: {Printable.Escape(text)}\n");
+
+    /// <summary>What goes beside the results, as it is.</summary>
+    internal static void Aside(string text) => Diagnostic(text);
 
     private static void Diagnostic(string text)
     {

@@ -15,6 +15,9 @@ namespace Qcow2Blk.Cli;
 /// </summary>
 internal static class StatusText
 {
+    // Numbers that nobody reads: the percentiles beside them say it.
+    private const string ForPrograms = "histogram";
+
     internal static string Format(ReadOnlyMemory<byte> json, Style style)
     {
         using var document = JsonDocument.Parse(json);
@@ -40,7 +43,7 @@ internal static class StatusText
                 .Append('\n');
         }
 
-        foreach (var member in members.Where(member => IsBlock(member.Value)))
+        foreach (var member in members.Where(member => IsBlock(member.Value) && member.Name != ForPrograms))
             Nested(text, indent, member, style);
     }
 

@@ -212,6 +212,8 @@ internal sealed partial class ControlServer : IDisposable
         {
             if (request.Verb == ControlVerb.Watch)
                 return await AnswerWatchAsync(connection, buffer);
+            if (request.Verb == ControlVerb.Trace)
+                return await AnswerTraceAsync(connection, buffer);
             (var reply, var descriptors) = await PerformAsync(request);
             var heard = await TryReplyAsync(connection, reply, descriptors);
             if (!heard)

@@ -23,12 +23,18 @@ internal sealed partial class DeviceServer : IDisposable
 
     private static TimeSpan ForcedTimeout { get; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>
+    /// Who attaches to mount begins within seconds. Where they were killed in between, nobody else would ever detach.
+    /// </summary>
+    private static readonly TimeSpan s_firstUserTimeout = TimeSpan.FromSeconds(60);
+
     private readonly DeviceClaim? _claim;
     private readonly IDevice _device;
     private readonly ILog _log;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ControlServer? _control;
     private PidFile? _pidFile;
+    private DeviceWatch? _told;
 
     private DeviceServer(DeviceClaim? claim, IDevice device, DeviceRecord record, ILog log)
     {
@@ -135,6 +141,7 @@ internal sealed partial class DeviceServer : IDisposable
             _ = Unistd.Unlink(registry.Directory.SocketOf(name));
         var recovers = options.RecoverDevice is not null;
         var device = factory.Open(options, name, claim is null ? null : registry.Directory.LogOf(name), log);
+        var plain = log;
         log = new HeardLog(log, device.Events.Failed);
         DeviceServer? server = null;
         try
@@ -156,7 +163,14 @@ internal sealed partial class DeviceServer : IDisposable
             server._pidFile = options.PidFile is { } pidFile ? PidFile.Write(pidFile) : null;
             if (KernelNode.TryParse(record.DevicePath) is { } node)
                 node.Announce();
-            log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}");
+            var done = $"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}";
+            if (recovers && !draft.HandedOver)
+                log.Write(LogLevel.Warning, LogEvent.Recovered, done);
+            else
+                log.Info(done);
+            server._told = DeviceLog.Follow(device, plain);
+            if (record.Options.DetachWhenUnused)
+                server.BeginLazily(ControlRequest.DefaultTimeout, isUsed: recovers);
             return server;
         }
         catch
@@ -191,6 +205,7 @@ internal sealed partial class DeviceServer : IDisposable
     public void Dispose()
     {
         _turns.Dispose();
+        _told?.Dispose();
         _device.Dispose();
         _pidFile?.Dispose();
         if (HandedOver)

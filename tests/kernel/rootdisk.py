@@ -20,8 +20,8 @@ GUEST = Path(__file__).resolve().parent / "guest"
 
 # Their programs (and what stands in EXTRA) go to the root disk.
 PACKAGES = """bash dash coreutils util-linux util-linux-extra mount fdisk e2fsprogs xfsprogs kmod procps findutils grep sed mawk diffutils
-    tar qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname systemd apparmor
-    busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login dpkg libc-bin cryptsetup-bin""".split()
+    tar qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname systemd
+    apparmor busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login dpkg libc-bin cryptsetup-bin""".split()
 EXTRA = ["/usr/lib/udev", "/lib/udev", "/lib/systemd/systemd-udevd", "/lib/systemd/systemd",
          "/etc/mke2fs.conf", "/usr/lib/python3", "/usr/share/mime/version",
          # What AppArmor's profiles include.

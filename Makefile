@@ -16,6 +16,9 @@ CONTROL     := artifacts/kernel/ublk-control-tests
 DEVICE      := artifacts/kernel/library-device
 DEBS        := artifacts/kernel/qcow2blk-new.deb artifacts/kernel/qcow2blk-old.deb
 bindir      := $(DESTDIR)$(PREFIX)/bin
+# mount(8) looks for helpers in /sbin alone, which is /usr/sbin: mount.qcow2(8) says what to do for another prefix.
+sbindir     := $(DESTDIR)$(PREFIX)/sbin
+NAMES       := mount.qcow2 umount.qcow2 qcow2-dm
 includedir  := $(DESTDIR)$(PREFIX)/include
 libdir      := $(DESTDIR)$(LIBDIR)
 bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -24,8 +27,17 @@ fishdir     := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 # udev and systemd look into /usr/local, too: /usr/local/lib/udev/rules.d since 251, /usr/local/lib/systemd always.
 udevdir     := $(DESTDIR)$(PREFIX)/lib/udev/rules.d
 unitdir     := $(DESTDIR)$(PREFIX)/lib/systemd/system
+generatordir := $(DESTDIR)$(PREFIX)/lib/systemd/system-generators
+sysusersdir := $(DESTDIR)$(PREFIX)/lib/sysusers.d
+# Configuration of devices is below /etc, whatever the prefix: the units read it there.
+confdir     := $(DESTDIR)/etc/qcow2blk
+# Profiles that wait for an administrator to copy them: images may be anywhere.
+apparmordir := $(DESTDIR)$(PREFIX)/share/apparmor/extra-profiles
+UNITS       := qcow2blk@.service qcow2blk-shutdown.service qcow2blk-nbd@.socket qcow2blk-nbd@.service
 sharedir    := $(DESTDIR)$(PREFIX)/share/qcow2blk
 docdir      := $(DESTDIR)$(PREFIX)/share/doc/qcow2blk
+mandir      := $(DESTDIR)$(PREFIX)/share/man
+MANUAL      := artifacts/man
 
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
@@ -36,7 +48,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build test test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build manual test test-manual test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -62,6 +74,14 @@ $(DEBS): artifacts/kernel/qcow2blk-%.deb: $(NATIVE) $(LIBRARY) nfpm.yaml Makefil
 
 deps:
 	@packaging/install-build-deps.sh $(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%),build)
+
+manual: ## build the man pages, and HTML if mandoc is installed, in artifacts/man
+	@/usr/bin/python3 packaging/manual/build.py $(MANUAL)
+
+test-manual: ## test the manual: mandoc's opinion, references, the examples
+	@packaging/install-build-deps.sh test
+	@$(MAKE) --no-print-directory build
+	@tests/run.sh manual
 
 test: ## run everything that needs no virtual machine; ends with "N passed, N failed"
 	@packaging/install-build-deps.sh test
@@ -131,19 +151,35 @@ install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	install -D -m 0644 packaging/completions/qcow2blk.bash $(bashdir)/qcow2blk
 	install -D -m 0644 packaging/completions/_qcow2blk $(zshdir)/_qcow2blk
 	install -D -m 0644 packaging/completions/qcow2blk.fish $(fishdir)/qcow2blk.fish
-	install -d $(udevdir) $(unitdir)
+	install -d $(udevdir) $(unitdir) $(generatordir) $(confdir)/nbd $(apparmordir)
 	sed 's:@bindir@:$(PREFIX)/bin:' packaging/udev/60-qcow2blk.rules >$(udevdir)/60-qcow2blk.rules
-	sed 's:@bindir@:$(PREFIX)/bin:' packaging/systemd/qcow2blk@.service >$(unitdir)/qcow2blk@.service
-	chmod 0644 $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service
+	chmod 0644 $(udevdir)/60-qcow2blk.rules
+	for unit in $(UNITS); do sed 's:@bindir@:$(PREFIX)/bin:' packaging/systemd/$$unit >$(unitdir)/$$unit || exit; done
+	cd $(unitdir) && chmod 0644 $(UNITS)
+	sed 's:@bindir@:$(PREFIX)/bin:' packaging/systemd/qcow2blk-generator >$(generatordir)/qcow2blk-generator
+	chmod 0755 $(generatordir)/qcow2blk-generator
+	install -D -m 0644 packaging/sysusers/qcow2blk.conf $(sysusersdir)/qcow2blk.conf
+	sed 's:@bindir@:$(PREFIX)/bin:' packaging/apparmor/usr.bin.qcow2blk >$(apparmordir)/usr.bin.qcow2blk
+	chmod 0644 $(apparmordir)/usr.bin.qcow2blk
+	install -D -m 0644 packaging/apparmor/tunables/qcow2blk $(apparmordir)/tunables/qcow2blk
 	install -d $(docdir)
 	sed 's:@bindir@:$(PREFIX)/bin:' packaging/udev/61-ublk-unprivileged.rules.sample >$(docdir)/61-ublk-unprivileged.rules.sample
+	/usr/bin/python3 packaging/manual/build.py $(MANUAL)
+	packaging/manual/install.sh $(MANUAL) $(mandir) $(docdir)/html
+	install -d $(sbindir)
+	for name in $(NAMES); do ln -sf ../bin/qcow2blk $(sbindir)/$$name || exit; done
 
 uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
 	rm -f $(includedir)/qcow2blk.h $(libdir)/libqcow2blk.so $(libdir)/libqcow2blk.so.0 $(libdir)/libqcow2blk.so.$(VERSION)
 	rm -f $(libdir)/pkgconfig/qcow2blk.pc
 	rm -rf $(sharedir)
-	rm -f $(udevdir)/60-qcow2blk.rules $(unitdir)/qcow2blk@.service $(docdir)/61-ublk-unprivileged.rules.sample
+	rm -f $(udevdir)/60-qcow2blk.rules $(addprefix $(unitdir)/,$(UNITS)) $(generatordir)/qcow2blk-generator $(sysusersdir)/qcow2blk.conf
+	rm -f $(apparmordir)/usr.bin.qcow2blk $(apparmordir)/tunables/qcow2blk
+	rm -f $(docdir)/61-ublk-unprivileged.rules.sample
+	rm -f $(mandir)/man[3578]/{qcow2blk,libqcow2blk,qcow2-dm.,mount.qcow2.,umount.qcow2.}*
+	rm -rf $(docdir)/html
+	rm -f $(addprefix $(sbindir)/,$(NAMES))
 
 check: ## fail if the analyzers or "dotnet format" have anything to say
 	@packaging/check-style.sh

@@ -15,10 +15,13 @@ internal static class InProcessServer
     {
         var end = new EndRequest();
         using var signals = EndSignals.WatchInForeground(end.Raise);
-        using var server = Start(options, factory);
+        var name = options.Name ?? DeviceName.FromImage(options.Image);
+        var log = new SwitchableLog(JournalLog.ForForeground(options.LogLevel, new LogSubject(name, options.Image, options.RecoverDevice)));
+        using var server = Start(options, factory, log);
+        log.SwitchTo(JournalLog.ForForeground(options.LogLevel, server.Record.LogSubject));
+        server.TellRecovery();
         end.PassTo(server.RequestEnd);
-        ServiceNotification.Ready($"serving {options.Image} as {server.Record.Uri ?? server.Record.DevicePath}",
-            new StderrLog(options.LogLevel));
+        ServiceNotification.Ready($"serving {options.Image} as {server.Record.Uri ?? server.Record.DevicePath}", log);
         var commandStatus = 0;
         if (options.RunCommand is { } command)
         {
@@ -40,11 +43,11 @@ internal static class InProcessServer
         return commandStatus != 0 ? (ExitCode)commandStatus : ExitCodes.Of(result.Kind);
     }
 
-    private static DeviceServer Start(AttachOptions options, IDeviceFactory factory)
+    private static DeviceServer Start(AttachOptions options, IDeviceFactory factory, ILog log)
     {
         try
         {
-            return DeviceServer.Start(options, factory, Targets.Registry(), new StderrLog(options.LogLevel));
+            return DeviceServer.Start(options, factory, Targets.Registry(), log);
         }
         catch (Exception error)
         {

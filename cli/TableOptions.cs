@@ -12,8 +12,10 @@ internal sealed class TableOptions
 {
     private readonly (AttachOption Declared, Option Option)[] _all;
 
-    internal TableOptions(IEnumerable<AttachOption> declared) =>
-        _all = [.. declared.Select(option => (option, Make(option, option.Default)))];
+    /// <param name="declared">the options</param>
+    /// <param name="showDefaults">whether help says what holds where they are not given</param>
+    internal TableOptions(IEnumerable<AttachOption> declared, bool showDefaults = true) =>
+        _all = [.. declared.Select(option => (option, Make(option, showDefaults ? option.Default : null)))];
 
     /// <summary>One option that has another default with this verb.</summary>
     internal TableOptions(string name, string usual) =>
@@ -45,6 +47,15 @@ internal sealed class TableOptions
             foreach (var text in Texts(parsed, option))
                 settings.Set(declared, text);
         }
+    }
+
+    /// <summary>What stands on the command line, by name, as it was written; the last one of each.</summary>
+    /// <exception cref="OutcomeException">usage: a value that an option cannot have</exception>
+    internal IReadOnlyDictionary<string, string> GivenTexts(ParseResult parsed)
+    {
+        AttachRules.CheckValues(Read(parsed));
+        return _all.Where(pair => IsGiven(parsed, pair.Option))
+            .ToDictionary(pair => pair.Declared.Name, pair => Texts(parsed, pair.Option)[^1]);
     }
 
     /// <summary>What stands on the command line, and nothing else.</summary>

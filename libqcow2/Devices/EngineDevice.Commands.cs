@@ -98,6 +98,16 @@ internal sealed partial class EngineDevice
 
     public async Task<Outcome> DetachAsync(bool force, TimeSpan timeout, CancellationToken cut)
     {
+        // What the kernel has to write down, and what waits for its turn, is to be done within the timeout.
+        _served.Limits.Lift();
+        var result = await DetachUnlimitedAsync(force, timeout, cut);
+        if (!result.Succeeded)
+            _served.Limits.Restore();
+        return result;
+    }
+
+    private async Task<Outcome> DetachUnlimitedAsync(bool force, TimeSpan timeout, CancellationToken cut)
+    {
         var what = $"cannot detach {Name}";
         var suspended = (DeviceState)_state == DeviceState.Suspended;
         if (Export.DevicePath is not null)

@@ -1,5 +1,7 @@
+using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
@@ -42,23 +44,68 @@ internal sealed partial class EngineDevice
     private void WriteTraffic(Utf8JsonWriter writer)
     {
         var statistics = Export.Statistics();
-        var (active, parked) = Export.InFlight;
+        var (active, parked, limited) = Export.InFlight;
         writer.WriteStartObject("requests");
         writer.WriteNumber("connections", Export.Connections);
         writer.WriteNumber("in-flight", active);
         writer.WriteNumber("waiting-for-space", parked);
-        writer.WriteNumber("reads", statistics.Reads);
-        writer.WriteNumber("writes", statistics.Writes);
-        writer.WriteNumber("others", statistics.Others);
-        writer.WriteNumber("read-bytes", statistics.BytesRead);
-        writer.WriteNumber("written-bytes", statistics.BytesWritten);
+        writer.WriteNumber("waiting-for-limit", limited);
+        writer.WriteNumber("reads", statistics.Requests(IoKind.Read));
+        writer.WriteNumber("writes", statistics.Requests(IoKind.Write));
+        writer.WriteNumber("others", statistics.Requests(IoKind.Other));
+        writer.WriteNumber("read-bytes", statistics.Bytes(IoKind.Read));
+        writer.WriteNumber("written-bytes", statistics.Bytes(IoKind.Write));
+        writer.WriteNumber("read-ns", statistics.Nanoseconds(IoKind.Read));
+        writer.WriteNumber("write-ns", statistics.Nanoseconds(IoKind.Write));
+        writer.WriteNumber("other-ns", statistics.Nanoseconds(IoKind.Other));
         writer.WriteNumber("errors", statistics.Errors);
         writer.WriteEndObject();
+        WriteLatency(writer, statistics);
+        WriteLimits(writer, _served.Limits.Rates);
+    }
+
+    private static void WriteLimits(Utf8JsonWriter writer, in LimitRates rates)
+    {
+        if (!rates.Any)
+            return;
+        writer.WriteStartObject("limits");
+        WriteLimit(writer, "iops", rates.Requests);
+        WriteLimit(writer, "read-iops", rates.Reads);
+        WriteLimit(writer, "write-iops", rates.Writes);
+        WriteLimit(writer, "bandwidth-bytes", rates.Bytes);
+        WriteLimit(writer, "read-bandwidth-bytes", rates.ReadBytes);
+        WriteLimit(writer, "write-bandwidth-bytes", rates.WrittenBytes);
+        writer.WriteNumber("burst-ns", (long)((rates.BurstSeconds ?? LimitRates.DefaultBurstSeconds) * 1e9));
+        writer.WriteEndObject();
+    }
+
+    private static void WriteLimit(Utf8JsonWriter writer, string name, long? perSecond)
+    {
+        if (perSecond is { } rate)
+            writer.WriteNumber(name, rate);
+    }
+
+    private static void WriteLatency(Utf8JsonWriter writer, IoStatistics statistics)
+    {
         writer.WriteStartObject("latency");
         writer.WriteNumber("p50-ns", (long)(statistics.Percentile(0.50) * 1000));
         writer.WriteNumber("p99-ns", (long)(statistics.Percentile(0.99) * 1000));
         writer.WriteNumber("p999-ns", (long)(statistics.Percentile(0.999) * 1000));
+        writer.WriteStartObject("histogram");
+        WriteNumbers(writer, "le-ns", IoStatistics.Bounds);
+        WriteNumbers(writer, "reads", statistics.Histogram(IoKind.Read));
+        WriteNumbers(writer, "writes", statistics.Histogram(IoKind.Write));
+        WriteNumbers(writer, "others", statistics.Histogram(IoKind.Other));
         writer.WriteEndObject();
+        writer.WriteEndObject();
+    }
+
+    private static void WriteNumbers(Utf8JsonWriter writer, string name, IReadOnlyList<long> numbers)
+    {
+        writer.WriteStartArray(name);
+        foreach (var number in numbers)
+            writer.WriteNumberValue(number);
+        writer.WriteEndArray();
     }
 
     /// <summary>Requests allocate nothing: between two looks under load the managed counters rise by what the looks cost.</summary>

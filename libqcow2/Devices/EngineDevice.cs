@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -91,6 +92,7 @@ internal sealed partial class EngineDevice : IDevice
             StalledChanged = Events.Wake,
             Budget = new WorkBudget(options.IsBlockDevice ? WorkBytes : WorkBytesOfServer),
         };
+        Apply(options);
         if (!options.IsBlockDevice)
             return;
         _suspension = new SuspensionWatch(Home, _log.Warning, host.SuspensionLimit);
@@ -182,6 +184,12 @@ internal sealed partial class EngineDevice : IDevice
             loop.Dispose();
         _offload.Dispose();
     }
+
+    public RequestTrace Trace => _served.Trace;
+
+    public int Loops => _loops.Length;
+
+    public void Apply(AttachOptions options) => _served.Limits.Set(options.Limits);
 
     private void Become(DeviceState state)
     {

@@ -2,6 +2,7 @@ using System;
 using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
@@ -59,6 +60,16 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
     {
         Prepare(shape, pieces);
         _target = target;
+    }
+
+    /// <summary>Images in the hands of a program have no limits: it asks for what it wants.</summary>
+    IoKind IGatedRequest.LimitedAs => IoKind.Other;
+
+    long IGatedRequest.LimitedBytes => 0;
+
+    void IGatedRequest.NoteWait(RequestWaits reason)
+    {
+        // Nobody traces it.
     }
 
     void IGatedRequest.Restart() => BeginAtHome();

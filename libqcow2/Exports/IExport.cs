@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Text.Json;
+using Qcow2Blk.Exports.Traffic;
 
 namespace Qcow2Blk.Exports;
 
@@ -27,8 +28,8 @@ internal interface IExport : IDisposable
     /// <summary>Connections of clients, or of the kernel.</summary>
     int Connections { get; }
 
-    /// <summary>Requests in progress, and those that wait for space.</summary>
-    (int Active, int Parked) InFlight { get; }
+    /// <summary>Requests in progress, those that wait for space, and those that a limit holds back.</summary>
+    (int Active, int Parked, int Limited) InFlight { get; }
 
     /// <summary>What all loops have served.</summary>
     IoStatistics Statistics();

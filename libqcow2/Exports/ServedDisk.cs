@@ -1,6 +1,7 @@
 using System;
 using System.Numerics;
 using System.Threading;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Image;
 using Qcow2Blk.Uring;
 
@@ -39,6 +40,12 @@ internal sealed class ServedDisk(EventLoop home, bool parkOnNoSpace)
 
     /// <summary>Whether it is offered as a block device, for whose server memory was set aside.</summary>
     internal bool IsBlockDevice { get; init; }
+
+    /// <summary>How fast requests may be.</summary>
+    public RequestLimits Limits { get; } = new();
+
+    /// <summary>Where requests that have ended are noted.</summary>
+    public RequestTrace Trace { get; } = new();
 
     /// <summary>What requests may need of the home loop's memory at a time; null if that has no limit.</summary>
     internal WorkBudget? Budget { get; init; }

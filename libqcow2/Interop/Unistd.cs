@@ -9,6 +9,9 @@ internal static unsafe partial class Unistd
 {
     internal static int Close(int fd) => close(fd);
 
+    /// <summary>syncfs(2): everything of the file system that the descriptor is on.</summary>
+    internal static int SyncFileSystem(int fd) => Errno.Of(syncfs(fd));
+
     internal static int Dup2(int from, int to) => dup2(from, to);
 
     /// <summary>Puts another open file behind a descriptor, at one instant; it does not survive exec.</summary>

@@ -15,4 +15,11 @@ internal sealed class HeardLog(ILog log, Action<string> heard) : ILog
         if (level == LogLevel.Error)
             heard(message);
     }
+
+    public void Write(LogLevel level, LogEvent what, string message)
+    {
+        log.Write(level, what, message);
+        if (level == LogLevel.Error)
+            heard(message);
+    }
 }

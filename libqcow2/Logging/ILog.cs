@@ -18,6 +18,9 @@ internal interface ILog
     /// <param name="level">how much it matters</param>
     /// <param name="message">one line in house style, without the program's name: lower case, no full stop</param>
     void Write(LogLevel level, string message);
+
+    /// <summary>The same of an event that programs look for, where the log can say which it is.</summary>
+    void Write(LogLevel level, LogEvent what, string message) => Write(level, message);
 }
 
 /// <summary>The four levels as calls.</summary>

@@ -40,7 +40,7 @@ internal sealed class SyslogLog : ILog
         Syslog.Write(Priority(level), Printable.Escape(message));
     }
 
-    private static int Priority(LogLevel level) => level switch
+    internal static int Priority(LogLevel level) => level switch
     {
         LogLevel.Error => Syslog.LOG_ERR,
         LogLevel.Warning => Syslog.LOG_WARNING,
@@ -57,6 +57,8 @@ internal sealed class SwitchableLog(ILog first) : ILog
     public LogLevel Level => _current.Level;
 
     public void Write(LogLevel level, string message) => _current.Write(level, message);
+
+    public void Write(LogLevel level, LogEvent what, string message) => _current.Write(level, what, message);
 
     public void SwitchTo(ILog next) => _current = next;
 }

@@ -10,7 +10,7 @@ namespace Qcow2Blk.Tests.Interop;
 public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
-        ["", "attach", "detach", "suspend", "resume", "upgrade", "list", "status", "cleanup", "info", "map", "completion"];
+        ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "trace", "cleanup", "info", "map", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()
@@ -26,6 +26,13 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk suspend disk && qemu-img snapshot -c before disk.qcow2; qcow2blk resume disk"] = Attached,
         ["qcow2blk resume disk"] = $"{Attached}; qcow2blk suspend disk",
         ["qcow2blk resume disk --allow-shrink"] = $"{Attached}; qcow2blk suspend disk; qemu-img resize -q --shrink disk.qcow2 32M",
+        ["qcow2blk set disk --iops 2000 --bandwidth 100M"] = Attached,
+        ["qcow2blk set disk --write-bandwidth 20M --burst 5"] = Attached,
+        ["qcow2blk set disk --iops 0 --bandwidth 0"] = Attached,
+        ["qcow2blk trace disk --seconds 2"] = Attached,
+        ["qcow2blk trace disk --seconds 2 --slower-than 10"] = Attached,
+        ["qcow2blk trace disk --count 1000 --seconds 2 --json | jq -s 'group_by(.way)|map({(.[0].way):length})|add'"] =
+        $"{Attached}; (sleep 1; qemu-io -r -f raw -c 'read 0 4k' 'nbd+unix:///?socket=/run/disk.sock' >/dev/null) 2>/dev/null >&2 &",
         ["qcow2blk list"] = Attached,
         ["qcow2blk list --json | jq -r '.[].name'"] = Attached,
         ["qcow2blk status disk"] = Attached,
@@ -40,7 +47,7 @@ public sealed class HelpExampleTests : IDisposable
     };
 
     /// <summary>Those that say nothing when they work.</summary>
-    private static readonly string[] s_silent = ["detach", "suspend", "resume", "source", "completion fish"];
+    private static readonly string[] s_silent = ["detach", "suspend", "resume", "qcow2blk set", "source", "completion fish"];
 
     private const string Attached = "qcow2blk attach disk.qcow2 --socket /run/disk.sock >/dev/null";
     private const string NeedsBlockDevices = "tests/kernel/cases/98-examples.sh";
@@ -58,7 +65,7 @@ public sealed class HelpExampleTests : IDisposable
         if (!s_before.TryGetValue(example, out var before))
         {
             // Block devices are in the virtual machine: there each has a line of its own.
-            var lines = File.ReadAllText(Path.Combine(Root(), NeedsBlockDevices));
+            var lines = Checkout.Read(NeedsBlockDevices);
             Assert.True(lines.Split('\n').Contains(example), $"nobody knows how to run this example: {example}");
             return;
         }
@@ -102,16 +109,5 @@ public sealed class HelpExampleTests : IDisposable
         environment["PATH"] = $"{_folder.File("bin")}:{Environment.GetEnvironmentVariable("PATH")}";
         environment["HOME"] = folder;
         return Run.Start(environment, "bash", "-c", $"set -o pipefail; cd '{folder}' || exit 99\n{here}").Wait();
-    }
-
-    private static string Root()
-    {
-        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "Qcow2Aot.sln")))
-                return folder.FullName;
-        }
-
-        throw new DirectoryNotFoundException("no checkout above the tests");
     }
 }

@@ -38,7 +38,7 @@ CPU = "max,-la57,-smap,-smep,-pku,-umip,-erms,-fsrm"
 BOOT_ATTEMPTS = 3
 BOOT_SECONDS = 90
 
-KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr audit=0 "
+KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr "
                   "random.trust_cpu=on tsc=reliable no_timer_check cryptomgr.notests "
                   # The emulator keeps translated code by its address: at random ones every program is translated anew
                   # (attach and detach took 1.2 s of processor time instead of 0.6 s).
@@ -50,6 +50,9 @@ KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigation
                   "clearcpuid=cx16 "
                   # Emulation stops a processor for seconds at times: that is no lockup.
                   "nowatchdog rcupdate.rcu_cpu_stall_timeout=120 systemd.log_level=warning")
+
+# What most cases can do without. (The kernel takes no "audit=1" after it.)
+USUAL_OPTIONS = "audit=0"
 
 
 class BootFailure(SystemExit):
@@ -127,11 +130,12 @@ class Guest(Machine):
 
     def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(),
                  console=None, interactive=False, reads_input=False, disks=(), work=None,
-                 emulator=(), accelerator="tcg,thread=multi", attempts=BOOT_ATTEMPTS):
+                 kernel_options=USUAL_OPTIONS, emulator=(), accelerator="tcg,thread=multi", attempts=BOOT_ATTEMPTS):
         """job: text of the bash script that the guest runs as root.
         data: a file, or a whole -drive value; disks: further ones.
         settings: variables of the job; files: (path on this machine, name under /run/payload);
         work: where the guest's own files are kept;
+        kernel_options: those that a case may want otherwise;
         emulator: further options of qemu, which win over ours;
         attempts: how often it is tried to boot. Raises BootFailure after the last."""
         self._is_temporary = work is None
@@ -142,7 +146,8 @@ class Guest(Machine):
         settings = {**(settings or {}), **({"JOB_READS_INPUT": "1"} if reads_input else {})}
         payload = self.work / "payload.tar"
         _write_payload(payload, job, binary, settings, files)
-        self.command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator), *emulator]
+        self.command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator),
+                        "-append", f"{KERNEL_OPTIONS} {kernel_options}", *emulator]
         if interactive:
             self.process = subprocess.Popen(self.command)
         elif not self._boot(kernel, attempts):
@@ -229,7 +234,7 @@ def _command(kernel, payload, console, data, memory, processors, disks, interact
     drives += disks
     return ["qemu-system-x86_64", "-accel", accelerator, "-cpu", CPU, "-machine", "pc", "-smp", str(processors),
             "-m", str(memory), "-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
-            "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append", KERNEL_OPTIONS,
+            "-kernel", str(kernel.image), "-initrd", str(initramfs),
             *[text for drive in drives for text in ("-drive", drive)],
             "-device", "virtio-serial-pci",
             *(["-serial", "mon:stdio", "-chardev", "null,id=out"] if interactive
@@ -250,7 +255,7 @@ def _write_payload(path, job, binary, settings, files):
         for folder in ("guest", "cases"):
             if (HERE / folder).is_dir():
                 tar.add(HERE / folder, "payload/" + folder)
-        for folder in ("udev", "systemd"):
+        for folder in ("udev", "systemd", "apparmor"):
             tar.add(HERE.parents[1] / "packaging" / folder, "payload/" + folder)
         for source, name in files:
             tar.add(os.path.realpath(source), "payload/" + name)

@@ -21,19 +21,31 @@ GUEST = Path(__file__).resolve().parent / "guest"
 # Their programs (and what stands in EXTRA) go to the root disk.
 PACKAGES = """bash coreutils util-linux util-linux-extra mount fdisk e2fsprogs xfsprogs kmod procps findutils grep sed mawk diffutils tar
     qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname systemd
-    busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login""".split()
+    apparmor cryptsetup-bin busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login""".split()
 # What dpkg calls while it installs a package.
 PACKAGES += ["dpkg", "dash", "libc-bin"]
 EXTRA = ["/usr/lib/udev", "/lib/udev", "/lib/systemd/systemd-udevd", "/lib/systemd/systemd",
-         "/etc/mke2fs.conf", "/usr/lib/python3", "/usr/share/mime/version"]
+         "/etc/mke2fs.conf", "/usr/lib/python3", "/usr/share/mime/version",
+         # What AppArmor's profiles include.
+         *[f"/etc/apparmor.d/{folder}" for folder in ("abi", "abstractions", "tunables")],
+         # What a boot by systemd consists of (INIT=boot).
+         *[f"/lib/systemd/{name}" for name in """systemd-journald systemd-shutdown systemd-fsck systemd-remount-fs
+             system-generators/systemd-fstab-generator""".split()],
+         *[f"/lib/systemd/system/{name}" for name in """sysinit.target basic.target multi-user.target sockets.target
+             timers.target paths.target slices.target swap.target local-fs-pre.target local-fs.target remote-fs-pre.target
+             remote-fs.target network.target umount.target shutdown.target final.target poweroff.target blockdev@.target
+             modprobe@.service systemd-fsck@.service systemd-remount-fs.service systemd-poweroff.service systemd-udevd.service
+             systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service systemd-journald.service
+             systemd-journald.socket systemd-journald-dev-log.socket""".split()]]
 # Programs that are taken if this machine has them: helpers of a developer, no case needs them.
 OPTIONAL = ["/usr/bin/perf", "/usr/bin/gdb"]
 
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console"]
-ROOT_MODULES = """nbd ublk_drv xfs dm-mod dm-flakey dm-delay dm-snapshot loop overlay brd null_blk zram crc32c-intel
-    crc32c-cryptoapi virtio_rng virtio_balloon""".split()
+ROOT_MODULES = """nbd ublk_drv xfs dm-mod dm-crypt dm-flakey dm-delay dm-snapshot loop overlay brd null_blk zram crc32c-intel
+    crc32c-cryptoapi virtio_rng virtio_balloon xts aesni-intel algif_skcipher autofs4""".split()
 # Not in every kernel, or built in.
-MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon"}
+MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon", "xts", "aesni-intel", "algif_skcipher",
+                  "autofs4"}
 
 
 def prepare(kernel):
@@ -170,9 +182,13 @@ def _lay_out(tree):
         ("root", 0), ("disk", 6), ("tty", 5), ("kmem", 15), ("input", 101), ("sgx", 102), ("kvm", 103), ("render", 104),
         ("lp", 7), ("audio", 29), ("video", 44), ("cdrom", 24), ("tape", 26), ("dialout", 20), ("tester", 1000), ("nogroup", 65534)))
     for name, text in (("passwd", users), ("group", groups), ("hostname", "guest\n"), ("fstab", ""),
+                       ("machine-id", "0123456789abcdef0123456789abcdef\n"),
                        ("nsswitch.conf", "passwd: files\ngroup: files\n"), ("ld.so.conf", "/usr/lib/x86_64-linux-gnu\n")):
         (tree / "etc" / name).write_text(text)
     (tree / "etc/mtab").symlink_to("/proc/self/mounts")
+    # The command under its other names, where mount(8) looks for helpers, as "make install" makes them.
+    for name in ("mount.qcow2", "umount.qcow2", "qcow2-dm"):
+        (tree / "usr/sbin" / name).symlink_to("/run/payload/bin/qcow2blk")
 
 
 def _place(path, tree):

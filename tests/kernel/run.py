@@ -11,6 +11,7 @@ import argparse
 import itertools
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -21,9 +22,13 @@ import kernels
 from selection import select
 from guest import EMULATOR_FAULT, SPLAT, BootFailure, Guest
 from powercut import POWER_CUT, run_power_cut
+from shutdown import SHUTDOWN, run_shutdown
 
 LOGS = kernels.CACHE / "logs"
 SKIPPED = 77
+
+# They boot machines of their own.
+ALONE = (POWER_CUT, SHUTDOWN)
 
 # Guests at a time: most cases keep one processor busy, and two are there.
 LANES = 2
@@ -32,6 +37,9 @@ GUESTS = itertools.count(1)
 # Programs that cases need: make test-kernel builds them.
 PROGRAMS = [kernels.CACHE / "ublk-control-tests", kernels.CACHE / "library-device",
             kernels.CACHE.parent / "libqcow2blk.so", kernels.CACHE / "qcow2blk-old.deb", kernels.CACHE / "qcow2blk-new.deb"]
+
+# What the case "manual" runs: the examples of the manual that need block devices.
+EXAMPLES = [kernels.ROOT / "tests/manual/session.py", kernels.CACHE / "examples.json"]
 
 
 class Tally:
@@ -108,6 +116,7 @@ def main():
     binary = os.environ.get("QCOW2BLK_BINARY", kernels.ROOT / "artifacts/qcow2blk")
     if not os.access(binary, os.X_OK):
         raise SystemExit(f'{binary} does not exist (run "make build")')
+    subprocess.run([sys.executable, kernels.ROOT / "tests/manual/examples.py", "write", EXAMPLES[1]], check=True)
     rounds = options.rounds or (4 if options.short else 20)
     tally = Tally()
     for release in options.kernel or (["newest"] if options.short else kernels.RELEASES):
@@ -147,14 +156,14 @@ class Queue:
     def __init__(self, cases):
         # What has a machine of its own, and what takes longest, first: then the lanes end together.
         machines = Counter(case.machine for case in cases)
-        self._cases = sorted(cases, key=lambda case: (case.file != POWER_CUT, machines[case.machine], -case.seconds))
+        self._cases = sorted(cases, key=lambda case: (case.file not in ALONE, machines[case.machine], -case.seconds))
         self._lock = threading.Lock()
 
     def take(self, machine=None):
         """The next case, or the next for such a machine; None if there is none."""
         with self._lock:
             for case in self._cases:
-                if machine is None or (case.machine == machine and case.file != POWER_CUT):
+                if machine is None or (case.machine == machine and case.file not in ALONE):
                     self._cases.remove(case)
                     return case
             return None
@@ -175,6 +184,8 @@ class Lane:
         while case := self.queue.take():
             if case.file == POWER_CUT:
                 run_power_cut(self.kernel, case, self.binary, self.rounds, self.tally, Log(self.kernel, case.name))
+            elif case.file == SHUTDOWN:
+                run_shutdown(self.kernel, case, self.binary, self.tally, Log(self.kernel, case.name))
             else:
                 self.run_in_guest(case)
 
@@ -184,8 +195,8 @@ class Lane:
         try:
             with data_disk() as data, Guest(
                     self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory,
-                    processors=case.processors, console=console, reads_input=True,
-                    files=[(path, f"files/{path.name}") for path in PROGRAMS if path.exists()],
+                    processors=case.processors, console=console, reads_input=True, kernel_options=case.kernel_options,
+                    files=[(path, f"files/{path.name}") for path in PROGRAMS + EXAMPLES if path.exists()],
                     settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'", "INIT": case.init}) as guest:
                 while case and self.run_case(guest, case):
                     case = self.queue.take(case.machine)

@@ -1,6 +1,8 @@
 using System;
 using System.Buffers;
+using System.Collections.Generic;
 using System.Text.Json;
+using Qcow2Blk.Devices.Metrics;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
@@ -19,8 +21,17 @@ internal enum ControlVerb
     /// <summary>End, but leave the block device to the next server.</summary>
     HandOver,
 
+    /// <summary>Change options of the running device.</summary>
+    Set,
+
     /// <summary>Tell what happens, from now on, on this connection.</summary>
     Watch,
+
+    /// <summary>Tell of each request that ends, from now on, on this connection.</summary>
+    Trace,
+
+    /// <summary>As <see cref="Status"/>, for monitoring.</summary>
+    Metrics,
 }
 
 internal static class ControlVerbs
@@ -28,7 +39,7 @@ internal static class ControlVerbs
     public static EnumWords<ControlVerb> Words { get; } = new(
         (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
         (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"),
-        (ControlVerb.Watch, "watch"));
+        (ControlVerb.Set, "set"), (ControlVerb.Watch, "watch"), (ControlVerb.Trace, "trace"), (ControlVerb.Metrics, "metrics"));
 }
 
 /// <summary>One request line.</summary>
@@ -38,8 +49,10 @@ internal static class ControlVerbs
 /// <param name="AllowShrink">resume with a smaller disk</param>
 /// <param name="Lazy">detach once nobody uses the block device any more, and answer at once</param>
 /// <param name="LockTimeout">resume: how long image locks may take that nobody alive holds; null for what attach was told</param>
+/// <param name="Options">set: the options to change, as texts that the command line takes; null for none</param>
 internal readonly record struct ControlRequest(
-    ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink, bool Lazy = false, TimeSpan? LockTimeout = null)
+    ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink, bool Lazy = false, TimeSpan? LockTimeout = null,
+    IReadOnlyDictionary<string, string>? Options = null)
 {
     /// <summary>No request is longer; a peer that sends more is not ours.</summary>
     public const int MaxBytes = 4096;
@@ -65,6 +78,8 @@ internal readonly record struct ControlRequest(
                 writer.WriteBoolean("lazy"u8, true);
             if (LockTimeout is { } locks)
                 writer.WriteNumber("lock-timeout"u8, locks.TotalSeconds);
+            if (Options is not null)
+                WriteOptions(writer, Options);
             writer.WriteEndObject();
         }
 
@@ -82,6 +97,7 @@ internal readonly record struct ControlRequest(
         var timeout = DefaultTimeout;
         bool force = false, allowShrink = false, lazy = false;
         TimeSpan? lockTimeout = null;
+        Dictionary<string, string>? options = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var member = reader.GetString()!;
@@ -106,6 +122,9 @@ internal readonly record struct ControlRequest(
                 case "lazy":
                     lazy = reader.GetBoolean();
                     break;
+                case "options":
+                    options = ReadOptions(ref reader);
+                    break;
                 default:
                     throw new JsonException($"unknown member \"{member}\"");
             }
@@ -113,8 +132,32 @@ internal readonly record struct ControlRequest(
 
         if (reader.Read())
             throw new JsonException("more than one object on the line");
-        return verb is { } known ? new ControlRequest(known, timeout, force, allowShrink, lazy, lockTimeout)
+        return verb is { } known ? new ControlRequest(known, timeout, force, allowShrink, lazy, lockTimeout, options)
             : throw new JsonException($"verb is not one of {ControlVerbs.Words}");
+    }
+
+    private static void WriteOptions(Utf8JsonWriter writer, IReadOnlyDictionary<string, string> options)
+    {
+        writer.WriteStartObject("options"u8);
+        foreach ((var name, var text) in options)
+            writer.WriteString(name, text);
+        writer.WriteEndObject();
+    }
+
+    private static Dictionary<string, string> ReadOptions(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+            throw new JsonException("options is not an object");
+        var options = new Dictionary<string, string>();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var name = reader.GetString()!;
+            reader.Read();
+            if (!options.TryAdd(name, reader.GetString() ?? throw new JsonException($"options.{name} is null")))
+                throw new JsonException($"options.{name} is there twice");
+        }
+
+        return options;
     }
 
     private static TimeSpan Seconds(string member, double value, double most) =>
@@ -134,7 +177,8 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
     /// <param name="result">how it went</param>
     /// <param name="device">whose state to add; null if there is none to tell</param>
     /// <param name="withStatus">add the "status" object too</param>
-    public static byte[] ToLine(Outcome result, IDevice? device, bool withStatus)
+    /// <param name="withMetrics">add the metrics too</param>
+    public static byte[] ToLine(Outcome result, IDevice? device, bool withStatus, bool withMetrics = false)
     {
         var buffer = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer))
@@ -149,11 +193,21 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
                 device.WriteStatus(writer);
             }
 
+            if (device is not null && withMetrics)
+                writer.WriteString("metrics"u8, OpenMetrics.Format([StatusOf(device)]));
             writer.WriteEndObject();
         }
 
         buffer.Write("\n"u8);
         return buffer.WrittenSpan.ToArray();
+    }
+
+    private static ReadOnlyMemory<byte> StatusOf(IDevice device)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+            device.WriteStatus(writer);
+        return buffer.WrittenMemory;
     }
 
     /// <summary>The members of a result, into an open object.</summary>

@@ -212,6 +212,8 @@ internal sealed partial class ControlServer : IDisposable
         {
             if (request.Verb == ControlVerb.Watch)
                 return await AnswerWatchAsync(connection, buffer);
+            if (request.Verb == ControlVerb.Trace)
+                return await AnswerTraceAsync(connection, buffer);
             (var reply, var descriptors) = await PerformAsync(request);
             var heard = await TryReplyAsync(connection, reply, descriptors);
             if (!heard)
@@ -231,7 +233,8 @@ internal sealed partial class ControlServer : IDisposable
         {
             var result = await _execute(request);
             descriptors = result.Descriptors ?? [];
-            return (ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded), descriptors);
+            return (ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded,
+                request.Verb == ControlVerb.Metrics && result.Succeeded), descriptors);
         }
         catch (Exception error)
         {

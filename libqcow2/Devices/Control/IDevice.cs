@@ -4,6 +4,7 @@ using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices.Control;
@@ -73,6 +74,16 @@ internal interface IDevice : IDisposable
     /// <param name="ending">the process ends whatever comes of it: then nobody edits the image before the next server</param>
     /// <param name="cut">as if what it waits for had taken too long</param>
     Task<Outcome> HandOverAsync(TimeSpan timeout, bool ending, CancellationToken cut);
+
+    /// <summary>What <c>set</c> has changed holds from now on. Does not wait for anything.</summary>
+    /// <param name="options">those of attach with the changes</param>
+    void Apply(AttachOptions options);
+
+    /// <summary>Its requests, traced while somebody reads that.</summary>
+    RequestTrace Trace { get; }
+
+    /// <summary>How many loops note requests in a trace.</summary>
+    int Loops { get; }
 
     /// <summary>Who uses the block device: "mounted on /mnt".</summary>
     /// <returns>null if nobody does, or if users cannot be known (network clients)</returns>

@@ -49,6 +49,9 @@ internal abstract class AttachOption
     /// <summary>Whether it may be given when a device is taken over, which else keeps the options that it had.</summary>
     public bool IsOfRecovery { get; init; }
 
+    /// <summary>Whether <c>set</c> changes it while the device is attached.</summary>
+    public bool IsSettable { get; init; }
+
     public OptionLife Life { get; init; }
 
     /// <summary>Whether JSON has it; the address of <c>--listen</c> is there in two parts.</summary>

@@ -216,6 +216,7 @@ internal static class AttachOptionTable
             IsOfImage = true,
             Help = "how to handle a write when the host is out of space; report: fail it; stop: hold it and try again",
         },
+        .. LimitOptions.All,
         new AttachOption<string?>(new FileKind(), o => o.PidFile, (o, path) => o with { PidFile = path })
         {
             Name = "pid-file",
@@ -252,6 +253,11 @@ internal static class AttachOptionTable
         {
             Name = "listen-fd",
         },
+        new AttachOption<bool>(new FlagKind(), o => o.DetachWhenUnused, (o, on) => o with { DetachWhenUnused = on })
+        {
+            Name = "detach-when-unused",
+            IsOfBlockDevice = true,
+        },
         new AttachOption<string?>(new TextKind(), o => o.RecoverDevice, (o, device) => o with { RecoverDevice = device })
         {
             Name = "recover-device",
@@ -278,6 +284,12 @@ internal static class AttachOptionTable
             ?? throw new OutcomeException(OutcomeKind.Invalid, $"\"{name}\" is not an option of attach",
                 $"it must be one of {string.Join(", ", Known.Select(option => option.Name))}",
                 Nearest.Hint(name, Known.Select(option => option.Name)));
+
+    /// <summary>The option that is to change while the device is attached.</summary>
+    /// <exception cref="OutcomeException">usage: there is not one of that name, or it cannot change any more</exception>
+    public static AttachOption Settable(string name) => Named(name) is { IsSettable: true } option ? option
+        : throw new OutcomeException(OutcomeKind.Invalid, $"--{name} cannot change while the image is attached",
+            $"only {string.Join(", ", All.Where(option => option.IsSettable).Select(option => option.Switch))} can");
 
     /// <summary>What a state file keeps: not what was meant for one start of a server.</summary>
     public static AttachOptions Kept(AttachOptions options) => Without(options, option => option.Life == OptionLife.Start);

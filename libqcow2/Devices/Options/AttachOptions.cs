@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports.NbdSocket;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
@@ -52,11 +53,20 @@ internal sealed record AttachOptions
     /// <summary>Seconds that the kernel's NBD waits for a server that is gone before requests fail.</summary>
     public int DeadTimeout { get; init; } = DefaultDeadTimeout;
 
+    /// <summary>How fast the device may be.</summary>
+    public LimitRates Limits { get; init; }
+
     /// <summary>Requests end without I/O: the ceiling that the benchmark compares with. Not for data.</summary>
     public bool NullIo { get; init; }
 
     /// <summary>Take this device node over from a server that is gone, instead of making one.</summary>
     public string? RecoverDevice { get; init; }
+
+    /// <summary>
+    /// Detach when the block device had a user and has none any more: what <c>detach --lazy</c> asks for, and a mount that
+    /// attached its image. Kept in the state file: a server that dies takes no user's end with it.
+    /// </summary>
+    public bool DetachWhenUnused { get; init; }
 
     /// <summary>
     /// Give up what a dead server of this image had answered and not committed: the image is opened as it is. True of one

@@ -42,6 +42,13 @@ internal static class AttachRules
         ArgumentNullException.ThrowIfNull(options);
         CheckTransport(options);
         CheckImage(options);
+        CheckValues(options);
+    }
+
+    /// <summary>What each may be by itself.</summary>
+    /// <exception cref="OutcomeException">usage: the first value that an option cannot have</exception>
+    public static void CheckValues(AttachOptions options)
+    {
         foreach (var option in AttachOptionTable.All)
             option.Check(options);
     }

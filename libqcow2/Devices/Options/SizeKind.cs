@@ -9,7 +9,7 @@ namespace Qcow2Blk.Devices.Options;
 /// <param name="least">the least that is allowed, in bytes</param>
 /// <param name="most">the most that is allowed, in bytes</param>
 /// <param name="range">both, as people write them</param>
-internal sealed class SizeKind(long least, long most, string range) : ValueKind<long?>
+internal class SizeKind(long least, long most, string range) : ValueKind<long?>
 {
     public override string Noun => "a whole number of bytes";
 
@@ -44,4 +44,16 @@ internal sealed class SizeKind(long least, long most, string range) : ValueKind<
 
     public override ValueRefusal? Refuse(string said, long? value) =>
         value >= least && value <= most ? null : new ValueRefusal($"{said} {value} is out of range", range);
+}
+
+/// <summary>Bytes a second; 0 for no limit.</summary>
+internal sealed class BandwidthKind() : SizeKind(Least, Most, "0 for no limit, or 4K to 1T")
+{
+    // Less would hold a single request up for minutes: the kernel would take the device for dead.
+    private const long Least = 4096;
+
+    // More than memory moves.
+    private const long Most = 1L << 40;
+
+    public override ValueRefusal? Refuse(string said, long? value) => value == 0 ? null : base.Refuse(said, value);
 }

@@ -22,6 +22,9 @@ internal sealed record DeviceRecord
 
     public string? DevicePath { get; init; }
 
+    /// <summary>What log lines of its server are about.</summary>
+    public LogSubject LogSubject => new(Name, Image, DevicePath);
+
     /// <summary>The server's process.</summary>
     public required int Pid { get; init; }
 

@@ -93,7 +93,8 @@ internal static class BackgroundServer
         }
 
         end.PassTo(server.RequestEnd);
-        log.SwitchTo(new SyslogLog(options.LogLevel, server.Record.Name));
+        log.SwitchTo(JournalLog.ForBackground(options.LogLevel, server.Record.LogSubject));
+        server.TellRecovery();
         StartPipe.LeaveTerminal();
         var told = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(server.Record, null).ToLine());
         _ = Unistd.Close(StartPipe.ReadyFd);
@@ -118,8 +119,8 @@ internal static class BackgroundServer
         var refusal = Refusals.From(error, options is null ? "cannot attach" : $"cannot attach {options.Image}");
         _ = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(null, refusal).ToLine());
         // A supervisor does not read that.
-        if (options?.RecoverDevice is not null)
-            new SyslogLog(options.LogLevel, options.Name!).Error(refusal.Message);
+        if (options?.RecoverDevice is { } device)
+            JournalLog.ForBackground(options.LogLevel, new LogSubject(options.Name!, options.Image, device)).Error(refusal.Message);
     }
 
     /// <summary>If it died meanwhile we are somebody else's child, and nobody takes care of us.</summary>

@@ -1,7 +1,9 @@
 using System;
+using System.Diagnostics;
 using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
 
@@ -18,6 +20,9 @@ internal sealed partial class DeviceServer
     private bool _detached;
     private bool _lazy;
 
+    /// <summary>Whether somebody asked for the end. A device that was attached to be mounted is not ending all its life.</summary>
+    private bool _lazyAsked;
+
     /// <summary>Whether the device was left to the next server.</summary>
     public bool HandedOver { get; private set; }
 
@@ -31,6 +36,7 @@ internal sealed partial class DeviceServer
         ControlVerb.Detach when request.Lazy => DetachLazilyAsync(request.Timeout),
         ControlVerb.Detach => DetachAsync(request.Force, request.Timeout),
         ControlVerb.HandOver => HandOverAsync(request.Timeout, ending: false),
+        ControlVerb.Set => SetAsync(request.Options, request.Timeout),
         _ => Task.FromResult(Outcome.Done()), // Status and greetings wait behind nothing.
     };
 
@@ -96,7 +102,7 @@ internal sealed partial class DeviceServer
     /// <summary>
     /// Detaches if no command did: as asked, or by force if that does not work within its time. But a signal takes no disk
     /// from under a file system: a block device that is in use is left to the next server, and its requests wait. If no
-    /// server can find it, they would wait for ever: then it goes.
+    /// server can find it, they would wait for ever: then it goes. When the machine goes down, no server follows either.
     /// </summary>
     /// <remarks>Blocks: the thread that began the process has nothing else to do.</remarks>
     /// <returns>how it went; anything but done means that data may not have reached the disk, or that the device is still there</returns>
@@ -110,8 +116,10 @@ internal sealed partial class DeviceServer
         if (result.Succeeded)
             return result;
         _log.Error(OutcomeException.Compose(result.What ?? "cannot detach", result.Why ?? "unknown", result.Hint));
-        if (result.Kind == OutcomeKind.Busy && Record.DevicePath is not null && _claim is not null)
+        if (result.Kind == OutcomeKind.Busy && KernelNode.TryParse(Record.DevicePath) is { } node && _claim is not null)
         {
+            if (MachineStops())
+                return await DetachWhenUnmountedAsync(node);
             if (!(await HandOverAsync(SignalTimeout, ending: true)).Succeeded)
                 LeaveAsKilled();
             return Outcome.Refused(OutcomeKind.Busy, result.What!, result.Why!,
@@ -189,23 +197,53 @@ internal sealed partial class DeviceServer
     {
         if (await _device.FindUserAsync() is not { } user)
             return await DetachNowAsync(force: false, timeout, cut);
-        if (!_lazy)
-            _ = DetachWhenUnusedAsync(timeout);
-        _lazy = true;
-        _device.History = _device.History with { DetachWaitsFor = user };
+        BeginLazily(timeout, isUsed: true);
+        if (!Record.Options.DetachWhenUnused)
+        {
+            _lazyAsked = true;
+            _device.History = _device.History with { DetachWaitsFor = user };
+            NoteLazy();
+        }
+
         return Outcome.Done($"{Record.DevicePath} is {user}: it will be detached when that ends");
     });
 
-    private async Task DetachWhenUnusedAsync(TimeSpan timeout)
+    /// <summary>Watches the users from now on, once.</summary>
+    private void BeginLazily(TimeSpan timeout, bool isUsed)
+    {
+        if (!_lazy)
+            _ = DetachWhenUnusedAsync(timeout, isUsed ? TimeSpan.Zero : s_firstUserTimeout);
+        _lazy = true;
+    }
+
+    /// <summary>The next server has to know: users go while there is none.</summary>
+    private void NoteLazy()
+    {
+        lock (_records)
+        {
+            if (_detached || HandedOver || Record.Options.DetachWhenUnused)
+                return;
+            Record = Record with { Options = Record.Options with { DetachWhenUnused = true } };
+            Publish();
+        }
+    }
+
+    /// <param name="timeout">how long a detach may take</param>
+    /// <param name="patience">how long to wait for the first user</param>
+    private async Task DetachWhenUnusedAsync(TimeSpan timeout, TimeSpan patience)
     {
         string? said = null;
+        var started = Stopwatch.GetTimestamp();
         while (!await EndsWithinAsync(s_lazyPoll))
         {
             try
             {
                 var user = await _device.FindUserAsync();
-                _device.History = _device.History with { DetachWaitsFor = user };
+                if (_lazyAsked)
+                    _device.History = _device.History with { DetachWaitsFor = user };
                 if (user is not null)
+                    patience = TimeSpan.Zero;
+                if (user is not null || Stopwatch.GetElapsedTime(started) < patience)
                     continue;
                 var result = await DetachAsync(force: false, timeout);
                 if (result.Succeeded)

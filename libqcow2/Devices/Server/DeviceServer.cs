@@ -23,12 +23,19 @@ internal sealed partial class DeviceServer : IDisposable
 
     private static TimeSpan ForcedTimeout { get; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>
+    /// Who attaches to mount begins within seconds. Where they were killed in between, nobody else would ever detach.
+    /// </summary>
+    private static readonly TimeSpan s_firstUserTimeout = TimeSpan.FromSeconds(60);
+
     private readonly DeviceClaim? _claim;
     private readonly IDevice _device;
     private readonly ILog _log;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ControlServer? _control;
     private PidFile? _pidFile;
+    private DeviceWatch? _told;
+    private bool _hasRecovered;
 
     private DeviceServer(DeviceClaim? claim, IDevice device, DeviceRecord record, ILog log)
     {
@@ -135,6 +142,7 @@ internal sealed partial class DeviceServer : IDisposable
             _ = Unistd.Unlink(registry.Directory.SocketOf(name));
         var recovers = options.RecoverDevice is not null;
         var device = factory.Open(options, name, claim is null ? null : registry.Directory.LogOf(name), log);
+        var plain = log;
         log = new HeardLog(log, device.Events.Failed);
         DeviceServer? server = null;
         try
@@ -157,6 +165,10 @@ internal sealed partial class DeviceServer : IDisposable
             if (KernelNode.TryParse(record.DevicePath) is { } node)
                 node.Announce();
             log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}");
+            server._hasRecovered = recovers && !draft.HandedOver;
+            server._told = DeviceLog.Follow(device, plain);
+            if (record.Options.DetachWhenUnused)
+                server.BeginLazily(ControlRequest.DefaultTimeout, isUsed: recovers);
             return server;
         }
         catch
@@ -175,6 +187,13 @@ internal sealed partial class DeviceServer : IDisposable
             device.DetachAsync(force: true, SignalTimeout, CancellationToken.None).GetAwaiter().GetResult();
     }
 
+    /// <summary>Tells the log that it lives with if a server before has died: whoever started this one may not be listening.</summary>
+    public void TellRecovery()
+    {
+        if (_hasRecovered)
+            _log.Write(LogLevel.Warning, LogEvent.Recovered, $"recovered {Record.Name}: {Record.DevicePath} is served again");
+    }
+
     /// <summary>Completes when the device was detached, or <see cref="RequestEnd"/> was called: then <see cref="Finish"/> is due.</summary>
     public Task Ended => _ended.Task;
 
@@ -191,6 +210,7 @@ internal sealed partial class DeviceServer : IDisposable
     public void Dispose()
     {
         _turns.Dispose();
+        _told?.Dispose();
         _device.Dispose();
         _pidFile?.Dispose();
         if (HandedOver)

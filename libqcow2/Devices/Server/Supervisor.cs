@@ -121,7 +121,7 @@ internal sealed class Supervisor : IDisposable
                 return status;
             if (lost.Suspended)
             {
-                _log.Error($"the server of {name} {ProcessEnd.Describe(status)} while it was suspended:"
+                _log.Write(LogLevel.Error, LogEvent.Abandoned, $"the server of {name} {ProcessEnd.Describe(status)} while it was suspended:"
                     + $" requests of {lost.DevicePath} wait until \"qcow2blk resume {name}\"");
                 return status;
             }
@@ -138,7 +138,7 @@ internal sealed class Supervisor : IDisposable
     {
         while (_policy.Next(Stopwatch.GetElapsedTime(0)) is { } delay)
         {
-            _log.Error($"the server of {lost.Name} {how}: recovering {lost.DevicePath}");
+            _log.Write(LogLevel.Error, LogEvent.ServerDied, $"the server of {lost.Name} {how}: recovering {lost.DevicePath}");
             if (_endWanted.Wait(delay))
                 return null;
             var pid = _spawn(Recovery.OptionsFor(lost), -1);
@@ -147,7 +147,7 @@ internal sealed class Supervisor : IDisposable
             how = $"cannot be started: {Errno.Text(pid)}";
         }
 
-        _log.Error(
+        _log.Write(LogLevel.Error, LogEvent.Abandoned,
             $"gave up on {lost.Name} after {RestartPolicy.MaxRestarts} servers in {RestartPolicy.Window.TotalSeconds:0} s: requests of"
                 + $" {lost.DevicePath} wait"
             + $" until \"qcow2blk attach --recover {lost.Name}\", or end with \"qcow2blk detach --force {lost.Name}\"");
@@ -177,7 +177,8 @@ internal sealed class Supervisor : IDisposable
 
     private static void LeaveStarter(SwitchableLog log, AttachOptions options)
     {
-        log.SwitchTo(new SyslogLog(options.LogLevel, options.Name ?? DeviceName.FromImage(options.Image)));
+        log.SwitchTo(JournalLog.ForBackground(options.LogLevel,
+            new LogSubject(options.Name ?? DeviceName.FromImage(options.Image), options.Image, options.RecoverDevice)));
         _ = Unistd.Close(StartPipe.ReadyFd);
         StartPipe.LeaveTerminal();
     }

@@ -184,7 +184,7 @@ internal sealed partial class NbdConnection
         request.Error = NbdErrors.Success;
         request.ReplyLength = 0;
         request.Pieces.Clear();
-        request.Long.Reset();
+        request.Reset();
         request.AccountedBytes = accounted;
         _unanswered++;
         if (!_isInUse)
@@ -198,18 +198,18 @@ internal sealed partial class NbdConnection
 
     private void Begin(NbdRequest request)
     {
-        _loop.Gate.Began();
-        if (_loop.Gate.Refusal < 0)
+        if (_loop.Gate.Refusal == 0 && !_loop.Gate.PassesLimits(request))
         {
-            Completed(request, _loop.Gate.Refusal, final: true);
+            // As one without space: it must not keep all of what was received with it.
+            request.MoveOutOfChunk();
             return;
         }
 
-        var header = request.Header;
-        var direct = header.Command == NbdCommand.Read || (header.Command == NbdCommand.Write && !header.Has(CommandFlags.Fua));
-        if (direct && header.Length > 0 && request.TryStartDirect(_loop.Served.Disk))
-            return;
-        request.StartAtHome();
+        _loop.Gate.Began();
+        if (_loop.Gate.Refusal < 0)
+            Completed(request, _loop.Gate.Refusal, final: true);
+        else
+            request.Start();
     }
 
     /// <summary>Throws away what belongs to a refused request; answers it when all of that has come.</summary>

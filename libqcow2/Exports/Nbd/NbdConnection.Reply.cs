@@ -116,10 +116,10 @@ internal sealed partial class NbdConnection
 
     private void Answered(NbdRequest request, long now)
     {
-        var command = request.Header.Command;
-        _loop.Statistics.Count(
-            command == NbdCommand.Read, command == NbdCommand.Write, request.Error == 0 ? (long)request.Header.Length : 0,
-            request.Error != 0, now - request.Started);
+        _loop.Statistics.Count(request.Kind, request.Error == 0 ? (long)request.Header.Length : 0, request.Error != 0,
+            now - request.Started);
+        if (_loop.Served.Trace.Session is { } trace)
+            trace.Add(request.Trace(now));
         Release(request);
         _unanswered--;
         Volatile.Write(ref _answers, _answers + 1);

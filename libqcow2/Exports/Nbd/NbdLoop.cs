@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Threading;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
@@ -21,7 +22,7 @@ internal sealed class NbdLoop
         Served = served;
         Memory = memory;
         Limits = limits;
-        Gate = new RequestGate(loop, served.NoteStalls);
+        Gate = new RequestGate(loop, served.NoteStalls, served.Limits);
         Chunks = new ReceiveChunkPool(loop.Buffers);
     }
 

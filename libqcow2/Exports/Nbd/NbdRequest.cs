@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
 
@@ -27,6 +28,8 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     private readonly Action _executeAtHome;
     private readonly Action _completeOnLoop;
     private readonly DirectTransfer _transfer;
+    private RequestWay _way;
+    private RequestWaits _waits;
     private int _result;
 
     public NbdRequest(NbdLoop loop)
@@ -47,6 +50,22 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     public NbdConnection Connection { get; set; } = null!;
 
     public RequestHeader Header;
+
+    public IoKind Kind => Header.Command switch
+    {
+        NbdCommand.Read => IoKind.Read,
+        NbdCommand.Write => IoKind.Write,
+        _ => IoKind.Other,
+    };
+
+    IoKind IGatedRequest.LimitedAs => Header.Command switch
+    {
+        NbdCommand.Read => IoKind.Read,
+        NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim => IoKind.Write,
+        _ => IoKind.Other,
+    };
+
+    long IGatedRequest.LimitedBytes => Header.Command is NbdCommand.Read or NbdCommand.Write ? (long)Header.Length : 0;
 
     /// <summary>Payload of a write, room for a read; empty for others.</summary>
     public NativeBuffer Buffer { get; set; }
@@ -84,7 +103,7 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     public long Offset => (long)Header.Offset;
 
     /// <summary>Tries the short way: one submission on this loop's ring, or none where the answer is known to be zeroes.</summary>
-    public bool TryStartDirect(IDisk disk)
+    private bool TryStartDirect(IDisk disk)
     {
         var isWrite = Header.Command == NbdCommand.Write;
 
@@ -92,6 +111,7 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
         switch (_transfer.Map(disk, isWrite, Offset, Buffer.Length, orZeroes: !isWrite && !Connection.SendsHoles))
         {
             case DirectMapping.Zeroes:
+                _way = RequestWay.Zeroes;
                 Buffer.Clear();
                 Connection.Completed(this, 0);
                 return true;
@@ -99,6 +119,7 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
                 _transfer.Leave();
                 return false;
             case DirectMapping.File:
+                _way = RequestWay.Direct;
                 _transfer.Start(Buffer.Address);
                 return true;
             default:
@@ -107,15 +128,50 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     }
 
     /// <summary>The long way: the home loop does all of it.</summary>
-    public void StartAtHome()
+    private void StartAtHome()
     {
+        _way = RequestWay.Home;
         if (_loop.Loop == _loop.Served.Home)
             ExecuteAtHome();
         else
             _loop.Served.Home.PostFromAnyThread(_executeAtHome);
     }
 
-    void IGatedRequest.Restart() => StartAtHome();
+    void IGatedRequest.NoteWait(RequestWaits reason) => _waits |= reason;
+
+    /// <summary>Its slot carries another request from now on.</summary>
+    public void Reset()
+    {
+        _waits = RequestWaits.None;
+        Long.Reset();
+    }
+
+    /// <summary>What is to be said of it when it is traced.</summary>
+    /// <param name="now">when its answer was sent</param>
+    public TraceRecord Trace(long now) => new(
+        TracedAs, _way, _waits, (ushort)_loop.Loop.Index, (int)Error, Offset, (long)Header.Length, Started, now - Started);
+
+    private RequestOperation TracedAs => Header.Command switch
+    {
+        NbdCommand.Read => RequestOperation.Read,
+        NbdCommand.Write => RequestOperation.Write,
+        NbdCommand.WriteZeroes => RequestOperation.WriteZeroes,
+        NbdCommand.Trim => RequestOperation.Discard,
+        NbdCommand.Flush => RequestOperation.Flush,
+        NbdCommand.Cache => RequestOperation.Prefetch,
+        NbdCommand.BlockStatus => RequestOperation.BlockStatus,
+        _ => RequestOperation.Unknown,
+    };
+
+    void IGatedRequest.Restart() => Start();
+
+    /// <summary>Does it, the short way if there is one.</summary>
+    public void Start()
+    {
+        var direct = Header.Command == NbdCommand.Read || (Header.Command == NbdCommand.Write && !Header.Has(CommandFlags.Fua));
+        if (!direct || Header.Length == 0 || !TryStartDirect(_loop.Served.Disk))
+            StartAtHome();
+    }
 
     void IGatedRequest.Refuse(int error) => Connection.Completed(this, error, final: true);
 

@@ -1,6 +1,8 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using System.Threading;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
@@ -63,15 +65,15 @@ internal sealed class NbdServer
         }
     }
 
-    /// <summary>Requests in progress, and those that wait for space.</summary>
-    public (int Active, int Parked) InFlight
+    /// <summary>Requests in progress, those that wait for space, and those that a limit holds back.</summary>
+    public (int Active, int Parked, int Limited) InFlight
     {
         get
         {
-            var (active, parked) = (0, 0);
-            foreach (var loop in _loops)
-                (active, parked) = (active + loop.Gate.Active, parked + loop.Gate.Parked);
-            return (active, parked);
+            var (active, parked, limited) = (0, 0, 0);
+            foreach (var gate in _loops.Select(loop => loop.Gate))
+                (active, parked, limited) = (active + gate.Active, parked + gate.Parked, limited + gate.Limited);
+            return (active, parked, limited);
         }
     }
 

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Text.Json;
 using System.Threading;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 
@@ -36,7 +37,7 @@ internal sealed partial class KernelNbdExport : IExport
 
     public int Connections => _connections.Live;
 
-    public (int Active, int Parked) InFlight => _server.InFlight;
+    public (int Active, int Parked, int Limited) InFlight => _server.InFlight;
 
     public IoStatistics Statistics() => _server.Statistics();
 

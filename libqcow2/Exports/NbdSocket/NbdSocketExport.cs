@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Uring;
 
@@ -29,7 +30,7 @@ internal sealed class NbdSocketExport : IExport
 
     public int Connections => _server.Connections;
 
-    public (int Active, int Parked) InFlight => _server.InFlight;
+    public (int Active, int Parked, int Limited) InFlight => _server.InFlight;
 
     public IoStatistics Statistics() => _server.Statistics();
 

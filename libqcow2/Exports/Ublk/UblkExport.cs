@@ -1,8 +1,10 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
+using System.Linq;
 using System.Text.Json;
 using System.Threading;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
 
@@ -53,14 +55,14 @@ internal sealed class UblkExport : IExport
 
     public int Connections => _queues.Length;
 
-    public (int Active, int Parked) InFlight
+    public (int Active, int Parked, int Limited) InFlight
     {
         get
         {
-            var (active, parked) = (0, 0);
-            foreach (var queue in _queues)
-                (active, parked) = (active + queue.Gate.Active, parked + queue.Gate.Parked);
-            return (active, parked);
+            var (active, parked, limited) = (0, 0, 0);
+            foreach (var gate in _queues.Select(queue => queue.Gate))
+                (active, parked, limited) = (active + gate.Active, parked + gate.Parked, limited + gate.Limited);
+            return (active, parked, limited);
         }
     }
 

@@ -2,6 +2,7 @@ using System;
 using System.Runtime.InteropServices;
 using System.Threading;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
 using static Tmds.Linux.LibC;
@@ -40,7 +41,7 @@ internal sealed unsafe class UblkQueue : IDisposable
         Served = served;
         Index = index;
         Report = report;
-        Gate = new RequestGate(loop, served.NoteStalls);
+        Gate = new RequestGate(loop, served.NoteStalls, served.Limits);
         _descriptorSize = shape.DescriptorBytes;
         var page = (nuint)Environment.SystemPageSize;
         _descriptorsLength = RoundUp((nuint)(shape.Depth * _descriptorSize), page);

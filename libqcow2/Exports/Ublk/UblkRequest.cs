@@ -1,4 +1,5 @@
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
@@ -16,6 +17,26 @@ internal readonly record struct UblkRequest(uint Flags, uint Sectors, ulong Star
     public bool IsRead => Operation == Interop.Ublk.UBLK_IO_OP_READ;
 
     public bool IsWrite => Operation == Interop.Ublk.UBLK_IO_OP_WRITE;
+
+    public IoKind Kind => IsRead ? IoKind.Read : IsWrite ? IoKind.Write : IoKind.Other;
+
+    public RequestOperation TracedAs => Operation switch
+    {
+        Interop.Ublk.UBLK_IO_OP_READ => RequestOperation.Read,
+        Interop.Ublk.UBLK_IO_OP_WRITE => RequestOperation.Write,
+        Interop.Ublk.UBLK_IO_OP_FLUSH => RequestOperation.Flush,
+        Interop.Ublk.UBLK_IO_OP_DISCARD => RequestOperation.Discard,
+        Interop.Ublk.UBLK_IO_OP_WRITE_ZEROES => RequestOperation.WriteZeroes,
+        _ => RequestOperation.Unknown,
+    };
+
+    /// <summary>Which limits hold for it.</summary>
+    public IoKind LimitedAs => Operation switch
+    {
+        Interop.Ublk.UBLK_IO_OP_READ => IoKind.Read,
+        Interop.Ublk.UBLK_IO_OP_FLUSH => IoKind.Other,
+        _ => IoKind.Write,
+    };
 
     /// <summary>The driver could not hand over the pages of the request: they must be copied.</summary>
     public bool MustCopy => (Flags & Interop.Ublk.UBLK_IO_F_NEED_REG_BUF) != 0;

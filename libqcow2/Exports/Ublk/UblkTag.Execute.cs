@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
@@ -9,6 +10,7 @@ internal sealed partial class UblkTag
 {
     private void StartAtHome()
     {
+        _way = RequestWay.Home;
         if (_queue.Loop == _queue.Served.Home)
             ExecuteAtHome();
         else

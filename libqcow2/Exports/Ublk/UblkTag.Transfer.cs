@@ -1,5 +1,6 @@
 using System.Numerics;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Exports.Ublk;
@@ -35,6 +36,7 @@ internal sealed unsafe partial class UblkTag
         }
 
         _queue.ZeroCopied++;
+        _way = RequestWay.ZeroCopy;
         _transfer.StartFixed(_tag); // The driver has put the pages of the request into that slot.
         return true;
     }
@@ -52,6 +54,7 @@ internal sealed unsafe partial class UblkTag
                 End(error);
                 break;
             case DirectMapping.File:
+                _way = RequestWay.Direct;
                 _transfer.Start(_buffer.Address);
                 break;
             default:
@@ -65,6 +68,7 @@ internal sealed unsafe partial class UblkTag
 
     private void EndWithZeroes()
     {
+        _way = RequestWay.Zeroes;
         var length = (int)_request.Length;
         if (!_mapped.IsEmpty)
             _mapped.Slice(0, length).Clear();

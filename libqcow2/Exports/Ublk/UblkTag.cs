@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
@@ -28,6 +29,8 @@ internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOw
     private readonly LongRequest _long;
     private UblkRequest _request;
     private long _started;
+    private RequestWay _way;
+    private RequestWaits _waits;
     private int _result;
 
     /// <param name="queue">the queue; the calling thread is its loop's</param>
@@ -62,6 +65,7 @@ internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOw
         ref readonly var descriptor = ref _queue.DescriptorOf(_tag);
         _request = new UblkRequest(descriptor.op_flags, descriptor.nr_sectors, descriptor.start_sector);
         _started = _queue.Loop.TurnTime;
+        _waits = RequestWaits.None;
         _long.Reset();
         if (_queue.Gate.Held)
         {
@@ -69,9 +73,17 @@ internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOw
             return;
         }
 
+        if (!_queue.Gate.PassesLimits(this))
+            return;
         _queue.Gate.Began();
         Begin();
     }
+
+    IoKind IGatedRequest.LimitedAs => _request.LimitedAs;
+
+    long IGatedRequest.LimitedBytes => _request.IsRead || _request.IsWrite ? _request.Length : 0;
+
+    void IGatedRequest.NoteWait(RequestWaits reason) => _waits |= reason;
 
     void IGatedRequest.Restart() => Begin();
 
@@ -140,7 +152,14 @@ internal sealed unsafe partial class UblkTag : IRingOperation, IDirectTransferOw
     {
         ReleaseBuffer();
         var transfers = _request.IsRead || _request.IsWrite;
-        _queue.Statistics.Count(_request.IsRead, _request.IsWrite, _request.Length, error < 0, Stopwatch.GetTimestamp() - _started);
+        var elapsed = Stopwatch.GetTimestamp() - _started;
+        _queue.Statistics.Count(_request.Kind, _request.Length, error < 0, elapsed);
+        if (_queue.Served.Trace.Session is { } trace)
+        {
+            trace.Add(new TraceRecord(_request.TracedAs, _way, _waits, (ushort)_queue.Index, error < 0 ? -error : 0, _request.Offset,
+                _request.Length, _started, elapsed));
+        }
+
         _queue.Gate.Ended();
         Command(Interop.Ublk.UBLK_U_IO_COMMIT_AND_FETCH_REQ, error < 0 ? error : transfers ? (int)_request.Length : 0);
     }

@@ -6,10 +6,9 @@
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 mount -t tmpfs none /etc/qcow2blk
-make_image disk.qcow2 64M
-printf 'IMAGE=%s\nOPTIONS=--transport %s --nbd-timeout 2\n' "$WORK/disk.qcow2" "$TRANSPORT" >/etc/qcow2blk/disk.conf
-sed "s,@bindir@,$(dirname "$(command -v qcow2blk)"),g" "$PAYLOAD/systemd/qcow2blk@.service" >/run/systemd/system/qcow2blk@.service
-systemctl daemon-reload
+make_image "a disk.qcow2" 64M
+printf 'IMAGE="%s"\nOPTIONS=--transport %s --nbd-timeout 2\n' "$WORK/a disk.qcow2" "$TRANSPORT" >/etc/qcow2blk/disk.conf
+install_units
 UNIT=qcow2blk@disk
 
 has_failed() { [ "$(systemctl is-active $UNIT)" = failed ]; }
@@ -24,6 +23,21 @@ make_fs ext4 "$DEV"
 mount_fs ext4 "$DEV"
 fill_tree mnt
 sync
+
+note "its rights are enough to say who uses it, to suspend and to resume"
+expect_exit 4 qcow2blk detach disk
+expect_text "mounted on $WORK/mnt"
+sleep 600 <"$DEV" &
+umount mnt
+expect_exit 4 qcow2blk detach disk
+expect_text "open in sleep \(pid $!\)"
+kill $!
+wait $! || true
+mount_fs ext4 "$DEV"
+qcow2blk suspend disk
+qemu-img snapshot -c one "a disk.qcow2"
+qcow2blk resume disk
+check_tree mnt
 
 note "the server dies: systemd starts it anew, and it takes the device over"
 old=$(server_pid disk)
@@ -63,11 +77,11 @@ note "stopped"
 systemctl stop $UNIT
 wait_for 10 test ! -e "/sys/class/block/$(basename "$DEV")/pid" -o ! -e "/sys/class/block/$(basename "$DEV")"
 expect_equal "result" success "$(systemctl show -P Result $UNIT)"
-check_image disk.qcow2
+check_image "a disk.qcow2"
 no_io_errors
 
 note "an image that cannot be attached: the start fails and says why"
-echo "no image" >disk.qcow2
+echo "no image" >"a disk.qcow2"
 status=0
 systemctl start $UNIT || status=$?
 [ $status -ne 0 ] || fail "systemctl start of a broken image succeeded"

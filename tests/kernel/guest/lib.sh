@@ -139,6 +139,14 @@ install_rules() { # the udev rules of packaging/udev
     udevadm control --reload
 }
 
+install_units() { # the units of packaging/systemd
+    local unit
+    for unit in "$PAYLOAD"/systemd/*.service "$PAYLOAD"/systemd/*.socket; do
+        sed "s,@bindir@,$(dirname "$(command -v qcow2blk)"),g" "$unit" >"/run/systemd/system/$(basename "$unit")"
+    done
+    systemctl daemon-reload
+}
+
 queue_limit() { cat "/sys/class/block/$(basename "$DEV")/queue/$1"; }
 
 settle() { udevadm settle --timeout=20; }

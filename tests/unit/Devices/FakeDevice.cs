@@ -6,6 +6,7 @@ using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Takeover;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Tests.Devices;
@@ -97,6 +98,15 @@ internal sealed class FakeDevice(string name, string image) : IDevice
         State = DeviceState.Detaching;
         return Task.FromResult(Outcome.Done(force ? ForcedNote : null));
     }
+
+    /// <summary>What was set last; null if nothing was.</summary>
+    internal AttachOptions? Applied { get; private set; }
+
+    public RequestTrace Trace { get; } = new();
+
+    public int Loops => 2;
+
+    public void Apply(AttachOptions options) => Applied = options;
 
     public void WriteStatus(Utf8JsonWriter writer)
     {

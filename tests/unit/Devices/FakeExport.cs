@@ -1,5 +1,6 @@
 using System;
 using System.Text.Json;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports;
 
 namespace Qcow2Blk.Tests.Devices;
@@ -15,7 +16,7 @@ internal sealed class FakeExport : IExport
 
     public int Connections => 0;
 
-    public (int Active, int Parked) InFlight => default;
+    public (int Active, int Parked, int Limited) InFlight => default;
 
     /// <summary>Whether new requests wait.</summary>
     internal bool Held { get; private set; }

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared.Simulation;
@@ -184,6 +185,15 @@ public sealed class RequestGateTests : IDisposable
 
     private sealed class Request(List<string> log, string name) : IGatedRequest
     {
+        public IoKind LimitedAs => IoKind.Other;
+
+        public long LimitedBytes => 0;
+
+        public void NoteWait(RequestWaits reason)
+        {
+            // Nobody traces it.
+        }
+
         public string Name => name;
 
         public void Restart() => log.Add($"{name} restarted");

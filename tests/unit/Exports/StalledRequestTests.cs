@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 
@@ -83,6 +84,15 @@ public sealed class StalledRequestTests : IDisposable
 
     private sealed class Request(StalledRequestTests test) : IGatedRequest
     {
+        public IoKind LimitedAs => IoKind.Other;
+
+        public long LimitedBytes => 0;
+
+        public void NoteWait(RequestWaits reason)
+        {
+            // Nobody traces it.
+        }
+
         public void Restart()
         {
             if (test._isFull)

@@ -7,6 +7,7 @@ using System.Text;
 using System.Text.Json;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
@@ -168,6 +169,12 @@ public sealed class AttachOptionsJsonTests
             read);
     }
 
+    private static readonly LimitRates[] s_limits =
+    [
+        new() { Requests = 1, BurstSeconds = 0.25 }, new() { Reads = 2 }, new() { Writes = 3 }, new() { Bytes = 1 << 20 },
+        new() { ReadBytes = 1 << 21 }, new() { WrittenBytes = 1L << 40, BurstSeconds = 3600 },
+    ];
+
     private static IEnumerable<PropertyInfo> Settable() => typeof(AttachOptions).GetProperties().Where(property => property.CanWrite);
 
     /// <summary>Values that differ from the default.</summary>
@@ -189,6 +196,8 @@ public sealed class AttachOptionsJsonTests
             return [(usual as int? ?? 0) + 1];
         if (type == typeof(long))
             return [1L << 33];
+        if (type == typeof(LimitRates))
+            return [.. s_limits.Cast<object>()];
         if (type == typeof(string))
             return ["plain", "ä \"quoted\"\\\n"];
         if (type == typeof(IReadOnlyList<string>))

@@ -27,6 +27,13 @@ internal static class SampleSettings
         ["backing-dir"] = ["/", "/tmp", "/usr"],
         ["backing"] = ["/base.qcow2", $"/{Awkward}"],
         ["lock-timeout"] = ["0", "3600"],
+        ["iops"] = ["1", "10000000"],
+        ["read-iops"] = ["250"],
+        ["write-iops"] = ["99"],
+        ["bandwidth"] = ["4096", "1099511627776"],
+        ["read-bandwidth"] = ["104857600"],
+        ["write-bandwidth"] = ["1048576"],
+        ["burst"] = ["0.02", "0.5", "3600"],
         ["pid-file"] = ["/run/disk.pid"],
     };
 

@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.NbdKernel;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Scheduling;
@@ -106,8 +107,8 @@ public abstract class KernelConnectionsFixture : IDisposable
     /// <summary>So many writes happened; they are counted on their loop a moment after their reply can be received.</summary>
     private protected void AssertWrites(long expected)
     {
-        SpinWait.SpinUntil(() => Server.Statistics().Writes >= expected, Plenty);
-        Assert.Equal(expected, Server.Statistics().Writes);
+        SpinWait.SpinUntil(() => Server.Statistics().Requests(IoKind.Write) >= expected, Plenty);
+        Assert.Equal(expected, Server.Statistics().Requests(IoKind.Write));
     }
 
     private protected static void Write(Socket socket, ulong handle, byte value)

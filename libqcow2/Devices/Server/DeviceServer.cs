@@ -220,6 +220,8 @@ internal sealed partial class DeviceServer : IDisposable
         else
         {
             _claim?.Dispose();
+            // A kernel NBD device stays, and its last event may have come while it still had its name: udev has to look again.
+            KernelNode.TryParse(Record.DevicePath)?.Announce();
             _device.Events.End();
         }
 

@@ -45,12 +45,14 @@ check_tree mnt
 umount -i mnt
 wait_for 20 is_detached
 mount_image disk.qcow2 mnt
-unshare --mount --propagation private sleep 4 &
+unshare --mount --propagation private sleep 120 &
+other=$!
 sleep 1
 umount mnt
 sleep 1
 ! is_detached || fail "detached while another mount namespace had it mounted"
-wait $!
+kill $other
+wait $other || true
 wait_for 20 is_detached
 
 note "a second mount uses the device that is there; the last umount ends it"

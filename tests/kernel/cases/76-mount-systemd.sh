@@ -69,6 +69,18 @@ expect_equal "file" data "$(cat mnt/file)"
 systemctl stop "$unit"
 is_detached
 
+note "the server is in the first unit's control group, and goes on for a second mount when that unit stops"
+mkdir second
+systemctl start "$unit"
+mount -t qcow2 images/disk.qcow2 "$WORK/second"
+systemctl stop "$unit"
+sleep 2
+echo more >>second/file
+timeout 30 sync -f second/file
+expect_equal "file" "data more" "$(tr '\n' ' ' <second/file | sed 's/ $//')"
+umount second
+is_detached
+
 note "on first access"
 automount=$(systemd-escape --path --suffix=automount "$WORK/auto")
 systemctl start "$automount"

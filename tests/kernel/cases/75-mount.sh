@@ -112,7 +112,7 @@ make_image empty.qcow2 64M
 expect_exit 32 mount_image empty.qcow2 mnt
 expect_text "no file system was found on the disk itself"
 is_detached
-qemu-io -r -U -c 'open -o locking=on disk.qcow2' -c 'sleep 20000' >/dev/null &
+qemu-io -c 'sleep 60000' disk.qcow2 >/dev/null &
 holder=$!
 sleep 1
 expect_exit 32 mount_image disk.qcow2 mnt

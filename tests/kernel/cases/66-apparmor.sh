@@ -35,7 +35,7 @@ make_fs ext4 "$DEV"
 mount_fs ext4 "$DEV"
 fill_tree mnt
 sync
-expect_exit 1 qcow2blk detach disk
+expect_exit 4 qcow2blk detach disk
 expect_text "mounted on $WORK/mnt"
 qcow2blk status disk >/dev/null
 qcow2blk list >/dev/null
@@ -49,7 +49,7 @@ drop_caches
 check_tree mnt
 umount mnt
 sleep 600 <"$DEV" &
-expect_exit 1 qcow2blk detach disk
+expect_exit 4 qcow2blk detach disk
 expect_text "open in sleep \\(pid $!\\)"
 kill $!
 wait $! || true

@@ -40,6 +40,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new UpgradeVerb());
         _root.Subcommands.Add(new ListVerb());
         _root.Subcommands.Add(new StatusVerb());
+        _root.Subcommands.Add(new TopVerb());
         _root.Subcommands.Add(new TraceVerb());
         _root.Subcommands.Add(new MetricsVerb());
         _root.Subcommands.Add(new CleanupVerb());

@@ -19,6 +19,7 @@ internal static class InProcessServer
         var log = new SwitchableLog(JournalLog.ForForeground(options.LogLevel, new LogSubject(name, options.Image, options.RecoverDevice)));
         using var server = Start(options, factory, log);
         log.SwitchTo(JournalLog.ForForeground(options.LogLevel, server.Record.LogSubject));
+        server.TellRecovery();
         end.PassTo(server.RequestEnd);
         ServiceNotification.Ready($"serving {options.Image} as {server.Record.Uri ?? server.Record.DevicePath}", log);
         var commandStatus = 0;
@@ -44,13 +45,19 @@ internal static class InProcessServer
 
     private static DeviceServer Start(AttachOptions options, IDeviceFactory factory, ILog log)
     {
+        using var bar = ProgressBar.For(options.Image);
+        var progress = bar is null ? null : new ProgressLog(log, bar.Show);
         try
         {
-            return DeviceServer.Start(options, factory, Targets.Registry(), log);
+            return DeviceServer.Start(options, factory, Targets.Registry(), progress ?? log);
         }
         catch (Exception error)
         {
             throw Refusals.From(error, $"cannot attach {options.Image}");
+        }
+        finally
+        {
+            progress?.End();
         }
     }
 }

@@ -24,11 +24,16 @@ internal static class Output
     /// <summary>One indented JSON value.</summary>
     internal static void Json(Action<Utf8JsonWriter> compose) => Raw(AsJson(compose).Span);
 
-    /// <summary>The same, to be written elsewhere.</summary>
-    internal static ReadOnlyMemory<byte> AsJson(Action<Utf8JsonWriter> compose)
+    /// <summary>One JSON value on a line of its own, for those that come again and again.</summary>
+    internal static void JsonLine(Action<Utf8JsonWriter> compose) => Raw(AsJson(compose, s_indented with { Indented = false }).Span);
+
+    /// <summary>As <see cref="Json"/>, to be written elsewhere.</summary>
+    internal static ReadOnlyMemory<byte> AsJson(Action<Utf8JsonWriter> compose) => AsJson(compose, s_indented);
+
+    private static ReadOnlyMemory<byte> AsJson(Action<Utf8JsonWriter> compose, JsonWriterOptions options)
     {
         var buffer = new ArrayBufferWriter<byte>();
-        using (var writer = new Utf8JsonWriter(buffer, s_indented))
+        using (var writer = new Utf8JsonWriter(buffer, options))
             compose(writer);
         buffer.Write("\n"u8);
         return buffer.WrittenMemory;

@@ -10,7 +10,7 @@ build_packages=(gcc libc6-dev libdeflate-dev libzstd-dev)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 # The oracles and clients that the tests compare us with, and the C headers that they check constants against.
 test_packages=(qemu-utils fio libnbd-bin libnbd-dev python3 python3-libnbd nbdkit e2fsprogs jq strace mandoc groff
-               netcat-openbsd python3-prometheus-client)
+               netcat-openbsd python3-prometheus-client python3-pyte zsh fish)
 # Compilers of the languages that the library has bindings for, and what watches their programs. Rust: cargo, from Debian or rustup.
 abi_packages=(gcc g++ golang-go pkg-config qemu-utils libnbd-bin valgrind python3)
 test_arm64_packages=(qemu-user-static qemu-utils libnbd-bin)
@@ -20,7 +20,8 @@ demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 bench_packages=(qemu-utils fio python3)
 # The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.
 kernel_packages=(qemu-system-x86 qemu-utils cryptsetup-bin busybox-static cpio kmod udev systemd dmsetup fio e2fsprogs xfsprogs fdisk
-                 jq strace nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2 dpkg-dev python3-yaml)
+                 jq strace nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2 dpkg-dev python3-yaml
+                 apparmor)
 
 die() { echo "install-build-deps: $*" >&2; exit 1; }
 

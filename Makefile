@@ -14,7 +14,11 @@ NATIVE      := $(OUTPUT)qcow2blk
 LIBRARY     := $(OUTPUT)libqcow2blk.so
 CONTROL     := artifacts/kernel/ublk-control-tests
 DEVICE      := artifacts/kernel/library-device
+DEBS        := artifacts/kernel/qcow2blk-new.deb artifacts/kernel/qcow2blk-old.deb
 bindir      := $(DESTDIR)$(PREFIX)/bin
+# mount(8) looks for helpers in /sbin alone, which is /usr/sbin: mount.qcow2(8) says what to do for another prefix.
+sbindir     := $(DESTDIR)$(PREFIX)/sbin
+NAMES       := mount.qcow2 umount.qcow2 qcow2-dm
 includedir  := $(DESTDIR)$(PREFIX)/include
 libdir      := $(DESTDIR)$(LIBDIR)
 bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -32,6 +36,8 @@ apparmordir := $(DESTDIR)$(PREFIX)/share/apparmor/extra-profiles
 UNITS       := qcow2blk@.service qcow2blk-shutdown.service qcow2blk-nbd@.socket qcow2blk-nbd@.service
 sharedir    := $(DESTDIR)$(PREFIX)/share/qcow2blk
 docdir      := $(DESTDIR)$(PREFIX)/share/doc/qcow2blk
+mandir      := $(DESTDIR)$(PREFIX)/share/man
+MANUAL      := artifacts/man
 
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
@@ -42,7 +48,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build test test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build manual test test-manual test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -60,8 +66,22 @@ $(DEVICE): tests/kernel/library/block_device.c include/qcow2blk.h $(LIBRARY)
 	@mkdir -p $(@D)
 	gcc -O2 -Wall -Wextra -Werror -Iinclude $< -o $@ $(LIBRARY) -pthread
 
+# What the case "package" upgrades from and to. Everything that may be in the package counts.
+$(DEBS): artifacts/kernel/qcow2blk-%.deb: $(NATIVE) $(LIBRARY) nfpm.yaml Makefile $(shell find packaging $(wildcard docs/man) -type f)
+	@mkdir -p $(@D)/$*
+	@/usr/bin/python3 packaging/packages/build.py --format deb --only qcow2blk --output $(@D)/$* --version $(if $(filter old,$*),0.0.9,$(VERSION))
+	@mv $(@D)/$*/qcow2blk_*.deb $@
+
 deps:
 	@packaging/install-build-deps.sh $(if $(filter-out $(HOST_RID),$(RID)),$(RID:linux-%=%),build)
+
+manual: ## build the man pages, and HTML if mandoc is installed, in artifacts/man
+	@/usr/bin/python3 packaging/manual/build.py $(MANUAL)
+
+test-manual: ## test the manual: mandoc's opinion, references, the examples
+	@packaging/install-build-deps.sh test
+	@$(MAKE) --no-print-directory build
+	@tests/run.sh manual
 
 test: ## run everything that needs no virtual machine; ends with "N passed, N failed"
 	@packaging/install-build-deps.sh test
@@ -71,7 +91,7 @@ test: ## run everything that needs no virtual machine; ends with "N passed, N fa
 
 test-kernel: ## test block devices on three kernels in virtual machines; KERNEL="--kernel 6.12 --only kill" narrows it
 	@packaging/install-build-deps.sh kernel
-	@$(MAKE) --no-print-directory build $(CONTROL) $(DEVICE)
+	@$(MAKE) --no-print-directory build $(CONTROL) $(DEVICE) $(DEBS)
 	@/usr/bin/python3 tests/kernel/run.py $(KERNEL)
 
 test-abi: ## test the C library and its bindings as installed; ABI=--short is quicker
@@ -83,6 +103,17 @@ test-arm64: ## build for arm64 and try that binary under qemu's user emulation
 	@packaging/install-build-deps.sh test-arm64
 	@$(MAKE) --no-print-directory build RID=linux-arm64
 	@tests/arm64/smoke.sh
+
+.PHONY: package test-packages
+package: ## build deb and rpm packages into artifacts/packages; RID=linux-arm64: for that machine
+	@packaging/install-build-deps.sh packages
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 packaging/packages/build.py --rid $(RID)
+
+test-packages: ## install, use, upgrade and remove the packages in clean roots of Debian 12 and 13 and by rpm; PACKAGES=WORD narrows it
+	@packaging/install-build-deps.sh packages
+	@$(MAKE) --no-print-directory build
+	@tests/packages/run.sh $(PACKAGES)
 
 demo: ## attach a real file system image and put it through read, write, snapshot, check
 	@packaging/install-build-deps.sh demo
@@ -133,6 +164,10 @@ install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	install -D -m 0644 packaging/apparmor/tunables/qcow2blk $(apparmordir)/tunables/qcow2blk
 	install -d $(docdir)
 	sed 's:@bindir@:$(PREFIX)/bin:' packaging/udev/61-ublk-unprivileged.rules.sample >$(docdir)/61-ublk-unprivileged.rules.sample
+	/usr/bin/python3 packaging/manual/build.py $(MANUAL)
+	packaging/manual/install.sh $(MANUAL) $(mandir) $(docdir)/html
+	install -d $(sbindir)
+	for name in $(NAMES); do ln -sf ../bin/qcow2blk $(sbindir)/$$name || exit; done
 
 uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
@@ -142,6 +177,9 @@ uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(udevdir)/60-qcow2blk.rules $(addprefix $(unitdir)/,$(UNITS)) $(generatordir)/qcow2blk-generator $(sysusersdir)/qcow2blk.conf
 	rm -f $(apparmordir)/usr.bin.qcow2blk $(apparmordir)/tunables/qcow2blk
 	rm -f $(docdir)/61-ublk-unprivileged.rules.sample
+	rm -f $(mandir)/man[3578]/{qcow2blk,libqcow2blk,qcow2-dm.,mount.qcow2.,umount.qcow2.}*
+	rm -rf $(docdir)/html
+	rm -f $(addprefix $(sbindir)/,$(NAMES))
 
 check: ## fail if the analyzers or "dotnet format" have anything to say
 	@packaging/check-style.sh

@@ -40,7 +40,9 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new UpgradeVerb());
         _root.Subcommands.Add(new ListVerb());
         _root.Subcommands.Add(new StatusVerb());
+        _root.Subcommands.Add(new TopVerb());
         _root.Subcommands.Add(new TraceVerb());
+        _root.Subcommands.Add(new MetricsVerb());
         _root.Subcommands.Add(new CleanupVerb());
         _root.Subcommands.Add(new InfoVerb());
         _root.Subcommands.Add(new MapVerb());
@@ -53,6 +55,9 @@ internal sealed class CommandLine
                 version.Action = new PrintVersion();
         }
     }
+
+    /// <summary>What the manual is compared with.</summary>
+    internal Command Root => _root;
 
     internal int Run(string[] args)
     {
@@ -109,7 +114,9 @@ internal sealed class CommandLine
         public override int Invoke(ParseResult parseResult)
         {
             inner.Invoke(parseResult);
-            var examples = parseResult.CommandResult.Command is Verb verb ? verb.Examples : s_examples;
+            var command = parseResult.CommandResult.Command;
+            var examples = command is Verb verb ? verb.Examples : s_examples;
+            parseResult.InvocationConfiguration.Output.WriteLine($"Manual:\n  man qcow2blk{(command is Verb ? "-" + command.Name : "")}\n");
             parseResult.InvocationConfiguration.Output.WriteLine("Examples:");
             foreach (var example in examples)
                 parseResult.InvocationConfiguration.Output.WriteLine("  " + example);

@@ -11,7 +11,7 @@ internal static class LiveState
     internal const string Dead = "dead";
     internal const string Starting = "starting";
     internal const string Recovering = "recovering";
-    private const string Silent = "silent";
+    internal const string Silent = "silent";
 
     /// <summary>A server that does not answer a greeting for so long hangs; the list goes on without it.</summary>
     private static readonly TimeSpan s_patience = TimeSpan.Zero;

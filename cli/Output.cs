@@ -11,6 +11,9 @@ namespace Qcow2Blk.Cli;
 /// <summary>What a command says: results on standard output, everything else on standard error.</summary>
 internal static class Output
 {
+    /// <summary>The name that messages begin with: what the user called.</summary>
+    internal static string Program { get; set; } = "qcow2blk";
+
     // Not for web pages: "+" in a URI stays readable.
     private static readonly JsonWriterOptions s_indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -19,13 +22,21 @@ internal static class Output
     internal static void Write(string text) => Raw(Encoding.UTF8.GetBytes(text));
 
     /// <summary>One indented JSON value.</summary>
-    internal static void Json(Action<Utf8JsonWriter> compose)
+    internal static void Json(Action<Utf8JsonWriter> compose) => Raw(AsJson(compose).Span);
+
+    /// <summary>One JSON value on a line of its own, for those that come again and again.</summary>
+    internal static void JsonLine(Action<Utf8JsonWriter> compose) => Raw(AsJson(compose, s_indented with { Indented = false }).Span);
+
+    /// <summary>As <see cref="Json"/>, to be written elsewhere.</summary>
+    internal static ReadOnlyMemory<byte> AsJson(Action<Utf8JsonWriter> compose) => AsJson(compose, s_indented);
+
+    private static ReadOnlyMemory<byte> AsJson(Action<Utf8JsonWriter> compose, JsonWriterOptions options)
     {
         var buffer = new ArrayBufferWriter<byte>();
-        using (var writer = new Utf8JsonWriter(buffer, s_indented))
+        using (var writer = new Utf8JsonWriter(buffer, options))
             compose(writer);
         buffer.Write("\n"u8);
-        Raw(buffer.WrittenSpan);
+        return buffer.WrittenMemory;
     }
 
     /// <summary>Copies JSON of a server into a document of ours, reformatted.</summary>
@@ -38,10 +49,10 @@ internal static class Output
     internal static void Error(OutcomeException error) => Error(error.What, error.Why, error.Hint);
 
     internal static void Error(string what, string why, string? hint) =>
-        Diagnostic("qcow2blk: " + OutcomeException.Compose(what, why, hint) + "\n");
+        Diagnostic($"{Program}: " + OutcomeException.Compose(what, why, hint) + "\n");
 
     /// <summary>Something harmless worth saying.</summary>
-    internal static void Note(string text) => Diagnostic($"qcow2blk: {Printable.Escape(text)}\n");
+    internal static void Note(string text) => Diagnostic($"{Program}: {Printable.Escape(text)}\n");
 
     /// <summary>What goes beside the results, as it is.</summary>
     internal static void Aside(string text) => Diagnostic(text);
@@ -52,7 +63,7 @@ internal static class Output
         stream.Write(Encoding.UTF8.GetBytes(text));
     }
 
-    private static void Raw(ReadOnlySpan<byte> bytes)
+    internal static void Raw(ReadOnlySpan<byte> bytes)
     {
         using var stream = Console.OpenStandardOutput();
         stream.Write(bytes);

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Linq;
 using System.Text;
 using System.Text.Json;
+using Qcow2Blk.Cli.Terminal;
 using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Cli;
@@ -17,15 +18,15 @@ internal static class StatusText
     // Numbers that nobody reads: the percentiles beside them say it.
     private const string ForPrograms = "histogram";
 
-    internal static string Format(ReadOnlyMemory<byte> json)
+    internal static string Format(ReadOnlyMemory<byte> json, Style style)
     {
         using var document = JsonDocument.Parse(json);
         var text = new StringBuilder();
-        Block(text, "", document.RootElement);
+        Block(text, "", document.RootElement, style);
         return text.ToString();
     }
 
-    private static void Block(StringBuilder text, string title, JsonElement block)
+    private static void Block(StringBuilder text, string title, JsonElement block, Style style)
     {
         JsonProperty[] members = [.. block.EnumerateObject()];
         JsonProperty[] plain = [.. members.Where(member => !IsBlock(member.Value))];
@@ -37,18 +38,20 @@ internal static class StatusText
         {
             if (member.Value.ValueKind == JsonValueKind.Null)
                 continue;
-            text.Append(indent).Append(Words(member.Name).PadRight(width + 2)).Append(Value(member.Name, member.Value)).Append('\n');
+            var value = Value(member.Name, member.Value);
+            text.Append(indent).Append(Words(member.Name).PadRight(width + 2)).Append(title.Length > 0 ? value : Coloured(member, value, style))
+                .Append('\n');
         }
 
         foreach (var member in members.Where(member => IsBlock(member.Value) && member.Name != ForPrograms))
-            Nested(text, indent, member);
+            Nested(text, indent, member, style);
     }
 
-    private static void Nested(StringBuilder text, string indent, JsonProperty member)
+    private static void Nested(StringBuilder text, string indent, JsonProperty member, Style style)
     {
         if (indent.Length == 0 && member.Value.ValueKind == JsonValueKind.Object)
         {
-            Block(text, Words(member.Name), member.Value);
+            Block(text, Words(member.Name), member.Value, style);
             return;
         }
 
@@ -63,6 +66,13 @@ internal static class StatusText
         foreach (var element in member.Value.EnumerateArray())
             text.Append(indent).Append("  ").Append(OneLine(element)).Append('\n');
     }
+
+    private static string Coloured(JsonProperty member, string value, Style style) => member.Name switch
+    {
+        "state" => style.State(value, value),
+        "error" => style.Bad(value),
+        _ => value,
+    };
 
     private static string OneLine(JsonElement element) => string.Join(", ", Pairs(element));
 

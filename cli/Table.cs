@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Text;
+using Qcow2Blk.Cli.Terminal;
 using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Cli;
@@ -15,12 +16,12 @@ internal sealed class Table(params string[] head)
 
     public override string ToString()
     {
-        int[] widths = [.. Enumerable.Range(0, _rows[0].Length).Select(column => _rows.Max(row => row[column].Length))];
+        int[] widths = [.. Enumerable.Range(0, _rows[0].Length).Select(column => _rows.Max(row => TextWidth.Of(row[column])))];
         var text = new StringBuilder();
         foreach (var row in _rows)
         {
             for (var column = 0; column < row.Length - 1; column++)
-                text.Append(row[column].PadRight(widths[column] + 2));
+                text.Append(TextWidth.PadRight(row[column], widths[column] + 2));
             text.Append(row[^1]).Append('\n');
         }
 

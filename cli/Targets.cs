@@ -18,6 +18,18 @@ internal static class Targets
         return argument;
     }
 
+    internal static Argument<string[]> Any()
+    {
+        var argument = new Argument<string[]>("TARGET") { Description = Description + " [default: all]", Arity = ArgumentArity.ZeroOrMore };
+        argument.CompletionSources.Add(_ => Names().Select(name => new System.CommandLine.Completions.CompletionItem(name)));
+        return argument;
+    }
+
+    /// <summary>The devices that are meant; all of them where none is named.</summary>
+    /// <exception cref="OutcomeException">no device answers to one of them</exception>
+    internal static IReadOnlyList<DeviceEntry> Find(DeviceRegistry registry, string[]? targets) =>
+        targets is null or [] ? registry.List() : [.. targets.Select(registry.Resolve).DistinctBy(entry => entry.Record.Name)];
+
     internal static Argument<string> One()
     {
         var argument = new Argument<string>("TARGET") { Description = Description };

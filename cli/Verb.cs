@@ -45,5 +45,5 @@ internal abstract class Verb(string name, string description, params string[] ex
                 "digits, optionally with a decimal point");
     }
 
-    protected static Option<bool> JsonFlag() => Flag("--json", "print JSON (docs/json.md)");
+    protected static Option<bool> JsonFlag() => Flag("--json", "print JSON, as described in qcow2blk-json(5)");
 }

@@ -2,7 +2,8 @@
 # Downloads Debian packages and unpacks them into a folder. The system keeps its own packages, releases and architectures: apt
 # works in a directory of its own, and nothing is installed. The mirror is the one that this machine's apt names.
 # Usage: packaging/download-debs.sh ARCHITECTURE SUITE|- FOLDER PACKAGE...
-#        "-" is the release of this machine's apt. FOLDER/VERSIONS gets a line "PACKAGE VERSION SUITE" for each package.
+#        "-" is the release of this machine's apt. FOLDER/VERSIONS gets a line "PACKAGE VERSION SUITE" for each package, and
+#        FOLDER/control/PACKAGE its control files.
 set -euo pipefail
 
 die() { echo "download-debs: $*" >&2; exit 1; }
@@ -24,7 +25,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # apt drops its rights to "_apt" for downloads.
 chmod 755 "$work"
-mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/empty" "$folder"
+mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/empty" "$folder/control"
 : >"$work/status"
 printf 'deb [arch=%s signed-by=%s] %s %s main\n' "$architecture" "$keyring" "$mirror" "$suite" >"$work/sources.list"
 options=(-q -q
@@ -40,5 +41,6 @@ apt-get "${options[@]}" update >"$log" 2>&1 || { cat "$log" >&2; die "cannot rea
 : >"$folder/VERSIONS"
 for package in "$work"/*.deb; do
     dpkg-deb -x "$package" "$folder"
+    dpkg-deb -e "$package" "$folder/control/$(dpkg-deb -f "$package" Package)"
     echo "$(dpkg-deb -f "$package" Package) $(dpkg-deb -f "$package" Version) $suite" >>"$folder/VERSIONS"
 done

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that building, testing, the demo and the benchmark need, and only those that
 # are missing. Needs root or sudo when something is missing; changes nothing otherwise.
-# Usage: packaging/install-build-deps.sh [build|arm64|test|abi|test-arm64|demo|bench|kernel|all]   (default: all)
+# Usage: packaging/install-build-deps.sh [build|arm64|packages|test|abi|test-arm64|demo|bench|kernel|all]   (default: all)
 set -euo pipefail
 
 # The compiler driver and archives that NativeAOT links with.
@@ -9,15 +9,19 @@ build_packages=(gcc libc6-dev libdeflate-dev libzstd-dev)
 # What links for arm64 on another machine; the libraries themselves: packaging/arm64/fetch-libraries.sh.
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 # The oracles and clients that the tests compare us with, and the C headers that they check constants against.
-test_packages=(qemu-utils fio libnbd-bin libnbd-dev python3 python3-libnbd nbdkit e2fsprogs jq strace)
+test_packages=(qemu-utils fio libnbd-bin libnbd-dev python3 python3-libnbd nbdkit e2fsprogs jq strace mandoc groff
+               netcat-openbsd python3-prometheus-client python3-pyte zsh fish)
 # Compilers of the languages that the library has bindings for, and what watches their programs. Rust: cargo, from Debian or rustup.
 abi_packages=(gcc g++ golang-go pkg-config qemu-utils libnbd-bin valgrind python3)
 test_arm64_packages=(qemu-user-static qemu-utils libnbd-bin)
+# What builds, checks and tries the packages: rpm's tools on Debian, linters, clean roots.
+packages_packages=(dpkg-dev rpm python3 python3-yaml mandoc lintian rpmlint debootstrap qemu-utils libnbd-bin)
 demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 bench_packages=(qemu-utils fio python3)
 # The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.
-kernel_packages=(qemu-system-x86 qemu-utils busybox-static cpio kmod udev systemd dmsetup fio e2fsprogs xfsprogs fdisk jq strace
-                 nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2 apparmor)
+kernel_packages=(qemu-system-x86 qemu-utils cryptsetup-bin busybox-static cpio kmod udev systemd dmsetup fio e2fsprogs xfsprogs fdisk
+                 jq strace nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2 dpkg-dev python3-yaml
+                 apparmor)
 
 die() { echo "install-build-deps: $*" >&2; exit 1; }
 
@@ -26,14 +30,15 @@ case $purpose in
     build) wanted=("${build_packages[@]}") ;;
     arm64) wanted=("${build_packages[@]}" "${arm64_packages[@]}") ;;
     test-arm64) wanted=("${build_packages[@]}" "${arm64_packages[@]}" "${test_arm64_packages[@]}") ;;
+    packages) wanted=("${build_packages[@]}" "${packages_packages[@]}") ;;
     test)  wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
     abi)   wanted=("${build_packages[@]}" "${abi_packages[@]}") ;;
     demo)  wanted=("${build_packages[@]}" "${demo_packages[@]}") ;;
     bench) wanted=("${build_packages[@]}" "${bench_packages[@]}") ;;
     kernel) wanted=("${build_packages[@]}" "${kernel_packages[@]}") ;;
     all)   wanted=("${build_packages[@]}" "${arm64_packages[@]}" "${test_packages[@]}" "${abi_packages[@]}" "${test_arm64_packages[@]}"
-                   "${demo_packages[@]}" "${bench_packages[@]}" "${kernel_packages[@]}") ;;
-    *)     die "unknown purpose \"$purpose\" (one of: build arm64 test abi test-arm64 demo bench kernel all)" ;;
+                   "${demo_packages[@]}" "${bench_packages[@]}" "${kernel_packages[@]}" "${packages_packages[@]}") ;;
+    *)     die "unknown purpose \"$purpose\" (one of: build arm64 packages test abi test-arm64 demo bench kernel all)" ;;
 esac
 
 require_dotnet() {

@@ -23,6 +23,9 @@ case $rid-$(uname -m) in
         exit 1 ;;
 esac
 
+# For distributions, which want no second zlib: link with theirs (needs zlib1g-dev).
+[ "${ZLIB:-}" != system ] || cross+=(-p:UseSystemZlib=true)
+
 echo "building $output ($rid, native; log: $log)"
 started=$SECONDS
 if ! dotnet publish "$project" -r "$rid" -c Release -o "$folder/publish" \

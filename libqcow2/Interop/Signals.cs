@@ -37,6 +37,9 @@ internal static unsafe partial class Signals
         _ = ChangeMask(SIG_BLOCK, &all, null);
     }
 
+    /// <summary>Stops this process until a shell continues it.</summary>
+    internal static void StopSelf() => _ = kill(getpid(), SIGSTOP);
+
     /// <summary>A client that goes away is an errno, not the end of the process.</summary>
     internal static void IgnoreBrokenPipes() => _ = SetHandler(SIGPIPE, (nint)SIG_IGN);
 

@@ -65,7 +65,7 @@ public sealed class HelpExampleTests : IDisposable
         if (!s_before.TryGetValue(example, out var before))
         {
             // Block devices are in the virtual machine: there each has a line of its own.
-            var lines = File.ReadAllText(Path.Combine(Root(), NeedsBlockDevices));
+            var lines = Checkout.Read(NeedsBlockDevices);
             Assert.True(lines.Split('\n').Contains(example), $"nobody knows how to run this example: {example}");
             return;
         }
@@ -109,16 +109,5 @@ public sealed class HelpExampleTests : IDisposable
         environment["PATH"] = $"{_folder.File("bin")}:{Environment.GetEnvironmentVariable("PATH")}";
         environment["HOME"] = folder;
         return Run.Start(environment, "bash", "-c", $"set -o pipefail; cd '{folder}' || exit 99\n{here}").Wait();
-    }
-
-    private static string Root()
-    {
-        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "Qcow2Aot.sln")))
-                return folder.FullName;
-        }
-
-        throw new DirectoryNotFoundException("no checkout above the tests");
     }
 }

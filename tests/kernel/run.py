@@ -11,6 +11,7 @@ import argparse
 import itertools
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -35,7 +36,10 @@ GUESTS = itertools.count(1)
 
 # Programs that cases need: make test-kernel builds them.
 PROGRAMS = [kernels.CACHE / "ublk-control-tests", kernels.CACHE / "library-device",
-            kernels.CACHE.parent / "libqcow2blk.so"]
+            kernels.CACHE.parent / "libqcow2blk.so", kernels.CACHE / "qcow2blk-old.deb", kernels.CACHE / "qcow2blk-new.deb"]
+
+# What the case "manual" runs: the examples of the manual that need block devices.
+EXAMPLES = [kernels.ROOT / "tests/manual/session.py", kernels.CACHE / "examples.json"]
 
 
 class Tally:
@@ -112,6 +116,7 @@ def main():
     binary = os.environ.get("QCOW2BLK_BINARY", kernels.ROOT / "artifacts/qcow2blk")
     if not os.access(binary, os.X_OK):
         raise SystemExit(f'{binary} does not exist (run "make build")')
+    subprocess.run([sys.executable, kernels.ROOT / "tests/manual/examples.py", "write", EXAMPLES[1]], check=True)
     rounds = options.rounds or (4 if options.short else 20)
     tally = Tally()
     for release in options.kernel or (["newest"] if options.short else kernels.RELEASES):
@@ -191,7 +196,7 @@ class Lane:
             with data_disk() as data, Guest(
                     self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory,
                     processors=case.processors, console=console, reads_input=True, kernel_options=case.kernel_options,
-                    files=[(path, f"files/{path.name}") for path in PROGRAMS if path.exists()],
+                    files=[(path, f"files/{path.name}") for path in PROGRAMS + EXAMPLES if path.exists()],
                     settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'", "INIT": case.init}) as guest:
                 while case and self.run_case(guest, case):
                     case = self.queue.take(case.machine)

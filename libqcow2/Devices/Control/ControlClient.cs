@@ -60,13 +60,15 @@ internal sealed class ControlClient : IDisposable
             && _reader.Next((int)timeout.TotalMilliseconds, out _) == LineReader.Outcome.Line;
 
     /// <summary>Asks, and waits for the answer.</summary>
+    /// <param name="request">what to ask</param>
+    /// <param name="graceMilliseconds">what the server may take beyond the timeout that it was given</param>
     /// <exception cref="OutcomeException">the server died or answers nonsense</exception>
-    public ControlReply Ask(ControlRequest request)
+    public ControlReply Ask(ControlRequest request, int graceMilliseconds = GraceMilliseconds)
     {
         var written = UnixSocket.SendAll(_fd, request.ToLine());
         // A server that refuses us answers before it closes: read that even if the request could not be written.
         var patience = request.Timeout + (request.LockTimeout ?? TimeSpan.Zero);
-        var wait = (int)Math.Min(patience.TotalMilliseconds + GraceMilliseconds, int.MaxValue);
+        var wait = (int)Math.Min(patience.TotalMilliseconds + graceMilliseconds, int.MaxValue);
         var outcome = _reader.Next(wait, out var line);
         if (outcome != LineReader.Outcome.Line)
         {

@@ -2,6 +2,7 @@ using System;
 using System.Buffers;
 using System.Collections.Generic;
 using System.Text.Json;
+using Qcow2Blk.Devices.Metrics;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
@@ -28,6 +29,9 @@ internal enum ControlVerb
 
     /// <summary>Tell of each request that ends, from now on, on this connection.</summary>
     Trace,
+
+    /// <summary>As <see cref="Status"/>, for monitoring.</summary>
+    Metrics,
 }
 
 internal static class ControlVerbs
@@ -35,7 +39,7 @@ internal static class ControlVerbs
     public static EnumWords<ControlVerb> Words { get; } = new(
         (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
         (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"),
-        (ControlVerb.Set, "set"), (ControlVerb.Watch, "watch"), (ControlVerb.Trace, "trace"));
+        (ControlVerb.Set, "set"), (ControlVerb.Watch, "watch"), (ControlVerb.Trace, "trace"), (ControlVerb.Metrics, "metrics"));
 }
 
 /// <summary>One request line.</summary>
@@ -173,7 +177,8 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
     /// <param name="result">how it went</param>
     /// <param name="device">whose state to add; null if there is none to tell</param>
     /// <param name="withStatus">add the "status" object too</param>
-    public static byte[] ToLine(Outcome result, IDevice? device, bool withStatus)
+    /// <param name="withMetrics">add the metrics too</param>
+    public static byte[] ToLine(Outcome result, IDevice? device, bool withStatus, bool withMetrics = false)
     {
         var buffer = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer))
@@ -188,11 +193,21 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
                 device.WriteStatus(writer);
             }
 
+            if (device is not null && withMetrics)
+                writer.WriteString("metrics"u8, OpenMetrics.Format([StatusOf(device)]));
             writer.WriteEndObject();
         }
 
         buffer.Write("\n"u8);
         return buffer.WrittenSpan.ToArray();
+    }
+
+    private static ReadOnlyMemory<byte> StatusOf(IDevice device)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+            device.WriteStatus(writer);
+        return buffer.WrittenMemory;
     }
 
     /// <summary>The members of a result, into an open object.</summary>

@@ -233,7 +233,8 @@ internal sealed partial class ControlServer : IDisposable
         {
             var result = await _execute(request);
             descriptors = result.Descriptors ?? [];
-            return (ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded), descriptors);
+            return (ControlReply.ToLine(result, _device, request.Verb == ControlVerb.Status && result.Succeeded,
+                request.Verb == ControlVerb.Metrics && result.Succeeded), descriptors);
         }
         catch (Exception error)
         {

@@ -253,6 +253,11 @@ internal static class AttachOptionTable
         {
             Name = "listen-fd",
         },
+        new AttachOption<bool>(new FlagKind(), o => o.DetachWhenUnused, (o, on) => o with { DetachWhenUnused = on })
+        {
+            Name = "detach-when-unused",
+            IsOfBlockDevice = true,
+        },
         new AttachOption<string?>(new TextKind(), o => o.RecoverDevice, (o, device) => o with { RecoverDevice = device })
         {
             Name = "recover-device",

@@ -63,6 +63,12 @@ internal sealed record AttachOptions
     public string? RecoverDevice { get; init; }
 
     /// <summary>
+    /// Detach when the block device had a user and has none any more: what <c>detach --lazy</c> asks for, and a mount that
+    /// attached its image. Kept in the state file: a server that dies takes no user's end with it.
+    /// </summary>
+    public bool DetachWhenUnused { get; init; }
+
+    /// <summary>
     /// Give up what a dead server of this image had answered and not committed: the image is opened as it is. True of one
     /// attach only, never kept in a state file.
     /// </summary>

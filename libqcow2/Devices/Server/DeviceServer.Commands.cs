@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics;
 using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
@@ -18,6 +19,9 @@ internal sealed partial class DeviceServer
     private readonly Lock _records = new();
     private bool _detached;
     private bool _lazy;
+
+    /// <summary>Whether somebody asked for the end. A device that was attached to be mounted is not ending all its life.</summary>
+    private bool _lazyAsked;
 
     /// <summary>Whether the device was left to the next server.</summary>
     public bool HandedOver { get; private set; }
@@ -193,26 +197,57 @@ internal sealed partial class DeviceServer
     {
         if (await _device.FindUserAsync() is not { } user)
             return await DetachNowAsync(force: false, timeout, cut);
-        if (!_lazy)
-            _ = DetachWhenUnusedAsync(timeout);
-        _lazy = true;
-        _device.History = _device.History with { DetachWaitsFor = user };
+        BeginLazily(timeout, isUsed: true);
+        if (!Record.Options.DetachWhenUnused)
+        {
+            _lazyAsked = true;
+            _device.History = _device.History with { DetachWaitsFor = user };
+            NoteLazy();
+        }
+
         return Outcome.Done($"{Record.DevicePath} is {user}: it will be detached when that ends");
     });
 
-    private async Task DetachWhenUnusedAsync(TimeSpan timeout)
+    /// <summary>Watches the users from now on, once.</summary>
+    private void BeginLazily(TimeSpan timeout, bool isUsed)
+    {
+        if (!_lazy)
+            _ = DetachWhenUnusedAsync(timeout, isUsed ? TimeSpan.Zero : s_firstUserTimeout);
+        _lazy = true;
+    }
+
+    /// <summary>The next server has to know: users go while there is none.</summary>
+    private void NoteLazy()
+    {
+        lock (_records)
+        {
+            if (_detached || HandedOver || Record.Options.DetachWhenUnused)
+                return;
+            Record = Record with { Options = Record.Options with { DetachWhenUnused = true } };
+            Publish();
+        }
+    }
+
+    /// <param name="timeout">how long a detach may take</param>
+    /// <param name="patience">how long to wait for the first user</param>
+    private async Task DetachWhenUnusedAsync(TimeSpan timeout, TimeSpan patience)
     {
         string? said = null;
+        var started = Stopwatch.GetTimestamp();
         while (!await EndsWithinAsync(s_lazyPoll))
         {
             try
             {
                 var user = await _device.FindUserAsync();
-                _device.History = _device.History with { DetachWaitsFor = user };
+                if (_lazyAsked)
+                    _device.History = _device.History with { DetachWaitsFor = user };
                 if (user is not null)
+                    patience = TimeSpan.Zero;
+                if (user is not null || Stopwatch.GetElapsedTime(started) < patience)
                     continue;
                 var result = await DetachAsync(force: false, timeout);
-                if (result.Succeeded)
+                // Somebody else's detach, which this one waited for, is not a failure.
+                if (result.Succeeded || _detached)
                     return;
                 _device.History = _device.History with { DetachWaitsFor = result.Why };
                 if (said != result.Why)

@@ -23,6 +23,11 @@ internal sealed partial class DeviceServer : IDisposable
 
     private static TimeSpan ForcedTimeout { get; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>
+    /// Who attaches to mount begins within seconds. Where they were killed in between, nobody else would ever detach.
+    /// </summary>
+    private static readonly TimeSpan s_firstUserTimeout = TimeSpan.FromSeconds(60);
+
     private readonly DeviceClaim? _claim;
     private readonly IDevice _device;
     private readonly ILog _log;
@@ -162,6 +167,8 @@ internal sealed partial class DeviceServer : IDisposable
             log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}");
             server._hasRecovered = recovers && !draft.HandedOver;
             server._told = DeviceLog.Follow(device, plain);
+            if (record.Options.DetachWhenUnused)
+                server.BeginLazily(ControlRequest.DefaultTimeout, isUsed: recovers);
             return server;
         }
         catch
@@ -213,6 +220,8 @@ internal sealed partial class DeviceServer : IDisposable
         else
         {
             _claim?.Dispose();
+            // A kernel NBD device stays, and its last event may have come while it still had its name: udev has to look again.
+            KernelNode.TryParse(Record.DevicePath)?.Announce();
             _device.Events.End();
         }
 

@@ -1,6 +1,4 @@
-using System;
 using System.IO;
-using System.Text;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
@@ -44,29 +42,6 @@ internal static class MountNamespace
     }
 
     /// <returns>where this line of proc(5)'s mountinfo says that the disk or a partition of it is mounted; null if it does not</returns>
-    internal static string? TargetOf(string line, KernelNode node)
-    {
-        // 36 35 98:0 /root /mnt options [tag...] - type source super-options
-        var separator = line.IndexOf(" - ", StringComparison.Ordinal);
-        var fields = line.Split(' ');
-        var source = separator < 0 ? [] : line[(separator + 3)..].Split(' ');
-        return fields.Length > 4 && source.Length > 1 && IsPartOf(source[1], node.Path) ? Unescape(fields[4]) : null;
-    }
-
-    private static bool IsPartOf(string source, string disk) =>
-        source.StartsWith(disk, StringComparison.Ordinal) && (source.Length == disk.Length || source[disk.Length] == 'p');
-
-    /// <summary>The kernel writes space, tab, newline and backslash as \ooo.</summary>
-    private static string Unescape(string text)
-    {
-        var result = new StringBuilder(text.Length);
-        for (var i = 0; i < text.Length; i++)
-        {
-            var escape = text[i] == '\\' && i + 3 < text.Length;
-            result.Append(escape ? (char)Convert.ToInt32(text.Substring(i + 1, 3), 8) : text[i]);
-            i += escape ? 3 : 0;
-        }
-
-        return result.ToString();
-    }
+    internal static string? TargetOf(string line, KernelNode node) =>
+        MountedFileSystem.Parse(line) is { } mount && mount.IsOn(node) ? mount.Target : null;
 }

@@ -21,12 +21,12 @@ public sealed class LibCTests
 {
     private static readonly string[] s_headers =
     [
-        "fcntl.h", "poll.h", "sched.h", "signal.h", "unistd.h", "sys/epoll.h", "sys/eventfd.h", "sys/ioctl.h", "sys/mman.h", "sys/mount.h",
+        "fcntl.h", "poll.h", "sched.h", "signal.h", "termios.h", "unistd.h", "sys/epoll.h", "sys/eventfd.h", "sys/ioctl.h", "sys/mman.h", "sys/mount.h",
         "sys/socket.h", "sys/stat.h", "sys/types.h", "sys/uio.h", "sys/un.h", "netinet/in.h", "netinet/tcp.h",
     ];
 
     // Calls that cannot fail, so that there is no error to keep.
-    private static readonly string[] s_infallible = ["geteuid", "getegid", "getppid"];
+    private static readonly string[] s_infallible = ["geteuid", "getegid", "getpid", "getppid"];
 
     private static readonly Dictionary<string, string> s_otherNames = new()
     {

@@ -25,7 +25,8 @@ public sealed class WordTests
     [Fact]
     public void Pages_are_plain_English()
     {
-        var pages = SourceTree.Files("docs", "*.md").Concat(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]);
+        var pages = SourceTree.Files("docs", "*.md").Concat(SourceTree.Files("docs/man", "*"))
+            .Concat(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]);
         var wrong = pages.SelectMany(page => SourceTree.Read(page).Split('\n')
             .SelectMany((line, index) => Stumbles(line).Select(word => $"{page}:{index + 1}: {word}")));
         Assert.True(!wrong.Any(), string.Join(Environment.NewLine, wrong));

@@ -4,9 +4,11 @@ using System.IO;
 using System.Linq;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.Json;
 using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Metrics;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
@@ -158,6 +160,21 @@ public sealed class ControlServerTests : IDisposable
     {
         Serve(new ControlLimits { Idle = s_short });
         Assert.Equal(0, ReadToEnd(Connect(said)));
+    }
+
+    [Fact]
+    public void Metrics_are_those_of_the_status_that_the_same_server_gives()
+    {
+        Serve();
+        var client = Connect(Status + "{\"verb\":\"metrics\"}\n");
+        var status = ControlReply.Parse(Encoding.UTF8.GetBytes(ReadLine(client))).Status;
+
+        using var reply = JsonDocument.Parse(ReadLine(client));
+
+        var metrics = reply.RootElement.GetProperty("metrics").GetString();
+        Assert.Equal(OpenMetrics.Format([status]), metrics);
+        Assert.Contains("qcow2blk_device_info{name=\"disk\"", metrics, StringComparison.Ordinal);
+        Assert.False(reply.RootElement.TryGetProperty("status", out _));
     }
 
     [Fact]

@@ -1,9 +1,11 @@
 using System.Globalization;
+using Qcow2Blk.Cli.Dm;
+using Qcow2Blk.Cli.Mount;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Interop;
 
-namespace Qcow2Blk.Cli;
+namespace Qcow2Blk.Cli.Start;
 
 internal static class Program
 {
@@ -11,6 +13,8 @@ internal static class Program
     {
         // A reader or client that goes away is an errno, not the end of the process. The library leaves signals alone.
         Signals.IgnoreBrokenPipes();
+        if (CalledAs.Other is { } name)
+            return Run(name, args);
         // These read no command line: their options come on a descriptor, and every millisecond is waited for.
         return args switch
         {
@@ -22,23 +26,35 @@ internal static class Program
             [UdevName.OwnerVerb, ..] => UdevName.PrintOwner(args),
             [SystemdGenerator.Verb, ..] => SystemdGenerator.Run(args),
             [ShutdownGuard.Verb, ..] => (int)ExitCodes.Of(ShutdownGuard.Main(ServerProgram.Self(JitHost.Arguments))),
-            _ => Run(args),
+            _ => Refuse(args) ?? new CommandLine(Engine.Factory).Run(args),
         };
     }
 
-    private static int Run(string[] args)
+    /// <summary>The command under another name.</summary>
+    private static int Run(string name, string[] args)
+    {
+        Output.Program = name;
+        return Refuse(args) ?? name switch
+        {
+            MountHelper.Name => MountHelper.Run(args),
+            UnmountHelper.Name => UnmountHelper.Run(args),
+            _ => DmCommand.Run(args),
+        };
+    }
+
+    /// <returns>the exit status if the words cannot be understood, whoever reads them</returns>
+    private static int? Refuse(string[] args)
     {
         try
         {
             RawArguments.RequireUtf8(args);
+            return null;
         }
         catch (OutcomeException refusal)
         {
             Output.Error(refusal);
             return (int)ExitCodes.Of(refusal.Kind);
         }
-
-        return new CommandLine(Engine.Factory).Run(args);
     }
 
     /// <summary>serve IMAGE [SUPERVISOR]</summary>

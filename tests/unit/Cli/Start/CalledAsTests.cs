@@ -1,0 +1,17 @@
+using System.Text;
+using Qcow2Blk.Cli.Start;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Cli.Start;
+
+/// <summary>The name in the first word of /proc/self/cmdline.</summary>
+public sealed class CalledAsTests
+{
+    [Theory]
+    [InlineData("/sbin/mount.qcow2\0/data/disk.qcow2\0/mnt\0-o\0rw\0", "mount.qcow2")]
+    [InlineData("qcow2-dm\0create\0", "qcow2-dm")]
+    [InlineData("qcow2-dm", "qcow2-dm")]
+    [InlineData("", "")]
+    public void First_word_without_its_folders_is_the_name(string commandLine, string name) =>
+        Assert.Equal(name, CalledAs.First(Encoding.UTF8.GetBytes(commandLine)));
+}

@@ -75,8 +75,15 @@ internal sealed class AttachVerb : Verb
     {
         if (options.ServesInProcess)
             return InProcessServer.Serve(options, _factory, record => Announce(parsed, record));
-        Announce(parsed, BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan));
+        Announce(parsed, StartInBackground(options));
         return ExitCode.Done;
+    }
+
+    private static DeviceRecord StartInBackground(AttachOptions options)
+    {
+        using var bar = ProgressBar.For(options.Image);
+        return BackgroundServer.Start(options, ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan,
+            progress: bar is null ? null : bar.Show);
     }
 
     private AttachOptions Read(ParseResult parsed, string image, PrivateSocket privateSocket)

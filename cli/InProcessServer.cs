@@ -45,13 +45,19 @@ internal static class InProcessServer
 
     private static DeviceServer Start(AttachOptions options, IDeviceFactory factory, ILog log)
     {
+        using var bar = ProgressBar.For(options.Image);
+        var progress = bar is null ? null : new ProgressLog(log, bar.Show);
         try
         {
-            return DeviceServer.Start(options, factory, Targets.Registry(), log);
+            return DeviceServer.Start(options, factory, Targets.Registry(), progress ?? log);
         }
         catch (Exception error)
         {
             throw Refusals.From(error, $"cannot attach {options.Image}");
+        }
+        finally
+        {
+            progress?.End();
         }
     }
 }

@@ -210,6 +210,7 @@ internal sealed class ImageChain
         DetectZeroes = isTop ? _options.DetectZeroes : DetectZeroes.Off,
         Snapshot = isTop ? _options.Snapshot : null,
         Report = _log.Error,
+        Progress = _log.Progress,
     };
 
     /// <summary>Lets go of everything after a refusal.</summary>

@@ -33,6 +33,9 @@ internal sealed record ImageOptions
     /// <summary>Told of trouble that no request reports: corruption found, a sync that failed.</summary>
     public Action<string>? Report { get; init; }
 
+    /// <summary>Told how far work is that comes before the first request: what, and the fraction that is done.</summary>
+    public Action<string, double>? Progress { get; init; }
+
     /// <summary>Maps 256 GiB at 64 KiB clusters; an image is never given more than its size needs.</summary>
     public const long DefaultCacheBytes = 32 << 20;
 }

@@ -27,6 +27,9 @@ internal sealed class LoggedChanges
         }
     }
 
+    /// <summary>How many entries change, of all tables.</summary>
+    public int Count => _entries.Count;
+
     /// <summary>Entries of L2 tables that change, by guest cluster.</summary>
     public IEnumerable<LoggedEntry> Clusters => Entries(inL1: false);
 

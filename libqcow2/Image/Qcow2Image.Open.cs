@@ -54,7 +54,7 @@ internal sealed partial class Qcow2Image
         if (!readOnly && (header.Incompatible & IncompatibleFeatures.Dirty) != 0)
         {
             options.Report?.Invoke($"{file.Path} was not closed cleanly: rebuilding its refcounts");
-            Require(file, "repair", await RefcountRebuild.RunAsync(file, file.Path));
+            Require(file, "repair", await RefcountRebuild.RunAsync(file, file.Path, options.Progress));
             header = await ReadHeaderAsync(file);
         }
 

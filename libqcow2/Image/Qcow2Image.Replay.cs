@@ -11,6 +11,8 @@ namespace Qcow2Blk.Image;
 /// <summary>Taking over what a killed server had answered but not committed.</summary>
 internal sealed partial class Qcow2Image
 {
+    private const string Replaying = "replaying";
+
     private RecoveryLog? _log;
 
     /// <summary>The log of a dead server, if it is to be replayed. Before anything is changed in the file, by a repair too.</summary>
@@ -104,7 +106,7 @@ internal sealed partial class Qcow2Image
         var count = RecoveryLogFile.CountOf(path);
         if (count == 0)
             return 0;
-        var check = await ImageChecker.CheckAsync(_file);
+        var check = await ImageChecker.CheckAsync(_file, _options.Progress);
         if (check.ReadError < 0)
             return check.ReadError;
         if (check.Errors > 0)
@@ -126,7 +128,7 @@ internal sealed partial class Qcow2Image
     {
         var changes = new LoggedChanges(log);
         _context.IsUnproven = true;
-        var error = await new ReplayProof(_context, _tables, _refcounts!, log, Size).RunAsync(changes);
+        var error = await new ReplayProof(_context, _tables, _refcounts!, log, Size).RunAsync(changes, fraction => _options.Progress?.Invoke(Replaying, fraction / 2));
         if (error < 0)
             return error;
         var hosts = HostsOf(changes);
@@ -143,6 +145,7 @@ internal sealed partial class Qcow2Image
         var count = 0;
         foreach (var entry in changes.Clusters)
         {
+            _options.Progress?.Invoke(Replaying, 0.5 + (count / 2.0 / changes.Count));
             count++;
             if (error == 0)
                 error = await ReplayEntryAsync(entry.Index, entry.New);

@@ -1,3 +1,4 @@
+using System;
 using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
 
@@ -11,14 +12,18 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
 {
     private readonly Geometry _geometry = context.Geometry;
 
+    /// <param name="changes">what the log says</param>
+    /// <param name="progress">hears the fraction of them that is proven</param>
     /// <returns>0, or a negative errno if the tables cannot be read</returns>
     /// <exception cref="RecoveryLogException">the file is not as the log's server left it, or the log is damaged</exception>
-    public async LoopTask<int> RunAsync(LoggedChanges changes)
+    public async LoopTask<int> RunAsync(LoggedChanges changes, Action<double> progress)
     {
+        var count = 0;
         ProveL1(changes);
         var clusters = (diskSize + _geometry.ClusterMask) >> _geometry.ClusterBits;
         foreach (var entry in changes.Clusters)
         {
+            progress(count++ / (double)changes.Count);
             if (entry.Index >= clusters)
                 throw Damaged($"guest cluster {entry.Index} is not on the disk");
             if (!entry.IsWhole())

@@ -73,12 +73,20 @@ internal static unsafe class UnixSocket
     /// <param name="fd">any descriptor that poll(2) takes</param>
     /// <param name="milliseconds">negative: for ever</param>
     /// <returns>true when it is ready; false after the time, or on an error</returns>
-    internal static bool WaitReadable(int fd, int milliseconds)
+    internal static bool WaitReadable(int fd, int milliseconds) => Wait(fd, POLLIN, milliseconds);
+
+    /// <summary>Waits until the descriptor takes a short line without waiting, or has ended.</summary>
+    /// <param name="fd">any descriptor that poll(2) takes</param>
+    /// <param name="milliseconds">negative: for ever</param>
+    /// <returns>true when it is ready; false after the time, or on an error</returns>
+    internal static bool WaitWritable(int fd, int milliseconds) => Wait(fd, POLLOUT, milliseconds);
+
+    private static bool Wait(int fd, short events, int milliseconds)
     {
         var deadline = Environment.TickCount64 + milliseconds;
         while (true)
         {
-            var entry = new pollfd { fd = fd, events = POLLIN };
+            var entry = new pollfd { fd = fd, events = events };
             var ready = Poll.Wait(&entry, 1, milliseconds);
             if (ready >= 0)
                 return ready > 0;

@@ -9,6 +9,8 @@ internal sealed class HeardLog(ILog log, Action<string> heard) : ILog
 {
     public LogLevel Level => log.Level;
 
+    public void Progress(string what, double fraction) => log.Progress(what, fraction);
+
     public void Write(LogLevel level, string message)
     {
         log.Write(level, message);

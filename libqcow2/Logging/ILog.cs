@@ -19,6 +19,13 @@ internal interface ILog
     /// <param name="message">one line in house style, without the program's name: lower case, no full stop</param>
     void Write(LogLevel level, string message);
 
+    /// <summary>How far work is for which somebody may wait, said often. Only who asked for it hears that.</summary>
+    /// <param name="what">what is done, as in "repairing"</param>
+    /// <param name="fraction">0 to 1</param>
+    void Progress(string what, double fraction)
+    {
+    }
+
     /// <summary>The same of an event that programs look for, where the log can say which it is.</summary>
     void Write(LogLevel level, LogEvent what, string message) => Write(level, message);
 }

@@ -38,7 +38,8 @@ def for_debian(releases, name, release, packager):
     blocks = []
     for version, date, changes in releases:
         lines = "\n".join("  * " + "\n    ".join(_wrap(change, 74)) for change in changes)
-        blocks.append(f"{name} ({version}-{release}) unstable; urgency=medium\n\n{lines}\n\n -- {packager}  {format_datetime(datetime.fromtimestamp(date, timezone.utc))}\n")
+        when = format_datetime(datetime.fromtimestamp(date, timezone.utc))
+        blocks.append(f"{name} ({version}-{release}) unstable; urgency=medium\n\n{lines}\n\n -- {packager}  {when}\n")
     return "\n".join(blocks)
 
 

@@ -31,13 +31,14 @@ internal static class BackgroundServer
     /// <param name="inherited">descriptors that the previous server left to it; they stay the caller's</param>
     /// <param name="registry">where it registers; null for where this user's devices are</param>
     /// <param name="verb">what the program is started with, if not as a server: it starts one, and ends when that is ready</param>
+    /// <param name="progress">hears what the server does before it is ready, and the fraction that is done of it</param>
     /// <exception cref="OutcomeException">what the server said, or how it died: then it has left nothing</exception>
     /// <remarks>
     /// Only a block device has a supervisor. NBD clients see the end of a server's connection, however soon another one
     /// listens: to start it again is their service manager's decision.
     /// </remarks>
     public static DeviceRecord Start(AttachOptions options, ServerProgram program, TimeSpan timeout, IReadOnlyList<int>? inherited = null,
-        DeviceRegistry? registry = null, string? verb = null)
+        DeviceRegistry? registry = null, string? verb = null, Action<string, double>? progress = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(program);
@@ -45,7 +46,7 @@ internal static class BackgroundServer
         if (result < 0)
             throw new OutcomeException(OutcomeKind.Failed, "cannot make a pipe", Errno.Text(result));
         verb ??= options.IsBlockDevice ? Supervisor.Verb : Verb;
-        var pid = program.Start([verb, options.Image], options, readyWrite, inherited ?? []);
+        var pid = (program with { TellsProgress = progress is not null }).Start([verb, options.Image], options, readyWrite, inherited ?? []);
         _ = Unistd.Close(readyWrite);
         if (pid < 0)
         {
@@ -55,7 +56,14 @@ internal static class BackgroundServer
 
         var reader = new LineReader(readyRead, ReadyLine.MaxBytes);
         var wait = timeout == Timeout.InfiniteTimeSpan ? -1 : (int)timeout.TotalMilliseconds;
-        var outcome = reader.Next(wait, out var line);
+        byte[] line;
+        LineReader.Outcome outcome;
+        while ((outcome = reader.Next(wait, out line)) == LineReader.Outcome.Line
+            && progress is not null && ReadyLine.TryParseProgress(line, out var what, out var fraction))
+        {
+            progress(what, fraction);
+        }
+
         _ = Unistd.Close(readyRead);
         return outcome switch
         {
@@ -78,20 +86,26 @@ internal static class BackgroundServer
         AttachOptions? options = null;
         SwitchableLog log;
         DeviceServer server;
+        ProgressLog? progress = null;
         var end = new EndRequest();
         using var signals = watchSignals(end.Raise);
         try
         {
             options = StartPipe.ReadOptions();
             log = new SwitchableLog(new StderrLog(options.LogLevel));
-            server = DeviceServer.Start(options, factory, new DeviceRegistry(RuntimeDirectory.Locate()), log, SupervisorOf(supervisorPid));
+            if (Environment.GetEnvironmentVariable(ReadyLine.ProgressVariable) is not null)
+                progress = new ProgressLog(log, TellProgress);
+            server = DeviceServer.Start(options, factory, new DeviceRegistry(RuntimeDirectory.Locate()), (ILog?)progress ?? log,
+                SupervisorOf(supervisorPid));
         }
         catch (Exception error)
         {
+            progress?.End();
             Refuse(error, options);
             return ServerEnd.Failed;
         }
 
+        progress?.End();
         end.PassTo(server.RequestEnd);
         log.SwitchTo(JournalLog.ForBackground(options.LogLevel, server.Record.LogSubject));
         server.TellRecovery();
@@ -112,6 +126,13 @@ internal static class BackgroundServer
         if (server.HandedOver)
             return server.HandOverUnheard ? ServerEnd.Failed : ServerEnd.HandedOver;
         return result.Succeeded ? ServerEnd.Done : ServerEnd.Failed;
+    }
+
+    /// <summary>A starter that does not read now misses some: nothing waits for it.</summary>
+    private static void TellProgress(string what, double fraction)
+    {
+        if (UnixSocket.WaitWritable(StartPipe.ReadyFd, 0))
+            _ = Unistd.WriteAll(StartPipe.ReadyFd, ReadyLine.ProgressLine(what, fraction));
     }
 
     internal static void Refuse(Exception error, AttachOptions? options)

@@ -15,6 +15,48 @@ internal readonly record struct ReadyLine(DeviceRecord? Record, OutcomeException
     /// <summary>A record, or an error with some paths in it.</summary>
     internal const int MaxBytes = DeviceRecord.MaxBytes + 4096;
 
+    /// <summary>
+    /// In the environment of servers whose starter takes lines of progress before the ready one. A server of an older version
+    /// sends none; a starter of an older version does not set it.
+    /// </summary>
+    internal const string ProgressVariable = "QCOW2BLK_TELL_PROGRESS";
+
+    /// <summary>A line of progress: what is done, and how far it is.</summary>
+    internal static byte[] ProgressLine(string what, double fraction)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            writer.WriteStartObject();
+            writer.WriteString("progress"u8, what);
+            writer.WriteNumber("fraction"u8, Math.Round(fraction, 4));
+            writer.WriteEndObject();
+        }
+
+        buffer.Write("\n"u8);
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    /// <returns>false if it is another line, such as the ready one</returns>
+    internal static bool TryParseProgress(byte[] line, out string what, out double fraction)
+    {
+        what = "";
+        fraction = 0;
+        try
+        {
+            using var document = JsonDocument.Parse(line);
+            if (document.RootElement.ValueKind != JsonValueKind.Object || !document.RootElement.TryGetProperty("progress", out var text))
+                return false;
+            what = text.GetString() ?? "";
+            fraction = document.RootElement.TryGetProperty("fraction", out var number) ? number.GetDouble() : 0;
+            return true;
+        }
+        catch (Exception error) when (error is JsonException or InvalidOperationException or FormatException)
+        {
+            return false;
+        }
+    }
+
     internal byte[] ToLine()
     {
         var buffer = new ArrayBufferWriter<byte>();

@@ -17,6 +17,9 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
     /// <summary>Where our ends are put, out of the way of the child's descriptors.</summary>
     private const int FirstFreeFd = InheritedDescriptors.First + UnixSocket.MaxDescriptors;
 
+    /// <summary>Whether it may tell how far its work is, before it tells that it is ready.</summary>
+    public bool TellsProgress { get; init; }
+
     /// <summary>Its standard error leads nowhere: ours is not ours to lend. Else it has ours until it is ready.</summary>
     public bool IsSilent { get; init; }
 
@@ -44,7 +47,7 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
         {
             Path = Path,
             Arguments = ["qcow2blk", .. Arguments, .. verb],
-            Environment = ServerEnvironment(),
+            Environment = [.. ServerEnvironment(), .. TellsProgress ? (string[])[ReadyLine.ProgressVariable + "=1"] : []],
             Descriptors = [devNull, devNull, standardError, optionsHigh, readyHigh, .. inheritedHigh],
             NewSession = true,
         });

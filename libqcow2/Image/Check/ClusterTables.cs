@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using Qcow2Blk.Scheduling;
@@ -23,6 +24,12 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
     /// <summary>Refcounts as the image has them, for the COPIED check; null: the flags are not looked at.</summary>
     public StoredRefcounts? Stored { get; init; }
 
+    /// <summary>Hears the fraction of the L2 tables that is walked.</summary>
+    public Action<double>? Progress { get; init; }
+
+    /// <summary>How many L2 tables were named.</summary>
+    public int Count => _tables.Count;
+
     /// <summary>Offsets of the L2 tables that the active L1 table names.</summary>
     public IEnumerable<long> ActiveL2Tables => _tables.Where(table => table.Value.Active).Select(table => table.Key);
 
@@ -47,8 +54,10 @@ internal sealed class ClusterTables(IBlockStorage file, CheckedHeader header, Re
     public async LoopTask<int> WalkL2Async()
     {
         using var pieces = new TablePieces(file);
+        var walked = 0;
         foreach (var (offset, (weight, active)) in _tables)
         {
+            Progress?.Invoke((double)walked++ / _tables.Count);
             pieces.Begin(offset, header.ClusterSize);
             int count;
             while ((count = await pieces.NextAsync()) > 0)

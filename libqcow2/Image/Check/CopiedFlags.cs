@@ -12,13 +12,17 @@ internal sealed class CopiedFlags(IBlockStorage file, CheckedHeader header, Refe
     private const ulong Copied = 1UL << 63;
     private const ulong Compressed = 1UL << 62;
 
-    public async LoopTask<int> CorrectAsync(ClusterTables tables)
+    /// <param name="tables">which tables there are</param>
+    /// <param name="progress">hears the fraction of them that is done</param>
+    public async LoopTask<int> CorrectAsync(ClusterTables tables, Action<double> progress)
     {
+        var corrected = 0;
         var error = await CorrectTableAsync(header.L1Offset, header.L1Entries * 8L, stride: 8);
         if (error < 0 || header.HasExternalData)
             return error;
         foreach (var table in tables.ActiveL2Tables)
         {
+            progress(corrected++ / (double)tables.Count);
             error = await CorrectTableAsync(table, header.ClusterSize, header.L2EntrySize);
             if (error < 0)
                 return error;

@@ -15,7 +15,9 @@ internal static class ImageChecker
     private const long ClusterLimit = int.MaxValue - 2;
 
     /// <summary>Checks a file on the calling loop. Nothing may write to it meanwhile.</summary>
-    public static async LoopTask<CheckResult> CheckAsync(IBlockStorage file)
+    /// <param name="file">the image file</param>
+    /// <param name="progress">hears how far it is</param>
+    public static async LoopTask<CheckResult> CheckAsync(IBlockStorage file, Action<string, double>? progress = null)
     {
         ArgumentNullException.ThrowIfNull(file);
         var result = new CheckResult();
@@ -27,7 +29,11 @@ internal static class ImageChecker
         if (result.ReadError >= 0)
         {
             result.ReadError =
-                await CountAsync(file, header, counts, result, new ClusterTables(file, header, counts, result) { Stored = stored });
+                await CountAsync(file, header, counts, result, new ClusterTables(file, header, counts, result)
+                {
+                    Stored = stored,
+                    Progress = fraction => progress?.Invoke("checking", fraction),
+                });
         }
 
         if (result.ReadError >= 0)

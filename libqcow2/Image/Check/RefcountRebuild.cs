@@ -14,6 +14,7 @@ namespace Qcow2Blk.Image.Check;
 internal sealed class RefcountRebuild
 {
     private const int Chunk = 1 << 20;
+    private const string Repairing = "repairing";
 
     // Header fields (spec, "Header"): refcount_table_offset and _clusters are neighbours and change in one write.
     private const int RefcountTableField = 48;
@@ -24,9 +25,11 @@ internal sealed class RefcountRebuild
     private readonly CheckedHeader _header;
     private readonly ReferenceCounts _counts;
     private readonly RefcountPlacement _placement;
+    private readonly Action<double> _progress;
 
-    private RefcountRebuild(IBlockStorage file, CheckedHeader header, ReferenceCounts counts)
+    private RefcountRebuild(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, Action<double> progress)
     {
+        _progress = progress;
         _file = file;
         _header = header;
         _counts = counts;
@@ -35,9 +38,12 @@ internal sealed class RefcountRebuild
     }
 
     /// <summary>Rebuilds the refcounts of a file that nobody else uses, then clears the dirty bit.</summary>
+    /// <param name="file">the image file</param>
+    /// <param name="path">for messages</param>
+    /// <param name="progress">hears how far it is: all L2 tables are read twice</param>
     /// <returns>0 or a negative errno; the image is still dirty then, and can be tried again</returns>
     /// <exception cref="ImageFormatException">the image is damaged in a way that new refcounts do not mend</exception>
-    public static async LoopTask<int> RunAsync(IBlockStorage file, string path)
+    public static async LoopTask<int> RunAsync(IBlockStorage file, string path, Action<string, double>? progress = null)
     {
         ArgumentNullException.ThrowIfNull(file);
         var result = new CheckResult();
@@ -53,14 +59,17 @@ internal sealed class RefcountRebuild
         if (error < 0)
             return error;
         var counts = new ReferenceCounts(result, header.ClusterBits, file.Length);
-        var tables = new ClusterTables(file, header, counts, result);
+        var tables = new ClusterTables(file, header, counts, result)
+        {
+            Progress = fraction => progress?.Invoke(Repairing, fraction / 2),
+        };
         error = await ImageChecker.CountAsync(file, header, counts, result, tables);
         if (error < 0)
             return error;
         RefuseOverflow(header, counts, result);
         if (result.Errors > 0)
             throw Unrepairable(path, result);
-        var rebuild = new RefcountRebuild(file, header, counts);
+        var rebuild = new RefcountRebuild(file, header, counts, fraction => progress?.Invoke(Repairing, 0.5 + (fraction / 2)));
         rebuild.RefuseLargeTable(result);
         return result.Errors > 0 ? throw Unrepairable(path, result) : await rebuild.WriteAsync(tables);
     }
@@ -116,7 +125,7 @@ internal sealed class RefcountRebuild
         if (error >= 0)
             error = await _file.FlushAsync();
         if (error >= 0)
-            error = await new CopiedFlags(_file, _header, _counts).CorrectAsync(tables);
+            error = await new CopiedFlags(_file, _header, _counts).CorrectAsync(tables, _progress);
         if (error >= 0)
             error = await _file.FlushAsync();
         if (error < 0 || !_header.Dirty)

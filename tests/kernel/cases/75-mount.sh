@@ -2,7 +2,7 @@
 # promise: mount -t qcow2 attaches and mounts the only file system or a partition, umount leaves a complete image, a failed mount nothing
 # short: ublk
 # also: nbd
-# seconds: 300
+# seconds: 500
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 mkdir -p mnt other
@@ -45,12 +45,14 @@ check_tree mnt
 umount -i mnt
 wait_for 20 is_detached
 mount_image disk.qcow2 mnt
-unshare --mount --propagation private sleep 4 &
+unshare --mount --propagation private sleep 120 &
+other=$!
 sleep 1
 umount mnt
 sleep 1
 ! is_detached || fail "detached while another mount namespace had it mounted"
-wait $!
+kill $other
+wait $other || true
 wait_for 20 is_detached
 
 note "a second mount uses the device that is there; the last umount ends it"
@@ -110,7 +112,7 @@ make_image empty.qcow2 64M
 expect_exit 32 mount_image empty.qcow2 mnt
 expect_text "no file system was found on the disk itself"
 is_detached
-qemu-io -r -U -c 'open -o locking=on disk.qcow2' -c 'sleep 20000' >/dev/null &
+qemu-io -c 'sleep 60000' disk.qcow2 >/dev/null &
 holder=$!
 sleep 1
 expect_exit 32 mount_image disk.qcow2 mnt

@@ -1,7 +1,7 @@
 #!/bin/bash
 # promise: qcow2-dm does what the script of that name did, in its words: create, check, snapshot, resize, remove, without its traps
 # also: nbd
-# seconds: 240
+# seconds: 600
 . "$PAYLOAD/guest/lib.sh"
 # Written from the description of the script, never from what our program prints.
 if [ "$TRANSPORT" = nbd ]; then
@@ -78,7 +78,7 @@ lines_are "Can't find device by [top.qcow2]."
 note "the snapshot holds a file system that needs no repair, also of what was only in memory"
 qemu-img convert -O raw -l "before upgrade" top.qcow2 before.raw
 check_fs ext4 before.raw
-mount -o loop,ro before.raw mnt
+mount -t qcow2 -o "snapshot=before upgrade" top.qcow2 mnt
 check_tree mnt
 umount mnt
 

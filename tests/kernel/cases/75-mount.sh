@@ -2,7 +2,7 @@
 # promise: mount -t qcow2 attaches and mounts the only file system or a partition, umount leaves a complete image, a failed mount nothing
 # short: ublk
 # also: nbd
-# seconds: 300
+# seconds: 500
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 mkdir -p mnt other

@@ -2,7 +2,7 @@
 # promise: a line of fstab mounts an image by mount -a, by its directory, by a mount unit of systemd and on first access; stop detaches
 # transports: any
 # init: systemd
-# seconds: 240
+# seconds: 400
 . "$PAYLOAD/guest/lib.sh"
 modprobe ublk_drv 2>/dev/null || require_nbd
 require_module autofs4

@@ -1,7 +1,7 @@
 #!/bin/bash
 # promise: qcow2-dm does what the script of that name did, in its words: create, check, snapshot, resize, remove, without its traps
 # also: nbd
-# seconds: 240
+# seconds: 600
 . "$PAYLOAD/guest/lib.sh"
 # Written from the description of the script, never from what our program prints.
 if [ "$TRANSPORT" = nbd ]; then

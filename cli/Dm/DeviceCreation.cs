@@ -42,7 +42,8 @@ internal static class DeviceCreation
         if (!ReadChain(file, out var size, out var files))
             return DmCommand.Failed;
         Output.Line($"Create device [{name}] of size {size} from [{string.Join(' ', files)}].");
-        var settings = new AttachSettings(new AttachOptions { Image = FilePath.Absolute(file), Name = name, BackingFormat = BackingFormat });
+        var settings = new AttachSettings(
+            new AttachOptions { Image = FilePath.Absolute(file), Name = name, BackingFormat = BackingFormat });
         var record = BackgroundServer.Start(settings.ToOptions(), ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan);
         WaitForName(record);
         return 0;

@@ -16,6 +16,9 @@ CONTROL     := artifacts/kernel/ublk-control-tests
 DEVICE      := artifacts/kernel/library-device
 DEBS        := artifacts/kernel/qcow2blk-new.deb artifacts/kernel/qcow2blk-old.deb
 bindir      := $(DESTDIR)$(PREFIX)/bin
+# mount(8) looks for helpers in /sbin alone, which is /usr/sbin: mount.qcow2(8) says what to do for another prefix.
+sbindir     := $(DESTDIR)$(PREFIX)/sbin
+NAMES       := mount.qcow2 umount.qcow2 qcow2-dm
 includedir  := $(DESTDIR)$(PREFIX)/include
 libdir      := $(DESTDIR)$(LIBDIR)
 bashdir     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -163,6 +166,8 @@ install: ## install into $(DESTDIR)$(PREFIX); run "make build" first
 	sed 's:@bindir@:$(PREFIX)/bin:' packaging/udev/61-ublk-unprivileged.rules.sample >$(docdir)/61-ublk-unprivileged.rules.sample
 	/usr/bin/python3 packaging/manual/build.py $(MANUAL)
 	packaging/manual/install.sh $(MANUAL) $(mandir) $(docdir)/html
+	install -d $(sbindir)
+	for name in $(NAMES); do ln -sf ../bin/qcow2blk $(sbindir)/$$name || exit; done
 
 uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(bindir)/qcow2blk $(bashdir)/qcow2blk $(zshdir)/_qcow2blk $(fishdir)/qcow2blk.fish
@@ -174,6 +179,7 @@ uninstall: ## remove what "make install" put there (same PREFIX and DESTDIR)
 	rm -f $(docdir)/61-ublk-unprivileged.rules.sample
 	rm -f $(mandir)/man[3578]/{qcow2blk,libqcow2blk,qcow2-dm.,mount.qcow2.,umount.qcow2.}*
 	rm -rf $(docdir)/html
+	rm -f $(addprefix $(sbindir)/,$(NAMES))
 
 check: ## fail if the analyzers or "dotnet format" have anything to say
 	@packaging/check-style.sh

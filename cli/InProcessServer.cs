@@ -19,6 +19,7 @@ internal static class InProcessServer
         var log = new SwitchableLog(JournalLog.ForForeground(options.LogLevel, new LogSubject(name, options.Image, options.RecoverDevice)));
         using var server = Start(options, factory, log);
         log.SwitchTo(JournalLog.ForForeground(options.LogLevel, server.Record.LogSubject));
+        server.TellRecovery();
         end.PassTo(server.RequestEnd);
         ServiceNotification.Ready($"serving {options.Image} as {server.Record.Uri ?? server.Record.DevicePath}", log);
         var commandStatus = 0;

@@ -20,7 +20,8 @@ demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 bench_packages=(qemu-utils fio python3)
 # The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.
 kernel_packages=(qemu-system-x86 qemu-utils cryptsetup-bin busybox-static cpio kmod udev systemd dmsetup fio e2fsprogs xfsprogs fdisk
-                 jq strace nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2 dpkg-dev python3-yaml)
+                 jq strace nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2 dpkg-dev python3-yaml
+                 apparmor)
 
 die() { echo "install-build-deps: $*" >&2; exit 1; }
 

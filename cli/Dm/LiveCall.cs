@@ -17,11 +17,12 @@ namespace Qcow2Blk.Cli.Dm;
 /// <param name="file">the image among them</param>
 internal sealed class LiveCall(IReadOnlyList<string> words, string file)
 {
-    private const string Shrink = "--shrink";
-
     private string Call => $"qemu-img {string.Join(' ', words)}";
 
     private bool IsResize => words[0] == "resize";
+
+    /// <summary>Long options may be shortened: --shr.</summary>
+    private bool Shrinks => IsResize && words.Any(word => word.Length > 2 && "--shrink".StartsWith(word, StringComparison.Ordinal));
 
     internal int Run()
     {
@@ -67,7 +68,7 @@ internal sealed class LiveCall(IReadOnlyList<string> words, string file)
                 $"\"{DmCommand.Name} remove {file}\", apply it with qemu-img, and create the device again");
         }
 
-        if (IsResize && words.Contains(Shrink) && KernelNode.TryParse(record.DevicePath) is { } node
+        if (Shrinks && KernelNode.TryParse(record.DevicePath) is { } node
             && KernelDevices.FindUser(node) is { } user)
         {
             throw new OutcomeException(OutcomeKind.Busy, $"cannot shrink {file}", $"{node.Path} is {user}", "stop using it");
@@ -136,7 +137,7 @@ internal sealed class LiveCall(IReadOnlyList<string> words, string file)
             result = client is null
                 ? Outcome.Refused(OutcomeKind.Busy, $"cannot reach {name}", "its server is not running", "\"qcow2blk list\" shows its state")
                 : client.Ask(new ControlRequest(verb, ControlRequest.DefaultTimeout, Force: false,
-                    AllowShrink: verb == ControlVerb.Resume && IsResize && words.Contains(Shrink))).Result;
+                    AllowShrink: verb == ControlVerb.Resume && Shrinks)).Result;
         }
         catch (OutcomeException error)
         {

@@ -17,6 +17,16 @@ internal sealed partial class EngineDevice
 
     public async Task<Outcome> HandOverAsync(TimeSpan timeout, bool ending, CancellationToken cut)
     {
+        // A request of the kernel's NBD that a limit holds back has been taken off its connection: it is done before that is passed on.
+        _served.Limits.Lift();
+        var result = await HandOverUnlimitedAsync(timeout, ending, cut);
+        if (!result.Succeeded)
+            _served.Limits.Restore();
+        return result;
+    }
+
+    private async Task<Outcome> HandOverUnlimitedAsync(TimeSpan timeout, bool ending, CancellationToken cut)
+    {
         var what = $"cannot hand {Name} over";
         if (Export.DevicePath is null)
         {

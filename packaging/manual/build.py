@@ -29,8 +29,9 @@ def pages():
     """Every page of the manual: file name (qcow2blk.8) and text."""
     found = {path.name: path.read_text() for path in sorted((ROOT / "docs/man").glob("*.[1-8]"))}
     declared = markdown.declared_pages(ROOT / "docs")
+    names = {file: (page.name, page.section) for file, page in declared.items()} | markdown.written_pages(ROOT / "docs")
     for page in declared.values():
-        found[page.file] = page.mdoc(declared)
+        found[page.file] = page.mdoc(names)
     library = header.Header((ROOT / "include/qcow2blk.h").read_text())
     found["libqcow2blk.3"] = library.extend_overview(found["libqcow2blk.3"])
     date = re.search(r"^\.Dd (.*)$", found["libqcow2blk.3"], re.MULTILINE)[1]

@@ -59,13 +59,15 @@ class Function:
         return text
 
     def _errors(self):
-        text = "The negative value of:\n.Bl -tag -width Er\n"
-        for codes, meaning in split_errors(self.facts["Errors"]):
+        errors = split_errors(self.facts["Errors"])
+        text = "".join(sentence(meaning) + "\n" for codes, meaning in errors if not codes)
+        if not any(codes for codes, _ in errors):
+            return text
+        text += "Also the negative value of:\n" if text else "The negative value of:\n"
+        text += ".Bl -tag -width Er\n"
+        for codes, meaning in errors:
             if codes:
-                text += ".It " + " , ".join(f"Bq Er {code}" for code in codes) + "\n"
-            else:
-                text += ".It others\n"
-            text += sentence(meaning) + "\n"
+                text += ".It " + " , ".join(f"Bo Er {code} Bc" for code in codes) + f"\n{sentence(meaning)}\n"
         return text + ".El\n"
 
     def _mentioned(self):

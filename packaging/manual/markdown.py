@@ -1,20 +1,25 @@
 """Pages of the manual that are written in Markdown, in docs/, so that both a browser and man show them.
 
-A file is one if its second line of text is a comment like this:
+A file is one if its second line is a comment like the first of these. The second is for a file whose matter is on a page in docs/man.
   <!-- manual: qcow2blk-nbd(7), November 29, 2026: what of the NBD protocol is served -->
+  <!-- in the manual: qcow2blk-attach(8) -->
 Known are headings, paragraphs, lists without lists in them, tables, literal blocks, code, emphasis and links.
 """
 
 import re
 from dataclasses import dataclass
 
-from mdoc import control, escape, fill, see_also, title
+from mdoc import argument, control, escape, fill, see_also, title
 
 DECLARATION = re.compile(r"^<!-- manual: (\S+)\((\d)\), (\w+ \d+, \d+): (.*) -->$", re.MULTILINE)
+ELSEWHERE = re.compile(r"^<!-- in the manual: (\S+)\((\d)\) -->$", re.MULTILINE)
 INLINE = re.compile(r"`([^`]+)`|\[([^\]]+)\]\(([^)]+)\)|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*")
 
 # A table wider than this has text in its cells that must be filled.
 TABLE_WIDTH = 66
+
+# With less for the last column, a table is mostly white: then it becomes a list.
+LAST_COLUMN = 24
 
 
 @dataclass
@@ -31,8 +36,9 @@ class Page:
     def file(self):
         return f"{self.name}.{self.section}"
 
-    def mdoc(self, declared):
-        return Writer(self, declared).write()
+    def mdoc(self, names):
+        """Its text as mdoc. Names: what links may lead to, name and section of a page by the name of a file."""
+        return Writer(self, names).write()
 
 
 def declared_pages(folder):
@@ -46,11 +52,17 @@ def declared_pages(folder):
     return found
 
 
+def written_pages(folder):
+    """The pages in mdoc that say what files of a folder say: name and section, by the names of these files."""
+    found = {path.name: ELSEWHERE.search(path.read_text()) for path in sorted(folder.glob("*.md"))}
+    return {name: (match[1], int(match[2])) for name, match in found.items() if match}
+
+
 class Writer:
     """Turns the blocks of one page into mdoc."""
 
-    def __init__(self, page, declared):
-        self.page, self.declared = page, declared
+    def __init__(self, page, names):
+        self.page, self.names = page, names
         self.references = {("qcow2blk", 8)}
         self.lines = []
 
@@ -74,7 +86,7 @@ class Writer:
             lines.pop(0)
         elif match := re.match(r"(#{2,3}) (.*)", lines[0]):
             lines.pop(0)
-            heading = escape(match[2].replace("`", ""))
+            heading = argument(escape(match[2].replace("`", "")))
             self._add(f".Sh {heading.upper()}" if len(match[1]) == 2 else f".Ss {heading}")
         elif first.startswith("```"):
             self._literal(_take(lines, lambda line: not line.startswith("```"), skip=1))
@@ -108,27 +120,33 @@ class Writer:
         rows = [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]] for line in lines]
         head, rows = rows[0], rows[2:]
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-        if len(head) == 2 and sum(widths) > TABLE_WIDTH:
-            self._tags(rows)
+        # A word cannot be broken: groff would say so, and write over the next column.
+        words = [max(len(word) for row in [head, *rows] for word in row[column].replace("`", "").split(" ")) for column in range(len(head))]
+        narrow = [max(min(width, 24), word) for width, word in zip(widths[:-1], words)]
+        if sum(widths) + 2 * len(widths) <= TABLE_WIDTH:
+            self._tbl(head, rows, ["l"] * len(head), filled=False)
+        elif len(head) == 2 or TABLE_WIDTH - sum(narrow) < LAST_COLUMN:
+            self._tags([(row[0], self._joined(head, row)) for row in rows])
         else:
-            self._tbl(head, rows, widths)
+            self._tbl(head, rows, [f"lw({width})" for width in narrow] + ["lx"], filled=True)
+
+    def _joined(self, head, row):
+        """What stands beside the first cell, as a text; where columns are compared, each on a line of its own."""
+        if not head[0]:
+            return [f"{name}: {cell}" for name, cell in zip(head[1:], row[1:]) if cell]
+        named = [cell if column == 1 or head[column] in ("notes", "meaning", "") else f"{head[column]}: {cell}"
+                 for column, cell in enumerate(row) if column and cell]
+        return ["; ".join(named)]
 
     def _tags(self, rows):
         self._add(".Bl -tag -width Ds")
-        for tag, text in rows:
+        for tag, texts in rows:
             # In an argument of a macro, a word that is the name of another macro would be called.
-            words = [re.sub(r"^([A-Z%][A-Za-z0-9])$", r"\\&\1", word) for word in self._plain(tag).split(" ")]
-            self._add(".It " + " ".join(words), *([self._inline(text)] if text else []))
+            words = [re.sub(r"^([A-Z%][A-Za-z0-9])$", r"\\&\1", word) for word in argument(self._plain(tag)).split(" ")]
+            self._add(".It " + " ".join(words), "\n.br\n".join(self._inline(text) for text in texts))
         self._add(".El")
 
-    def _tbl(self, head, rows, widths):
-        filled = sum(widths) + 2 * len(widths) > TABLE_WIDTH
-        columns = ["l"] * len(head)
-        if filled:
-            # A word cannot be broken: groff would say so, and write over the next column.
-            words = [max(len(word) for row in [head, *rows] for word in row[column].replace("`", "").split(" "))
-                     for column in range(len(head))]
-            columns = [f"lw({max(min(width, 24), word)})" for width, word in zip(widths[:-1], words)] + ["lx"]
+    def _tbl(self, head, rows, columns, filled):
         self._apart()
         self._add(".TS", " ".join(columns) + ".")
         if any(head):
@@ -182,16 +200,16 @@ class Writer:
 
     def _link(self, label, target):
         label = label.replace("`", "")
-        page = self.declared.get(target.split("#")[0].rsplit("/", 1)[-1])
+        page = self.names.get(target.split("#")[0].rsplit("/", 1)[-1])
         if page is None:
             yield escape(label) + (f" <{escape(target)}>" if target.startswith("http") else "")
             return
-        self.references.add((page.name, page.section))
+        self.references.add(page)
         if label.endswith(".md"):
-            yield page.name, page.section
+            yield page
             return
         yield escape(label) + " ("
-        yield page.name, page.section
+        yield page
         yield ")"
 
 

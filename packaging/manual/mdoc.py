@@ -17,6 +17,11 @@ def escape(text):
     return text.replace("…", "...").replace("’", "'")
 
 
+def argument(text):
+    """Text of a macro, where a quote would hold words together."""
+    return text.replace('"', "\\(dq")
+
+
 def control(line):
     """A line that begins like a macro, but is text."""
     return "\\&" + line if line[:1] in (".", "'") else line
@@ -33,7 +38,7 @@ def fill(text):
 def title(name, section, date, description):
     """The head of a page, up to its description."""
     return (f".Dd {date}\n.Dt {name.upper()} {section}\n.Os qcow2blk @version@\n"
-            f".Sh NAME\n.Nm {name}\n.Nd {description}\n")
+            f".Sh NAME\n.Nm {name}\n.Nd {argument(description)}\n")
 
 
 def see_also(references):

@@ -99,7 +99,8 @@ def build(format_, options, version, maintainer, releases):
 def complain(format_, stage, packages):
     """Ends if an installed file is in no package, or in two."""
     packaged = Counter(entry.path for package in packages for entry in package.entries if entry.kind != "dir")
-    wrong = [f"{path} is installed and in no package: add it to nfpm.yaml" for path in stage.installed() if path not in packaged]
+    known = {*packaged, *(entry.path for package in packages for entry in package.entries)}
+    wrong = [f"{path} is installed and in no package: add it to nfpm.yaml" for path in stage.installed() if path not in known]
     wrong += [f"{path} is in {count} packages" for path, count in packaged.items() if count > 1]
     if wrong:
         raise SystemExit("\n".join(f"package: {format_}: {line}" for line in wrong))

@@ -70,8 +70,9 @@ class Stage:
         return re.search("Build ID: ([0-9a-f]+)", notes)[1]
 
     def installed(self):
-        """The paths that "make install" made, as they are in a package."""
-        return sorted(f"/{path.relative_to(self.root)}" for path in self.root.rglob("*") if path.is_symlink() or not path.is_dir())
+        """The files and empty folders that "make install" made, as they are in a package."""
+        return sorted(f"/{path.relative_to(self.root)}" for path in self.root.rglob("*")
+                      if path.is_symlink() or not path.is_dir() or not any(path.iterdir()))
 
 
 def _compress_manual_page(path):
@@ -92,6 +93,8 @@ def _notices(rid):
         ["dotnet", "msbuild", "cli", f"-p:RuntimeIdentifier={rid}", "-getProperty:BundledNETCoreAppPackageVersion",
          "-getProperty:NuGetPackageRoot"], capture_output=True, text=True, check=True).stdout
     properties = json.loads(answer)["Properties"]
-    folder = Path(properties["NuGetPackageRoot"], f"microsoft.netcore.app.runtime.nativeaot.{rid}",
+    # Known to the project once it was built here.
+    cache = properties["NuGetPackageRoot"] or os.environ.get("NUGET_PACKAGES") or Path.home() / ".nuget/packages"
+    folder = Path(cache, f"microsoft.netcore.app.runtime.nativeaot.{rid}",
                   properties["BundledNETCoreAppPackageVersion"])
     return (folder / "THIRD-PARTY-NOTICES.TXT").read_bytes()

@@ -118,6 +118,19 @@ def measure_start(kinds, first_of_ours, images, folder, options):
     return times
 
 
+def measure_limits(binary, images, folder, options):
+    """What limits cost that are set and never reached, to the same server without: ratios round by round."""
+    cell = next(cell for cell in cells.ALL if cell.name == "4k-randread-qd16")
+    kinds = [servers.ours(binary), servers.limited(binary)]
+    ratios = []
+    for round_number in range(options.rounds):
+        rates = {kind.name: measure.run(cell, kind, images, folder, options.runtime).iops
+                 for kind in (kinds if round_number % 2 else reversed(kinds))}
+        ratios.append(rates[servers.LIMITED] / rates[kinds[0].name])
+        log(f"limits set and not reached  {round_number + 1}/{options.rounds}: {ratios[-1]:.2f}")
+    return ratios
+
+
 def require_space(options, chosen):
     needed = options.image_size * 2 * MIB + 3 * options.compressed_size * MIB
     if any(cell.image == "empty" for cell in chosen):
@@ -151,6 +164,8 @@ def main(arguments):
         results["first_byte_seconds"] = measure_start(kinds, in_background, images, folder, options)
         for cell in chosen:
             results["cells"].append(run_cell(cell, kinds, images, folder, options))
+        if not options.server_command:
+            results["limited_to_unlimited"] = measure_limits(options.binary, images, folder, options)
     results["limits"] = {"first_byte_seconds": FIRST_BYTE_TARGET, "binary_bytes": BINARY_TARGET,
                          "resident_over_rival_bytes": RESIDENT_TARGET}
     results["binary_bytes"] = None if options.server_command else os.stat(options.binary).st_size

@@ -10,6 +10,7 @@ import nbd_client
 
 EXPORT = "bench"
 BEFORE = "before"
+LIMITED = "limited"
 START_LIMIT = 30
 STOP_LIMIT = 20
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -37,6 +38,12 @@ def ours(binary, name="qcow2blk"):
 def before(binary):
     """Another build of ours."""
     return ours(binary, BEFORE)
+
+
+def limited(binary):
+    """Ours with limits that are never reached: each request is counted, none waits."""
+    kind = ours(binary, LIMITED)
+    return Kind(kind.name, f"{kind.command} --iops 10000000 --bandwidth 1T")
 
 
 def ours_in_background(binary):

@@ -59,6 +59,12 @@ class Conclusions(unittest.TestCase):
         self.assertIn("+20.0 MiB against the rival", text)
         self.assertIn("20.0 ms (limit 50 ms: yes)", text)
 
+    def test_what_limits_cost_is_told_where_it_was_measured(self):
+        results = results_of(self.result([sample(100)], [sample(100)]))
+        self.assertNotIn("limits that are set", report.text(results))
+        self.assertIn("to none: 0.98 (round by round 0.90 0.98 1.02)",
+                      report.text({**results, "limited_to_unlimited": [0.9, 0.98, 1.02]}))
+
     def test_results_survive_json_and_the_chart_is_well_formed(self):
         results = json.loads(json.dumps(results_of(self.result([sample(100)], [sample(100)]))))
         ElementTree.fromstring(chart.of_results(results))

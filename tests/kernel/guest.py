@@ -38,7 +38,7 @@ CPU = "max,-la57,-smap,-smep,-pku,-umip,-erms,-fsrm"
 BOOT_ATTEMPTS = 3
 BOOT_SECONDS = 90
 
-KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr audit=0 "
+KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr "
                   "random.trust_cpu=on tsc=reliable no_timer_check cryptomgr.notests "
                   # The emulator keeps translated code by its address: at random ones every program is translated anew
                   # (attach and detach took 1.2 s of processor time instead of 0.6 s).
@@ -50,6 +50,9 @@ KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigation
                   "clearcpuid=cx16 "
                   # Emulation stops a processor for seconds at times: that is no lockup.
                   "nowatchdog rcupdate.rcu_cpu_stall_timeout=120 systemd.log_level=warning")
+
+# What most cases can do without. (The kernel takes no "audit=1" after it.)
+USUAL_OPTIONS = "audit=0"
 
 
 class BootFailure(SystemExit):
@@ -127,12 +130,12 @@ class Guest(Machine):
 
     def __init__(self, kernel, job, binary, *, data=None, memory=1024, processors=2, settings=None, files=(),
                  console=None, interactive=False, reads_input=False, disks=(), work=None,
-                 kernel_options="", emulator=(), accelerator="tcg,thread=multi", attempts=BOOT_ATTEMPTS):
+                 kernel_options=USUAL_OPTIONS, emulator=(), accelerator="tcg,thread=multi", attempts=BOOT_ATTEMPTS):
         """job: text of the bash script that the guest runs as root.
         data: a file, or a whole -drive value; disks: further ones.
         settings: variables of the job; files: (path on this machine, name under /run/payload);
         work: where the guest's own files are kept;
-        kernel_options: further ones, which win over ours;
+        kernel_options: those that a case may want otherwise;
         emulator: further options of qemu, which win over ours;
         attempts: how often it is tried to boot. Raises BootFailure after the last."""
         self._is_temporary = work is None
@@ -143,8 +146,8 @@ class Guest(Machine):
         settings = {**(settings or {}), **({"JOB_READS_INPUT": "1"} if reads_input else {})}
         payload = self.work / "payload.tar"
         _write_payload(payload, job, binary, settings, files)
-        self.command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator), *emulator,
-                        "-append", f"{KERNEL_OPTIONS} {kernel_options}"]
+        self.command = [*_command(kernel, payload, self.console, data, memory, processors, disks, interactive, accelerator),
+                        "-append", f"{KERNEL_OPTIONS} {kernel_options}", *emulator]
         if interactive:
             self.process = subprocess.Popen(self.command)
         elif not self._boot(kernel, attempts):

@@ -19,9 +19,11 @@ import kernels
 GUEST = Path(__file__).resolve().parent / "guest"
 
 # Their programs (and what stands in EXTRA) go to the root disk.
-PACKAGES = """bash dash coreutils util-linux util-linux-extra mount fdisk e2fsprogs xfsprogs kmod procps findutils grep sed mawk diffutils
-    tar qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname systemd apparmor
-    busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login dpkg libc-bin cryptsetup-bin""".split()
+PACKAGES = """bash coreutils util-linux util-linux-extra mount fdisk e2fsprogs xfsprogs kmod procps findutils grep sed mawk diffutils tar
+    qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname systemd
+    apparmor cryptsetup-bin busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login""".split()
+# What dpkg calls while it installs a package.
+PACKAGES += ["dpkg", "dash", "libc-bin"]
 EXTRA = ["/usr/lib/udev", "/lib/udev", "/lib/systemd/systemd-udevd", "/lib/systemd/systemd",
          "/etc/mke2fs.conf", "/usr/lib/python3", "/usr/share/mime/version",
          # What AppArmor's profiles include.
@@ -40,9 +42,10 @@ OPTIONAL = ["/usr/bin/perf", "/usr/bin/gdb"]
 
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console"]
 ROOT_MODULES = """nbd ublk_drv xfs dm-mod dm-crypt dm-flakey dm-delay dm-snapshot loop overlay brd null_blk zram crc32c-intel
-    crc32c-cryptoapi virtio_rng virtio_balloon xts aesni-intel algif_skcipher""".split()
+    crc32c-cryptoapi virtio_rng virtio_balloon xts aesni-intel algif_skcipher autofs4""".split()
 # Not in every kernel, or built in.
-MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon", "xts", "aesni-intel", "algif_skcipher"}
+MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon", "xts", "aesni-intel", "algif_skcipher",
+                  "autofs4"}
 
 
 def prepare(kernel):

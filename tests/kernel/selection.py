@@ -8,7 +8,7 @@
     # memory: 1024             MiB of the guest
     # processors: 1            of the guest (default 2). Two guests of two on a host of two wait for each other's processors
     #                          nearly half of their time: one is for cases that are not about requests side by side
-    # kernel: audit=1          further options of the guest's kernel
+    # kernel: audit=1          options of the guest's kernel instead of the usual ones (guest.py)
     # init: systemd            the guest's process 1 (default: a script)
 """
 
@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from guest import USUAL_OPTIONS
 from powercut import POWER_CUT
 from shutdown import SHUTDOWN
 
@@ -36,7 +37,7 @@ class Case:
     also: bool
     init: str = ""
     processors: int = 2
-    kernel_options: str = ""
+    kernel_options: str = USUAL_OPTIONS
 
     @property
     def machine(self):
@@ -73,4 +74,4 @@ def _read(path):
         yield Case(name if transport == "any" else f"{name}/{transport}", path.name, transport, facts["promise"],
                    int(facts.get("seconds", 180)), int(facts.get("memory", 1024)), transport in facts.get("short", "").split(),
                    transport in facts.get("also", "").split(), facts.get("init", ""), int(facts.get("processors", 2)),
-                   facts.get("kernel", ""))
+                   facts.get("kernel", USUAL_OPTIONS))

@@ -12,24 +12,31 @@ sys.path.insert(0, str(ROOT / "packaging/manual"))
 
 import build  # noqa: E402
 import header  # noqa: E402
+import markdown  # noqa: E402
 
 # Pages of other programs that ours may name.
 KNOWN = set("""
-apparmor(7) bash(1) capabilities(7) cryptsetup(8) environ(7) errno(3) eventfd(2) fish(1) fork(2) fsfreeze(8) fstab(5)
+apparmor(7) bash(1) blktrace(8) capabilities(7) cryptsetup(8) environ(7) errno(3) eventfd(2) fish(1) fork(2) fsfreeze(8) fstab(5)
 guestmount(1) io_uring(7) losetup(8) mkfs(8) mount(8) nbd-client(8) nbdcopy(1) nbdinfo(1) nbdkit(1) open(2) qemu(1)
 qemu-img(1) qemu-nbd(8) sd_listen_fds(3) sd_notify(3) sync(1) syslog(3) systemctl(1) systemd(1) systemd.exec(5)
 systemd.mount(5) systemd.socket(5) systemd.unit(5) udev(7) udevadm(8) umount(8) zsh(1)
 """.split())
 
-# mandoc looks for pages on this machine, and does not know a system named qcow2blk; both are checked here instead. "SIZE" is
-# no mistyped "FILES".
-OTHERWISE = re.compile(r"referenced manual not found|operating system explicitly specified|possible typo in section name: Sh SIZE")
+# mandoc looks for pages on this machine, and does not know a system named qcow2blk; both are checked here instead. Some
+# headings look like others mistyped.
+OTHERWISE = re.compile(r"referenced manual not found|operating system explicitly specified|possible typo in section name: Sh (SIZE|NAMES|FILTERS) ")
 
 PAGES = build.pages()
+FROM_MARKDOWN = {page.file for page in markdown.declared_pages(ROOT / "docs").values()}
 
 
 def run(*command, text):
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+def literal_lines(text):
+    lines = "".join(re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed$", text, re.MULTILINE | re.DOTALL)).splitlines()
+    return {line.removeprefix("\\&").replace("\\-", "-").replace("\\e", "\\").strip() for line in lines}
 
 
 def references(text):
@@ -55,9 +62,11 @@ class Pages(unittest.TestCase):
         self.expect_nothing(lambda _, text: run("groff", "-t", "-mandoc", "-Tutf8", "-ww", "-z", text=text).stderr)
 
     def test_pages_fit_on_a_terminal_of_80_columns(self):
-        def complaints(_, text):
+        def complaints(name, text):
             shown = re.sub(r".\x08", "", run("mandoc", "-Tutf8", "-Owidth=78", text=text).stdout)
-            return [line for line in shown.splitlines() if len(line.expandtabs()) > 80]
+            # What is literal in docs/*.md may be as long as other lines there: a terminal breaks it.
+            literal = literal_lines(text) if name in FROM_MARKDOWN else ()
+            return [line for line in shown.splitlines() if len(line.expandtabs()) > 80 and line.strip() not in literal]
         self.expect_nothing(complaints)
 
     def test_head_names_the_page_and_the_version(self):

@@ -30,8 +30,9 @@ make_base() {
         printf '%%description\nnone\n%%files\n'
     } >"$spec"
     rpmbuild -bb --quiet --define "_topdir $test/base" "$spec" >"$logs/rpm-base.log" 2>&1 || return 1
-    # What the package "filesystem" has on systems with rpm.
-    mkdir -p "$root/var/lib/rpm" "$root/usr/lib64/pkgconfig" "$root/usr/share/licenses"
+    # Folders of the packages "filesystem" and "systemd" on systems with rpm.
+    mkdir -p "$root"/var/lib/rpm "$root"/usr/{lib64/pkgconfig,share/licenses,share/man/man{3,5,7,8}} \
+        "$root"/usr/lib/{systemd/system-generators,sysusers.d,tmpfiles.d,modules-load.d,udev/rules.d}
     rpm --root "$root" --dbpath /var/lib/rpm --initdb && in_root -i "$test"/base/RPMS/*/base-1-1.*.rpm
 }
 

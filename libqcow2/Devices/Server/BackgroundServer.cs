@@ -108,6 +108,7 @@ internal static class BackgroundServer
         progress?.End();
         end.PassTo(server.RequestEnd);
         log.SwitchTo(JournalLog.ForBackground(options.LogLevel, server.Record.LogSubject));
+        server.TellRecovery();
         StartPipe.LeaveTerminal();
         var told = Unistd.WriteAll(StartPipe.ReadyFd, new ReadyLine(server.Record, null).ToLine());
         _ = Unistd.Close(StartPipe.ReadyFd);

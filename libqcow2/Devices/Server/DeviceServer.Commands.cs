@@ -246,7 +246,8 @@ internal sealed partial class DeviceServer
                 if (user is not null || Stopwatch.GetElapsedTime(started) < patience)
                     continue;
                 var result = await DetachAsync(force: false, timeout);
-                if (result.Succeeded)
+                // Somebody else's detach, which this one waited for, is not a failure.
+                if (result.Succeeded || _detached)
                     return;
                 _device.History = _device.History with { DetachWaitsFor = result.Why };
                 if (said != result.Why)

@@ -35,6 +35,7 @@ internal sealed partial class DeviceServer : IDisposable
     private ControlServer? _control;
     private PidFile? _pidFile;
     private DeviceWatch? _told;
+    private bool _hasRecovered;
 
     private DeviceServer(DeviceClaim? claim, IDevice device, DeviceRecord record, ILog log)
     {
@@ -163,11 +164,8 @@ internal sealed partial class DeviceServer : IDisposable
             server._pidFile = options.PidFile is { } pidFile ? PidFile.Write(pidFile) : null;
             if (KernelNode.TryParse(record.DevicePath) is { } node)
                 node.Announce();
-            var done = $"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}";
-            if (recovers && !draft.HandedOver)
-                log.Write(LogLevel.Warning, LogEvent.Recovered, done);
-            else
-                log.Info(done);
+            log.Info($"{(recovers ? "recovered" : "attached")} {options.Image} as {name}, serving {device.Uri ?? device.DevicePath}");
+            server._hasRecovered = recovers && !draft.HandedOver;
             server._told = DeviceLog.Follow(device, plain);
             if (record.Options.DetachWhenUnused)
                 server.BeginLazily(ControlRequest.DefaultTimeout, isUsed: recovers);
@@ -187,6 +185,13 @@ internal sealed partial class DeviceServer : IDisposable
     {
         if (!recovers || !device.HandOverAsync(SignalTimeout, ending: true, CancellationToken.None).GetAwaiter().GetResult().Succeeded)
             device.DetachAsync(force: true, SignalTimeout, CancellationToken.None).GetAwaiter().GetResult();
+    }
+
+    /// <summary>Tells the log that it lives with if a server before has died: whoever started this one may not be listening.</summary>
+    public void TellRecovery()
+    {
+        if (_hasRecovered)
+            _log.Write(LogLevel.Warning, LogEvent.Recovered, $"recovered {Record.Name}: {Record.DevicePath} is served again");
     }
 
     /// <summary>Completes when the device was detached, or <see cref="RequestEnd"/> was called: then <see cref="Finish"/> is due.</summary>
@@ -215,6 +220,8 @@ internal sealed partial class DeviceServer : IDisposable
         else
         {
             _claim?.Dispose();
+            // A kernel NBD device stays, and its last event may have come while it still had its name: udev has to look again.
+            KernelNode.TryParse(Record.DevicePath)?.Announce();
             _device.Events.End();
         }
 

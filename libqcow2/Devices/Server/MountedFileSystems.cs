@@ -31,7 +31,10 @@ internal static class MountedFileSystems
     {
         foreach (var target in TargetsOf(node))
         {
-            var folder = Fcntl.Open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+            // As the first process sees it: a server that took a device over has left its mounts (MountNamespace).
+            var folder = Fcntl.Open("/proc/1/root" + target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+            if (folder < 0)
+                folder = Fcntl.Open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
             if (folder < 0)
                 continue;
             _ = Unistd.SyncFileSystem(folder);

@@ -70,6 +70,7 @@ sync mnt/after
 umount mnt
 check_fs ext4 "$DEV"
 detach
+settle
 dpkg -r qcow2blk >dpkg.log 2>&1 || fail "$(cat dpkg.log)"
 [ ! -e /usr/bin/qcow2blk ] || fail "the program is still there"
 check_image disk.qcow2

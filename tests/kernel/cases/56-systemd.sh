@@ -25,11 +25,11 @@ fill_tree mnt
 sync
 
 note "its rights are enough to say who uses it, to suspend and to resume"
-expect_exit 1 qcow2blk detach disk
+expect_exit 4 qcow2blk detach disk
 expect_text "mounted on $WORK/mnt"
 sleep 600 <"$DEV" &
 umount mnt
-expect_exit 1 qcow2blk detach disk
+expect_exit 4 qcow2blk detach disk
 expect_text "open in sleep \(pid $!\)"
 kill $!
 wait $! || true

@@ -1,7 +1,7 @@
 #!/bin/bash
 # promise: below the AppArmor profile images of its directories work, no other image can be opened, and nothing else is denied
 # transports: ublk nbd
-# kernel: apparmor=1 security=apparmor audit=1
+# kernel: apparmor=1 security=apparmor audit=1 audit_backlog_limit=8192
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 mountpoint -q /sys/kernel/security || mount -t securityfs none /sys/kernel/security
@@ -13,9 +13,16 @@ mkdir "$PROFILES/tunables/qcow2blk.d"
 echo "@{QCOW2BLK_IMAGES}+=$WORK/images/" >"$PROFILES/tunables/qcow2blk.d/test"
 sed -i "s,@bindir@,$(dirname "$(command -v qcow2blk)")," "$PROFILES/usr.bin.qcow2blk"
 apparmor_parser --base "$PROFILES" --skip-cache --replace "$PROFILES/usr.bin.qcow2blk"
-CLEANUP="apparmor_parser --base $PROFILES --remove $PROFILES/usr.bin.qcow2blk"
+undo() {
+    apparmor_parser --base "$PROFILES" --remove "$PROFILES/usr.bin.qcow2blk"
+    echo 5 >/proc/sys/kernel/printk_ratelimit
+}
+CLEANUP=undo
 denied() { dmesg | grep 'apparmor="DENIED"' | grep -v "$WORK/elsewhere" || true; }
 confinement_of() { cat "/proc/$1/attr/current"; }
+
+# Every denial is to be seen, however many there are.
+echo 0 >/proc/sys/kernel/printk_ratelimit
 
 mkdir images elsewhere
 make_image images/base.qcow2 64M
@@ -35,7 +42,7 @@ make_fs ext4 "$DEV"
 mount_fs ext4 "$DEV"
 fill_tree mnt
 sync
-expect_exit 1 qcow2blk detach disk
+expect_exit 4 qcow2blk detach disk
 expect_text "mounted on $WORK/mnt"
 qcow2blk status disk >/dev/null
 qcow2blk list >/dev/null
@@ -49,7 +56,7 @@ drop_caches
 check_tree mnt
 umount mnt
 sleep 600 <"$DEV" &
-expect_exit 1 qcow2blk detach disk
+expect_exit 4 qcow2blk detach disk
 expect_text "open in sleep \\(pid $!\\)"
 kill $!
 wait $! || true

@@ -11,8 +11,11 @@ require_transport
 cp -a /etc "$WORK/etc"
 mkdir -p "$WORK/etc/systemd/system"
 mount --bind "$WORK/etc" /etc
-CLEANUP="umount --lazy /etc"
+undo() {
+    systemctl stop qcow2blk-nbd@disk.socket qcow2blk-nbd@disk.service
+    umount --lazy /etc
+}
+CLEANUP=undo
 install_rules
-sed "s,@bindir@,$(dirname "$(command -v qcow2blk)"),g" "$PAYLOAD/systemd/qcow2blk@.service" >/run/systemd/system/qcow2blk@.service
-systemctl daemon-reload
+install_units
 TMPDIR=$WORK python3 "$PAYLOAD/files/session.py" "$PAYLOAD/files/examples.json"

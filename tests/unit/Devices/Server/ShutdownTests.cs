@@ -1,5 +1,5 @@
 using System;
-using System.IO;
+using System.Collections.Generic;
 using System.Linq;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
@@ -101,17 +101,21 @@ public sealed class ShutdownTests : IDisposable
     }
 
     [Fact]
-    public void Guard_recovers_what_nobody_serves_and_ends_with_the_last_device()
+    public void Guard_recovers_each_device_that_nobody_serves_and_no_other()
     {
-        var recovered = 0;
-        using (Start())
-        {
-            // Its server lives: it is left alone, and when nobody is left to unmount it, that is its server's affair.
-            ShutdownGuard.Guard(_registry, _ => recovered++, () => false, _log);
-        }
-
-        Assert.Equal(0, recovered);
-        ShutdownGuard.Guard(_registry, _ => recovered++, () => throw new InvalidOperationException("there is no device"), _log);
-        Assert.Equal(0, recovered);
+        using var files = new StateFiles();
+        files.Dead(files.Device("lost"));
+        files.Dead(files.Device("suspended") with { Suspended = true });
+        files.Dead(files.Device("recovering") with { Supervisor = ProcessIdentity.Self });
+        files.NodeExists = node => node.Index == 5;
+        files.Dead(files.Device("gone") with { DevicePath = "/dev/ublkb6" });
+        using var alive = files.Alive(files.Device("alive"));
+        var recovered = new List<string>();
+        ShutdownGuard.Guard(files.Registry, record => recovered.Add(record.Name), () => false, _log);
+        Assert.Equal(["lost", "suspended"], recovered.Distinct().Order(StringComparer.Ordinal));
     }
+
+    [Fact]
+    public void Guard_ends_with_the_last_device() => ShutdownGuard.Guard(_registry,
+        _ => throw new InvalidOperationException("there is no device"), () => throw new InvalidOperationException("nobody waits"), _log);
 }

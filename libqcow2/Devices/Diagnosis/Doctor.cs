@@ -12,7 +12,7 @@ namespace Qcow2Blk.Devices.Diagnosis;
 /// <summary>Looks at what qcow2blk needs of a machine, and says what to do about what is missing.</summary>
 internal sealed class Doctor(Machine machine)
 {
-    private const string Kernel = "kernel";
+    private const string Kernel = "kernel", Variable = "container=";
 
     private static readonly (ulong Bit, string Name)[] s_features =
     [
@@ -27,7 +27,8 @@ internal sealed class Doctor(Machine machine)
         var nbd = machine.KernelNbd();
         return
         [
-            Release(ublk), .. Container(), IoUring(), .. OfUblk(ublk, nbd), .. OfKernelNbd(ublk, nbd), .. new RightsAndTools(machine).Examine(),
+            Release(ublk), .. Container(), IoUring(), .. OfUblk(ublk, nbd), .. OfKernelNbd(ublk, nbd),
+            .. new RightsAndTools(machine).Examine(),
         ];
     }
 
@@ -44,8 +45,8 @@ internal sealed class Doctor(Machine machine)
         if (kind.Length == 0)
         {
             kind = machine.Has("/.dockerenv") ? "docker" : machine.Has("/run/.containerenv") ? "podman"
-                : machine.Read("/proc/1/environ").Split('\0').FirstOrDefault(entry => entry.StartsWith("container=", StringComparison.Ordinal))
-                    ?["container=".Length..] ?? "";
+                : machine.Read("/proc/1/environ").Split('\0')
+                    .FirstOrDefault(entry => entry.StartsWith(Variable, StringComparison.Ordinal))?[Variable.Length..] ?? "";
         }
 
         if (kind.Length > 0)
@@ -98,7 +99,8 @@ internal sealed class Doctor(Machine machine)
 
         var most = machine.Read("/sys/module/nbd/parameters/nbds_max").Trim();
         yield return nbd.HasNetlink
-            ? new Finding(Kernel, Verdict.Ok, "kernel nbd", $"available{(most.Length > 0 ? $" (nbds_max {most}; more are made as needed)" : "")}")
+            ? new Finding(Kernel, Verdict.Ok, "kernel nbd",
+                $"available{(most.Length > 0 ? $" (nbds_max {most}; more are made as needed)" : "")}")
             : new Finding(Kernel, Verdict.Warning, "kernel nbd", "without netlink: one connection for each device, and no recovery",
                 "use ublk, or a kernel with netlink in its nbd driver");
     }

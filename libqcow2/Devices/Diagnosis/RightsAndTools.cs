@@ -71,7 +71,8 @@ internal sealed class RightsAndTools(Machine machine)
             return new Finding(Limits, Verdict.Ok, "locked memory", "unlimited (CAP_IPC_LOCK)");
         return most < WantedMemory
             ? new Finding(Limits, Verdict.Warning, "locked memory",
-                $"{most >> 10} KiB: the server of a block device cannot keep its memory from being paged out", "run as root, or raise ulimit -l")
+                $"{most >> 10} KiB: the server of a block device cannot keep its memory from being paged out",
+                "run as root, or raise ulimit -l")
             : new Finding(Limits, Verdict.Ok, "locked memory", Text(most));
     }
 
@@ -99,14 +100,9 @@ internal sealed class RightsAndTools(Machine machine)
     {
         const string install = "install the package, or run \"make install\"";
         if (machine.Has("/run/udev"))
-        {
             yield return Installed("udev rule", "udev/rules.d/60-qcow2blk.rules", "no links in /dev/qcow2blk", install);
-        }
-
         if (machine.Has("/run/systemd/system"))
-        {
             yield return Installed("systemd unit", "systemd/system/qcow2blk@.service", "no attach at boot", install);
-        }
     }
 
     private Finding Installed(string what, string file, string otherwise, string hint)

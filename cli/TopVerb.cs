@@ -62,7 +62,8 @@ internal sealed class TopVerb : Verb
         if (parsed.GetValue(_count) is not { } text)
             return null;
         return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0 ? count
-            : throw new OutcomeException(OutcomeKind.Invalid, $"--count {text} is not a positive whole number", "how many intervals to show");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"--count {text} is not a positive whole number",
+                "it is how many intervals to show");
     }
 
     private static TopColumn ColumnOf(string name) => TopColumn.ByName(name)

@@ -43,6 +43,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new TopVerb());
         _root.Subcommands.Add(new TraceVerb());
         _root.Subcommands.Add(new MetricsVerb());
+        _root.Subcommands.Add(new DoctorVerb());
         _root.Subcommands.Add(new CleanupVerb());
         _root.Subcommands.Add(new InfoVerb());
         _root.Subcommands.Add(new MapVerb());

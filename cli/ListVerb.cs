@@ -4,6 +4,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Linq;
 using System.Text.Json;
+using Qcow2Blk.Cli.Terminal;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;
 
@@ -12,6 +13,8 @@ namespace Qcow2Blk.Cli;
 /// <summary><c>qcow2blk list</c>.</summary>
 internal sealed class ListVerb : Verb
 {
+    private const int StateColumn = 1;
+
     private readonly Option<bool> _orphans = Flag("--orphans", "show the ublk devices of this host that no state file knows instead");
     private readonly Option<bool> _json = JsonFlag();
 
@@ -37,7 +40,11 @@ internal sealed class ListVerb : Verb
 
     private static string AsTable(IEnumerable<(DeviceRecord Record, string State)> devices)
     {
-        var table = new Table("NAME", "STATE", "DEVICE", "IMAGE", "PID");
+        var style = Style.For(1);
+        var table = new Table("NAME", "STATE", "DEVICE", "IMAGE", "PID")
+        {
+            Paint = (column, cell, text) => column == StateColumn ? style.State(cell, text) : cell,
+        };
         foreach ((var record, var state) in devices)
             table.Add(record.Name, state, record.DevicePath ?? record.Uri ?? "-", record.Image, $"{record.Pid}");
         return table.ToString();

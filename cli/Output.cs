@@ -3,8 +3,10 @@ using System.Buffers;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Qcow2Blk.Cli.Terminal;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
+using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Cli;
 
@@ -13,6 +15,8 @@ internal static class Output
 {
     /// <summary>The name that messages begin with: what the user called.</summary>
     internal static string Program { get; set; } = "qcow2blk";
+
+    private const int StandardOutput = 1, StandardError = 2;
 
     // Not for web pages: "+" in a URI stays readable.
     private static readonly JsonWriterOptions s_indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -49,7 +53,7 @@ internal static class Output
     internal static void Error(OutcomeException error) => Error(error.What, error.Why, error.Hint);
 
     internal static void Error(string what, string why, string? hint) =>
-        Diagnostic($"{Program}: " + OutcomeException.Compose(what, why, hint) + "\n");
+        Diagnostic(Style.For(StandardError).Bad($"{Program}:") + " " + OutcomeException.Compose(what, why, hint) + "\n");
 
     /// <summary>Something harmless worth saying.</summary>
     internal static void Note(string text) => Diagnostic($"{Program}: {Printable.Escape(text)}\n");
@@ -59,13 +63,12 @@ internal static class Output
 
     private static void Diagnostic(string text)
     {
-        using var stream = Console.OpenStandardError();
-        stream.Write(Encoding.UTF8.GetBytes(text));
+        // Not by the console of .NET: on a terminal it first sends sequences of its own, which stay in force.
+        _ = Unistd.WriteAll(StandardError, Encoding.UTF8.GetBytes(text));
     }
 
     internal static void Raw(ReadOnlySpan<byte> bytes)
     {
-        using var stream = Console.OpenStandardOutput();
-        stream.Write(bytes);
+        _ = Unistd.WriteAll(StandardOutput, bytes);
     }
 }

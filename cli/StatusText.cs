@@ -39,8 +39,8 @@ internal static class StatusText
             if (member.Value.ValueKind == JsonValueKind.Null)
                 continue;
             var value = Value(member.Name, member.Value);
-            text.Append(indent).Append(Words(member.Name).PadRight(width + 2)).Append(title.Length > 0 ? value : Coloured(member, value, style))
-                .Append('\n');
+            text.Append(indent).Append(Words(member.Name).PadRight(width + 2))
+                .Append(title.Length > 0 ? value : Coloured(member, value, style)).Append('\n');
         }
 
         foreach (var member in members.Where(member => IsBlock(member.Value) && member.Name != ForPrograms))

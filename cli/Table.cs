@@ -12,6 +12,9 @@ internal sealed class Table(params string[] head)
 {
     private readonly List<string[]> _rows = [head];
 
+    /// <summary>Colours a cell that is as wide as its column: which column, the cell, and its text; null: none is coloured.</summary>
+    internal System.Func<int, string, string, string>? Paint { get; init; }
+
     internal void Add(params string[] cells) => _rows.Add([.. cells.Select(Printable.Escape)]);
 
     public override string ToString()
@@ -21,7 +24,11 @@ internal sealed class Table(params string[] head)
         foreach (var row in _rows)
         {
             for (var column = 0; column < row.Length - 1; column++)
-                text.Append(TextWidth.PadRight(row[column], widths[column] + 2));
+            {
+                var cell = TextWidth.PadRight(row[column], widths[column]);
+                text.Append(row == head || Paint is null ? cell : Paint(column, cell, row[column])).Append("  ");
+            }
+
             text.Append(row[^1]).Append('\n');
         }
 

@@ -18,7 +18,8 @@ internal sealed class TopVerb : Verb
     private readonly Option<string> _interval = Interval("how long to measure each time [default: 1]");
     private readonly Option<string> _count = Text("--count", "COUNT", "end after so many intervals [default: without end]");
     private readonly Option<string> _sort = Text("--sort", "COLUMN", $"sort by this column [default: {DefaultColumn}]");
-    private readonly Option<bool> _json = Flag("--json", "print a line of JSON for each interval (docs/json.md); implies --batch");
+    private readonly Option<bool> _json = Flag("--json",
+        "print a line of JSON for each interval, as described in qcow2blk-json(5); implies --batch");
 
     public TopVerb()
         : base("top", "show what all devices do, live: requests, throughput, latency, cache hits",
@@ -61,7 +62,8 @@ internal sealed class TopVerb : Verb
         if (parsed.GetValue(_count) is not { } text)
             return null;
         return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0 ? count
-            : throw new OutcomeException(OutcomeKind.Invalid, $"--count {text} is not a positive whole number", "how many intervals to show");
+            : throw new OutcomeException(OutcomeKind.Invalid, $"--count {text} is not a positive whole number",
+                "it is how many intervals to show");
     }
 
     private static TopColumn ColumnOf(string name) => TopColumn.ByName(name)

@@ -3,7 +3,9 @@ using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Cli.Terminal;
 
-/// <summary>Colours, where they are wanted: on a terminal that has them, unless NO_COLOR is set; CLICOLOR_FORCE has them anywhere.</summary>
+/// <summary>
+/// Colours, where they are wanted: on a terminal that has them, unless NO_COLOR is set; CLICOLOR_FORCE has them anywhere.
+/// </summary>
 internal sealed class Style(bool hasColours)
 {
     private const string Red = "\e[31m", Green = "\e[32m", Yellow = "\e[33m", Default = "\e[0m";

@@ -13,7 +13,8 @@ namespace Qcow2Blk.Cli.Top;
 internal sealed class TopPage(int columns, Style style)
 {
     private const int Gap = 2, NarrowestImage = 16, WidestName = 24;
-    private const string Reverse = "\e[7m", NotReverse = "\e[27m", Bold = "\e[1m", NotBold = "\e[22m", Underlined = "\e[4m", NotUnderlined = "\e[24m";
+    private const string Reverse = "\e[7m", NotReverse = "\e[27m", Bold = "\e[1m", NotBold = "\e[22m";
+    private const string Underlined = "\e[4m", NotUnderlined = "\e[24m";
 
     // What goes first where there is no room for all, and how wide a column is at least, so that it does not jump about.
     private static readonly string[] s_dispensable = ["waiting", "hits", "average", "in-flight", "p99", "written-bytes", "read-bytes"];

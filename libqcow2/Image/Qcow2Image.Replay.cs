@@ -128,7 +128,8 @@ internal sealed partial class Qcow2Image
     {
         var changes = new LoggedChanges(log);
         _context.IsUnproven = true;
-        var error = await new ReplayProof(_context, _tables, _refcounts!, log, Size).RunAsync(changes, fraction => _options.Progress?.Invoke(Replaying, fraction / 2));
+        var error = await new ReplayProof(_context, _tables, _refcounts!, log, Size)
+            .RunAsync(changes, fraction => _options.Progress?.Invoke(Replaying, fraction / 2));
         if (error < 0)
             return error;
         var hosts = HostsOf(changes);

@@ -59,6 +59,15 @@ internal static unsafe class IoUring
     private const int SYS_io_uring_enter = 426;
     private const int SYS_io_uring_register = 427;
 
+    /// <summary>Whether this process may have a ring: makes a small one and closes it.</summary>
+    /// <returns>0, or a negative errno</returns>
+    public static int Probe()
+    {
+        var parameters = default(io_uring_params);
+        var ring = Setup(4, &parameters);
+        return ring < 0 ? ring : Unistd.Close(ring);
+    }
+
     /// <summary>Returns a ring descriptor or a negative errno.</summary>
     public static int Setup(uint entries, io_uring_params* parameters) =>
         Errno.Of((int)syscall(SYS_io_uring_setup, entries, parameters));

@@ -100,6 +100,8 @@ internal static unsafe partial class Unistd
                 count = write(fd, start, data.Length);
             if (count >= 0)
                 data = data[(int)count..];
+            else if (Marshal.GetLastPInvokeError() is Errno.EAGAIN)
+                _ = UnixSocket.WaitWritable(fd, -1); // A pipe or terminal that somebody else made non-blocking.
             else if (Marshal.GetLastPInvokeError() is var errno and not Errno.EINTR)
                 return -errno;
         }

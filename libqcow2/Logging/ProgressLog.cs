@@ -2,9 +2,13 @@ using System;
 
 namespace Qcow2Blk.Logging;
 
-/// <summary>A log of somebody who waits and wants to hear how far the work is. Until the end of the waiting: later work has no listener.</summary>
+/// <summary>
+/// A log of somebody who waits and wants to hear how far the work is. Until the end of the waiting: later work has no listener.
+/// </summary>
 /// <param name="log">where all lines go</param>
-/// <param name="report">hears what is done and the fraction that is done of it, a few times a second; on any thread, and must not wait</param>
+/// <param name="report">
+/// hears what is done and the fraction that is done of it, a few times a second; on any thread, and must not wait
+/// </param>
 internal sealed class ProgressLog(ILog log, Action<string, double> report) : ILog
 {
     private const int Milliseconds = 200;

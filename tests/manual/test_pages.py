@@ -16,7 +16,7 @@ import markdown  # noqa: E402
 
 # Pages of other programs that ours may name.
 KNOWN = set("""
-apparmor(7) bash(1) capabilities(7) cryptsetup(8) environ(7) errno(3) eventfd(2) fish(1) fork(2) fsfreeze(8) fstab(5)
+apparmor(7) bash(1) blktrace(8) capabilities(7) cryptsetup(8) environ(7) errno(3) eventfd(2) fish(1) fork(2) fsfreeze(8) fstab(5)
 guestmount(1) io_uring(7) losetup(8) mkfs(8) mount(8) nbd-client(8) nbdcopy(1) nbdinfo(1) nbdkit(1) open(2) qemu(1)
 qemu-img(1) qemu-nbd(8) sd_listen_fds(3) sd_notify(3) sync(1) syslog(3) systemctl(1) systemd(1) systemd.exec(5)
 systemd.mount(5) systemd.socket(5) systemd.unit(5) udev(7) udevadm(8) umount(8) zsh(1)
@@ -24,7 +24,8 @@ systemd.mount(5) systemd.socket(5) systemd.unit(5) udev(7) udevadm(8) umount(8) 
 
 # mandoc looks for pages on this machine, and does not know a system named qcow2blk; both are checked here instead. Some
 # headings look like others mistyped.
-OTHERWISE = re.compile(r"referenced manual not found|operating system explicitly specified|possible typo in section name: Sh (SIZE|NAMES|FILTERS) ")
+OTHERWISE = re.compile(r"referenced manual not found|operating system explicitly specified|"
+                       r"possible typo in section name: Sh (SIZE|NAMES|FILTERS) ")
 
 PAGES = build.pages()
 FROM_MARKDOWN = {page.file for page in markdown.declared_pages(ROOT / "docs").values()}

@@ -13,8 +13,10 @@ from devices import DeviceCase
 class Progress(DeviceCase):
     def make_dirty(self):
         """A large image whose writer was killed: every L2 table has to be read to repair it."""
-        path = self.image("slow", "24G", "-o", "cluster_size=4k,lazy_refcounts=on,preallocation=metadata")
-        writer = subprocess.Popen(["qemu-io", "-f", "qcow2", "-c", "write 0 64k", "-c", "sleep 100000", str(path)],
+        path = self.image("slow", "16G", "-o", "cluster_size=4k,lazy_refcounts=on,preallocation=metadata")
+        # Only a write that takes a cluster sets the bit.
+        subprocess.run(["qemu-img", "resize", "-q", "-f", "qcow2", str(path), "+64M"], check=True)
+        writer = subprocess.Popen(["qemu-io", "-f", "qcow2", "-c", "write 16G 64k", "-c", "sleep 100000", str(path)],
                                   stdout=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 60

@@ -46,7 +46,8 @@ internal static class BackgroundServer
         if (result < 0)
             throw new OutcomeException(OutcomeKind.Failed, "cannot make a pipe", Errno.Text(result));
         verb ??= options.IsBlockDevice ? Supervisor.Verb : Verb;
-        var pid = (program with { TellsProgress = progress is not null }).Start([verb, options.Image], options, readyWrite, inherited ?? []);
+        program = program with { TellsProgress = progress is not null };
+        var pid = program.Start([verb, options.Image], options, readyWrite, inherited ?? []);
         _ = Unistd.Close(readyWrite);
         if (pid < 0)
         {

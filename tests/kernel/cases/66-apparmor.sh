@@ -1,7 +1,7 @@
 #!/bin/bash
 # promise: below the AppArmor profile images of its directories work, no other image can be opened, and nothing else is denied
 # transports: ublk nbd
-# kernel: apparmor=1 security=apparmor audit=1
+# kernel: apparmor=1 security=apparmor audit=1 audit_backlog_limit=8192
 . "$PAYLOAD/guest/lib.sh"
 require_transport
 mountpoint -q /sys/kernel/security || mount -t securityfs none /sys/kernel/security

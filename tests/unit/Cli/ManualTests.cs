@@ -99,7 +99,12 @@ public sealed class ManualTests
     /// <summary>--help is described once, on the first page.</summary>
     private static IEnumerable<Option> OptionsOf(Syntax verb) => verb.Options.Where(option => !option.Hidden && option is not HelpOption);
 
-    private static string Item(Option option) => $"Fl Fl {option.Name[2..]}{(option.HelpName is { } value ? $" Ar {value}" : "")}";
+    /// <summary>How the item of an option begins: all its names, and what stands for its value.</summary>
+    private static string Item(Option option)
+    {
+        var names = string.Join(" , ", option.Aliases.Select(alias => $"Fl {alias[1..]}").Prepend($"Fl Fl {option.Name[2..]}"));
+        return option.HelpName is { } value ? $"{names} Ar {value}" : names;
+    }
 
     /// <summary>A line of help as a sentence, and its default as another. A word with a colon is a value.</summary>
     private static string Sentence(string help)

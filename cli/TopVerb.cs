@@ -18,8 +18,8 @@ internal sealed class TopVerb : Verb
     private readonly Option<string> _interval = Interval("how long to measure each time [default: 1]");
     private readonly Option<string> _count = Text("--count", "COUNT", "end after so many intervals [default: without end]");
     private readonly Option<string> _sort = Text("--sort", "COLUMN", $"sort by this column [default: {DefaultColumn}]");
-    private readonly Option<bool> _json =
-        Flag("--json", "print a line of JSON for each interval, as described in qcow2blk-json(5); implies --batch");
+    private readonly Option<bool> _json = Flag("--json",
+        "print a line of JSON for each interval, as described in qcow2blk-json(5); implies --batch");
 
     public TopVerb()
         : base("top", "show what all devices do, live: requests, throughput, latency, cache hits",

@@ -17,7 +17,8 @@ internal sealed class TraceVerb : Verb
     private readonly Option<string> _count = Text("--count", "N", "end after N requests");
     private readonly Option<string> _seconds = Text("--seconds", "SECONDS", "end after this time");
     private readonly Option<string> _slower = Text("--slower-than", "MILLISECONDS", "show only requests that took longer");
-    private readonly Option<bool> _json = Flag("--json", "print one JSON object for each request, on a line of its own, as described in qcow2blk-json(5)");
+    private readonly Option<bool> _json = Flag("--json",
+        "print one JSON object for each request, on a line of its own, as described in qcow2blk-json(5)");
 
     public TraceVerb()
         : base("trace", "show each request of a device as it ends, how it was served and how long it took",

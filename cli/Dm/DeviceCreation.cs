@@ -39,17 +39,15 @@ internal static class DeviceCreation
         WaitForImage(file, name);
         if (!IsSound(file))
             return DmCommand.Failed;
-        if (!ReadChain(file, out var size, out var files))
+        if (!ReadChain(file, out var size, out var files, out var assumed))
             return DmCommand.Failed;
         Output.Line($"Create device [{name}] of size {size} from [{string.Join(' ', files)}].");
-        var settings = new AttachSettings(new AttachOptions { Image = FilePath.Absolute(file), Name = name, BackingFormat = BackingFormat });
+        var settings = new AttachSettings(
+            new AttachOptions { Image = FilePath.Absolute(file), Name = name, BackingFormat = assumed });
         var record = BackgroundServer.Start(settings.ToOptions(), ServerProgram.Self(JitHost.Arguments), Timeout.InfiniteTimeSpan);
         WaitForName(record);
         return 0;
     }
-
-    /// <summary>The driver had no others, so no image of a chain needed to state the format of its backing file.</summary>
-    private static ImageFormat BackingFormat => ImageFormat.Qcow2;
 
     /// <exception cref="OutcomeException">another program has the image, and keeps it</exception>
     private static void WaitForImage(string file, string name)
@@ -86,39 +84,37 @@ internal static class DeviceCreation
         return status is 0 or OnlyLeaks;
     }
 
-    /// <summary>The images by the names that they were found by, the top first.</summary>
-    private static bool ReadChain(string file, out long size, out IReadOnlyList<string> files)
+    /// <param name="file">the image</param>
+    /// <param name="size">the bytes of its disk</param>
+    /// <param name="files">the images by the names that they were found by, the top first</param>
+    /// <param name="assumed">the format of backing files where no image states it</param>
+    private static bool ReadChain(string file, out long size, out IReadOnlyList<string> files, out ImageFormat? assumed)
     {
-        using var chain = InspectedChain.Open(file, ImageFormat.Qcow2, new BackingChoice(null, null));
+        assumed = AssumedFormat(file);
+        using var chain = InspectedChain.Open(file, ImageFormat.Qcow2, new BackingChoice(null, assumed));
         size = chain.Images[0].DiskSize;
-        files = [];
+        files = [.. chain.Images.Select(image => image.File.Path)];
         Output.Line($"disk_sz={size}");
-        var whole = chain;
-        InspectedChain? assumed = null;
-        try
+        if (chain.Broken is not { } broken)
+            return true;
+        if (chain.Images[^1].Header is { BackingFile: { } below } overlay && BackingPath.Resolve(overlay.Path, below) is var path
+            && !File.Exists(path))
         {
-            // Only where an image states none: said of a first image that states another one, it would be a contradiction.
-            if (chain.Broken is not null && chain.Images[^1].Header is { BackingFormat: null })
-                whole = assumed = InspectedChain.Open(file, ImageFormat.Qcow2, ChoiceFor(chain));
-            files = [.. whole.Images.Select(image => image.File.Path)];
-            if (whole.Broken is not { } broken)
-                return true;
-            if (whole.Images[^1].Header is { BackingFile: { } below } overlay && BackingPath.Resolve(overlay.Path, below) is var path
-                && !File.Exists(path))
-            {
-                return Missing(path) == 0;
-            }
+            return Missing(path) == 0;
+        }
 
-            throw Refusals.From(broken, $"cannot read the backing files of {file}");
-        }
-        finally
-        {
-            assumed?.Dispose();
-        }
+        throw Refusals.From(broken, $"cannot read the backing files of {file}");
     }
 
-    private static BackingChoice ChoiceFor(InspectedChain chain) =>
-        new(null, chain.Images[0].Header?.BackingFormat is "raw" ? null : BackingFormat);
+    /// <summary>
+    /// The driver knew no other format than qcow2, so no image needed to state that of its backing file. Where the first one states
+    /// another format, to assume this one would contradict it.
+    /// </summary>
+    private static ImageFormat? AssumedFormat(string file)
+    {
+        using var top = InspectedImage.Open(file, ImageFormat.Qcow2);
+        return top.Header?.BackingFormat is "raw" ? null : ImageFormat.Qcow2;
+    }
 
     private static int Missing(string file)
     {

@@ -23,7 +23,8 @@ internal static class DeviceRemoval
         if (!result.Succeeded)
         {
             Output.Error(result.What ?? $"cannot remove {entry.Record.Name}", result.Why ?? "unknown",
-                result.Kind == OutcomeKind.Busy ? $"stop using it; \"qcow2blk detach --lazy {entry.Record.Name}\" waits for that" : result.Hint);
+                result.Kind == OutcomeKind.Busy ? $"stop using it; \"qcow2blk detach --lazy {entry.Record.Name}\" waits for that"
+                    : result.Hint);
             return DmCommand.Failed;
         }
 

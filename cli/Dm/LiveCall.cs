@@ -135,7 +135,8 @@ internal sealed class LiveCall(IReadOnlyList<string> words, string file)
         {
             using var client = ControlClient.TryConnect(registry.Directory, name);
             result = client is null
-                ? Outcome.Refused(OutcomeKind.Busy, $"cannot reach {name}", "its server is not running", "\"qcow2blk list\" shows its state")
+                ? Outcome.Refused(OutcomeKind.Busy, $"cannot reach {name}", "its server is not running",
+                    "\"qcow2blk list\" shows its state")
                 : client.Ask(new ControlRequest(verb, ControlRequest.DefaultTimeout, Force: false,
                     AllowShrink: verb == ControlVerb.Resume && Shrinks)).Result;
         }

@@ -66,9 +66,9 @@ internal static class FileSystemChoice
         while (true)
         {
             var numbers = DiskContent.PartitionsOf(disk.Name);
-            var there = whole.Table is null
-                || (numbers.Count > 0 && numbers.All(number => File.Exists(NodeOf(disk, number))) && (wanted is null || numbers.Contains(wanted.Value)));
-            if (there || Environment.TickCount64 >= deadline)
+            var complete = numbers.Count > 0 && numbers.All(number => File.Exists(NodeOf(disk, number)))
+                && (wanted is null || numbers.Contains(wanted.Value));
+            if (whole.Table is null || complete || Environment.TickCount64 >= deadline)
                 return numbers;
             Thread.Sleep(20);
         }

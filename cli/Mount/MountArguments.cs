@@ -5,7 +5,9 @@ using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Cli.Mount;
 
-/// <summary>The words that mount(8) and umount(8) give their helpers: SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE.SUBTYPE].</summary>
+/// <summary>
+/// The words that mount(8) and umount(8) give their helpers: SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE.SUBTYPE].
+/// </summary>
 internal sealed class MountArguments
 {
     private const char Namespace = 'N', Options = 'o', Type = 't';
@@ -21,7 +23,8 @@ internal sealed class MountArguments
     internal string OptionList => _values.GetValueOrDefault(Options, "");
 
     /// <summary>ext4 of "qcow2.ext4".</summary>
-    internal string? Subtype => _values.TryGetValue(Type, out var type) && type.Split('.', 2) is [_, { Length: > 0 } subtype] ? subtype : null;
+    internal string? Subtype =>
+        _values.TryGetValue(Type, out var type) && type.Split('.', 2) is [_, { Length: > 0 } subtype] ? subtype : null;
 
     internal bool Fake => _flags.Contains('f');
 

@@ -103,7 +103,8 @@ internal static class MountHelper
         // Tells umount(8) to call our helper, whoever unmounts. It is written into the table of mount(8).
         var helper = arguments.KeepsNoTable ? "" : ",helper=qcow2";
         return ChildProcess.Run("mount", (IEnumerable<string>)[
-            .. arguments.PassOn("snv"), .. options.FileSystem is { } type ? ["-t", type] : (string[])[], "-o", list + helper, node, directory]);
+            .. arguments.PassOn("snv"), .. options.FileSystem is { } type ? ["-t", type] : (string[])[],
+            "-o", list + helper, node, directory]);
     }
 
     /// <returns>the name of the device that is mounted there; null if it is not one of this image</returns>

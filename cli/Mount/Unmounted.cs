@@ -7,7 +7,9 @@ using Qcow2Blk.Devices.Server;
 
 namespace Qcow2Blk.Cli.Mount;
 
-/// <summary>The end of a device whose file system was unmounted: at once, where nobody else uses it, so that the image can be used.</summary>
+/// <summary>
+/// The end of a device whose file system was unmounted: at once, where nobody else uses it, so that the image can be used.
+/// </summary>
 internal static class Unmounted
 {
     /// <summary>A dead server has been replaced by then, or its supervisor has given up.</summary>
@@ -24,7 +26,8 @@ internal static class Unmounted
             if (result.Succeeded)
                 return result;
             // It died meanwhile and is being replaced, or another umount was quicker.
-            if (Environment.TickCount64 >= deadline || (entry.Alive && result.Kind != OutcomeKind.Busy) || (!entry.Alive && !entry.IsRecovering))
+            var mayPass = entry.Alive ? result.Kind == OutcomeKind.Busy : entry.IsRecovering;
+            if (!mayPass || Environment.TickCount64 >= deadline)
                 return registry.Find(name) is null ? Outcome.Done() : result;
             Thread.Sleep(100);
             if (registry.Find(name) is not { } now)

@@ -29,16 +29,17 @@ def read(path, version, epoch):
 
 
 def for_nfpm(releases, packager):
-    return yaml.safe_dump([{"semver": version, "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(date)), "packager": packager,
-                            "changes": [{"note": change} for change in changes]} for version, date, changes in releases],
-                          sort_keys=False, allow_unicode=True, width=10**6)
+    entries = [{"semver": version, "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(date)), "packager": packager,
+                "changes": [{"note": change} for change in changes]} for version, date, changes in releases]
+    return yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=10**6)
 
 
 def for_debian(releases, name, release, packager):
     blocks = []
     for version, date, changes in releases:
         lines = "\n".join("  * " + "\n    ".join(_wrap(change, 74)) for change in changes)
-        blocks.append(f"{name} ({version}-{release}) unstable; urgency=medium\n\n{lines}\n\n -- {packager}  {format_datetime(datetime.fromtimestamp(date, timezone.utc))}\n")
+        when = format_datetime(datetime.fromtimestamp(date, timezone.utc))
+        blocks.append(f"{name} ({version}-{release}) unstable; urgency=medium\n\n{lines}\n\n -- {packager}  {when}\n")
     return "\n".join(blocks)
 
 

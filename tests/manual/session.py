@@ -3,9 +3,9 @@
 
 Usage: tests/manual/session.py FILE [PAGE...]     runs the sessions of a file that examples.py has written
 
-It needs nothing of the checkout, as it also runs in a virtual machine. What a command prints is compared with what the page shows:
-"..." stands for any lines, also the rest of one, blanks for any number of blanks, and what a pattern matches (a process ID, a time) may differ. Such a value
-is replaced where a later command uses it.
+It needs nothing of the checkout, as it also runs in a virtual machine. What a command prints is compared with what the page
+shows: "..." stands for any lines, also for the rest of one, blanks for any number of blanks, and what a pattern matches (a process
+ID, a time) may differ. Such a value is replaced where a later command uses it.
 """
 
 import json

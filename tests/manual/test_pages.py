@@ -24,7 +24,8 @@ systemd.mount(5) systemd.socket(5) systemd.unit(5) udev(7) udevadm(8) umount(8) 
 
 # mandoc looks for pages on this machine, and does not know a system named qcow2blk; both are checked here instead. Some
 # headings look like others mistyped.
-OTHERWISE = re.compile(r"referenced manual not found|operating system explicitly specified|possible typo in section name: Sh (SIZE|NAMES|FILTERS) ")
+OTHERWISE = re.compile(r"referenced manual not found|operating system explicitly specified|"
+                       r"possible typo in section name: Sh (SIZE|NAMES|FILTERS) ")
 
 PAGES = build.pages()
 FROM_MARKDOWN = {page.file for page in markdown.declared_pages(ROOT / "docs").values()}

@@ -22,6 +22,7 @@ what_is_in_which_package() {
     local v=$new_version lib=/usr/lib/x86_64-linux-gnu
     expect "packages" 10 "$(find "$new" -name '*.deb' -o -name '*.rpm' | wc -l)"
     for path in /usr/bin/qcow2blk "/usr/lib/systemd/system/qcow2blk@.service" /usr/lib/udev/rules.d/60-qcow2blk.rules \
+                /usr/lib/sysusers.d/qcow2blk.conf /usr/sbin/mount.qcow2 /usr/share/man/man8/qcow2blk.8.gz \
                 /usr/share/bash-completion/completions/qcow2blk; do
         contains "$new/qcow2blk_$v-1_amd64.deb" "$path"
         contains "$new/qcow2blk-$v-1.x86_64.rpm" "$path"
@@ -30,7 +31,7 @@ what_is_in_which_package() {
     contains "$new/qcow2blk-$v-1.x86_64.rpm" /usr/share/zsh/site-functions/_qcow2blk
     contains "$new/libqcow2blk0_$v-1_amd64.deb" $lib/libqcow2blk.so.0
     contains "$new/qcow2blk-libs-$v-1.x86_64.rpm" /usr/lib64/libqcow2blk.so.0
-    for path in /usr/include/qcow2blk.h /usr/share/qcow2blk/bindings/rust/Cargo.toml; do
+    for path in /usr/include/qcow2blk.h /usr/share/man/man3/qcow2blk_image_open.3.gz /usr/share/qcow2blk/bindings/rust/Cargo.toml; do
         contains "$new/libqcow2blk-dev_$v-1_amd64.deb" $path
         contains "$new/qcow2blk-devel-$v-1.x86_64.rpm" $path
     done

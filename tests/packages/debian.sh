@@ -41,7 +41,8 @@ deb_installs() {
 # With the example of the package, as its first lines say.
 program_compiles() {
     # shellcheck disable=SC2016
-    inside sh -c 'cd /root && cc -std=c99 -Wall -Werror /usr/share/qcow2blk/bindings/c/read.c -o read $(pkg-config --cflags --libs qcow2blk)'
+    inside sh -c 'cd /root &&
+        cc -std=c99 -Wall -Werror /usr/share/qcow2blk/bindings/c/read.c -o read $(pkg-config --cflags --libs qcow2blk)'
     for range in "0 65536" "4194304 262144"; do
         read -r offset length <<<"$range"
         # shellcheck disable=SC2086
@@ -74,7 +75,7 @@ deb_upgrades() {
     said=$(inside sh -c 'dpkg -i /tmp/debs/*.deb')
     echo "$said"
     expect "package" "installed $new_version-1" "$(version_of qcow2blk)"
-    grep 'go on with the program that they were started with' <<<"$said"
+    grep 'continue with the program that they were started with' <<<"$said"
     grep 'disk  *running' <<<"$said"
     expect "server" "$server" "$(inside qcow2blk list --json | grep -o '"pid": *[0-9]*')"
     serves_the_disk

@@ -61,7 +61,7 @@ rpm_upgrades() {
     said=$(in_root -U $(rpms "$new" "$new_version"))
     echo "$said"
     expect "packages" 3 "$(in_root -qa | grep -c "^qcow2blk.*-$new_version-1")"
-    grep 'go on with the program that they were started with' <<<"$said"
+    grep 'continue with the program that they were started with' <<<"$said"
     expect "server" "$server" "$(inside qcow2blk list --json | grep -o '"pid": *[0-9]*')"
     serves_the_disk
     expect "what the administrator wrote" IMAGE=/root/disk.qcow2 "$(cat "$root/etc/qcow2blk/mine.conf")"

@@ -21,8 +21,8 @@ for place in usr etc; do
     mount -t overlay -o "lowerdir=/$place,upperdir=$WORK/$place.upper,workdir=$WORK/$place.work" overlay /$place
 done
 mkdir -p /var/lib/dpkg/{info,updates}
-printf 'Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36\nMaintainer: none <none@localhost>\nDescription: none\n' \
-    >/var/lib/dpkg/status
+printf '%s\n' 'Package: libc6' 'Status: install ok installed' 'Architecture: amd64' 'Version: 2.36' \
+    'Maintainer: none <none@localhost>' 'Description: none' >/var/lib/dpkg/status
 # Folders that are not qcow2blk's alone, so that dpkg does not try to remove them.
 printf '/.\n/etc\n/usr\n/usr/bin\n/usr/lib\n/usr/share\n' >/var/lib/dpkg/info/libc6.list
 # What is tried is the program of the package.
@@ -40,10 +40,10 @@ fio --name=load --output=load.fio --directory=mnt --ioengine=libaio --direct=1 -
 LOAD=$!
 sleep 1
 
-note "upgraded: the server goes on with the old program, and dpkg says so"
+note "upgraded: the server continues with the old program, and dpkg says so"
 before=$(server_pid)
 dpkg -i "$NEW" >dpkg.log 2>&1 || fail "$(cat dpkg.log)"
-expect_text "go on with the program that they were started with" dpkg.log
+expect_text "continue with the program that they were started with" dpkg.log
 expect_text "disk +running +$DEV" dpkg.log
 expect_equal "server" "$before" "$(server_pid)"
 expect_text "deleted" <(readlink "/proc/$before/exe")

@@ -102,6 +102,18 @@ expect_equal "size" 134217728 "$(size_of "$(readlink -f /dev/qcow2blk/chain)")"
 expect_exit 0 qcow2-dm remove "../a chain/image 12.qcow2"
 cd ..
 
+note "bases that the driver did not take: raw, and of an unstated format"
+truncate -s 32M raw.img
+make_image on-raw.qcow2 64M -b raw.img -F raw
+expect_exit 0 qcow2-dm create on-raw.qcow2 vm1
+lines_are "Create device [vm1] of size 67108864 from [on-raw.qcow2 raw.img]."
+expect_exit 0 qcow2-dm remove on-raw.qcow2
+cp base.qcow2 silent.qcow2
+qemu-img create -q -f qcow2 -u -b silent.qcow2 -F qcow2 unstated.qcow2 64M
+qemu-img rebase -u -b silent.qcow2 unstated.qcow2 2>/dev/null || note "this qemu-img always states a format"
+expect_exit 0 qcow2-dm create unstated.qcow2 vm1
+expect_exit 0 qcow2-dm remove unstated.qcow2
+
 note "the exit status of create is that of the device"
 expect_exit 0 qcow2-dm create top.qcow2 taken
 expect_exit 1 qcow2-dm create base.qcow2 taken

@@ -10,7 +10,9 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Devices.Server;
 
-/// <summary>A device that was attached to be mounted, or whose end was asked for while it had users: it goes with the last of them.</summary>
+/// <summary>
+/// A device that was attached to be mounted, or whose end was asked for while it had users: it goes with the last of them.
+/// </summary>
 public sealed class DetachWhenUnusedTests : IDisposable
 {
     private const string Mounted = "mounted on /mnt";
@@ -25,7 +27,8 @@ public sealed class DetachWhenUnusedTests : IDisposable
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     private DeviceServer Start(FakeDevice device, bool whenUnused) => DeviceServer.Start(
-        new AttachOptions { Image = _image, DetachWhenUnused = whenUnused }, new FakeFactory((_, _) => device), _files.Registry, new NoLog());
+        new AttachOptions { Image = _image, DetachWhenUnused = whenUnused }, new FakeFactory((_, _) => device), _files.Registry,
+        new NoLog());
 
     private FakeDevice Device(string? user) => new("disk", _image) { DevicePath = "/dev/ublkb5", User = user };
 

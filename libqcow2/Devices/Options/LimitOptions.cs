@@ -34,8 +34,9 @@ internal static class LimitOptions
         },
     ];
 
-    private static AttachOption Requests(string name, string what, Func<LimitRates, long?> get, Func<LimitRates, long?, LimitRates> set) =>
-        new AttachOption<int?>(new WholeKind(0, MostRequests), o => (int?)get(o.Limits),
+    private static AttachOption<int?> Requests(
+        string name, string what, Func<LimitRates, long?> get, Func<LimitRates, long?, LimitRates> set) =>
+        new(new WholeKind(0, MostRequests), o => (int?)get(o.Limits),
             (o, rate) => o with { Limits = set(o.Limits, OrNone(rate)) })
         {
             Name = name,
@@ -44,8 +45,9 @@ internal static class LimitOptions
             IsSettable = true,
         };
 
-    private static AttachOption Bytes(string name, string what, Func<LimitRates, long?> get, Func<LimitRates, long?, LimitRates> set) =>
-        new AttachOption<long?>(new BandwidthKind(), o => get(o.Limits), (o, rate) => o with { Limits = set(o.Limits, OrNone(rate)) })
+    private static AttachOption<long?> Bytes(
+        string name, string what, Func<LimitRates, long?> get, Func<LimitRates, long?, LimitRates> set) =>
+        new(new BandwidthKind(), o => get(o.Limits), (o, rate) => o with { Limits = set(o.Limits, OrNone(rate)) })
         {
             Name = name,
             ValueName = "SIZE",

@@ -35,7 +35,9 @@ internal static class ServiceManager
         {
             if (line.Split(' ', StringSplitOptions.RemoveEmptyEntries) is [_, var unit, "stop", "running"]
                 && unit != own && !unit.StartsWith("qcow2blk@", StringComparison.Ordinal))
+            {
                 return true;
+            }
         }
 
         return false;
@@ -48,7 +50,9 @@ internal static class ServiceManager
         {
             if (line[(line.LastIndexOf('/') + 1)..] is var name
                 && (name.EndsWith(".service", StringComparison.Ordinal) || name.EndsWith(".scope", StringComparison.Ordinal)))
+            {
                 return name;
+            }
         }
 
         return "";

@@ -61,9 +61,11 @@ internal sealed class RequestLimits
         if (!_isOn || kind == IoKind.Other)
             return 0;
         lock (_lock)
+        {
             return kind == IoKind.Read
                 ? TryPass(ref _reads, ref _readBytes, bytes, now)
                 : TryPass(ref _writes, ref _writtenBytes, bytes, now);
+        }
     }
 
     private long TryPass(ref TokenBucket requestsOfKind, ref TokenBucket bytesOfKind, long bytes, long now)

@@ -4,7 +4,7 @@ _qcow2blk()
     local IFS=$'\n' words cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]}
     words=$("${COMP_WORDS[0]}" "[suggest:$COMP_POINT]" "$COMP_LINE" 2>/dev/null)
     # An option is completed by its dash; "True" and "False" are what the parser offers behind a flag.
-    [[ $cur == -* ]] || words=$(grep -vxE -e '-.*' -e 'True|False' <<<"$words")
+    [[ $cur == -* ]] || words=$(grep -vxE -e '-.*' -e 'True|False|/[?h]' <<<"$words")
     case $verb:$COMP_CWORD:$cur in
         *:1:* | *:*:-*) ;;
         attach:* | info:* | map:*) [[ -n $words ]] || { _qcow2blk_files "$cur" "${COMP_WORDS[COMP_CWORD - 1]}"; return; } ;;

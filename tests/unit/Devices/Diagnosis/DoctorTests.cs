@@ -10,6 +10,7 @@ using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Interop;
 using Xunit;
+using static Qcow2Blk.Interop.Ublk;
 
 namespace Qcow2Blk.Tests.Devices.Diagnosis;
 
@@ -25,7 +26,7 @@ public sealed class DoctorTests : IDisposable
     public void Dispose() => Directory.Delete(_root, recursive: true);
 
     private static UblkAvailability Ublk(ExportRefusedException? refusal = null, bool unprivileged = false) =>
-        new(refusal is null ? Interop.Ublk.UBLK_F_USER_RECOVERY | Interop.Ublk.UBLK_F_USER_COPY : 0, unprivileged, [], refusal);
+        new(refusal is null ? UBLK_F_USER_RECOVERY | UBLK_F_USER_COPY : 0, unprivileged, [], refusal);
 
     private void Write(string path, string text)
     {

@@ -38,12 +38,14 @@ def pages():
     found.update(library.function_pages(date))
     return {name: text.replace("@version@", version()) for name, text in sorted(found.items())}
 
-def write(output):
-    built = pages()
+def write(output, built):
     for name, text in built.items():
         folder = output / f"man{name[-1]}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+        # man finds a page by any name that it has.
+        for alias in re.findall(r"^\.Nm (\S+)", text.split(".Sh NAME\n")[1].split("\n.Nd")[0], re.MULTILINE)[1:]:
+            (folder / f"{alias}.{name[-1]}").write_text(f".so man{name[-1]}/{name}\n")
     if shutil.which("mandoc"):
         html_pages.write(output, built)
     return built
@@ -53,7 +55,8 @@ def main():
     # Pages that no longer exist must not be installed.
     for folder in [*output.glob("man[1-8]"), output / "html"]:
         shutil.rmtree(folder, ignore_errors=True)
-    built = write(output)
+    built = pages()
+    write(output, built)
     print(f"{len(built)} pages in {output}" + ("" if (output / "html").exists() else " (no HTML: mandoc is not installed)"))
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class Pages(unittest.TestCase):
         for name, text in PAGES.items():
             stem, section = name[:-2], name[-1]
             self.assertRegex(text, rf"(?m)^\.Dd [A-Z][a-z]+ \d+, 20\d\d\n\.Dt {re.escape(stem.upper())} {section}\n"
-                                   rf"\.Os qcow2blk {re.escape(build.version())}\n\.Sh NAME\n\.Nm {re.escape(stem)}\n\.Nd \S")
+                                   rf"\.Os qcow2blk {re.escape(build.version())}\n\.Sh NAME\n\.Nm {re.escape(stem)}(?: ,\n\.Nm \S+)*\n\.Nd \S")
 
     def test_every_reference_leads_somewhere(self):
         self.expect_nothing(lambda _, text: [f"{page}({section})" for page, section in references(text)
@@ -94,6 +95,13 @@ class Pages(unittest.TestCase):
             named = references(text.split(".Sh SEE ALSO\n")[-1].split(".Sh ")[0])
             self.assertTrue(named, name)
             self.assertEqual(sorted(named, key=lambda page: (page[1], page[0])), named, name)
+
+
+class Built(unittest.TestCase):
+    def test_every_name_of_a_page_is_found_by_man(self):
+        with tempfile.TemporaryDirectory() as folder:
+            build.write(Path(folder), {name: text for name, text in PAGES.items() if name == "mount.qcow2.8"})
+            self.assertEqual(".so man8/mount.qcow2.8\n", Path(folder, "man8/umount.qcow2.8").read_text())
 
 
 class Library(unittest.TestCase):

@@ -61,14 +61,8 @@ internal static class Output
     /// <summary>What goes beside the results, as it is.</summary>
     internal static void Aside(string text) => Diagnostic(text);
 
-    private static void Diagnostic(string text)
-    {
-        // Not by the console of .NET: on a terminal it first sends sequences of its own, which stay in force.
-        _ = Unistd.WriteAll(StandardError, Encoding.UTF8.GetBytes(text));
-    }
+    /// <remarks>Not by the console of .NET: on a terminal it first sends sequences of its own, which stay in force.</remarks>
+    private static void Diagnostic(string text) => _ = Unistd.WriteAll(StandardError, Encoding.UTF8.GetBytes(text));
 
-    internal static void Raw(ReadOnlySpan<byte> bytes)
-    {
-        _ = Unistd.WriteAll(StandardOutput, bytes);
-    }
+    internal static void Raw(ReadOnlySpan<byte> bytes) => _ = Unistd.WriteAll(StandardOutput, bytes);
 }

@@ -18,7 +18,7 @@ internal sealed class StatusWatch(DeviceRegistry registry, string? name, TimeSpa
 
     private readonly DevicePoll _poll = new(registry);
     private readonly Style _style = Style.For(1);
-    private IReadOnlyList<string> _seen = [];
+    private string[] _seen = [];
 
     protected override Action Look()
     {
@@ -32,7 +32,7 @@ internal sealed class StatusWatch(DeviceRegistry registry, string? name, TimeSpa
     protected override IReadOnlyList<string> Lines(int columns, int rows)
     {
         var room = Math.Max(1, rows - LinesAround);
-        Scrolled = Math.Clamp(Scrolled, 0, Math.Max(0, _seen.Count - room));
+        Scrolled = Math.Clamp(Scrolled, 0, Math.Max(0, _seen.Length - room));
         var now = DateTime.Now.ToString("HH:mm:ss", CultureInfo.InvariantCulture);
         var every = Interval.TotalSeconds.ToString("0.##", CultureInfo.InvariantCulture);
         string[] shown = [.. _seen.Skip(Scrolled).Take(room)];
@@ -43,5 +43,5 @@ internal sealed class StatusWatch(DeviceRegistry registry, string? name, TimeSpa
         ];
     }
 
-    protected override void On(Key key) => Scrolls(key, _seen.Count, Math.Max(1, Screen.Size.Rows - LinesAround));
+    protected override void On(Key key) => Scrolls(key, _seen.Length, Math.Max(1, Screen.Size.Rows - LinesAround));
 }

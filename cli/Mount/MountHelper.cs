@@ -74,10 +74,15 @@ internal static class MountHelper
             Output.Line($"{Name}: {image.Record.Image} is attached as {image.Record.Name}, mounting {node} on {directory}");
         var status = RunMount(arguments, options, options.Inner, node, directory);
         if (status == 0)
+        {
             image.Keep();
+        }
         else if (options.ReadOnly)
+        {
             Output.Note("a file system that was not unmounted has a journal to replay, which a read-only disk does not allow:"
                 + " noload (ext4) or norecovery (xfs) mount it as it is");
+        }
+
         return status;
     }
 

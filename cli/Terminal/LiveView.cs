@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
+using System.Diagnostics.CodeAnalysis;
 using System.Linq;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
@@ -13,6 +14,7 @@ namespace Qcow2Blk.Cli.Terminal;
 /// A page that is drawn again whenever something has changed, until the user quits. One thread draws and hears keys; another one
 /// looks at the devices, which may take its time.
 /// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "its threads use what it owns until the process ends, which is when it ends")]
 internal abstract class LiveView(TimeSpan interval)
 {
     private readonly BlockingCollection<Action> _inbox = [];

@@ -1,8 +1,8 @@
 using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Devices.Control;
-using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 

@@ -75,7 +75,8 @@ class Pages(unittest.TestCase):
         for name, text in PAGES.items():
             stem, section = name[:-2], name[-1]
             self.assertRegex(text, rf"(?m)^\.Dd [A-Z][a-z]+ \d+, 20\d\d\n\.Dt {re.escape(stem.upper())} {section}\n"
-                                   rf"\.Os qcow2blk {re.escape(build.version())}\n\.Sh NAME\n\.Nm {re.escape(stem)}(?: ,\n\.Nm \S+)*\n\.Nd \S")
+                                   rf"\.Os qcow2blk {re.escape(build.version())}\n\.Sh NAME\n"
+                                   rf"\.Nm {re.escape(stem)}(?: ,\n\.Nm \S+)*\n\.Nd \S")
 
     def test_every_reference_leads_somewhere(self):
         self.expect_nothing(lambda _, text: [f"{page}({section})" for page, section in references(text)

@@ -1,7 +1,7 @@
 using System;
 using System.Text.Json;
-using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Exports.Traffic;
 
 namespace Qcow2Blk.Tests.Devices;
 

@@ -21,7 +21,8 @@ public sealed class LibCTests
 {
     private static readonly string[] s_headers =
     [
-        "fcntl.h", "poll.h", "sched.h", "signal.h", "termios.h", "unistd.h", "sys/epoll.h", "sys/eventfd.h", "sys/ioctl.h", "sys/mman.h", "sys/mount.h",
+        "fcntl.h", "poll.h", "sched.h", "signal.h", "termios.h", "unistd.h", "sys/epoll.h", "sys/eventfd.h", "sys/ioctl.h", "sys/mman.h",
+        "sys/mount.h",
         "sys/socket.h", "sys/stat.h", "sys/types.h", "sys/uio.h", "sys/un.h", "netinet/in.h", "netinet/tcp.h",
     ];
 

@@ -56,7 +56,8 @@ public sealed class ReadyLineTests
     {
         Assert.True(ReadyLine.TryParseProgress(ReadyLine.ProgressLine("replaying", 0.12345), out var what, out var fraction));
         Assert.Equal(("replaying", 0.1234), (what, fraction));
-        Assert.False(ReadyLine.TryParseProgress(new ReadyLine(null, new OutcomeException(OutcomeKind.Busy, "a", "b")).ToLine(), out _, out _));
+        var refused = new ReadyLine(null, new OutcomeException(OutcomeKind.Busy, "a", "b")).ToLine();
+        Assert.False(ReadyLine.TryParseProgress(refused, out _, out _));
         Assert.False(ReadyLine.TryParseProgress(Encoding.UTF8.GetBytes("[]"), out _, out _));
     }
 

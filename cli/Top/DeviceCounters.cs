@@ -19,7 +19,8 @@ internal sealed class DeviceCounters
         BytesWritten = status.Number("requests", "written-bytes") ?? 0;
         InFlight = status.Number("requests", "in-flight");
         Waiting = status.Number("requests", "waiting-for-space") + (status.Number("requests", "waiting-for-limit") ?? 0);
-        Nanoseconds = status.Number("requests", "read-ns") + status.Number("requests", "write-ns") + status.Number("requests", "other-ns");
+        Nanoseconds = status.Number("requests", "read-time-ns") + status.Number("requests", "write-time-ns")
+            + status.Number("requests", "other-time-ns");
         Hits = status.Number("cache", "l2-hits");
         Misses = status.Number("cache", "l2-misses");
         Bounds = status.Numbers("latency", "histogram", "le-ns");

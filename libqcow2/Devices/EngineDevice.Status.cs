@@ -55,9 +55,9 @@ internal sealed partial class EngineDevice
         writer.WriteNumber("others", statistics.Requests(IoKind.Other));
         writer.WriteNumber("read-bytes", statistics.Bytes(IoKind.Read));
         writer.WriteNumber("written-bytes", statistics.Bytes(IoKind.Write));
-        writer.WriteNumber("read-ns", statistics.Nanoseconds(IoKind.Read));
-        writer.WriteNumber("write-ns", statistics.Nanoseconds(IoKind.Write));
-        writer.WriteNumber("other-ns", statistics.Nanoseconds(IoKind.Other));
+        writer.WriteNumber("read-time-ns", statistics.Nanoseconds(IoKind.Read));
+        writer.WriteNumber("write-time-ns", statistics.Nanoseconds(IoKind.Write));
+        writer.WriteNumber("other-time-ns", statistics.Nanoseconds(IoKind.Other));
         writer.WriteNumber("errors", statistics.Errors);
         writer.WriteEndObject();
         WriteLatency(writer, statistics);

@@ -96,9 +96,9 @@ internal static class MetricTable
         var bounds = status.Numbers("latency", "histogram", "le-ns");
         for (var i = 0; i < bounds.Length; i++)
             bounds[i] /= 1e9;
-        Add("reads", "read-ns", Read);
-        Add("writes", "write-ns", Write);
-        Add("others", "other-ns", Other);
+        Add("reads", "read-time-ns", Read);
+        Add("writes", "write-time-ns", Write);
+        Add("others", "other-time-ns", Other);
 
         void Add(string counts, string sum, string operation) => samples.AddHistogram(bounds,
             status.Numbers("latency", "histogram", counts), status.Number("requests", sum) / 1e9, (Operation, operation));

@@ -77,7 +77,7 @@ public sealed class OpenMetricsTests
     public void What_lies_above_the_last_bound_is_counted()
     {
         var status = Encoding.UTF8.GetBytes("""
-            {"name":"d","requests":{"read-ns":5},"latency":{"histogram":{"le-ns":[1000],"reads":[2,3]}}}
+            {"name":"d","requests":{"read-time-ns":5},"latency":{"histogram":{"le-ns":[1000],"reads":[2,3]}}}
             """);
         Assert.Contains("le=\"+Inf\"} 5\n", OpenMetrics.Format([status]), StringComparison.Ordinal);
     }

@@ -17,6 +17,14 @@ else
     TRANSPORT=ublk expect_exit 4 qcow2blk attach --transport ublk other.qcow2 --device /dev/ublkb7
     detach
 fi
+verdict() { qcow2blk doctor --json | jq -r ".findings[] | select(.what == \"$1\").verdict" || true; }
+expect_equal "doctor of the NBD driver" ok "$(verdict "kernel nbd")"
+if [ -e /dev/ublk-control ]; then
+    expect_equal "doctor of ublk" ok "$(verdict ublk)"
+    mv /dev/ublk-control /dev/ublk-elsewhere
+    [ "$(verdict ublk)" != ok ] || fail "doctor does not see that /dev/ublk-control is missing"
+    mv /dev/ublk-elsewhere /dev/ublk-control
+fi
 make_image third.qcow2 16M
 TRANSPORT=nbd attach disk.qcow2 --device /dev/nbd3
 expect_equal "device" /dev/nbd3 "$DEV"

@@ -23,7 +23,7 @@ internal sealed class TopVerb : Verb
 
     public TopVerb()
         : base("top", "show what all devices do, live: requests, throughput, latency, cache hits",
-            "qcow2blk top", "qcow2blk top --sort writes disk other", "qcow2blk top --batch -n 10 --interval 60",
+            "qcow2blk top", "qcow2blk top --sort writes disk other", "qcow2blk top --batch -n 3 --interval 0.5",
             "qcow2blk top --json -n 1 | jq '.devices[0][\"p99-ns\"]'")
     {
         _count.Aliases.Add("-n");

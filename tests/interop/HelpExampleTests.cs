@@ -10,7 +10,8 @@ namespace Qcow2Blk.Tests.Interop;
 public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
-        ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "trace", "cleanup", "info", "map", "completion"];
+        ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "top", "trace", "metrics", "doctor",
+            "cleanup", "info", "map", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()
@@ -33,6 +34,17 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk trace disk --seconds 2 --slower-than 10"] = Attached,
         ["qcow2blk trace disk --count 1000 --seconds 2 --json | jq -s 'group_by(.way)|map({(.[0].way):length})|add'"] =
         $"{Attached}; (sleep 1; qemu-io -r -f raw -c 'read 0 4k' 'nbd+unix:///?socket=/run/disk.sock' >/dev/null) 2>/dev/null >&2 &",
+        ["qcow2blk status disk --watch"] = Attached,
+        ["qcow2blk top"] = Attached,
+        ["qcow2blk top --sort writes disk other"] =
+        $"{Attached}; qemu-img create -q -f qcow2 other.qcow2 1M; qcow2blk attach other.qcow2 --socket /run/other.sock >/dev/null",
+        ["qcow2blk top --batch -n 3 --interval 0.5"] = Attached,
+        ["qcow2blk top --json -n 1 | jq '.devices[0][\"p99-ns\"]'"] =
+        $"{Attached}; qemu-io -r -f raw -c 'read 0 4k' 'nbd+unix:///?socket=/run/disk.sock' >/dev/null",
+        ["qcow2blk metrics"] = Attached,
+        ["qcow2blk metrics --output /var/lib/prometheus/node-exporter/qcow2blk.prom"] = Attached,
+        ["qcow2blk doctor"] = "",
+        ["qcow2blk doctor --json | jq '.findings[] | select(.verdict != \"ok\")'"] = "",
         ["qcow2blk list"] = Attached,
         ["qcow2blk list --json | jq -r '.[].name'"] = Attached,
         ["qcow2blk status disk"] = Attached,
@@ -47,7 +59,12 @@ public sealed class HelpExampleTests : IDisposable
     };
 
     /// <summary>Those that say nothing when they work.</summary>
-    private static readonly string[] s_silent = ["detach", "suspend", "resume", "qcow2blk set", "source", "completion fish"];
+    private static readonly string[] s_silent =
+        ["detach", "suspend", "resume", "qcow2blk set", "source", "completion fish", "metrics --output", "top --json", "doctor --json"];
+
+    /// <summary>Those that a person looks at until they press q.</summary>
+    private static readonly string[] s_live =
+        ["qcow2blk status disk --watch", "qcow2blk top", "qcow2blk top --sort writes disk other"];
 
     private const string Attached = "qcow2blk attach disk.qcow2 --socket /run/disk.sock >/dev/null";
     private const string NeedsBlockDevices = "tests/kernel/cases/98-examples.sh";
@@ -72,8 +89,8 @@ public sealed class HelpExampleTests : IDisposable
 
         Prepare();
         Shell($"{before}\n").Passed();
-        var outcome = Shell(example).Passed();
-        Shell("qcow2blk detach disk; qcow2blk detach backup");
+        var outcome = Shell(AsRun(example)).Passed();
+        Shell("qcow2blk detach disk; qcow2blk detach backup; qcow2blk detach other");
         if (s_silent.Any(words => example.Contains(words, StringComparison.Ordinal)))
             return;
         Assert.False(string.IsNullOrWhiteSpace(outcome.Output) || outcome.Output is "null\n" or "[]\n",
@@ -83,6 +100,11 @@ public sealed class HelpExampleTests : IDisposable
     [Fact]
     public void Every_example_that_a_test_runs_stands_in_a_help_text() =>
         Assert.Empty(s_before.Keys.Except(s_verbs.SelectMany(ExamplesOf)));
+
+    /// <summary>How the example is run: on a terminal, or where it may find that something is missing.</summary>
+    private static string AsRun(string example) => s_live.Contains(example) ? $"(sleep 2; printf q) | script -qec '{example}' /dev/null"
+        : example.Contains("doctor", StringComparison.Ordinal) ? $"{example} || [ $? = 1 ]"
+        : example;
 
     private static IEnumerable<string> ExamplesOf(string verb)
     {
@@ -104,7 +126,8 @@ public sealed class HelpExampleTests : IDisposable
     {
         var folder = _folder.File(".");
         var here = script.Replace("/run/", $"{folder}/", StringComparison.Ordinal).Replace("/data/", $"{folder}/", StringComparison.Ordinal)
-            .Replace(":10809", ":0", StringComparison.Ordinal);
+            .Replace(":10809", ":0", StringComparison.Ordinal)
+            .Replace("/var/lib/prometheus/node-exporter/", $"{folder}/", StringComparison.Ordinal);
         var environment = Command.Environment(_folder);
         environment["PATH"] = $"{_folder.File("bin")}:{Environment.GetEnvironmentVariable("PATH")}";
         environment["HOME"] = folder;

@@ -21,7 +21,7 @@ public sealed class TraceTests : IDisposable
         using var trace = Begin(server, "--json");
 
         Run.Program("qemu-io", "-f", "raw", "-t", "writeback", server.Uri, "-c", "read 64k 64k", "-c", "read 64k 4k",
-            "-c", "write -P 9 128k 8k",
+            "-c", "write -P 9 128k 8k", "-c", "write -P 9 128k 8k",
             "-c", "write -P 9 4M 64k", "-c", "discard 5M 1M", "-c", "flush").Passed();
         var lines = End(trace);
 

@@ -136,7 +136,7 @@ class Top(DeviceCase):
         (self.folder / "run").chmod(0o777)
         self.assertNotEqual(0, top.wait())
         self.assertTrue(top.is_restored())
-        self.assertIn(b"qcow2blk: ", top.bytes[top.bytes.rfind(b"\x1b[?1049l"):])
+        self.assertIn(b"qcow2blk:", top.bytes[top.bytes.rfind(b"\x1b[?1049l"):])
 
     def test_stop_gives_the_terminal_back_and_continue_takes_it(self):
         top = self.terminal("top", "--interval", "0.2").wait_for_text("no devices")

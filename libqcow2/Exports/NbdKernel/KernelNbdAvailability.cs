@@ -30,7 +30,7 @@ internal sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why,
                 "run as root, or serve NBD with --socket or --listen");
         }
 
-        if (!IsLoaded() && KernelModule.Load("nbd") is { } why)
+        if (!IsLoaded() && KernelModule.Load("nbd") is { } why && !IsLoadedByKernel())
         {
             return Missing(ExportRefusal.Unavailable, $"the kernel has no NBD driver: {why}",
                 "modprobe nbd, or serve NBD with --socket or --listen");
@@ -53,6 +53,16 @@ internal sealed record KernelNbdAvailability(ExportRefusal Refusal, string? Why,
         var error = NbdNetlink.Open(out var netlink);
         netlink?.Dispose();
         return error;
+    }
+
+    /// <summary>
+    /// Who may not load modules, such as a unit of systemd with ProtectKernelModules, can still ask for the driver's netlink family:
+    /// then the kernel loads it by itself.
+    /// </summary>
+    private static bool IsLoadedByKernel()
+    {
+        _ = TimedCall.Run("qcow2blk-probe", TryNetlink, s_probeTimeout);
+        return IsLoaded();
     }
 
     private static bool IsLoaded() => Directory.Exists("/sys/module/nbd") || Directory.Exists("/sys/block/nbd0");

@@ -315,6 +315,21 @@ resident_kib (void)
   return pages * (sysconf (_SC_PAGESIZE) / KiB);
 }
 
+/* Memory of this process that no file is behind, in KiB: what it costs the machine. How much of a library's file is mapped beside
+ * that depends on how the page cache happens to hold it. */
+static inline long
+anonymous_kib (void)
+{
+  char line[256];
+  long kib = -1;
+  FILE *file = fopen ("/proc/self/status", "r");
+  while (file != NULL && kib < 0 && fgets (line, sizeof line, file) != NULL)
+    sscanf (line, "RssAnon: %ld kB", &kib);
+  if (kib < 0) FAIL ("cannot read RssAnon in /proc/self/status");
+  fclose (file);
+  return kib;
+}
+
 static inline long long
 now_ms (void)
 {

@@ -38,7 +38,7 @@ def svg(screen):
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}" viewBox="0 0 {width:.0f} {height}" '
              f'role="img" aria-label="qcow2blk top in a terminal">',
              f'<rect width="100%" height="100%" rx="6" fill="{PAPER}"/>',
-             '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14" style="white-space:pre">']
+             '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14" xml:space="preserve">']
     for row in range(ROWS):
         for first, count, text, look in cells(screen.buffer[row]):
             x, y = 12 + first * WIDTH, 12 + row * HEIGHT

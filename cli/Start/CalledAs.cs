@@ -13,7 +13,21 @@ internal static class CalledAs
     private static readonly string[] s_names = [MountHelper.Name, UnmountHelper.Name, DmCommand.Name];
 
     /// <summary>One of the other names; null for the command itself.</summary>
-    internal static string? Other => s_names.FirstOrDefault(name => name == First(File.ReadAllBytes("/proc/self/cmdline")));
+    internal static string? Other() => OtherIn("/proc/self/cmdline");
+
+    /// <param name="file">the command line of the process; where there is none to read, it is the command itself</param>
+    internal static string? OtherIn(string file)
+    {
+        try
+        {
+            var called = First(File.ReadAllBytes(file));
+            return s_names.FirstOrDefault(name => name == called);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
 
     /// <param name="commandLine">words, each with a NUL behind it</param>
     /// <returns>the first word without its folders</returns>

@@ -13,7 +13,7 @@ internal static class Program
     {
         // A reader or client that goes away is an errno, not the end of the process. The library leaves signals alone.
         Signals.IgnoreBrokenPipes();
-        if (CalledAs.Other is { } name)
+        if (CalledAs.Other() is { } name)
             return Run(name, args);
         // These read no command line: their options come on a descriptor, and every millisecond is waited for.
         return args switch

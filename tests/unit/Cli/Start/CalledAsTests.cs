@@ -1,5 +1,6 @@
 using System.Text;
 using Qcow2Blk.Cli.Start;
+using Qcow2Blk.Tests.Shared;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Cli.Start;
@@ -14,4 +15,18 @@ public sealed class CalledAsTests
     [InlineData("", "")]
     public void First_word_without_its_folders_is_the_name(string commandLine, string name) =>
         Assert.Equal(name, CalledAs.First(Encoding.UTF8.GetBytes(commandLine)));
+
+    [Theory]
+    [InlineData("mount.qcow2\0a\0b\0", "mount.qcow2")]
+    [InlineData("/usr/bin/qcow2blk\0list\0", null)]
+    [InlineData("", null)]
+    public void Other_names_are_told_from_the_command_itself(string commandLine, string? expected)
+    {
+        using var folder = new TempDirectory();
+        System.IO.File.WriteAllText(folder.File("cmdline"), commandLine);
+        Assert.Equal(expected, CalledAs.OtherIn(folder.File("cmdline")));
+    }
+
+    [Fact]
+    public void Without_proc_it_is_the_command_itself() => Assert.Null(CalledAs.OtherIn("/nonexistent/self/cmdline"));
 }

@@ -80,7 +80,7 @@ typedef struct qcow2blk_options qcow2blk_options;
 /**
  * qcow2blk_version - the version of the library that is loaded
  *
- * Major, minor and patch level in a byte each: 0x000100 is 0.1.0.
+ * Major, minor and patch level in a byte each: 0x000100 is 0.1.0. That of the header is QCOW2BLK_VERSION.
  *
  * Returns: the version
  * Threads: any; also in a child after fork()
@@ -224,7 +224,8 @@ QCOW2BLK_API int qcow2blk_options_close (qcow2blk_options *options, uint32_t fla
  *
  * The image is locked as qemu locks it, so that no other program changes it. path may be NULL if options has
  * descriptors. options may be NULL. The format is never guessed: it is qcow2 unless the option "format" says "raw".
- * Internal snapshots are opened with the option "snapshot", which makes the image read-only.
+ * Internal snapshots are opened with the option "snapshot", which makes the image read-only. flags:
+ * QCOW2BLK_OPEN_READ_ONLY, QCOW2BLK_OPEN_CALLER_LOOP.
  *
  * Returns: 0, and the handle in *image; or a negative errno, and NULL there
  * Errors: ENOENT, EACCES and others of open(2); EBUSY: somebody else uses the image; EINVAL: an option that

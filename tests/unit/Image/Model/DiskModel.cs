@@ -107,7 +107,8 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
         }
         else if (operation.Kind == OperationKind.Discard && subject.MayKeepDiscarded)
         {
-            await LearnAsync(operation);
+            // Once the batch has ended: what is there then is one or the other.
+            failed.Add(operation);
         }
         else
         {

@@ -1,0 +1,22 @@
+using System;
+using Qcow2Blk.Format;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Image.Check;
+
+/// <summary>Checks an image, repairs what was asked for, and checks again.</summary>
+internal static class ImageCheck
+{
+    /// <param name="file">the image file; open for writing if something is to be repaired</param>
+    /// <param name="mode">what may be repaired</param>
+    /// <param name="progress">hears what is done, and the fraction that is done of it</param>
+    /// <returns>how the image is now; what was repaired is counted as such and no longer among the errors</returns>
+    /// <exception cref="ImageFormatException">it is no image, or one of a kind that nobody knows</exception>
+    public static async LoopTask<CheckResult> RunAsync(IBlockStorage file, CheckMode mode, Action<string, double>? progress = null)
+    {
+        var result = new CheckResult();
+        await Examination.RunAsync(file, CheckMode.Report, result, progress);
+        return result;
+    }
+}

@@ -1,0 +1,60 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image.Check;
+using Qcow2Blk.Tests.Shared;
+using Qcow2Blk.Tests.Shared.Simulation;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Image.Check;
+
+/// <summary>Damaged images of every kind: our check finds what qemu's finds, number by number.</summary>
+public sealed class DamagedImagesTests
+{
+    /// <summary>How many damaged images of each kind there are; more with this variable (make test-check).</summary>
+    private static readonly int s_rounds = int.Parse(Environment.GetEnvironmentVariable("QCOW2BLK_CHECK_ROUNDS") ?? "4");
+
+    public static IEnumerable<TheoryDataRow<string>> Matrix => CheckedImages.Options.Select(options => new TheoryDataRow<string>(options));
+
+    [Theory]
+    [MemberData(nameof(Matrix))]
+    public void Check_finds_what_qemu_finds(string options)
+    {
+        using var directory = new TempDirectory();
+        var image = CheckedImages.Make(directory, options);
+        var damage = new StructuredDamage(File.ReadAllBytes(image));
+        var random = new Random(options.Sum(letter => letter * 31));
+        var mismatches = new List<string>();
+        for (var round = 0; round < s_rounds; round++)
+        {
+            var (bytes, what) = damage.Apply(random);
+            File.WriteAllBytes(image, bytes);
+            var (expected, report) = CheckNumbers.OfQemu(CheckedImages.Open(image, options));
+
+            var found = Check(image, out var words);
+
+            if (expected != found)
+                mismatches.Add($"round {round}: {what}\n  qemu {expected}\n  ours {found}\n{words}\n{report}");
+        }
+
+        Assert.True(mismatches.Count == 0, string.Join("\n\n", mismatches));
+    }
+
+    private static CheckNumbers Check(string image, out string words)
+    {
+        using var storage = new ImageBytesStorage(SparseBytes.FromFile(image), image);
+        try
+        {
+            var result = ImageCheck.RunAsync(storage, CheckMode.Report).GetAwaiter().GetResult();
+            words = result.Stopped + string.Join("\n", result.Findings.Take(10).Select(finding => finding.Message));
+            return CheckNumbers.Of(result);
+        }
+        catch (ImageFormatException refused)
+        {
+            words = refused.Message;
+            return CheckNumbers.Stopped;
+        }
+    }
+}

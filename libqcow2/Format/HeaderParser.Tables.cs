@@ -58,7 +58,8 @@ internal ref partial struct HeaderParser
         var offset = U64(field);
         if (offset % (uint)ClusterSize != 0)
             throw Bad(name, $"{name} 0x{offset:x} is not a multiple of the cluster size {ClusterSize}");
-        if (offset >= Limits.MaxHostOffset)
+        // A check looks at what is nowhere, too: it reads as zeroes.
+        if (offset >= (ulong)(_forCheck ? Limits.MaxFileBytes : Limits.MaxHostOffset))
             throw Bad(name, $"{name} 0x{offset:x} is too large, host offsets have 56 bits");
         return new HostOffset((long)offset);
     }

@@ -45,8 +45,11 @@ internal sealed class Examination
     /// <summary>Whether refcounts can be put right only by making all of them anew.</summary>
     public bool MustRebuild { get; private set; }
 
-    /// <summary>Errors that were found before refcounts were compared.</summary>
-    public long ErrorsBefore { get; private set; }
+    /// <summary>Whether the refcount table has blocks that are not in the file.</summary>
+    public bool HasLostBlocks => _refcounts.BlocksOutside > 0 || Image.BrokenBlocks.Count > 0;
+
+    /// <summary>Errors that were found before refcounts were looked at.</summary>
+    public long ErrorsOfTables { get; private set; }
 
     /// <summary>Examines a file on the calling loop. Nothing may write to it meanwhile.</summary>
     /// <param name="file">the image file</param>
@@ -82,7 +85,6 @@ internal sealed class Examination
             error = await CountAsync();
         if (error < 0 || IsStopped)
             return error;
-        ErrorsBefore = Image.Result.Errors;
         new RefcountComparison(Image, _refcounts).Run(this);
         return _mode == CheckMode.Report ? await _copied.FinishAsync(_refcounts) : 0;
     }
@@ -113,6 +115,7 @@ internal sealed class Examination
         error = IsStopped ? 0 : await new BitmapReferences(Image).CountAsync();
         if (error < 0 || IsStopped)
             return error;
+        ErrorsOfTables = Image.Result.Errors;
         MustRebuild = _refcounts.CountBlocks();
         return 0;
     }

@@ -135,6 +135,9 @@ internal sealed class ImageUnderCheck
             $"cluster 0x{(long)cluster << ClusterBits:x} has {before + times} references, more than a refcount of this image can hold");
     }
 
+    /// <summary>Takes one reference back.</summary>
+    public void Uncount(int cluster) => Counts[cluster] -= Counts[cluster] > 0 ? 1u : 0;
+
     /// <summary>The refcount that a cluster should have.</summary>
     public uint Wanted(int cluster) => (uint)Math.Min(Counts[cluster], RefcountMax);
 

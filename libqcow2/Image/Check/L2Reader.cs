@@ -41,5 +41,11 @@ internal sealed class L2Reader(IBlockStorage file, int tableBytes) : IDisposable
     public Span<byte> Bytes(long offset) =>
         _length == 0 ? [] : _buffer.Span.Slice((int)(offset - _start), tableBytes);
 
+    /// <summary>What the tables were read into.</summary>
+    public TableBuffer Buffer => _buffer;
+
+    /// <summary>Where a table begins in <see cref="Buffer"/>.</summary>
+    public int Start(long offset) => (int)(offset - _start);
+
     public void Dispose() => _buffer.Dispose();
 }

@@ -14,9 +14,10 @@ internal sealed class RefcountTable(ImageUnderCheck image)
 
     // Entries that are not 0, by their index.
     private readonly SortedDictionary<int, ulong> _entries = [];
+    private readonly List<int> _counted = [];
 
     /// <summary>Entries that the table has room for.</summary>
-    public int Room => (int)((long)image.Header.RefcountTableClusters * image.ClusterSize / sizeof(ulong));
+    public int Room { get; private set; } = (int)((long)image.Header.RefcountTableClusters * image.ClusterSize / sizeof(ulong));
 
     /// <summary>The blocks that are there, by their index in the table; damaged entries too.</summary>
     public IEnumerable<(int Index, ulong Raw)> Entries
@@ -99,10 +100,31 @@ internal sealed class RefcountTable(ImageUnderCheck image)
     /// <summary>Blocks that the table has past the end of the file.</summary>
     public int BlocksOutside { get; private set; }
 
+    /// <summary>Takes back what <see cref="CountBlocks"/> counted: the blocks are going to be replaced.</summary>
+    public void Forget()
+    {
+        foreach (var cluster in _counted)
+            image.Uncount(cluster);
+        _counted.Clear();
+    }
+
+    /// <summary>Other blocks are in force now.</summary>
+    /// <param name="blocks">index in the table, and the cluster where the block is</param>
+    /// <param name="tableBytes">of their table</param>
+    public void Replace(IReadOnlyDictionary<int, int> blocks, long tableBytes)
+    {
+        _entries.Clear();
+        foreach (var (index, cluster) in blocks)
+            _entries.Add(index, (ulong)cluster << image.ClusterBits);
+        Room = (int)(tableBytes / sizeof(ulong));
+        image.BrokenBlocks.Clear();
+    }
+
     private bool IsAlone(long block, int index)
     {
         var cluster = (int)(block >> image.ClusterBits);
         image.CountCluster(cluster, 1);
+        _counted.Add(cluster);
         if (image.Wanted(cluster) == 1)
             return true;
         image.Result.Error(CheckSubject.RefcountBlock, block,

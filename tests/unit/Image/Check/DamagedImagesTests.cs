@@ -42,6 +42,75 @@ public sealed class DamagedImagesTests
         Assert.True(mismatches.Count == 0, string.Join("\n\n", mismatches));
     }
 
+    [Theory]
+    [MemberData(nameof(Matrix))]
+    public void Repair_ends_as_with_qemu(string options)
+    {
+        using var directory = new TempDirectory();
+        var image = CheckedImages.Make(directory, options);
+        var damage = new StructuredDamage(File.ReadAllBytes(image));
+        var random = new Random(options.Sum(letter => letter * 17));
+        var (theirs, ours) = (directory.File("theirs.qcow2"), directory.File("ours.qcow2"));
+        var mismatches = new List<string>();
+        for (var round = 0; round < s_rounds; round++)
+        {
+            var (bytes, what) = damage.Apply(random);
+            var mode = round % 3 == 0 ? CheckMode.Leaks : CheckMode.All;
+            File.WriteAllBytes(theirs, bytes);
+            var (expected, report) = CheckNumbers.OfQemu(CheckedImages.Open(theirs, options), "-r", mode == CheckMode.All ? "all" : "leaks");
+
+            File.WriteAllBytes(image, bytes);
+            var found = Repair(image, ours, mode, out var words);
+
+            var difference = Difference(expected, found, theirs, ours, options);
+            if (difference is not null)
+                mismatches.Add($"round {round}: {mode}: {what}\n  {difference}\n  qemu {expected}\n  ours {found}\n{words}\n{report}");
+        }
+
+        Assert.True(mismatches.Count == 0, string.Join("\n\n", mismatches));
+    }
+
+    private static string? Difference(CheckNumbers expected, CheckNumbers found, string theirs, string ours, string options)
+    {
+        // New refcounts may be anywhere.
+        if (expected with { End = 0 } != found with { End = 0 })
+            return "the numbers differ";
+        var (after, _) = CheckNumbers.OfQemu(CheckedImages.Open(theirs, options));
+        var (afterOurs, report) = CheckNumbers.OfQemu(CheckedImages.Open(ours, options));
+        if (after with { End = 0 } != afterOurs with { End = 0 })
+            return $"qemu finds {after} in its own, and in ours {report}";
+        if (after.Exit is not (0 or 3) || CheckedImages.IsEncrypted(options))
+            return null;
+        var (exit, output, errors) = Qemu.Run("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", theirs, ours);
+        return exit == 0 ? null : $"the contents differ: {output}{errors}";
+    }
+
+    private static CheckNumbers Repair(string image, string into, CheckMode mode, out string words)
+    {
+        using var loop = new SimulatedLoop(1);
+        using var storage = new MemoryStorage(loop, SparseBytes.FromFile(image)) { Path = image };
+        try
+        {
+            CheckResult? result = null;
+            loop.Run(async () =>
+            {
+                result = await ImageCheck.RunAsync(storage, mode);
+                return 0;
+            });
+            words = result!.Stopped + string.Join("\n", result.Findings.Take(10).Select(finding => finding.Message));
+            return CheckNumbers.Of(result);
+        }
+        catch (ImageFormatException refused)
+        {
+            words = refused.Message;
+            return CheckNumbers.Stopped;
+        }
+        finally
+        {
+            storage.Content.Save(into);
+        }
+    }
+
     private static CheckNumbers Check(string image, out string words)
     {
         using var storage = new ImageBytesStorage(SparseBytes.FromFile(image), image);

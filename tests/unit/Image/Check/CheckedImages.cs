@@ -47,6 +47,26 @@ internal static class CheckedImages
         ? ["--object", Secret, "--image-opts", $"driver=qcow2,file.filename={image},encrypt.format=luks,encrypt.key-secret=key"]
         : ["-f", "qcow2", image];
 
+    /// <summary>The damage to an image whose bitmaps were removed.</summary>
+    public static StructuredDamage WithoutBitmaps(string image, string options)
+    {
+        var copy = image + ".plain";
+        File.Copy(image, copy, overwrite: true);
+        foreach (var name in (string[])["dirty", "other"])
+            _ = Qemu.Run("qemu-img", "bitmap", "--remove", copy, name);
+        return new StructuredDamage(File.ReadAllBytes(copy));
+    }
+
+    /// <summary>The damage to an image whose snapshots were deleted.</summary>
+    public static StructuredDamage WithoutSnapshots(string image, string options)
+    {
+        var copy = image + ".plain";
+        File.Copy(image, copy, overwrite: true);
+        foreach (var name in (string[])["first", "second"])
+            _ = Qemu.Run("qemu-img", ["snapshot", .. IsEncrypted(options) ? Open(copy, options)[..^1] : [], "-d", name, Open(copy, options)[^1]]);
+        return new StructuredDamage(File.ReadAllBytes(copy));
+    }
+
     private static bool HasDataFile(string options) => options.Contains("data_file", StringComparison.Ordinal);
 
     private static void Fill(string image, string options)

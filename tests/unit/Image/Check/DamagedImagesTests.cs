@@ -35,7 +35,7 @@ public sealed class DamagedImagesTests
 
             var found = Check(image, out var words);
 
-            if (expected != found)
+            if (expected != found && QemuExceptions.OfCheck(bytes) is null)
                 mismatches.Add($"round {round}: {what}\n  qemu {expected}\n  ours {found}\n{words}\n{report}");
         }
 
@@ -48,13 +48,13 @@ public sealed class DamagedImagesTests
     {
         using var directory = new TempDirectory();
         var image = CheckedImages.Make(directory, options);
-        var damage = new StructuredDamage(File.ReadAllBytes(image));
+        StructuredDamage[] damages = [CheckedImages.WithoutBitmaps(image, options), CheckedImages.WithoutSnapshots(image, options)];
         var random = new Random(options.Sum(letter => letter * 17));
         var (theirs, ours) = (directory.File("theirs.qcow2"), directory.File("ours.qcow2"));
         var mismatches = new List<string>();
         for (var round = 0; round < s_rounds; round++)
         {
-            var (bytes, what) = damage.Apply(random);
+            var (bytes, what) = damages[round % damages.Length].Apply(random);
             var mode = round % 3 == 0 ? CheckMode.Leaks : CheckMode.All;
             File.WriteAllBytes(theirs, bytes);
             var (expected, report) = CheckNumbers.OfQemu(CheckedImages.Open(theirs, options), "-r", mode == CheckMode.All ? "all" : "leaks");
@@ -62,12 +62,25 @@ public sealed class DamagedImagesTests
             File.WriteAllBytes(image, bytes);
             var found = Repair(image, ours, mode, out var words);
 
-            var difference = Difference(expected, found, theirs, ours, options);
+            if (found.Exit == 1 && !File.ReadAllBytes(ours).AsSpan().SequenceEqual(bytes))
+                mismatches.Add($"round {round}: {mode}: {what}: gave up, and left the image changed: {words}");
+            if (QemuExceptions.OfRepair(bytes, report) is not null)
+                continue;
+            var difference = expected.Exit == 1 ? GaveUp(found, ours, options) : Difference(expected, found, theirs, ours, options);
             if (difference is not null)
                 mismatches.Add($"round {round}: {mode}: {what}\n  {difference}\n  qemu {expected}\n  ours {found}\n{words}\n{report}");
         }
 
         Assert.True(mismatches.Count == 0, string.Join("\n\n", mismatches));
+    }
+
+    /// <summary>Where qemu gives up, with the image half repaired at times, we may give up and leave it alone, or repair it.</summary>
+    private static string? GaveUp(CheckNumbers found, string ours, string options)
+    {
+        if (found.Exit == 1)
+            return null;
+        var (after, report) = CheckNumbers.OfQemu(CheckedImages.Open(ours, options));
+        return after.Exit == found.Exit ? null : $"qemu gave up, and finds in ours {report}";
     }
 
     private static string? Difference(CheckNumbers expected, CheckNumbers found, string theirs, string ours, string options)
@@ -77,12 +90,14 @@ public sealed class DamagedImagesTests
             return "the numbers differ";
         var (after, _) = CheckNumbers.OfQemu(CheckedImages.Open(theirs, options));
         var (afterOurs, report) = CheckNumbers.OfQemu(CheckedImages.Open(ours, options));
-        if (after with { End = 0 } != afterOurs with { End = 0 })
+
+        // qemu writes all bitmaps anew when it closes the image, whatever was wrong with them.
+        if (after with { End = 0 } != afterOurs with { End = 0 } && (expected.Exit == 0 || afterOurs.Exit != expected.Exit))
             return $"qemu finds {after} in its own, and in ours {report}";
         if (after.Exit is not (0 or 3) || CheckedImages.IsEncrypted(options))
             return null;
         var (exit, output, errors) = Qemu.Run("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", theirs, ours);
-        return exit == 0 ? null : $"the contents differ: {output}{errors}";
+        return exit != 1 ? null : $"the contents differ: {output}{errors}";
     }
 
     private static CheckNumbers Repair(string image, string into, CheckMode mode, out string words)

@@ -22,6 +22,23 @@ internal static unsafe class Memory
         return error;
     }
 
+    /// <summary>
+    /// Maps whole pages of their own that are never swapped out (where the limit of locked memory allows it) and are in no core
+    /// dump, zeroed.
+    /// </summary>
+    /// <returns>the address, or 0 when there is no memory</returns>
+    public static nint MapSecret(nuint length, out bool isLocked)
+    {
+        const int MADV_DONTDUMP = 16;
+        isLocked = false;
+        var address = Files.Map(length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (address == 0)
+            return 0;
+        isLocked = mlock((void*)address, (size_t)(ulong)length) == 0;
+        _ = madvise((void*)address, (size_t)(ulong)length, MADV_DONTDUMP);
+        return address;
+    }
+
     /// <summary>Makes a file that has no name in any directory (memfd_create), close-on-exec.</summary>
     /// <param name="name">shown in /proc/PID/fd</param>
     /// <returns>the descriptor, or a negative errno</returns>

@@ -83,6 +83,8 @@ internal sealed partial class Header
             tables.Add(At("snapshots_offset", "snapshot table", SnapshotsOffset, (long)SnapshotCount * SnapshotTable.MinEntryLength));
         if (Bitmaps is not null)
             tables.Add(At("bitmap_directory_offset", "bitmap directory", Bitmaps.DirectoryOffset, Bitmaps.DirectorySize));
+        if (Encryption is not null)
+            tables.Add(At("encryption_header_offset", "encryption header", Encryption.Offset, Encryption.Bytes));
         return tables;
     }
 

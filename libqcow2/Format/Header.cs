@@ -49,6 +49,9 @@ internal sealed partial class Header
     /// <summary>0 none, 1 AES, 2 LUKS.</summary>
     public required int CryptMethod { get; init; }
 
+    /// <summary>Where the LUKS header is, if <see cref="CryptMethod"/> is 2.</summary>
+    public EncryptionPointer? Encryption { get; init; }
+
     /// <summary>Entries in the active L1 table; enough for <see cref="Size"/>, at most <see cref="Limits.MaxL1Entries"/>.</summary>
     public required int L1Size { get; init; }
 

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
@@ -26,30 +27,46 @@ internal static class DiskKey
     /// <param name="file">the image file, which has the LUKS header</param>
     /// <param name="data">where guest data lies; it is the result's from now on</param>
     /// <param name="header">the image's header, with encryption</param>
-    /// <param name="passphrase">stays the caller's</param>
-    /// <exception cref="ImageFormatException">the header is damaged or not supported, or the passphrase is a wrong one</exception>
+    /// <param name="keys">tried one after the other, at least one; they stay the caller's</param>
+    /// <exception cref="ImageFormatException">the header is damaged or not supported, or no key is the right one</exception>
     public static async LoopTask<EncryptedStorage> OpenAsync(
-        IBlockStorage file, IBlockStorage data, Header header, SecretMemory passphrase)
+        IBlockStorage file, IBlockStorage data, Header header, IReadOnlyList<SecretMemory> keys)
     {
         RequireLibrary(header);
-        if (header.CryptMethod == 1)
-            return new EncryptedStorage(data, LegacyCipher(passphrase), isByGuest: true);
+        if (header.CryptMethod == Header.LegacyAes)
+            return new EncryptedStorage(data, LegacyCipher(header, keys), isByGuest: true);
         var luks = await ReadHeaderAsync(file, header);
         using var material = new SecretMemory((int)header.Encryption!.Bytes);
         await ReadAsync(file, header, header.Encryption.Offset.Value, material.Buffer);
-        var unlock = new LuksUnlock(luks, material.Buffer, passphrase);
-        var error = await LoopScheduler.Current.OffloadAsync(unlock);
-        if (error == LuksUnlock.WrongPassphrase)
-            throw new ImageFormatException(header.Path, "key_slots", "the key given unlocks no key slot of the image");
-        if (error < 0)
-            throw new ImageFormatException(header.Path, "crypt_method", unlock.Failure ?? Errno.Text(error));
-        using var key = unlock.Key!;
-        return new EncryptedStorage(data, new SectorCipher(luks.Cipher, key.Span), isByGuest: false);
+        foreach (var passphrase in keys)
+        {
+            var unlock = new LuksUnlock(luks, material.Buffer, passphrase);
+            var error = await LoopScheduler.Current.OffloadAsync(unlock);
+            if (error == LuksUnlock.WrongPassphrase)
+                continue;
+            if (error < 0)
+                throw new ImageFormatException(header.Path, "crypt_method", unlock.Failure ?? Errno.Text(error));
+            using var key = unlock.Key!;
+            return new EncryptedStorage(data, new SectorCipher(luks.Cipher, key.Span), isByGuest: false);
+        }
+
+        throw new ImageFormatException(
+            header.Path, "key_slots", keys.Count == 1 ? "the key given unlocks no key slot of the image"
+                : $"none of the {keys.Count} keys given unlocks a key slot of the image",
+            "a newline at the end of a key file is part of the key");
     }
 
     /// <summary>The encryption of old: the passphrase itself, cut or filled up with zeroes, is the key.</summary>
-    private static SectorCipher LegacyCipher(SecretMemory passphrase)
+    private static SectorCipher LegacyCipher(Header header, IReadOnlyList<SecretMemory> keys)
     {
+        // Nothing in the image tells whether a key is the right one.
+        if (keys.Count != 1)
+        {
+            throw new ImageFormatException(header.Path, "crypt_method",
+                $"{keys.Count} keys were given, and nothing tells which of them is that of an image with legacy AES encryption");
+        }
+
+        var passphrase = keys[0];
         using var key = new SecretMemory(LegacyKeyBytes);
         passphrase.Span[..Math.Min(LegacyKeyBytes, passphrase.Length)].CopyTo(key.Span);
         return new SectorCipher(new LuksCipher(LegacyKeyBytes, CipherMode.Cbc, IvGenerator.Plain64, null), key.Span);

@@ -67,7 +67,7 @@ internal static class CryptoScene
     public static EncryptedStorage Open(SimulatedLoop loop, MemoryStorage storage, string passphrase = Passphrase)
     {
         using var key = Key(passphrase);
-        return loop.RunUntilComplete(DiskKey.OpenAsync(storage, storage, HeaderOf(storage.Content), key));
+        return loop.RunUntilComplete(DiskKey.OpenAsync(storage, storage, HeaderOf(storage.Content), [key]));
     }
 
     /// <summary>A buffer of the loop, which a test need not return.</summary>

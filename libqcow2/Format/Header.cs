@@ -18,6 +18,12 @@ internal sealed partial class Header
     /// <summary>Bytes a version 3 header has at least.</summary>
     public const int V3Length = 104;
 
+    /// <summary>The encryption of old, with the passphrase itself as the key: a value of <see cref="CryptMethod"/>.</summary>
+    public const int LegacyAes = 1;
+
+    /// <summary>A value of <see cref="CryptMethod"/>.</summary>
+    public const int Luks = 2;
+
     internal Header(string path) => Path = path;
 
     /// <summary>The image's path, for messages.</summary>
@@ -48,6 +54,9 @@ internal sealed partial class Header
 
     /// <summary>0 none, 1 AES, 2 LUKS.</summary>
     public required int CryptMethod { get; init; }
+
+    /// <summary>Where the LUKS header is, if <see cref="CryptMethod"/> is <see cref="Luks"/>.</summary>
+    public EncryptionPointer? Encryption { get; init; }
 
     /// <summary>Entries in the active L1 table; enough for <see cref="Size"/>, at most <see cref="Limits.MaxL1Entries"/>.</summary>
     public required int L1Size { get; init; }

@@ -18,6 +18,10 @@ internal sealed partial class Header
     /// <summary>Bytes a version 3 header has at least.</summary>
     public const int V3Length = 104;
 
+    /// <summary>Bytes of the fields that have a meaning, and of the version 3 header that is written: up to and with compression_type and
+    /// its padding.</summary>
+    public const int WrittenLength = 112;
+
     internal Header(string path) => Path = path;
 
     /// <summary>The image's path, for messages.</summary>
@@ -84,6 +88,9 @@ internal sealed partial class Header
 
     public required CompressionType CompressionType { get; init; }
 
+    /// <summary>What a header longer than <see cref="WrittenLength"/> has behind that: fields of a later version, to be kept.</summary>
+    public required byte[] UnknownFields { get; init; }
+
     /// <summary>All header extensions in file order, unknown ones too, without the end marker.</summary>
     public required IReadOnlyList<HeaderExtension> Extensions { get; init; }
 
@@ -98,6 +105,9 @@ internal sealed partial class Header
     /// what the image may hold in bitmaps must not be trusted.
     /// </summary>
     public BitmapsExtension? Bitmaps { get; init; }
+
+    /// <summary>Where the encryption header is; not null if and only if <see cref="CryptMethod"/> is 2.</summary>
+    public EncryptionPointer? Encryption { get; init; }
 
     /// <summary>
     /// Parses and checks the header. Everything that the first cluster alone shows to be wrong is refused here.

@@ -12,7 +12,7 @@ namespace Qcow2Blk.Format;
 internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
 {
     /// <summary>'Q', 'F', 'I', 0xfb.</summary>
-    private const uint Magic = 0x514649fb;
+    public const uint Magic = 0x514649fb;
 
     private static readonly UTF8Encoding s_strictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
@@ -36,6 +36,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
         var compressionType = ReadCompressionType();
         var refcountOrder = ReadRefcountOrder();
         var cryptMethod = ReadCryptMethod();
+        var encryption = cryptMethod == 2 ? ReadEncryption() : null;
         (var refcountTable, var refcountTableClusters) = ReadRefcountTable();
         (var snapshots, var snapshotCount) = ReadSnapshots();
         (var l1Table, var l1Size) = ReadL1Table();
@@ -63,10 +64,12 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
             RefcountOrder = refcountOrder,
             HeaderLength = _headerLength,
             CompressionType = compressionType,
+            UnknownFields = _headerLength > Header.WrittenLength ? _start[Header.WrittenLength.._headerLength].ToArray() : [],
             Extensions = _extensions.AsReadOnly(),
             FeatureNames = _featureNames,
             DataFileName = ReadDataFileName(),
             Bitmaps = ReadBitmaps(),
+            Encryption = encryption,
         };
     }
 
@@ -194,8 +197,9 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
                 $"crypt_method is {method}, but there is a full disk encryption header extension, which needs 2 (LUKS)");
         }
 
-        if (pointer is not null && pointer.Data.Length != 16)
-            throw Bad("header_extension", $"full disk encryption header extension has {pointer.Data.Length} bytes, must have 16");
         return (int)method;
     }
+
+    private readonly EncryptionPointer ReadEncryption() =>
+        EncryptionPointer.Parse(Extension(HeaderExtension.FullDiskEncryption), ClusterSize, _path);
 }

@@ -79,9 +79,8 @@ internal sealed class ClusterAllocation(int clusterBits, int refcountOrder)
             if (_blocks.ContainsKey(block))
                 continue;
             AddBlock(block);
-            // What was counted before that is given back.
-            if (block << _blockBits > first && first < _next)
-                _next = first;
+            // The same clusters are looked at first: they may still be free.
+            _next = Math.Min(_next, first);
             return false;
         }
 

@@ -56,16 +56,14 @@ internal sealed class ImagePlan
 
     public int EntriesOfL2Table => 1 << (ClusterBits - L2EntryBits);
 
-    /// <summary>Bytes of the file. A table at its end is not filled up.</summary>
-    public long FileLength
-    {
-        get
-        {
-            var end = Clusters.End << ClusterBits;
-            var l1End = (L1Table << ClusterBits) + (long)L1Size * sizeof(ulong);
-            return L1Size > 0 && Rounding.Up(l1End, ClusterSize) == end ? l1End : end;
-        }
-    }
+    /// <summary>Bytes of the file. A table at its end is not filled up, nor is a cluster with subclusters.</summary>
+    public long FileLength => Math.Max((Clusters.End - 1) << ClusterBits, L1Size == 0 ? 0 : Math.Max(L1End, DataEnd)) is var partial
+        && (partial & (ClusterSize - 1)) != 0 ? partial : Clusters.End << ClusterBits;
+
+    private long L1End => (L1Table << ClusterBits) + (long)L1Size * sizeof(ulong);
+
+    private long DataEnd => L2Tables.Length == 0 || _options.DataFile is not null || !_options.ExtendedL2 ? 0
+        : (L2Tables[^1].Data << ClusterBits) + Size - ((long)(L1Size - 1) * EntriesOfL2Table << ClusterBits);
 
     /// <summary>Whether clusters have their places from the start.</summary>
     public static bool Preallocates(CreateOptions options) => options.Preallocation != PreallocationMode.Off || options.DataFileRaw;

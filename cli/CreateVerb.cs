@@ -1,6 +1,5 @@
 using System;
 using System.CommandLine;
-using System.Linq;
 using System.Text.Json;
 using Qcow2Blk.Creation;
 using Qcow2Blk.Devices.Options;
@@ -19,9 +18,9 @@ internal sealed class CreateVerb : Verb
         Arity = ArgumentArity.ZeroOrOne,
     };
 
-    private readonly Option<string[]> _options = new("-o")
+    private readonly Option<string[]> _options = new("--option", "-o")
     {
-        Description = $"options of qemu-img: {string.Join(", ", CreateOptionTable.All.Select(option => option.Name))}",
+        Description = "set options of the format, under the names that qemu-img gives them; may be repeated",
         HelpName = "NAME=VALUE,...",
     };
 
@@ -34,7 +33,7 @@ internal sealed class CreateVerb : Verb
 
     public CreateVerb()
         : base("create", "make an image",
-            "qcow2blk create disk.qcow2 10G",
+            "qcow2blk create new.qcow2 10G",
             "qcow2blk create overlay.qcow2 --backing disk.qcow2 --backing-format qcow2",
             "qcow2blk create -o cluster_size=2M,preallocation=metadata fast.qcow2 100G")
     {

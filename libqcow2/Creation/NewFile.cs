@@ -115,7 +115,7 @@ internal sealed partial class NewFile : IDisposable
 
         Descriptor = Files.OpenNameless(_directory, O_RDWR | O_CLOEXEC, UsualMode);
         // Kernels and file systems that do not know the flag take it for a directory that is to be written.
-        if (Descriptor is -Errno.EOPNOTSUPP or -EISDIR or -Errno.ENOENT or -Errno.EINVAL)
+        if (Descriptor is -Errno.EOPNOTSUPP or -Errno.EISDIR or -Errno.ENOENT or -Errno.EINVAL)
         {
             _temporary = _replaced is null ? Target : TemporaryName();
             Descriptor = Files.Open(_temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, UsualMode);
@@ -195,10 +195,7 @@ internal sealed partial class NewFile : IDisposable
         _replaced?.Dispose();
     }
 
-    private const int EISDIR = 21;
-
-    private string TemporaryName() =>
-        System.IO.Path.Combine(_directory, $".{System.IO.Path.GetFileName(Target)}.{Guid.NewGuid():n}"[..40]);
+    private string TemporaryName() => System.IO.Path.Combine(_directory, $".qcow2blk-create-{Guid.NewGuid():n}");
 
     /// <summary>A name that is not on disk is lost with the power. File systems that cannot sync directories have no such promise.</summary>
     private void SyncDirectory()

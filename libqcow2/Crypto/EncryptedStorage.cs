@@ -118,6 +118,10 @@ internal sealed class EncryptedStorage(IBlockStorage inner, SectorCipher cipher,
 
     public int Encrypt(long offset, NativeBuffer from, NativeBuffer to) => cipher.Encrypt(offset >> SectorShift, from, to);
 
+    public LoopTask<int> DecryptAsync(long offset, NativeBuffer buffer) => ConvertAsync(offset, buffer, buffer, encrypt: false);
+
+    public LoopTask<int> EncryptAsync(long offset, NativeBuffer from, NativeBuffer to) => ConvertAsync(offset, from, to, encrypt: true);
+
     public void Dispose()
     {
         cipher.Dispose();
@@ -154,19 +158,22 @@ internal sealed class EncryptedStorage(IBlockStorage inner, SectorCipher cipher,
     }
 
     /// <summary>Decrypts or encrypts whole sectors; what is large by several threads, of which the calling one does its part.</summary>
-    private async LoopTask<int> ConvertAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt)
+    private LoopTask<int> ConvertAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt) =>
+        from.Length < 2 * PieceBytes ? new LoopTask<int>(Convert(offset, from, to, encrypt)) : ConvertLargeAsync(offset, from, to, encrypt);
+
+    private async LoopTask<int> ConvertLargeAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt)
     {
-        if (from.Length < 2 * PieceBytes)
-            return encrypt ? Encrypt(offset, from, to) : cipher.Decrypt(offset >> SectorShift, from, to);
         var group = TaskGroup.Rent();
         var done = 0;
         for (; from.Length - done > PieceBytes; done += PieceBytes)
             group.Add(ConvertElsewhereAsync(offset + done, from.Slice(done, PieceBytes), to.Slice(done, PieceBytes), encrypt));
-        var last = encrypt ? Encrypt(offset + done, from.Slice(done), to.Slice(done))
-            : cipher.Decrypt((offset + done) >> SectorShift, from.Slice(done), to.Slice(done));
+        var last = Convert(offset + done, from.Slice(done), to.Slice(done), encrypt);
         var error = await group.WaitAsync();
         return error < 0 ? error : last;
     }
+
+    private int Convert(long offset, NativeBuffer from, NativeBuffer to, bool encrypt) =>
+        encrypt ? cipher.Encrypt(offset >> SectorShift, from, to) : cipher.Decrypt(offset >> SectorShift, from, to);
 
     private async LoopTask<int> ConvertElsewhereAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt)
     {

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Crypto;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
@@ -18,7 +19,14 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Devices;
 
 /// <summary>One image of an opened chain, for the status report.</summary>
-internal sealed record ChainLink(string Path, string Format, long Size, bool Direct);
+internal sealed record ChainLink(string Path, string Format, long Size, bool Direct)
+{
+    /// <summary>Null of a raw image.</summary>
+    public Header? Header { get; init; }
+
+    /// <summary>Null if it has none.</summary>
+    public LuksHeader? Luks { get; init; }
+}
 
 /// <summary>Where an image logs what it has not committed, and what to do with the log of a dead server.</summary>
 /// <param name="Path">of the log; null for none</param>
@@ -244,15 +252,64 @@ internal sealed class ImageChain
             var isTop = _files.Count == 1;
             var disk = header is null
                 ? new RawDisk(file, readOnly: !isTop || ReadOnlyTop, _options.Discard, _log.Error)
-                : (IDisk)await Qcow2Image.OpenAsync(file, OptionsOf(isTop), _disk, data);
+                : (IDisk)await OpenImageAsync(file, header, data, OptionsOf(isTop));
             _files.RemoveAt(_files.Count - 1);
             _disk = disk;
             var format = header is null ? ImageFormat.Raw : ImageFormat.Qcow2;
-            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(format), disk.Size, file.Direct));
+            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(format), disk.Size, file.Direct)
+            {
+                Header = header,
+                Luks = header?.Encryption is null ? null : await DiskKey.ReadHeaderAsync(file, header),
+            });
         }
 
         _links.Reverse();
         return 0;
+    }
+
+    private async LoopTask<Qcow2Image> OpenImageAsync(FileStorage file, Header header, FileStorage? dataFile, ImageOptions options)
+    {
+        var data = await DecryptAsync(file, dataFile, header);
+        try
+        {
+            return await Qcow2Image.OpenAsync(file, options, _disk, data);
+        }
+        catch
+        {
+            // The files stay with the chain, but for a data file that is behind what decrypts it.
+            if (!ReferenceEquals(data, dataFile))
+            {
+                data?.Dispose();
+                _files[^1] = _files[^1] with { Data = null };
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Where guest data is, decrypted; null if it is in the image as it is.</summary>
+    private async LoopTask<IBlockStorage?> DecryptAsync(FileStorage file, FileStorage? dataFile, Header header)
+    {
+        if (header.CryptMethod == 0)
+            return dataFile;
+        if (!_options.HasKey)
+        {
+            throw new ImageFormatException(
+                header.Path, "crypt_method", "the image is encrypted, and no key was given for it", KeyOptions.HowToGive)
+            {
+                IsMissing = true,
+            };
+        }
+
+        var keys = KeySources.Read(_options);
+        try
+        {
+            return await DiskKey.OpenAsync(file, dataFile ?? file, header, keys);
+        }
+        finally
+        {
+            KeySources.Dispose(keys, _options);
+        }
     }
 
     private ImageOptions OptionsOf(bool isTop) => new()

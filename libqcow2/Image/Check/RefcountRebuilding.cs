@@ -114,7 +114,11 @@ internal sealed class RefcountRebuilding(ImageUnderCheck image, RefcountTable re
             if (needed <= _tableClusters)
                 return null;
             if ((long)needed << image.ClusterBits > Limits.MaxRefcountTableBytes)
-                return $"a refcount table for what is used would have {(long)needed << image.ClusterBits} bytes, more than {Limits.MaxRefcountTableBytes}";
+            {
+                return $"a refcount table for what is used would have {(long)needed << image.ClusterBits} bytes,"
+                    + $" more than {Limits.MaxRefcountTableBytes}";
+            }
+
             for (var part = 0; part < _tableClusters; part++)
                 image.Uncount(_table + part);
             (_table, _tableClusters) = (free.Take(needed), needed);

@@ -108,12 +108,12 @@ internal sealed partial class Qcow2Image
         var count = RecoveryLogFile.CountOf(path);
         if (count == 0)
             return 0;
-        var check = await ImageChecker.CheckAsync(_file, _options.Progress);
+        var check = await ImageCheck.RunAsync(_file, CheckMode.Report, _options.Progress);
         if (check.ReadError < 0)
             return check.ReadError;
-        if (check.Errors > 0)
+        if (check.Stopped is not null || check.Errors + check.CheckErrors > 0)
         {
-            throw new IOException($"{_file.Path} has {check.Errors} errors as it is ({check.Findings[0].Message});"
+            throw new IOException($"{_file.Path} has {check.Errors} errors as it is ({check.Stopped ?? check.Findings[0].Message});"
                 + $" {path} was kept: repair the image, then discard the log");
         }
 

@@ -22,7 +22,8 @@ internal sealed class CheckVerb : Verb
 
     public CheckVerb()
         : base("check", "check the metadata of an image, and repair it",
-            "qcow2blk check disk.qcow2", "qcow2blk check disk.qcow2 --repair leaks", "qcow2blk check disk.qcow2 --json | jq '.[\"check-errors\"]'")
+            "qcow2blk check disk.qcow2", "qcow2blk check disk.qcow2 --repair leaks",
+            "qcow2blk check disk.qcow2 --json | jq '.[\"check-errors\"]'")
     {
         _repair.Aliases.Add("-r");
         _force.Aliases.Add("-U");

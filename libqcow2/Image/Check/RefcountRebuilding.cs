@@ -22,12 +22,17 @@ internal sealed class RefcountRebuilding(ImageUnderCheck image, RefcountTable re
     public string? Plan()
     {
         Forget();
+        var needed = new List<int>();
         for (var cluster = 0; (cluster = image.Counts.NextSet(image.Counts, cluster, image.Clusters)) < image.Clusters;)
         {
-            var index = cluster / image.BlockEntries;
+            needed.Add(cluster / image.BlockEntries);
+            cluster = (int)Math.Min((needed[^1] + 1L) * image.BlockEntries, image.Clusters);
+        }
+
+        foreach (var index in needed)
+        {
             if (!Place(index))
                 return NoRoom;
-            cluster = (int)Math.Min((index + 1L) * image.BlockEntries, image.Clusters);
         }
 
         return PlaceTable();

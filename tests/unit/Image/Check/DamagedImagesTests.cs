@@ -57,7 +57,8 @@ public sealed class DamagedImagesTests
             var (bytes, what) = damages[round % damages.Length].Apply(random);
             var mode = round % 3 == 0 ? CheckMode.Leaks : CheckMode.All;
             File.WriteAllBytes(theirs, bytes);
-            var (expected, report) = CheckNumbers.OfQemu(CheckedImages.Open(theirs, options), "-r", mode == CheckMode.All ? "all" : "leaks");
+            var (expected, report) = CheckNumbers.OfQemu(
+                CheckedImages.Open(theirs, options), "-r", mode == CheckMode.All ? "all" : "leaks");
 
             File.WriteAllBytes(image, bytes);
             var found = Repair(image, ours, mode, out var words);

@@ -74,8 +74,13 @@ internal sealed class RefcountRebuilding(ImageUnderCheck image, RefcountTable re
         if (error < 0)
             return error;
         refcounts.Replace(_blocks, (long)_tableClusters * image.ClusterSize);
-        for (var cluster = 0; (cluster = image.Counts.NextSet(image.Stored, cluster, image.Clusters)) < image.Clusters; cluster++)
-            image.Stored[cluster] = image.Wanted(cluster);
+
+        // One after the other: a tally whose clusters are gone through must not get new ones.
+        var (counts, stored) = (image.Counts, image.Stored);
+        for (var cluster = 0; (cluster = counts.NextSet(counts, cluster, image.Clusters)) < image.Clusters; cluster++)
+            stored[cluster] = image.Wanted(cluster);
+        for (var cluster = 0; (cluster = stored.NextSet(stored, cluster, image.Clusters)) < image.Clusters; cluster++)
+            stored[cluster] = image.Wanted(cluster);
         return 0;
     }
 

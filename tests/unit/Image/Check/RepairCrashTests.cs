@@ -13,7 +13,8 @@ namespace Qcow2Blk.Tests.Image.Check;
 public sealed class RepairCrashTests
 {
     public static IEnumerable<TheoryDataRow<string, bool>> Matrix =>
-        from options in (string[])["cluster_size=512", "cluster_size=4096,refcount_bits=8", "cluster_size=65536", "cluster_size=4096,refcount_bits=64"]
+        from options in (string[])["cluster_size=512", "cluster_size=4096,refcount_bits=8", "cluster_size=65536",
+            "cluster_size=4096,refcount_bits=64"]
         from loses in (bool[])[false, true]
         select new TheoryDataRow<string, bool>(options, loses);
 
@@ -72,7 +73,9 @@ public sealed class RepairCrashTests
         }
     }
 
-    /// <summary>Leaks, wrong COPIED flags, an incomplete snapshot table, the corrupt bit; and refcounts that are too low, or not there.</summary>
+    /// <summary>
+    /// Leaks, wrong COPIED flags, an incomplete snapshot table, the corrupt bit; and refcounts that are too low, or not there.
+    /// </summary>
     private static SparseBytes Damaged(TempDirectory directory, string options, bool losesRefcounts)
     {
         var image = directory.File("damaged.qcow2");
@@ -81,7 +84,7 @@ public sealed class RepairCrashTests
         Qemu.Img("snapshot", "-c", "before", image);
         Qemu.Io(image, "write -P 2 10k 30k", "write -P 3 500k 1k");
         var bytes = SparseBytes.FromFile(image);
-        var (order, block) = ((int)(bytes.U64(HeaderField.RefcountOrder) >> 32), (long)bytes.U64((long)bytes.U64(HeaderField.RefcountTableOffset)));
+        var (order, block) = ((int)(bytes.U64(HeaderField.RefcountOrder) >> 32), bytes.RefcountBlock());
         var used = (int)(bytes.Length >> (int)(bytes.U64(HeaderField.ClusterBits) >> 32));
         var entries = bytes.Bytes(block, 512);
         var random = new Random(order);
@@ -96,7 +99,7 @@ public sealed class RepairCrashTests
         }
 
         bytes.Write(block, entries);
-        var l1 = (long)bytes.U64(HeaderField.L1TableOffset);
+        var l1 = bytes.L1Table();
         bytes.Put64(l1, bytes.U64(l1) ^ (1UL << 63));
         bytes.Write((long)bytes.U64(HeaderField.SnapshotsOffset) + 36, [0, 0, 0, 0]); // as if written by an old program
         bytes.Write(HeaderField.IncompatibleFeatures + 7, [2]);

@@ -24,6 +24,10 @@ internal sealed partial class Header
     /// <summary>A value of <see cref="CryptMethod"/>.</summary>
     public const int Luks = 2;
 
+    /// <summary>Bytes of the fields that have a meaning, and of the version 3 header that is written: up to and with compression_type and
+    /// its padding.</summary>
+    public const int WrittenLength = 112;
+
     internal Header(string path) => Path = path;
 
     /// <summary>The image's path, for messages.</summary>
@@ -92,6 +96,9 @@ internal sealed partial class Header
     public required int HeaderLength { get; init; }
 
     public required CompressionType CompressionType { get; init; }
+
+    /// <summary>What a header longer than <see cref="WrittenLength"/> has behind that: fields of a later version, to be kept.</summary>
+    public required byte[] UnknownFields { get; init; }
 
     /// <summary>All header extensions in file order, unknown ones too, without the end marker.</summary>
     public required IReadOnlyList<HeaderExtension> Extensions { get; init; }

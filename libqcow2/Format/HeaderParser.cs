@@ -12,7 +12,7 @@ namespace Qcow2Blk.Format;
 internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, bool forCheck)
 {
     /// <summary>'Q', 'F', 'I', 0xfb.</summary>
-    private const uint Magic = 0x514649fb;
+    public const uint Magic = 0x514649fb;
 
     private static readonly UTF8Encoding s_strictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
@@ -65,6 +65,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, 
             RefcountOrder = refcountOrder,
             HeaderLength = _headerLength,
             CompressionType = compressionType,
+            UnknownFields = _headerLength > Header.WrittenLength ? _start[Header.WrittenLength.._headerLength].ToArray() : [],
             Extensions = _extensions.AsReadOnly(),
             FeatureNames = _featureNames,
             DataFileName = ReadDataFileName(),

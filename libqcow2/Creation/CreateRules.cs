@@ -17,6 +17,7 @@ internal static class CreateRules
             throw Refused("extended_l2=on", $"it needs clusters of 16K at least, not of {options.ClusterSize} bytes");
         CheckBackingFile(options);
         CheckDataFile(options);
+        CheckEncryption(options);
         if (options.Size is null && options.BackingFile is null)
             throw new OutcomeException(OutcomeKind.Invalid, $"cannot create {options.Image}", "SIZE is missing", "\"10G\", for example");
     }
@@ -58,6 +59,17 @@ internal static class CreateRules
             throw Refused("data_file_raw=on", "there is no data file", "data_file=FILE");
         if (options.BackingFile is not null)
             throw Refused("data_file_raw=on", "a raw data file has no room for what is in a backing file");
+    }
+
+    private static void CheckEncryption(CreateOptions options)
+    {
+        if (!options.Luks && options.Encryption.IsGiven)
+            throw Refused("encrypt", "there is no encryption", "encrypt.format=luks");
+        var cipher = options.Encryption.ToLuks().Cipher;
+        if (options.Luks && cipher.Generator != IvGenerator.Essiv && cipher.GeneratorHash is not null)
+            throw Refused("encrypt.ivgen-hash-alg", "only essiv has a digest", "encrypt.ivgen-alg=essiv");
+        if (options.Luks && LuksCipher.Parse("aes", cipher.ModeName, (uint)cipher.KeyBytes, out _) is { } fault)
+            throw Refused("encrypt", fault.Why);
     }
 
     private static OutcomeException Refused(string what, string why, string? hint = null) =>

@@ -11,6 +11,7 @@ using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;

@@ -22,6 +22,12 @@ internal sealed partial class Header
     /// its padding.</summary>
     public const int WrittenLength = 112;
 
+    /// <summary>The encryption of old, with the passphrase itself as the key: a value of <see cref="CryptMethod"/>.</summary>
+    public const int LegacyAes = 1;
+
+    /// <summary>A value of <see cref="CryptMethod"/>.</summary>
+    public const int Luks = 2;
+
     internal Header(string path) => Path = path;
 
     /// <summary>The image's path, for messages.</summary>
@@ -52,6 +58,9 @@ internal sealed partial class Header
 
     /// <summary>0 none, 1 AES, 2 LUKS.</summary>
     public required int CryptMethod { get; init; }
+
+    /// <summary>Where the LUKS header is, if <see cref="CryptMethod"/> is <see cref="Luks"/>.</summary>
+    public EncryptionPointer? Encryption { get; init; }
 
     /// <summary>Entries in the active L1 table; enough for <see cref="Size"/>, at most <see cref="Limits.MaxL1Entries"/>.</summary>
     public required int L1Size { get; init; }
@@ -105,9 +114,6 @@ internal sealed partial class Header
     /// what the image may hold in bitmaps must not be trusted.
     /// </summary>
     public BitmapsExtension? Bitmaps { get; init; }
-
-    /// <summary>Where the encryption header is; not null if and only if <see cref="CryptMethod"/> is 2.</summary>
-    public EncryptionPointer? Encryption { get; init; }
 
     /// <summary>
     /// Parses and checks the header. Everything that the first cluster alone shows to be wrong is refused here.

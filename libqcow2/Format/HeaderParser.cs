@@ -35,8 +35,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
 
         var compressionType = ReadCompressionType();
         var refcountOrder = ReadRefcountOrder();
-        var cryptMethod = ReadCryptMethod();
-        var encryption = cryptMethod == 2 ? ReadEncryption() : null;
+        (var cryptMethod, var encryption) = ReadEncryption();
         (var refcountTable, var refcountTableClusters) = ReadRefcountTable();
         (var snapshots, var snapshotCount) = ReadSnapshots();
         (var l1Table, var l1Size) = ReadL1Table();
@@ -183,7 +182,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
         return (int)order;
     }
 
-    private readonly int ReadCryptMethod()
+    private readonly (int Method, EncryptionPointer? Pointer) ReadEncryption()
     {
         var method = U32(HeaderField.CryptMethod);
         if (method > 2)
@@ -197,9 +196,6 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
                 $"crypt_method is {method}, but there is a full disk encryption header extension, which needs 2 (LUKS)");
         }
 
-        return (int)method;
+        return ((int)method, pointer is null ? null : EncryptionPointer.Parse(pointer.Data, ClusterSize, _path));
     }
-
-    private readonly EncryptionPointer ReadEncryption() =>
-        EncryptionPointer.Parse(Extension(HeaderExtension.FullDiskEncryption), ClusterSize, _path);
 }

@@ -200,6 +200,7 @@ internal static class AttachOptionTable
             IsOfImage = true,
             Help = "the format of backing files where no image states it; it is never probed",
         },
+        .. KeyOptions.All,
         new AttachOption<int?>(
             new WholeKind(0, AttachRules.MaxLockTimeout, "seconds"), o => o.LockTimeout, (o, seconds) => o with { LockTimeout = seconds })
         {
@@ -275,6 +276,7 @@ internal static class AttachOptionTable
             Name = "inherited-connections",
             Life = OptionLife.Start,
         },
+        KeyOptions.Held,
     ];
 
     /// <summary>The option that a program means.</summary>

@@ -3,7 +3,7 @@ using System.IO;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.NbdSocket;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 using Tmds.Linux;
 using static Tmds.Linux.LibC;

@@ -6,7 +6,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Storage;
@@ -69,6 +69,7 @@ internal sealed partial class DeviceServer : IDisposable
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(registry);
         AttachRules.Check(options);
+        options = KeySources.Collect(options);
         var lost = options.RecoverDevice is null ? null : Lost(options, registry);
         var claim = Claim(options, registry, log, name => Draft(options, name, supervisor, lost, isGuest));
         try

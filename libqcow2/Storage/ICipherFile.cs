@@ -1,0 +1,24 @@
+using Qcow2Blk.Buffers;
+
+namespace Qcow2Blk.Storage;
+
+/// <summary>
+/// A file that holds the bytes of a storage encrypted, at the same offsets: whoever moves them straight between memory and the file
+/// decrypts what was read, and writes what was encrypted elsewhere before. Any thread.
+/// </summary>
+internal interface ICipherFile
+{
+    /// <summary>Bytes of a sector: what offset and length of a transfer must be a multiple of, beside what the file asks for.</summary>
+    const int SectorSize = 512;
+
+    FileStorage File { get; }
+
+    /// <summary>Decrypts whole sectors where they are.</summary>
+    /// <param name="offset">where in the file they begin</param>
+    /// <param name="buffer">what was read from there</param>
+    /// <returns>0 or a negative errno</returns>
+    int Decrypt(long offset, NativeBuffer buffer);
+
+    /// <summary>Encrypts whole sectors into other memory: that of a client is never changed, nor seen half encrypted.</summary>
+    int Encrypt(long offset, NativeBuffer from, NativeBuffer to);
+}

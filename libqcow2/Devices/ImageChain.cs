@@ -170,7 +170,7 @@ internal sealed class ImageChain
                 return new LockedFile(file, null);
 
             // Nothing of the file is believed before the locks are held: a writer could be changing it.
-            var header = await Qcow2Image.ReadHeaderAsync(file);
+            var header = await ImageOpener.ReadHeaderAsync(file);
             header.RefuseUnsupported(forWriting: !readOnly);
             return new LockedFile(file, header);
         }

@@ -1,6 +1,7 @@
 using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
 

@@ -10,8 +10,6 @@ internal sealed partial class Header
     /// <exception cref="ImageFormatException">the feature and the field that asks for it</exception>
     public void RefuseUnsupported(bool forWriting)
     {
-        if (Incompatible.HasFlag(IncompatibleFeatures.ExtendedL2))
-            throw NotYet("incompatible_features", "extended L2 entries");
         if (Incompatible.HasFlag(IncompatibleFeatures.DataFile))
             throw NotYet("incompatible_features", $"external data file \"{DataFileName}\"");
         if (CryptMethod == LegacyAes && forWriting)

@@ -121,5 +121,11 @@ internal sealed partial class Header
     /// <param name="start">the first min(file size, <see cref="MaxParseBytes"/>) bytes of the file</param>
     /// <param name="path">the image's path, for messages</param>
     /// <exception cref="ImageFormatException">not qcow2, malformed, or with unknown incompatible features</exception>
-    public static Header Parse(ReadOnlySpan<byte> start, string path) => new HeaderParser(start, path).Parse();
+    public static Header Parse(ReadOnlySpan<byte> start, string path) => Parse(start, path, forCheck: false);
+
+    /// <summary>As the other; for a check also what only a repair can do something about: snapshots and refcounts.</summary>
+    /// <param name="start">the first min(file size, <see cref="MaxParseBytes"/>) bytes of the file</param>
+    /// <param name="path">the image's path, for messages</param>
+    /// <param name="forCheck">no refcount table is no fault, and what the header says of snapshots is not looked at</param>
+    public static Header Parse(ReadOnlySpan<byte> start, string path, bool forCheck) => new HeaderParser(start, path, forCheck).Parse();
 }

@@ -9,7 +9,7 @@ namespace Qcow2Blk.Format;
 /// Turns the first bytes of a file into a <see cref="Header"/>. Checks come in qemu's order, so that an image with
 /// several faults is refused for the same one.
 /// </summary>
-internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
+internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, bool forCheck)
 {
     /// <summary>'Q', 'F', 'I', 0xfb.</summary>
     public const uint Magic = 0x514649fb;
@@ -18,6 +18,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
 
     private readonly ReadOnlySpan<byte> _start = start;
     private readonly string _path = path;
+    private readonly bool _forCheck = forCheck;
     private readonly List<HeaderExtension> _extensions = [];
     private int _version;
     private int _clusterBits;

@@ -50,6 +50,10 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
             Snapshots(directory, "snapshots with small clusters", "cluster_size=512,refcount_bits=8"),
             Compressed(directory, "compressed", "cluster_size=65536", snapshot: false),
             Compressed(directory, "compressed with snapshot", "cluster_size=4096", snapshot: true),
+            Empty(directory, "subclusters", "cluster_size=16384,extended_l2=on"),
+            Overlay(directory, "overlay with subclusters", "cluster_size=65536,extended_l2=on"),
+            Snapshots(directory, "snapshots with subclusters", "cluster_size=16384,extended_l2=on"),
+            Compressed(directory, "compressed with subclusters", "cluster_size=65536,extended_l2=on", snapshot: true),
         ];
     }
 

@@ -11,7 +11,7 @@ public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
         ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "top", "trace", "metrics", "doctor",
-            "cleanup", "create", "info", "map", "completion"];
+            "cleanup", "create", "info", "map", "check", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()
@@ -57,6 +57,9 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'"] = "",
         ["qcow2blk map disk.qcow2"] = "",
         ["qcow2blk map disk.qcow2 --json | jq 'map(select(.data).length) | add'"] = "",
+        ["qcow2blk check disk.qcow2"] = "",
+        ["qcow2blk check disk.qcow2 --repair leaks"] = "",
+        ["qcow2blk check disk.qcow2 --json | jq '.[\"check-errors\"]'"] = "",
         ["source <(qcow2blk completion bash)"] = "",
         ["qcow2blk completion fish > ~/.config/fish/completions/qcow2blk.fish"] = "mkdir -p ~/.config/fish/completions",
     };

@@ -18,15 +18,15 @@ internal sealed partial class Header
     /// <summary>Bytes a version 3 header has at least.</summary>
     public const int V3Length = 104;
 
-    /// <summary>Bytes of the fields that have a meaning, and of the version 3 header that is written: up to and with compression_type and
-    /// its padding.</summary>
-    public const int WrittenLength = 112;
-
     /// <summary>The encryption of old, with the passphrase itself as the key: a value of <see cref="CryptMethod"/>.</summary>
     public const int LegacyAes = 1;
 
     /// <summary>A value of <see cref="CryptMethod"/>.</summary>
     public const int Luks = 2;
+
+    /// <summary>Bytes of the fields that have a meaning, and of the version 3 header that is written: up to and with compression_type and
+    /// its padding.</summary>
+    public const int WrittenLength = 112;
 
     internal Header(string path) => Path = path;
 

@@ -52,6 +52,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, 
             ClusterBits = _clusterBits,
             Size = (long)U64(HeaderField.Size),
             CryptMethod = cryptMethod,
+            Encryption = encryption,
             L1Size = l1Size,
             L1TableOffset = l1Table,
             RefcountTableOffset = refcountTable,
@@ -69,7 +70,6 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, 
             FeatureNames = _featureNames,
             DataFileName = ReadDataFileName(),
             Bitmaps = ReadBitmaps(),
-            Encryption = encryption,
         };
     }
 

@@ -11,7 +11,7 @@ public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
         ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "top", "trace", "metrics", "doctor",
-            "cleanup", "create", "info", "map", "check", "completion"];
+            "cleanup", "check", "create", "info", "map", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()

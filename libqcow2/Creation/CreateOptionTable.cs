@@ -118,7 +118,8 @@ internal static class CreateOptionTable
             ? throw new OutcomeException(OutcomeKind.Invalid, refusal.What, refusal.Why) : bytes;
     }
 
-    private static string Name(string name, string text) => text.Length > 0 ? text : throw CreateOption.Bad(name, text, "the name is empty");
+    private static string Name(string name, string text) => text.Length > 0 ? text
+        : throw CreateOption.Bad(name, text, "the name is empty");
 
     public static T Word<T>(string name, string text, EnumWords<T> words)
         where T : struct, Enum =>

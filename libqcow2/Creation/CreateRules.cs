@@ -38,7 +38,11 @@ internal static class CreateRules
     private static void CheckBackingFile(CreateOptions options)
     {
         if (options.BackingFile is { } file && options.BackingFormat is null)
-            throw Refused($"backing file \"{file}\"", "its format is not stated, and formats are never guessed", "--backing-format qcow2|raw");
+        {
+            throw Refused($"backing file \"{file}\"", "its format is not stated, and formats are never guessed",
+                "--backing-format qcow2|raw");
+        }
+
         if (options.BackingFile is null && options.BackingFormat is { } format)
         {
             throw Refused($"backing format {ImageFormats.Words.Of(format)}", "there is no backing file", "--backing FILE");

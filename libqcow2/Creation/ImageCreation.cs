@@ -103,7 +103,7 @@ internal sealed class ImageCreation
     /// <summary>As when the image is opened, its name is relative to the image.</summary>
     private NewFile BeginDataFile(string name)
     {
-        var file = NewFile.Begin(BackingPath.Resolve(_options.Image, name), _options.Force);
+        var file = NewFile.Begin(DataFilePath.Resolve(_options.Image, name), _options.Force);
         if (file.IsZero)
             return file;
         file.Dispose();

@@ -13,8 +13,8 @@ namespace Qcow2Blk.Creation;
 /// replaces stays as it was.
 /// </summary>
 /// <remarks>
-/// It has no name until then (O_TMPFILE). Where the file system has no such files it has its name from the start, or that of a temporary
-/// file beside the one that it replaces, and is removed if something fails. A block device is written in place.
+/// It has no name until then (O_TMPFILE). Where the file system has no such files it has its name from the start, or that of a
+/// temporary file beside the one that it replaces, and is removed if something fails. A block device is written in place.
 /// </remarks>
 internal sealed partial class NewFile : IDisposable
 {
@@ -197,7 +197,7 @@ internal sealed partial class NewFile : IDisposable
 
     private string TemporaryName() => System.IO.Path.Combine(_directory, $".qcow2blk-create-{Guid.NewGuid():n}");
 
-    /// <summary>A name that is not on disk is lost with the power. File systems that cannot sync directories have no such promise.</summary>
+    /// <summary>A name that is not on disk is lost with the power. Where directories cannot be synced, nothing is promised.</summary>
     private void SyncDirectory()
     {
         var directory = Files.Open(_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -9,6 +9,9 @@ namespace Qcow2Blk.Tests.Interop.Matrix;
 /// </summary>
 internal static class ImageCases
 {
+    /// <summary>How many of the first cases, which have the most pairs, a usual run has.</summary>
+    public const int SampleSize = 12;
+
     private const int Seed = 20261129;
     private const int Wanted = 320;
     private const int Candidates = 40;
@@ -16,9 +19,6 @@ internal static class ImageCases
     private static readonly Lazy<List<ImageCase>> s_all = new(Generate);
 
     public static IReadOnlyList<ImageCase> All => s_all.Value;
-
-    /// <summary>The first cases, which have the most pairs.</summary>
-    public static IEnumerable<ImageCase> Sample => All.Take(14);
 
     /// <summary>Every pair of values in a case: dimension and value, twice.</summary>
     public static IEnumerable<(int, int, int, int)> Pairs(ImageCase image)

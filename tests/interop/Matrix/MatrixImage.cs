@@ -164,7 +164,7 @@ internal sealed class MatrixImage
     {
         Io("write -P 1 64k 300k", "write -P 2 3000k 70000", $"write -P 3 {_size - 1536} 1536", "write -z 128k 64k", "discard 200k 100k");
         if (_case["compression"] != "none")
-            Io("write -c -P 4 4M 128k");
+            Io($"write -c -P 4 4M {(_case["cluster"] == "2M" ? "2M" : "128k")}");
         if (_case["snapshots"] != "none")
         {
             TakeSnapshot("first");

@@ -18,8 +18,8 @@ namespace Qcow2Blk.Creation;
 internal sealed record CreatedImage(CreateOptions Options, long FileLength);
 
 /// <summary>
-/// Makes an image. Its bytes are qemu-img's, but for what docs/format.md says; what is not there yet cannot be opened by anybody, as
-/// the header is written last.
+/// Makes an image. Its bytes are qemu-img's, but for what qcow2blk-create(8) says; what is not there yet cannot be opened by
+/// anybody, as the header is written last.
 /// </summary>
 internal sealed class ImageCreation
 {

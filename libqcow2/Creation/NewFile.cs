@@ -56,9 +56,10 @@ internal sealed partial class NewFile : IDisposable
     /// <summary>Begins a file, or takes hold of a block device. An image in use is never touched.</summary>
     /// <param name="path">its name</param>
     /// <param name="force">whether a file that is there may be replaced, and a device be overwritten</param>
+    /// <param name="nameless">whether it may have no name until it is whole; false: as on a file system that has no such files</param>
     /// <exception cref="IOException">the kernel's word, or what is there already</exception>
     /// <exception cref="ImageLockedException">what is there is an image that somebody uses</exception>
-    public static NewFile Begin(string path, bool force)
+    public static NewFile Begin(string path, bool force, bool nameless = true)
     {
         var error = FoundFile.Find(path, out var found);
         if (error is not (0 or -Errno.ENOENT))
@@ -69,7 +70,7 @@ internal sealed partial class NewFile : IDisposable
             if (found is not null)
                 descriptor = TakeHold(found, force);
             var file = new NewFile(path, found?.RealName ?? path, found, descriptor);
-            file.Open();
+            file.Open(nameless);
             return file;
         }
         catch
@@ -104,7 +105,7 @@ internal sealed partial class NewFile : IDisposable
         }
     }
 
-    private void Open()
+    private void Open(bool nameless)
     {
         if (_replaced is not null && Status(_replacedDescriptor).IsBlockDevice)
         {
@@ -113,7 +114,7 @@ internal sealed partial class NewFile : IDisposable
             return;
         }
 
-        Descriptor = Files.OpenNameless(_directory, O_RDWR | O_CLOEXEC, UsualMode);
+        Descriptor = nameless ? Files.OpenNameless(_directory, O_RDWR | O_CLOEXEC, UsualMode) : -Errno.EOPNOTSUPP;
         // Kernels and file systems that do not know the flag take it for a directory that is to be written.
         if (Descriptor is -Errno.EOPNOTSUPP or -Errno.EISDIR or -Errno.ENOENT or -Errno.EINVAL)
         {

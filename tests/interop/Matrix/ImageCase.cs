@@ -44,7 +44,8 @@ internal sealed class ImageCase
     {
         get
         {
-            var unusual = Dimensions.Where((_, index) => _values[index] != 0).Select(dimension => $"{dimension.Name}={this[dimension.Name]}");
+            var unusual = Dimensions.Where((_, index) => _values[index] != 0)
+                .Select(dimension => $"{dimension.Name}={this[dimension.Name]}");
             return string.Join(' ', unusual.DefaultIfEmpty("plain"));
         }
     }

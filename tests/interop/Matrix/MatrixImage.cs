@@ -123,7 +123,8 @@ internal sealed class MatrixImage
         var ours = _case["maker"] == "qcow2blk";
         List<string> options =
         [
-            $"compat={(_case["version"] == "2" ? "0.10" : "1.1")}", $"cluster_size={_case["cluster"]}", $"refcount_bits={_case["refcount"]}",
+            $"compat={(_case["version"] == "2" ? "0.10" : "1.1")}", $"cluster_size={_case["cluster"]}",
+            $"refcount_bits={_case["refcount"]}",
             $"preallocation={_case["preallocation"]}", $"lazy_refcounts={_case["lazy"]}", $"extended_l2={_case["extended"]}",
         ];
         if (_case["compression"] == "zstd")

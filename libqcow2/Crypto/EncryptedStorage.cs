@@ -18,8 +18,9 @@ namespace Qcow2Blk.Crypto;
 /// <param name="inner">the ciphertext</param>
 /// <param name="ownsInner">whether this object closes it: not the image file, which is the image's</param>
 /// <param name="cipher">with the key; this object disposes of it</param>
-/// <param name="isByGuest">whether vectors are of the disk's sectors: then this is only read, by <see cref="ReadGuestAsync"/></param>
-internal sealed class EncryptedStorage(IBlockStorage inner, bool ownsInner, SectorCipher cipher, bool isByGuest) : IBlockStorage, ICipherFile
+/// <param name="isByGuest">whether vectors are of the disk's sectors: then it is only read, by <see cref="ReadGuestAsync"/></param>
+internal sealed class EncryptedStorage(IBlockStorage inner, bool ownsInner, SectorCipher cipher, bool isByGuest)
+    : IBlockStorage, ICipherFile
 {
     // Above this it pays to decrypt pieces on several threads; below it waking one costs more.
     private const int PieceBytes = 256 * 1024;

@@ -70,7 +70,7 @@ internal sealed unsafe class DirectTransfer : IRingOperation, ICompletionSink<in
     /// <summary>Where in the file the range begins.</summary>
     public long HostOffset => _extent.Offset;
 
-    /// <summary>Whether the bytes in the file are those of the disk, so that somebody else may move them: <see cref="StartFixed"/>.</summary>
+    /// <summary>Whether the bytes in the file are those of the disk, so that the kernel may move them: <see cref="StartFixed"/>.</summary>
     public bool IsPlain => _cipher is null;
 
     /// <summary>What the memory of the transfer must be a multiple of.</summary>

@@ -147,7 +147,7 @@ internal sealed class LuksHeader
                 throw Bad("key-material-offset", $"key material of key slot {slot} at {offset} reaches past the payload offset {payload}");
             var isActive = active == SlotEnabled;
             if (isActive && offset + materialBytes > bytes)
-                throw Bad("key-material-offset", $"key material of key slot {slot} at {offset} ends past the header, which has {bytes} bytes");
+                throw Bad("key-material-offset", $"key material of key slot {slot} at {offset} ends past the header of {bytes} bytes");
             var iterations = isActive ? Iterations(at + 4, $"key slot {slot}: iterations") : 0;
             return new LuksKeySlot(isActive, iterations, _start.Slice(at + 8, SaltLength).ToArray(), offset, Stripes);
         }

@@ -55,7 +55,7 @@ internal static class LogStart
         var count = RecoveryLogFile.CountOf(path);
         if (count == 0)
             return 0;
-        var check = await ImageChecker.CheckAsync(file, options.Progress);
+        var check = await ImageCheck.RunAsync(file, CheckMode.Report, options.Progress);
         if (check.ReadError < 0)
             return check.ReadError;
         if (check.Errors > 0)

@@ -45,6 +45,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new MetricsVerb());
         _root.Subcommands.Add(new DoctorVerb());
         _root.Subcommands.Add(new CleanupVerb());
+        _root.Subcommands.Add(new CreateVerb());
         _root.Subcommands.Add(new InfoVerb());
         _root.Subcommands.Add(new MapVerb());
         _root.Subcommands.Add(new CheckVerb());

@@ -1,3 +1,4 @@
+using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image.Opening;
 
 

@@ -41,5 +41,14 @@ internal sealed record BitmapsExtension(int NumberOfBitmaps, int DirectorySize, 
         return new BitmapsExtension((int)count, (int)size, new HostOffset((long)offset));
     }
 
+    internal byte[] Encode()
+    {
+        var data = new byte[Length];
+        BinaryPrimitives.WriteInt32BigEndian(data, NumberOfBitmaps);
+        BinaryPrimitives.WriteInt64BigEndian(data.AsSpan(8), DirectorySize);
+        BinaryPrimitives.WriteInt64BigEndian(data.AsSpan(16), DirectoryOffset.Value);
+        return data;
+    }
+
     private static ImageFormatException Bad(string path, string field, string message) => new(path, field, message);
 }

@@ -21,7 +21,8 @@ internal sealed class FeatureNames
     /// <summary>Byte 0 type, byte 1 bit number, bytes 2 to 47 the name, zero padded.</summary>
     private const int EntryLength = 48;
 
-    private static readonly Dictionary<(FeatureKind, int), string> s_builtIn = new()
+    /// <summary>In the order in which qemu writes them.</summary>
+    private static readonly OrderedDictionary<(FeatureKind Kind, int Bit), string> s_builtIn = new()
     {
         [(FeatureKind.Incompatible, 0)] = "dirty bit",
         [(FeatureKind.Incompatible, 1)] = "corrupt bit",
@@ -35,6 +36,9 @@ internal sealed class FeatureNames
 
     private readonly Dictionary<(FeatureKind, int), string> _fromImage = [];
 
+    /// <summary>The image's entries for bits that have no meaning, as they are stored.</summary>
+    private readonly SortedDictionary<(FeatureKind, int), byte[]> _foreign = [];
+
     internal FeatureNames(ReadOnlySpan<byte> table)
     {
         for (; table.Length >= EntryLength; table = table[EntryLength..])
@@ -43,9 +47,35 @@ internal sealed class FeatureNames
                 continue;
             var name = table[2..EntryLength];
             var end = name.IndexOf((byte)0);
-            if (end != 0)
-                _fromImage[((FeatureKind)table[0], table[1])] = Encoding.UTF8.GetString(end < 0 ? name : name[..end]);
+            if (end == 0)
+                continue;
+            var bit = ((FeatureKind)table[0], table[1]);
+            _fromImage[bit] = Encoding.UTF8.GetString(end < 0 ? name : name[..end]);
+            if (!s_builtIn.ContainsKey(bit))
+                _foreign[bit] = table[..EntryLength].ToArray();
         }
+    }
+
+    /// <summary>The table as it is written: every bit that has a meaning, as qemu has them, then those that only the image names.</summary>
+    internal byte[] Encode()
+    {
+        var table = new byte[(s_builtIn.Count + _foreign.Count) * EntryLength];
+        var rest = table.AsSpan();
+        foreach (var ((kind, bit), name) in s_builtIn)
+        {
+            rest[0] = (byte)kind;
+            rest[1] = (byte)bit;
+            Encoding.UTF8.GetBytes(name, rest[2..EntryLength]);
+            rest = rest[EntryLength..];
+        }
+
+        foreach (var entry in _foreign.Values)
+        {
+            entry.CopyTo(rest);
+            rest = rest[EntryLength..];
+        }
+
+        return table;
     }
 
     /// <summary>The name of a bit: ours, else the image's, else <c>bit N</c>.</summary>

@@ -18,6 +18,16 @@ internal sealed partial class Header
     /// <summary>Bytes a version 3 header has at least.</summary>
     public const int V3Length = 104;
 
+    /// <summary>The encryption of old, with the passphrase itself as the key: a value of <see cref="CryptMethod"/>.</summary>
+    public const int LegacyAes = 1;
+
+    /// <summary>A value of <see cref="CryptMethod"/>.</summary>
+    public const int Luks = 2;
+
+    /// <summary>Bytes of the fields that have a meaning, and of the version 3 header that is written: up to and with compression_type and
+    /// its padding.</summary>
+    public const int WrittenLength = 112;
+
     internal Header(string path) => Path = path;
 
     /// <summary>The image's path, for messages.</summary>
@@ -48,6 +58,9 @@ internal sealed partial class Header
 
     /// <summary>0 none, 1 AES, 2 LUKS.</summary>
     public required int CryptMethod { get; init; }
+
+    /// <summary>Where the LUKS header is, if <see cref="CryptMethod"/> is <see cref="Luks"/>.</summary>
+    public EncryptionPointer? Encryption { get; init; }
 
     /// <summary>Entries in the active L1 table; enough for <see cref="Size"/>, at most <see cref="Limits.MaxL1Entries"/>.</summary>
     public required int L1Size { get; init; }
@@ -83,6 +96,9 @@ internal sealed partial class Header
     public required int HeaderLength { get; init; }
 
     public required CompressionType CompressionType { get; init; }
+
+    /// <summary>What a header longer than <see cref="WrittenLength"/> has behind that: fields of a later version, to be kept.</summary>
+    public required byte[] UnknownFields { get; init; }
 
     /// <summary>All header extensions in file order, unknown ones too, without the end marker.</summary>
     public required IReadOnlyList<HeaderExtension> Extensions { get; init; }

@@ -31,6 +31,9 @@ internal sealed record HeaderExtension(uint Type, int Offset, byte[] Data)
     /// <summary>Bytes before the data: type and length, 4 each.</summary>
     public const int PrefixLength = 8;
 
+    /// <summary>Whether it is one of the types above.</summary>
+    public bool IsKnown => Type is BackingFormat or FeatureNameTable or Bitmaps or FullDiskEncryption or ExternalDataFile;
+
     /// <summary>
     /// Reads extensions from <paramref name="from"/> up to the end marker or <paramref name="end"/>. What lies past
     /// <paramref name="start"/> is past the file's end and counts as zeroes, which is an end marker.

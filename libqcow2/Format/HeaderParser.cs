@@ -12,7 +12,7 @@ namespace Qcow2Blk.Format;
 internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, bool forCheck)
 {
     /// <summary>'Q', 'F', 'I', 0xfb.</summary>
-    private const uint Magic = 0x514649fb;
+    public const uint Magic = 0x514649fb;
 
     private static readonly UTF8Encoding s_strictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
@@ -36,7 +36,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, 
 
         var compressionType = ReadCompressionType();
         var refcountOrder = ReadRefcountOrder();
-        var cryptMethod = ReadCryptMethod();
+        (var cryptMethod, var encryption) = ReadEncryption();
         (var refcountTable, var refcountTableClusters) = ReadRefcountTable();
         (var snapshots, var snapshotCount) = ReadSnapshots();
         (var l1Table, var l1Size) = ReadL1Table();
@@ -52,6 +52,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, 
             ClusterBits = _clusterBits,
             Size = (long)U64(HeaderField.Size),
             CryptMethod = cryptMethod,
+            Encryption = encryption,
             L1Size = l1Size,
             L1TableOffset = l1Table,
             RefcountTableOffset = refcountTable,
@@ -64,6 +65,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, 
             RefcountOrder = refcountOrder,
             HeaderLength = _headerLength,
             CompressionType = compressionType,
+            UnknownFields = _headerLength > Header.WrittenLength ? _start[Header.WrittenLength.._headerLength].ToArray() : [],
             Extensions = _extensions.AsReadOnly(),
             FeatureNames = _featureNames,
             DataFileName = ReadDataFileName(),
@@ -181,7 +183,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, 
         return (int)order;
     }
 
-    private readonly int ReadCryptMethod()
+    private readonly (int Method, EncryptionPointer? Pointer) ReadEncryption()
     {
         var method = U32(HeaderField.CryptMethod);
         if (method > 2)
@@ -195,8 +197,6 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, 
                 $"crypt_method is {method}, but there is a full disk encryption header extension, which needs 2 (LUKS)");
         }
 
-        if (pointer is not null && pointer.Data.Length != 16)
-            throw Bad("header_extension", $"full disk encryption header extension has {pointer.Data.Length} bytes, must have 16");
-        return (int)method;
+        return ((int)method, pointer is null ? null : EncryptionPointer.Parse(pointer.Data, ClusterSize, _path));
     }
 }

@@ -76,4 +76,13 @@ internal static class Limits
 
     /// <summary>Bytes of one bitmap's data: it is held in memory while the image is open.</summary>
     public const int MaxBitmapDataBytes = 512 << 20;
+
+    /// <summary>
+    /// PBKDF2 rounds of one LUKS key slot. Ours: a minute of computing, where a header could ask for an hour; the programs that
+    /// make headers choose a few seconds.
+    /// </summary>
+    public const int MaxLuksIterations = 100_000_000;
+
+    /// <summary>Bytes of a passphrase: cryptsetup's maximum for a key file.</summary>
+    public const int MaxKeyBytes = 8 << 20;
 }

@@ -18,9 +18,11 @@ namespace Qcow2Blk.Tests.Image.Model;
 /// <param name="Content">the disk, read by qemu-img convert</param>
 /// <param name="ClusterSize">of the image</param>
 /// <param name="Snapshot">the disk in the image's internal snapshot "first", read by qemu-img convert; null if there is none</param>
+/// <param name="DiscardUnit">bytes that a discard makes read as zeroes as one: a cluster or a subcluster</param>
+/// <param name="MayKeepDiscarded">whether parts of compressed clusters stay when subclusters are discarded</param>
 /// <param name="Discards">whether a discard makes whole clusters read as zeroes (version 2 over a backing file cannot)</param>
 internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBytes Bytes)> Files, byte[] Content, byte[]? Snapshot,
-    int ClusterSize, bool Discards)
+    int ClusterSize, int DiscardUnit, bool MayKeepDiscarded, bool Discards)
 {
     private static readonly Dictionary<string, ModelImage> s_made = [];
 
@@ -50,6 +52,12 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
             ["over a longer base"] = ("cluster_size=65536", 1 << 20, LongerBase, false, false),
             ["over a raw base of odd size"] = ("cluster_size=4096", 1 << 20, RawBase, false, false),
             ["over two bases"] = ("cluster_size=65536", 3 << 20, TwoBases, false, true),
+            ["subclusters of 512"] = ("cluster_size=16384,extended_l2=on", (2 << 20) + 512, Nothing, false, true),
+            ["subclusters over a shorter base"] = ("cluster_size=65536,extended_l2=on", (2 << 20) + 512, ShorterBase, false, true),
+            ["subclusters of 64K"] = ("cluster_size=2M,extended_l2=on", (5 << 20) + 512, Nothing, false, false),
+            ["subclusters, preallocated over a base"] =
+                ("cluster_size=65536,extended_l2=on,preallocation=metadata", 2 << 20, ShorterBase, false, false),
+            ["subclusters, zlib with snapshot"] = ("cluster_size=65536,extended_l2=on", 2 << 20, Nothing, true, true),
             ["lazy refcounts"] = ("cluster_size=4096,lazy_refcounts=on", 1 << 20, Nothing, false, false),
         };
 
@@ -135,12 +143,15 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
         var first = directory.File("first.raw");
         if (snapshot)
             Qemu.Img("convert", "-f", "qcow2", "-l", "first", "-O", "raw", image, first);
+        var isExtended = options.Contains("extended_l2=on", StringComparison.Ordinal);
         List<(string, bool)> chain = [("image.qcow2", false), .. files];
         return new ModelImage(
             [.. chain.Select(file => (file.Item1, file.Item2, SparseBytes.FromFile(directory.File(file.Item1))))],
             File.ReadAllBytes(raw),
             snapshot ? File.ReadAllBytes(first) : null,
             1 << File.ReadAllBytes(image)[23],
+            DiscardUnit: 1 << (File.ReadAllBytes(image)[23] - (isExtended ? 5 : 0)),
+            MayKeepDiscarded: isExtended && compress,
             Discards: !options.StartsWith("compat=0.10", StringComparison.Ordinal) || files.Count == 0);
     }
 

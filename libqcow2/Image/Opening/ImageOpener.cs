@@ -12,24 +12,25 @@ using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Image.Opening;
 
-/// <summary>Opening: everything the header and tables say is checked against the file before it is used.</summary>
-internal sealed partial class Qcow2Image
+/// <summary>From a file to an open image: everything the header and tables say is checked against the file before it is used.</summary>
+internal static class ImageOpener
 {
     /// <summary>Opens the image in <paramref name="file"/>, which belongs to the image from then on.</summary>
     /// <param name="file">the image file; opened for writing unless the options say read-only</param>
     /// <param name="options">how to serve it</param>
     /// <param name="backing">the opened backing image, or null to read zeroes in its place</param>
+    /// <param name="data">the external data file, or what encrypts guest clusters; null if they are in the image file as they are</param>
     /// <exception cref="ImageFormatException">the image is damaged or needs what is not supported</exception>
     /// <exception cref="IOException">the file cannot be read</exception>
-    public static async LoopTask<Qcow2Image> OpenAsync(IBlockStorage file, ImageOptions options, IDisk? backing)
+    public static async LoopTask<Qcow2Image> OpenAsync(IBlockStorage file, ImageOptions options, IDisk? backing, IBlockStorage? data = null)
     {
         var readOnly = options.ReadOnly || options.Snapshot is not null;
         var header = await ReadHeaderAsync(file);
         header.RefuseUnsupported(forWriting: !readOnly);
-        var left = readOnly ? null : OpenLeftLog(file, header, options);
+        var left = readOnly ? null : LogStart.OpenLeft(file, header, options);
         try
         {
-            return await OpenAsync(file, header, options, backing, left);
+            return await OpenAsync(file, header, options, backing, data, left);
         }
         catch
         {
@@ -42,9 +43,10 @@ internal sealed partial class Qcow2Image
     /// <param name="header">its header, supported</param>
     /// <param name="options">how to serve it</param>
     /// <param name="backing">the opened backing image, or null</param>
+    /// <param name="data">where guest clusters are, or null</param>
     /// <param name="left">what a dead server left; belongs to the image if this succeeds</param>
     private static async LoopTask<Qcow2Image> OpenAsync(
-        IBlockStorage file, Header header, ImageOptions options, IDisk? backing, RecoveryLog? left)
+        IBlockStorage file, Header header, ImageOptions options, IDisk? backing, IBlockStorage? data, RecoveryLog? left)
     {
         var readOnly = options.ReadOnly || options.Snapshot is not null;
         if (!readOnly && header.ClusterSize < file.OffsetAlignment)
@@ -60,10 +62,12 @@ internal sealed partial class Qcow2Image
             header = await ReadHeaderAsync(file);
         }
 
+        if (header.CryptMethod != 0 && data is null)
+            throw new ImageFormatException(file.Path, "crypt_method", "the image is encrypted, and nothing decrypts it");
         header.CheckAgainstFile(file.Length);
         var (error, headerBlock) = await HeaderBlock.LoadAsync(file);
         Require(file, "header", error);
-        var context = new ImageContext(file, header, headerBlock!) { Report = options.Report };
+        var context = new ImageContext(file, header, headerBlock!, data) { Report = options.Report };
         headerBlock!.SyncFailed = context.SyncFailed;
         MetadataTable? l1 = null;
         MetadataTable? refcountTable = null;
@@ -92,7 +96,14 @@ internal sealed partial class Qcow2Image
             throw;
         }
 
-        await image.StartLogOrAbandonAsync(left);
+        // Whoever opened the file has it back if this fails.
+        var started = await image.StartAsync(left);
+        if (started < 0)
+        {
+            await image.AbandonAsync();
+            Require(file, "recovery log", started);
+        }
+
         return image;
     }
 
@@ -135,7 +146,7 @@ internal sealed partial class Qcow2Image
     }
 
     /// <summary>The internal snapshots in the order of the table.</summary>
-    private static async LoopTask<(IReadOnlyList<SnapshotEntry> Entries, int Bytes)> ReadSnapshotTableAsync(IBlockStorage file,
+    public static async LoopTask<(IReadOnlyList<SnapshotEntry> Entries, int Bytes)> ReadSnapshotTableAsync(IBlockStorage file,
         Header header)
     {
         if (header.SnapshotCount == 0)

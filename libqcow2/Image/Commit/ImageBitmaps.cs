@@ -2,7 +2,7 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Format;
 
-namespace Qcow2Blk.Image.Opening;
+namespace Qcow2Blk.Image.Commit;
 
 /// <summary>What an open image has in persistent bitmaps. They are listed, and not kept: writes make those that record invalid.</summary>
 /// <param name="Listed">the first of them; see <see cref="MaxListed"/></param>

@@ -1,0 +1,67 @@
+using System;
+using Qcow2Blk.Image.Change;
+using Qcow2Blk.Image.Commit;
+using Qcow2Blk.Image.Data;
+using Qcow2Blk.Image.Map;
+using Qcow2Blk.Image.Space;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image.Opening;
+
+/// <summary>The parts that an image has only if it is written.</summary>
+internal sealed class WritableParts : IDisposable
+{
+    private readonly ImageContext _context;
+    private readonly SpaceParts _space;
+
+    public WritableParts(ImageContext context, ImageOptions options, GuestMap map, GuestData data, SpaceParts space, BitmapList bitmaps)
+    {
+        _context = context;
+        _space = space;
+        Committer = new Committer(context, space.Refcounts, map.Tables, space.Frees);
+        context.Commit = Committer.FlushAsync;
+        Preparation = new Preparation(context, bitmaps);
+        var places = new GuestSpace(context, space.Allocator, space.Frees);
+        Replay = new LogReplay(context, options, map, space.Refcounts, space.Allocator, places, Preparation, Committer);
+        Changes = new GuestChanges(
+            new ChangeParts(context, options, map, data, places, space.Refcounts, Committer, Preparation), space.Frees);
+    }
+
+    public Committer Committer { get; }
+
+    public Preparation Preparation { get; }
+
+    public LogReplay Replay { get; }
+
+    public GuestChanges Changes { get; }
+
+    /// <summary>Commits until nothing is left: what a commit frees needs one more for the lower refcounts.</summary>
+    public async LoopTask<int> SettleAsync()
+    {
+        while (!Committer.IsClean || !_space.Frees.IsEmpty)
+        {
+            var error = await Committer.FlushAsync();
+            await _space.Frees.DrainAsync();
+            if (error < 0)
+                return error;
+        }
+
+        if (_context.WriteError != 0)
+            return _context.WriteError;
+        var trimmed = await _space.Allocator.TrimFileAsync();
+        return trimmed < 0 ? trimmed : await Preparation.UndoMarkAsync();
+    }
+
+    /// <summary>Completes when nothing is written any more by a commit or by what it has freed.</summary>
+    public async LoopTask<int> DrainAsync()
+    {
+        await Committer.DrainAsync();
+        return await _space.Frees.DrainAsync();
+    }
+
+    public void Dispose()
+    {
+        Committer.Dispose();
+        _space.Refcounts.Dispose();
+    }
+}

@@ -89,6 +89,13 @@ test: ## run everything that needs no virtual machine; ends with "N passed, N fa
 	@tests/kernel/fetch-headers.sh || echo 'make test: going on without the newest kernel headers' >&2
 	@tests/run.sh
 
+.PHONY: test-check test-all
+# "make test" has a sample of these.
+test-check: ## compare check and repair with qemu-img on 1,200 damaged images
+	@QCOW2BLK_CHECK_ROUNDS=25 tests/run.sh unit DamagedImagesTests
+
+test-all: test-check
+
 test-kernel: ## test block devices on three kernels in virtual machines; KERNEL="--kernel 6.12 --only kill" narrows it
 	@packaging/install-build-deps.sh kernel
 	@$(MAKE) --no-print-directory build $(CONTROL) $(DEVICE) $(DEBS)

@@ -16,12 +16,14 @@ internal sealed class CheckVerb : Verb
 {
     private readonly Argument<string> _image = new("IMAGE") { Description = "the image file" };
     private readonly Option<string> _repair = Text("--repair", "leaks|all", "repair leaked clusters, or everything that can be repaired");
-    private readonly Option<bool> _force = Flag("--force-share", "look at an image that somebody is writing; the findings may be wrong then");
+    private readonly Option<bool> _force = Flag("--force-share",
+        "look at an image that somebody is writing; the findings may be wrong then");
     private readonly Option<bool> _json = JsonFlag();
 
     public CheckVerb()
         : base("check", "check the metadata of an image, and repair it",
-            "qcow2blk check disk.qcow2", "qcow2blk check disk.qcow2 --repair leaks", "qcow2blk check disk.qcow2 --json | jq '.[\"check-errors\"]'")
+            "qcow2blk check disk.qcow2", "qcow2blk check disk.qcow2 --repair leaks",
+            "qcow2blk check disk.qcow2 --json | jq '.[\"check-errors\"]'")
     {
         _repair.Aliases.Add("-r");
         _force.Aliases.Add("-U");
@@ -31,7 +33,23 @@ internal sealed class CheckVerb : Verb
         Does(Check);
     }
 
-    /// <summary>The numbers of qemu-img check: 2 and 3 are of the image.</summary>
+    /// <summary>Those of qemu-img check, which scripts know: 2 and 3 are of the image.</summary>
+    private enum Status
+    {
+        Clean = 0,
+        Incomplete = 1,
+
+        /// <summary>The image has errors.</summary>
+        Corrupt = 2,
+
+        /// <summary>Clusters are leaked, and nothing else is wrong.</summary>
+        Leaking = 3,
+
+        /// <summary>There is nothing to check in a file of this format.</summary>
+        NotSupported = 63,
+    }
+
+    /// <summary>Never 2 or 3.</summary>
     internal override ExitCode ExitOf(OutcomeKind kind) => ExitCode.Failed;
 
     private ExitCode Check(ParseResult parsed)
@@ -40,19 +58,11 @@ internal sealed class CheckVerb : Verb
         var repair = RepairOf(parsed.GetValue(_repair));
         if (repair != RepairKind.None && parsed.GetValue(_force))
         {
-            throw new OutcomeException(OutcomeKind.Invalid, $"cannot check {path}", "--repair and --force-share exclude each other",
-                "nothing may be changed while somebody writes the image");
+            throw new OutcomeException(OutcomeKind.Invalid, $"cannot check {path}",
+                "--repair and --force-share cannot be used together", "nothing may be changed while somebody writes the image");
         }
 
-        try
-        {
-            return Print(path, Run(path, repair, parsed.GetValue(_force)), parsed.GetValue(_json));
-        }
-        catch (OutcomeException refused) when (refused.InnerException is ImageFormatException { Field: "magic" })
-        {
-            Output.Error(refused);
-            return ExitCode.NotSupported;
-        }
+        return (ExitCode)Print(path, Run(path, repair, parsed.GetValue(_force)), parsed.GetValue(_json));
     }
 
     private static RepairKind RepairOf(string? word)
@@ -74,23 +84,26 @@ internal sealed class CheckVerb : Verb
         return report;
     }
 
-    private static ExitCode Print(string path, CheckReport report, bool asJson)
+    private static Status Print(string path, CheckReport report, bool asJson)
     {
         foreach (var finding in report.Findings)
             Output.Note(finding);
-        if (report.Stopped is not null)
-            throw new OutcomeException(OutcomeKind.Failed, $"cannot check all of {path}", report.Stopped);
+        if (report.Stopped is { } why)
+        {
+            Output.Error($"cannot check {path}", why, null);
+            return report.Verdict == CheckVerdict.NotSupported ? Status.NotSupported : Status.Incomplete;
+        }
+
         if (asJson)
             Output.Json(writer => WriteJson(writer, path, report));
         else
             Output.Write(TextOf(report));
         return report.Verdict switch
         {
-            CheckVerdict.Clean => ExitCode.Done,
-            CheckVerdict.Corrupt => ExitCode.Corrupt,
-            CheckVerdict.Leaking => ExitCode.Leaking,
-            _ => throw new OutcomeException(OutcomeKind.Failed, $"cannot check all of {path}",
-                $"the refcounts of {report.CheckErrors} clusters cannot be read"),
+            CheckVerdict.Clean => Status.Clean,
+            CheckVerdict.Corrupt => Status.Corrupt,
+            CheckVerdict.Leaking => Status.Leaking,
+            _ => Status.Incomplete,
         };
     }
 
@@ -135,7 +148,8 @@ internal sealed class CheckVerb : Verb
         if (report.AllocatedClusters > 0 && report.TotalClusters > 0)
         {
             text.Append(CultureInfo.InvariantCulture,
-                $"{report.AllocatedClusters} of {report.TotalClusters} clusters allocated ({Percent(report.AllocatedClusters, report.TotalClusters)}),")
+                $"{report.AllocatedClusters} of {report.TotalClusters} clusters allocated")
+                .Append($" ({Percent(report.AllocatedClusters, report.TotalClusters)}),")
                 .Append($" {Percent(report.FragmentedClusters, report.AllocatedClusters)} of them fragmented,")
                 .Append($" {Percent(report.CompressedClusters, report.AllocatedClusters)} compressed\n");
         }

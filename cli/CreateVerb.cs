@@ -1,7 +1,9 @@
 using System;
 using System.CommandLine;
 using System.Text.Json;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Creation;
+using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
@@ -27,7 +29,10 @@ internal sealed class CreateVerb : Verb
     private readonly Option<string> _backing =
         Text("--backing", "FILE", "make an overlay of FILE, whose name is relative to IMAGE unless it begins with /");
 
-    private readonly Option<string> _backingFormat = Text("--backing-format", "qcow2|raw", "the format of the backing file; it is never probed");
+    private readonly Option<string> _backingFormat =
+        Text("--backing-format", "qcow2|raw", "the format of the backing file; it is never probed");
+
+    private readonly TableOptions _keys = new("key-file", "key-credential", "key-env", "key-fd", "key-prompt");
     private readonly Option<bool> _force = Flag("--force", "replace a file that is there already, or overwrite a block device");
     private readonly Option<bool> _json = JsonFlag();
 
@@ -40,7 +45,7 @@ internal sealed class CreateVerb : Verb
         _backingFormat.CompletionSources.Add([.. ImageFormats.Words.All]);
         Arguments.Add(_image);
         Arguments.Add(_size);
-        foreach (var option in (Option[])[_options, _backing, _backingFormat, _force, _json])
+        foreach (var option in (Option[])[_options, _backing, _backingFormat, .. _keys.All, _force, _json])
             Options.Add(option);
         Does(Create);
     }
@@ -52,7 +57,7 @@ internal sealed class CreateVerb : Verb
         CreatedImage created;
         try
         {
-            created = ImageCreation.Create(options, bar is null ? null : bar.Show);
+            created = WithKey(parsed, options, key => ImageCreation.Create(options, key, bar is null ? null : bar.Show));
         }
         catch (Exception error) when (error is not OutcomeException)
         {
@@ -62,6 +67,24 @@ internal sealed class CreateVerb : Verb
         if (parsed.GetValue(_json))
             Output.Json(writer => Describe(writer, created));
         return ExitCode.Done;
+    }
+
+    /// <summary>The key is in locked memory for as long as it is needed.</summary>
+    private CreatedImage WithKey(ParseResult parsed, CreateOptions options, Func<SecretMemory?, CreatedImage> create)
+    {
+        var sources = KeySources.Collect(_keys.Read(parsed) with { Image = options.Image });
+        using var held = sources.HeldKey;
+        var keys = KeySources.Read(sources);
+        try
+        {
+            return keys.Count <= 1 ? create(keys.Count == 0 ? null : keys[0])
+                : throw new OutcomeException(OutcomeKind.Invalid, $"cannot create {options.Image}", $"{keys.Count} keys were given",
+                    "a new image has one");
+        }
+        finally
+        {
+            KeySources.Dispose(keys, sources);
+        }
     }
 
     private CreateOptions Read(ParseResult parsed)
@@ -84,7 +107,8 @@ internal sealed class CreateVerb : Verb
 
     private static CreateOptions Said(CreateOptions options, string option, string name, string? before, string text) => before is null
         ? CreateOptionTable.Set(options, name, text)
-        : throw new OutcomeException(OutcomeKind.Invalid, $"{option} and {name} cannot be used together", "they say the same", "leave one out");
+        : throw new OutcomeException(OutcomeKind.Invalid, $"{option} and {name} cannot be used together", "they say the same",
+            "leave one out");
 
     private static void Describe(Utf8JsonWriter writer, CreatedImage created)
     {
@@ -105,6 +129,7 @@ internal sealed class CreateVerb : Verb
         writer.WriteString("backing-format"u8, options.BackingFormat is { } format ? ImageFormats.Words.Of(format) : null);
         writer.WriteString("data-file"u8, options.DataFile);
         writer.WriteBoolean("data-file-raw"u8, options.DataFileRaw);
+        writer.WriteBoolean("encrypted"u8, options.Luks);
         writer.WriteEndObject();
     }
 }

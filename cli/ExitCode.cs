@@ -18,17 +18,6 @@ internal enum ExitCode
 
     /// <summary>Somebody else has the image (a lock), or the device is busy with something that must end first.</summary>
     Busy = 4,
-
-    // Those of check are those of qemu-img check, which scripts know.
-
-    /// <summary>check: the image has errors.</summary>
-    Corrupt = 2,
-
-    /// <summary>check: clusters are leaked, and nothing else is wrong.</summary>
-    Leaking = 3,
-
-    /// <summary>check: there is nothing to check in a file of this format.</summary>
-    NotSupported = 63,
 }
 
 /// <summary>The only place where an outcome becomes a number.</summary>

@@ -44,6 +44,7 @@ internal static class CreateOptionTable
             (o, text) => o with { DataFile = Name("data_file", text) }),
         new("data_file_raw", "on|off", "keep the data file a raw disk that other programs can read",
             (o, text) => o with { DataFileRaw = Switch("data_file_raw", text) }),
+        .. EncryptOptions.All,
     ];
 
     /// <param name="options">as they were before</param>
@@ -55,10 +56,9 @@ internal static class CreateOptionTable
         if (All.FirstOrDefault(option => option.Name == name) is { } found)
             return found.Set(options, text);
         if (name is "encryption")
-        {
-            throw CreateOption.Bad(name, text, "it means AES in CBC mode, which protects too little for a new image",
-                "encrypt.format=luks does");
-        }
+            throw EncryptOptions.NoLegacy(name, text);
+        if (name is "encrypt.key-secret")
+            throw CreateOption.Bad(name, text, "keys are no objects with names here", KeyOptions.HowToGive);
 
         throw new OutcomeException(OutcomeKind.Invalid, $"\"{name}\" is not an option of create",
             $"it must be one of {string.Join(", ", All.Select(option => option.Name))}",
@@ -118,9 +118,10 @@ internal static class CreateOptionTable
             ? throw new OutcomeException(OutcomeKind.Invalid, refusal.What, refusal.Why) : bytes;
     }
 
-    private static string Name(string name, string text) => text.Length > 0 ? text : throw CreateOption.Bad(name, text, "the name is empty");
+    private static string Name(string name, string text) => text.Length > 0 ? text
+        : throw CreateOption.Bad(name, text, "the name is empty");
 
-    private static T Word<T>(string name, string text, EnumWords<T> words)
+    public static T Word<T>(string name, string text, EnumWords<T> words)
         where T : struct, Enum =>
         words.TryParse(text) ?? throw CreateOption.Bad(name, text, $"it must be one of {words}", Nearest.Hint(text, words.All));
 

@@ -40,4 +40,10 @@ internal sealed record CreateOptions
 
     /// <summary>Whether the data file is to be a raw disk at all times.</summary>
     public bool DataFileRaw { get; init; }
+
+    /// <summary>Whether the disk is encrypted, with a LUKS header.</summary>
+    public bool Luks { get; init; }
+
+    /// <summary>What of <c>encrypt.</c> was given; null where the default holds.</summary>
+    public NewEncryption Encryption { get; init; } = new();
 }

@@ -17,6 +17,7 @@ internal static class CreateRules
             throw Refused("extended_l2=on", $"it needs clusters of 16K at least, not of {options.ClusterSize} bytes");
         CheckBackingFile(options);
         CheckDataFile(options);
+        CheckEncryption(options);
         if (options.Size is null && options.BackingFile is null)
             throw new OutcomeException(OutcomeKind.Invalid, $"cannot create {options.Image}", "SIZE is missing", "\"10G\", for example");
     }
@@ -37,7 +38,11 @@ internal static class CreateRules
     private static void CheckBackingFile(CreateOptions options)
     {
         if (options.BackingFile is { } file && options.BackingFormat is null)
-            throw Refused($"backing file \"{file}\"", "its format is not stated, and formats are never guessed", "--backing-format qcow2|raw");
+        {
+            throw Refused($"backing file \"{file}\"", "its format is not stated, and formats are never guessed",
+                "--backing-format qcow2|raw");
+        }
+
         if (options.BackingFile is null && options.BackingFormat is { } format)
         {
             throw Refused($"backing format {ImageFormats.Words.Of(format)}", "there is no backing file", "--backing FILE");
@@ -58,6 +63,17 @@ internal static class CreateRules
             throw Refused("data_file_raw=on", "there is no data file", "data_file=FILE");
         if (options.BackingFile is not null)
             throw Refused("data_file_raw=on", "a raw data file has no room for what is in a backing file");
+    }
+
+    private static void CheckEncryption(CreateOptions options)
+    {
+        if (!options.Luks && options.Encryption.IsGiven)
+            throw Refused("encrypt", "there is no encryption", "encrypt.format=luks");
+        var cipher = options.Encryption.ToLuks().Cipher;
+        if (options.Luks && cipher.Generator != IvGenerator.Essiv && cipher.GeneratorHash is not null)
+            throw Refused("encrypt.ivgen-hash-alg", "only essiv has a digest", "encrypt.ivgen-alg=essiv");
+        if (options.Luks && LuksCipher.Parse("aes", cipher.ModeName, (uint)cipher.KeyBytes, out _) is { } fault)
+            throw Refused("encrypt", fault.Why);
     }
 
     private static OutcomeException Refused(string what, string why, string? hint = null) =>

@@ -2,6 +2,9 @@ using System;
 using System.Buffers.Binary;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Crypto;
+using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 using Qcow2Blk.Inspect;
@@ -15,37 +18,54 @@ namespace Qcow2Blk.Creation;
 internal sealed record CreatedImage(CreateOptions Options, long FileLength);
 
 /// <summary>
-/// Makes an image. Its bytes are qemu-img's, but for what docs/format.md says; what is not there yet cannot be opened by anybody, as
-/// the header is written last.
+/// Makes an image. Its bytes are qemu-img's, but for what qcow2blk-create(8) says; what is not there yet cannot be opened by
+/// anybody, as the header is written last.
 /// </summary>
 internal sealed class ImageCreation
 {
     private readonly CreateOptions _options;
     private readonly ImagePlan _plan;
     private readonly byte[] _header;
+    private readonly byte[] _encryptionHeader = [];
     private readonly Action<string, double>? _progress;
 
-    private ImageCreation(CreateOptions options, long size, Action<string, double>? progress)
+    private ImageCreation(CreateOptions options, long size, SecretMemory? passphrase, Action<string, double>? progress)
     {
         _options = options;
         _progress = progress;
-        _plan = ImagePlan.Make(options, size, 0);
+        _plan = ImagePlan.Make(options, size, EncryptionBytes);
         // First of all: it says whether names fit.
         _header = HeaderWriter.Write(Header(), options.Image);
+        if (passphrase is not null)
+            _encryptionHeader = LuksFormat.Make(options.Encryption.ToLuks(), passphrase);
     }
 
     /// <param name="options">what the image is to be</param>
+    /// <param name="passphrase">unlocks the image if it is encrypted, else null; stays the caller's</param>
     /// <param name="progress">told what is being done and how far it is, if that takes long</param>
     /// <exception cref="OutcomeException">options that do not go together, or that no image can have</exception>
     /// <exception cref="ImageFormatException">the backing file is not what it should be, or a name does not fit</exception>
     /// <exception cref="ImageLockedException">a file that was to be replaced is in use</exception>
     /// <exception cref="IOException">a file cannot be read or written. Nothing has changed then, on block devices apart</exception>
-    public static CreatedImage Create(CreateOptions options, Action<string, double>? progress = null)
+    public static CreatedImage Create(
+        CreateOptions options, SecretMemory? passphrase = null, Action<string, double>? progress = null)
     {
         CreateRules.Check(options);
+        if (options.Luks && passphrase is null)
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, $"cannot create {options.Image}", "the image is to be encrypted, and there is"
+                + " no key", KeyOptions.HowToGive);
+        }
+
+        if (!options.Luks && passphrase is not null)
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, $"cannot create {options.Image}", "there is a key, and no encryption",
+                "encrypt.format=luks");
+        }
+
         using var below = OpenBackingChain(options);
         var size = DiskSize(options, below);
-        var creation = new ImageCreation(options, size, progress);
+        var creation = new ImageCreation(options, size, passphrase, progress);
         return creation.Make(below);
     }
 
@@ -83,7 +103,7 @@ internal sealed class ImageCreation
     /// <summary>As when the image is opened, its name is relative to the image.</summary>
     private NewFile BeginDataFile(string name)
     {
-        var file = NewFile.Begin(BackingPath.Resolve(_options.Image, name), _options.Force);
+        var file = NewFile.Begin(DataFilePath.Resolve(_options.Image, name), _options.Force);
         if (file.IsZero)
             return file;
         file.Dispose();
@@ -153,12 +173,16 @@ internal sealed class ImageCreation
             | (_options.ExtendedL2 ? IncompatibleFeatures.ExtendedL2 : 0),
         Compatible = _options.LazyRefcounts ? CompatibleFeatures.LazyRefcounts : 0,
         Autoclear = _options.DataFileRaw ? AutoclearFeatures.RawExternalData : 0,
+        CryptMethod = _options.Luks ? Format.Header.Luks : 0,
+        Encryption = _options.Luks ? new EncryptionPointer(Offset(_plan.EncryptionHeader), EncryptionBytes) : null,
         RefcountOrder = _plan.RefcountOrder,
         CompressionType = _options.CompressionType,
         BackingFile = _options.BackingFile,
         BackingFormat = _options.BackingFormat is { } format ? ImageFormats.Words.Of(format) : null,
         DataFileName = _options.DataFile,
     };
+
+    private long EncryptionBytes => _options.Luks ? LuksFormat.LengthOf(_options.Encryption.ToLuks().Cipher) : 0;
 
     private HostOffset Offset(long cluster) => new(cluster << _plan.ClusterBits);
 
@@ -195,6 +219,7 @@ internal sealed class ImageCreation
 
         image.Write(Offset(1).Value, refcountTable);
 
+        image.Write(Offset(_plan.EncryptionHeader).Value, _encryptionHeader);
         var l1Table = new byte[_plan.L1Size * sizeof(ulong)];
         for (var i = 0; i < _plan.L2Tables.Length; i++)
         {

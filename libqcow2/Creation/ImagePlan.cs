@@ -46,7 +46,9 @@ internal sealed class ImagePlan
     /// <summary>The first cluster of the encryption header; 0 if there is none.</summary>
     public long EncryptionHeader { get; private set; }
 
-    /// <summary>The L2 table of each L1 entry, and the first of its clusters with data, which are neighbours; empty without preallocation.</summary>
+    /// <summary>
+    /// The L2 table of each L1 entry, and the first of its clusters with data, which are neighbours; empty without preallocation.
+    /// </summary>
     public (long Table, long Data)[] L2Tables { get; private set; } = [];
 
     public ClusterAllocation Clusters { get; }

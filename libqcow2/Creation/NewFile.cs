@@ -13,8 +13,8 @@ namespace Qcow2Blk.Creation;
 /// replaces stays as it was.
 /// </summary>
 /// <remarks>
-/// It has no name until then (O_TMPFILE). Where the file system has no such files it has its name from the start, or that of a temporary
-/// file beside the one that it replaces, and is removed if something fails. A block device is written in place.
+/// It has no name until then (O_TMPFILE). Where the file system has no such files it has its name from the start, or that of a
+/// temporary file beside the one that it replaces, and is removed if something fails. A block device is written in place.
 /// </remarks>
 internal sealed partial class NewFile : IDisposable
 {
@@ -56,9 +56,10 @@ internal sealed partial class NewFile : IDisposable
     /// <summary>Begins a file, or takes hold of a block device. An image in use is never touched.</summary>
     /// <param name="path">its name</param>
     /// <param name="force">whether a file that is there may be replaced, and a device be overwritten</param>
+    /// <param name="nameless">whether it may have no name until it is whole; false: as on a file system that has no such files</param>
     /// <exception cref="IOException">the kernel's word, or what is there already</exception>
     /// <exception cref="ImageLockedException">what is there is an image that somebody uses</exception>
-    public static NewFile Begin(string path, bool force)
+    public static NewFile Begin(string path, bool force, bool nameless = true)
     {
         var error = FoundFile.Find(path, out var found);
         if (error is not (0 or -Errno.ENOENT))
@@ -69,7 +70,7 @@ internal sealed partial class NewFile : IDisposable
             if (found is not null)
                 descriptor = TakeHold(found, force);
             var file = new NewFile(path, found?.RealName ?? path, found, descriptor);
-            file.Open();
+            file.Open(nameless);
             return file;
         }
         catch
@@ -104,7 +105,7 @@ internal sealed partial class NewFile : IDisposable
         }
     }
 
-    private void Open()
+    private void Open(bool nameless)
     {
         if (_replaced is not null && Status(_replacedDescriptor).IsBlockDevice)
         {
@@ -113,7 +114,7 @@ internal sealed partial class NewFile : IDisposable
             return;
         }
 
-        Descriptor = Files.OpenNameless(_directory, O_RDWR | O_CLOEXEC, UsualMode);
+        Descriptor = nameless ? Files.OpenNameless(_directory, O_RDWR | O_CLOEXEC, UsualMode) : -Errno.EOPNOTSUPP;
         // Kernels and file systems that do not know the flag take it for a directory that is to be written.
         if (Descriptor is -Errno.EOPNOTSUPP or -Errno.EISDIR or -Errno.ENOENT or -Errno.EINVAL)
         {
@@ -197,7 +198,7 @@ internal sealed partial class NewFile : IDisposable
 
     private string TemporaryName() => System.IO.Path.Combine(_directory, $".qcow2blk-create-{Guid.NewGuid():n}");
 
-    /// <summary>A name that is not on disk is lost with the power. File systems that cannot sync directories have no such promise.</summary>
+    /// <summary>A name that is not on disk is lost with the power. Where directories cannot be synced, nothing is promised.</summary>
     private void SyncDirectory()
     {
         var directory = Files.Open(_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -39,6 +39,9 @@ internal enum CheckVerdict
 
     /// <summary>Space is lost, nothing else.</summary>
     Leaking,
+
+    /// <summary>The file is not a qcow2 image.</summary>
+    NotSupported,
 }
 
 /// <summary>The findings of a check; numbers are those of <c>qemu-img check</c>.</summary>
@@ -111,7 +114,8 @@ internal static class ImageChecking
         }
     }
 
-    private static async LoopTask<CheckResult> CheckAsync(string path, RepairKind repair, bool ignoreLocks, Action<string, double>? progress)
+    private static async LoopTask<CheckResult> CheckAsync(
+        string path, RepairKind repair, bool ignoreLocks, Action<string, double>? progress)
     {
         var error = FileStorage.Open(path, readOnly: repair == RepairKind.None, direct: false, out var file);
         if (error < 0)
@@ -121,6 +125,12 @@ internal static class ImageChecking
             if (!ignoreLocks)
                 file!.Lock = ImageLock.Acquire(file.Descriptor, path, write: repair != RepairKind.None);
             return await ImageCheck.RunAsync(file!, ModeOf(repair), progress);
+        }
+        catch (ImageFormatException other) when (other.Field == "magic")
+        {
+            var result = new CheckResult();
+            result.Refuse(other.Why);
+            return result;
         }
         finally
         {
@@ -138,7 +148,7 @@ internal static class ImageChecking
     private static CheckReport ReportOf(CheckResult result)
     {
         var findings = new List<string>();
-        foreach (var finding in result.Findings)
+        foreach (var finding in result.Unreadable ? [] : result.Findings)
             findings.Add((finding.Severity == CheckSeverity.Leak ? "leak: " : "error: ") + finding.Message);
         return new CheckReport
         {
@@ -159,7 +169,8 @@ internal static class ImageChecking
     }
 
     private static CheckVerdict VerdictOf(CheckResult result) =>
-        result.Stopped is not null || result.CheckErrors > 0 ? CheckVerdict.Incomplete
+        result.Unreadable ? CheckVerdict.NotSupported
+        : result.Stopped is not null || result.CheckErrors > 0 ? CheckVerdict.Incomplete
         : result.Errors > 0 ? CheckVerdict.Corrupt
         : result.Leaks > 0 ? CheckVerdict.Leaking
         : CheckVerdict.Clean;

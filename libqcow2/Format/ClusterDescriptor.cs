@@ -63,7 +63,8 @@ internal readonly struct ClusterDescriptor
     /// <param name="entry">8 bytes, or 16 where there are subclusters</param>
     /// <param name="rules">of the image</param>
     public static ClusterDescriptor Decode(ReadOnlySpan<byte> entry, in DescriptorRules rules) =>
-        new(BinaryPrimitives.ReadUInt64BigEndian(entry), rules.HasSubclusters ? BinaryPrimitives.ReadUInt64BigEndian(entry[8..]) : 0, rules);
+        new(BinaryPrimitives.ReadUInt64BigEndian(entry), rules.HasSubclusters ? BinaryPrimitives.ReadUInt64BigEndian(entry[8..]) : 0,
+            rules);
 
     /// <summary>Sets or clears COPIED in an L1 or L2 entry.</summary>
     public static void SetCopied(Span<byte> entry, bool copied)

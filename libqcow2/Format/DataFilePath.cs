@@ -19,7 +19,13 @@ internal static class DataFilePath
                 "the image has an external data file and does not name it: say where it is with --data-file");
         }
 
-        var slash = header.Path.LastIndexOf('/');
-        return name[0] == '/' || slash < 0 ? name : string.Concat(header.Path.AsSpan(0, slash + 1), name);
+        return Resolve(header.Path, name);
+    }
+
+    /// <summary>The same for an image that is not there yet.</summary>
+    public static string Resolve(string imagePath, string name)
+    {
+        var slash = imagePath.LastIndexOf('/');
+        return name[0] == '/' || slash < 0 ? name : string.Concat(imagePath.AsSpan(0, slash + 1), name);
     }
 }

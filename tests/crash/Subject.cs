@@ -3,6 +3,9 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using Qcow2Blk.Crypto;
+using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;
 
@@ -12,7 +15,8 @@ namespace Qcow2Blk.Tests.Crash;
 /// <param name="Name">what is special about it</param>
 /// <param name="Image">the file</param>
 /// <param name="Backing">the file below it, or null</param>
-internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Backing)
+/// <param name="HasDataFile">whether the data file is in <paramref name="Image"/>, too, at <see cref="StorageWindow.DataStart"/></param>
+internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Backing, bool HasDataFile = false)
 {
     /// <summary>The name under which an overlay expects its backing file, in its own directory.</summary>
     public const string BackingName = "base.qcow2";
@@ -29,8 +33,34 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
     public byte[] Content() => Reader(Image).ReadAll();
 
     /// <summary>Reads the disk in a later state of the image.</summary>
-    public GuestReader Reader(IImageBytes image) =>
-        new(image, Backing is null ? null : new GuestReader(Backing), Cipher is null ? null : new DecryptedBytes(image, Cipher));
+    public GuestReader Reader(IImageBytes image) => new(
+        image,
+        Backing is null ? null : new GuestReader(Backing),
+        HasDataFile ? StorageWindow.DataOf(image) : Cipher is null ? null : new DecryptedBytes(image, Cipher));
+
+    /// <summary>Opens a state of the image with the engine.</summary>
+    public async LoopTask<Qcow2Image> OpenAsync(MemoryStorage storage, ImageOptions options, IDisk? backing)
+    {
+        if (!HasDataFile)
+            return await Qcow2Image.OpenAsync(storage, options, backing, await LuksImage.OpenAsync(storage));
+        var (image, data) = StorageWindow.Both(storage, DiskSize);
+        return await Qcow2Image.OpenAsync(image, options, backing, data);
+    }
+
+    /// <summary>Asks qemu-img what it thinks of a state of the image.</summary>
+    public Verdict Check(CrashImage state, TempDirectory directory, out string report)
+    {
+        var file = directory.File("crash.qcow2");
+        Backing?.Save(directory.File(BackingName));
+        if (!HasDataFile)
+        {
+            state.Save(file);
+            return Qemu.Check(Cipher is null ? ["-f", "qcow2", file] : LuksImage.Opened(file), out report);
+        }
+
+        StorageWindow.Split(state, file, directory.File("data.raw"));
+        return Qemu.Check([DataFileImages.Name(file, directory.File("data.raw"))], out report);
+    }
 
     /// <summary>The disks of the internal snapshots before the workload: they stay so.</summary>
     public IReadOnlyList<byte[]> Snapshots() => [.. Reader(Image).Snapshots().Select(static snapshot => snapshot.ReadAll())];
@@ -55,6 +85,9 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
             Snapshots(directory, "snapshots with small clusters", "cluster_size=512,refcount_bits=8"),
             Compressed(directory, "compressed", "cluster_size=65536", snapshot: false),
             Compressed(directory, "compressed with snapshot", "cluster_size=4096", snapshot: true),
+            DataFile(directory, "data file", "cluster_size=4096,data_file_raw=off"),
+            DataFile(directory, "raw data file", "cluster_size=65536,data_file_raw=on"),
+            DataFile(directory, "data file with subclusters", "cluster_size=16384,extended_l2=on,data_file_raw=off"),
             Empty(directory, "subclusters", "cluster_size=16384,extended_l2=on"),
             Overlay(directory, "overlay with subclusters", "cluster_size=65536,extended_l2=on"),
             Snapshots(directory, "snapshots with subclusters", "cluster_size=16384,extended_l2=on"),
@@ -70,6 +103,15 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
         var image = directory.File("image.qcow2");
         Qemu.Img("create", "-f", "qcow2", "-o", options, image, $"{DiskSize}");
         return new Subject(name, SparseBytes.FromFile(image), null);
+    }
+
+    private static Subject DataFile(TempDirectory directory, string name, string options)
+    {
+        var image = directory.File("image.qcow2");
+        var data = directory.File("data.raw");
+        Qemu.Img("create", "-f", "qcow2", "-o", $"{options},data_file={data}", image, $"{DiskSize}");
+        Qemu.Io(image, "write -P 181 0 300k", "write -z 1300k 100k", "write -P 182 2M 10k");
+        return new Subject(name, StorageWindow.Join(SparseBytes.FromFile(image), SparseBytes.FromFile(data)), null, HasDataFile: true);
     }
 
     private static Subject Overlay(TempDirectory directory, string name, string options)

@@ -21,12 +21,13 @@ internal sealed class GuestReader
     private readonly byte[] _inflated;
     private readonly int _clusterBits;
     private readonly bool _extended;
+    private readonly bool _hasDataFile;
     private readonly long _l1;
     private long _inflatedEntry = -1;
 
     /// <param name="image">the file</param>
     /// <param name="backing">what is below it</param>
-    /// <param name="data">the file as guest data is read from it: decrypted; null for as it is</param>
+    /// <param name="data">what guest data is read from: the file decrypted, or its data file; null for the file as it is</param>
     public GuestReader(IImageBytes image, GuestReader? backing = null, IImageBytes? data = null)
     {
         _image = image;
@@ -36,6 +37,7 @@ internal sealed class GuestReader
         Size = (long)U64(24);
         _l1 = (long)U64(40);
         _extended = U64(0) >> 32 == 0x514649fb && (U64(0) & uint.MaxValue) >= 3 && (U64(72) & 16) != 0;
+        _hasDataFile = U64(0) >> 32 == 0x514649fb && (U64(0) & uint.MaxValue) >= 3 && (U64(72) & 4) != 0;
         _inflated = new byte[1 << _clusterBits];
     }
 
@@ -94,7 +96,7 @@ internal sealed class GuestReader
             Inflate(entry).AsSpan(within, into.Length).CopyTo(into);
         else if ((entry & 1) != 0)
             into.Clear();
-        else if ((entry & OffsetMask) != 0)
+        else if ((entry & OffsetMask) != 0 || (_hasDataFile && entry >> 63 != 0))
             _data.Read((long)(entry & OffsetMask) + within, into);
         else
             ReadBacking(offset, into);

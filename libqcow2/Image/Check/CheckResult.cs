@@ -115,6 +115,7 @@ internal sealed class CheckResult
     internal void Refuse(string message)
     {
         Unreadable = true;
+        Stop(message);
         Error(CheckSubject.Header, 0, message);
     }
 

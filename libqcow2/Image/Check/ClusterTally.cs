@@ -70,7 +70,7 @@ internal sealed class ClusterTally
             this[cluster] = (uint)Math.Min(Most, this[cluster] + number);
     }
 
-    /// <summary>The first cluster from <paramref name="from"/> on, below <paramref name="end"/>, that has a number in one of two tallies.</summary>
+    /// <summary>The first cluster of a range that has a number in one of two tallies.</summary>
     /// <param name="other">kept in the same way</param>
     /// <returns><paramref name="end"/> if there is none</returns>
     public int NextSet(ClusterTally other, int from, int end)

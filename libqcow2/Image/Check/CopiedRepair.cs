@@ -19,6 +19,9 @@ internal sealed class CopiedRepair(ImageUnderCheck image, IReadOnlyList<L2TableU
     /// <summary>Flags that have to be changed, and were not yet.</summary>
     public long Left { get; private set; }
 
+    /// <summary>Flags that cannot be changed: their table lies on other metadata.</summary>
+    public long Refused { get; private set; }
+
     /// <param name="value">what to make of the flags that are not it and should be</param>
     /// <param name="refcountOf">the refcount that a cluster has, or is going to have</param>
     public async LoopTask<int> RunAsync(bool value, Func<int, uint> refcountOf)
@@ -55,7 +58,7 @@ internal sealed class CopiedRepair(ImageUnderCheck image, IReadOnlyList<L2TableU
         if ((table & image.ClusterMask) != 0 || guard.Holds(table, image.ClusterSize))
         {
             // Where it is, it may not be written: some other table would be, too.
-            image.Result.Stop($"L2 table 0x{table:x} lies on other metadata and cannot be repaired");
+            Refused += changed;
             return 0;
         }
 

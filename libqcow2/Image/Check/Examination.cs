@@ -48,8 +48,14 @@ internal sealed class Examination
     /// <summary>Whether the refcount table has blocks that are not in the file.</summary>
     public bool HasLostBlocks => _refcounts.BlocksOutside > 0 || Image.BrokenBlocks.Count > 0;
 
-    /// <summary>Errors that were found before refcounts were looked at.</summary>
+    /// <summary>Errors that were found before refcount blocks were looked at.</summary>
     public long ErrorsOfTables { get; private set; }
+
+    /// <summary>Those of them that are about the place of the refcount table.</summary>
+    public long ErrorsOfRefcountTable { get; private set; }
+
+    /// <summary>Those of them that are about entries in <see cref="MayBecomeZero"/>.</summary>
+    public long ErrorsOfZeroed { get; private set; }
 
     /// <summary>Examines a file on the calling loop. Nothing may write to it meanwhile.</summary>
     /// <param name="file">the image file</param>
@@ -110,7 +116,9 @@ internal sealed class Examination
         if (error < 0 || IsStopped)
             return error;
         CountTable(_snapshots.Offset, _snapshots.Length, CheckSubject.Header);
+        var before = Image.Result.Errors;
         CountTable(header.RefcountTableOffset.Value, (long)header.RefcountTableClusters << header.ClusterBits, CheckSubject.Header);
+        ErrorsOfRefcountTable = Image.Result.Errors - before;
         CountEncryptionHeader();
         error = IsStopped ? 0 : await new BitmapReferences(Image).CountAsync();
         if (error < 0 || IsStopped)
@@ -120,14 +128,17 @@ internal sealed class Examination
         return 0;
     }
 
-    private LoopTask<int> WalkAsync()
+    private async LoopTask<int> WalkAsync()
     {
         L2Tables = _l1.Tables.Take();
-        return new L2Walk(Image, _refcounts)
+        var walk = new L2Walk(Image, _refcounts)
         {
             Copied = _mode == CheckMode.Report ? _copied : null,
             MayBecomeZero = _mode == CheckMode.All ? MayBecomeZero : null,
-        }.RunAsync(L2Tables);
+        };
+        var error = await walk.RunAsync(L2Tables);
+        ErrorsOfZeroed = walk.ErrorsOfZeroed;
+        return error;
     }
 
     private void CountTable(long offset, long length, CheckSubject from)

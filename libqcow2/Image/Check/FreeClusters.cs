@@ -4,13 +4,15 @@ using System.Linq;
 
 namespace Qcow2Blk.Image.Check;
 
-/// <summary>Clusters that nothing refers to, neither now nor before the repair: first those in the file, then behind it.</summary>
+/// <summary>Clusters that nothing refers to, neither now nor before the repair: holes of the file, then what is behind its end.</summary>
 internal sealed class FreeClusters
 {
     private readonly ImageUnderCheck _image;
     private readonly HashSet<int> _taken = [];
     private readonly List<(long Start, long End)> _outside;
     private int _next = 1;
+    private long _rangeStart = -1;
+    private Storage.FileRange _range;
 
     /// <param name="image">whose references were counted</param>
     /// <param name="refcounts">its refcounts as they are: they are in force until the repair has made others</param>
@@ -48,7 +50,19 @@ internal sealed class FreeClusters
     private bool IsRoomFor(int end) => !_image.File.HasFixedLength || (long)end << _image.ClusterBits <= _image.File.Length;
 
     private bool IsFree(int cluster) => _image.Counts[cluster] == 0 && !_taken.Contains(cluster)
-        && (cluster < _image.FileClusters || !IsReferredTo((long)cluster << _image.ClusterBits));
+        && (cluster < _image.FileClusters ? _image.File.HasFixedLength || IsHole((long)cluster << _image.ClusterBits)
+            : !IsReferredTo((long)cluster << _image.ClusterBits));
+
+    /// <summary>
+    /// Whether nothing is stored there. What nobody refers to may still be what somebody looks for after a crash, and is left alone
+    /// where there is other room.
+    /// </summary>
+    private bool IsHole(long offset)
+    {
+        if (offset < _rangeStart || offset >= _range.End)
+            (_rangeStart, _range) = (offset, _image.File.FindRange(offset));
+        return _range.IsHole && _range.End - _image.ClusterSize >= offset;
+    }
 
     /// <summary>Damaged entries point behind the end of the file: what is put there would become theirs.</summary>
     private bool IsReferredTo(long offset)

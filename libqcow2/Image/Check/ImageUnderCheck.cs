@@ -13,13 +13,13 @@ internal sealed class ImageUnderCheck
     private const long ClusterLimit = int.MaxValue - 8;
 
     /// <summary>A byte for each cluster always costs no more than this, and is far quicker.</summary>
-    private const long DenseClusters = 64 << 20;
+    private const long DenseClusters = 4 << 20;
 
-    /// <summary>What a sound image stores for a cluster that it refers to: 8 bytes of an L2 entry. A byte or two may be kept then.</summary>
+    /// <summary>A sound image stores 8 bytes of an L2 entry for a cluster that it refers to: two may be kept then.</summary>
     private const int StoredBytesPerCluster = 4;
 
     /// <summary>Bytes of tables that may be read beyond what the file stores: tables of a hostile image overlap many times.</summary>
-    private const long ExcessLimit = 16L << 30;
+    private const long ExcessLimit = 4L << 30;
 
     private long _tableBytes;
 

@@ -20,6 +20,9 @@ internal sealed class L2Walk(ImageUnderCheck image, RefcountTable refcounts)
     /// <summary>Collects entries that a repair may turn into zeroes; null: they are only reported.</summary>
     public List<long>? MayBecomeZero { get; init; }
 
+    /// <summary>What else is wrong with the entries that may become zeroes: it goes with them.</summary>
+    public long ErrorsOfZeroed { get; private set; }
+
     public async LoopTask<int> RunAsync(IReadOnlyList<L2TableUse> tables)
     {
         using var pieces = new L2Reader(image.File, image.ClusterSize);
@@ -63,12 +66,21 @@ internal sealed class L2Walk(ImageUnderCheck image, RefcountTable refcounts)
     private void Cluster(in ClusterDescriptor entry, in L2TableUse table, long at)
     {
         var host = entry.Host.Value;
+        var errors = image.Result.Errors;
         if (entry.HasReservedBits)
             Reserved(entry, table, at);
         if ((entry.Allocated & entry.Zeroes) != 0)
-            image.Result.Error(CheckSubject.L2Entry, at, table.Times, $"L2 entry {entry} at 0x{at:x}: subclusters are both allocated and zeroes");
+        {
+            image.Result.Error(CheckSubject.L2Entry, at, table.Times,
+                $"L2 entry {entry} at 0x{at:x}: subclusters are both allocated and zeroes");
+        }
+
         if ((host & image.ClusterMask) != 0 && IsRepairable(entry, table, at))
+        {
+            ErrorsOfZeroed += image.Result.Errors - errors;
             return;
+        }
+
         if (table.ActiveTimes > 0)
         {
             image.Result.AllocatedClusters += table.ActiveTimes;
@@ -120,25 +132,34 @@ internal sealed class L2Walk(ImageUnderCheck image, RefcountTable refcounts)
         else if (entry.HasReservedBits)
             Reserved(entry, table, at);
         if (entry.Kind == L2Kind.Unallocated && entry.Allocated != 0)
-            image.Result.Error(CheckSubject.L2Entry, at, table.Times, $"L2 entry {entry} at 0x{at:x}: subclusters are allocated, but no cluster");
+        {
+            image.Result.Error(CheckSubject.L2Entry, at, table.Times,
+                $"L2 entry {entry} at 0x{at:x}: subclusters are allocated, but no cluster");
+        }
     }
 
-    private void Compressed(in ClusterDescriptor entry, in L2TableUse table, long at)
+    private void Compressed(in ClusterDescriptor entry, L2TableUse table, long at)
     {
         if (entry.IsCopied)
             image.Result.Error(CheckSubject.L2Entry, at, table.Times, $"L2 entry {entry} at 0x{at:x} is compressed and has COPIED set");
         if (_rules.HasDataFile)
-            image.Result.Error(CheckSubject.L2Entry, at, table.Times, $"L2 entry {entry} at 0x{at:x} is compressed, in an image with a data file");
+            Error("is compressed, in an image with a data file");
         else if ((entry.Allocated | entry.Zeroes) != 0)
-            image.Result.Error(CheckSubject.L2Entry, at, table.Times, $"L2 entry {entry} at 0x{at:x} is compressed and has subclusters");
+            Error("is compressed and has subclusters");
         else
-        {
-            var (offset, length) = entry.CompressedRange(_rules);
-            image.Count(offset, length, CheckSubject.L2Entry, table.Times);
-            image.Result.AllocatedClusters += table.ActiveTimes;
-            image.Result.CompressedClusters += table.ActiveTimes;
-            image.Result.FragmentedClusters += table.ActiveTimes;
-        }
+            CountCompressed(entry, table);
+
+        void Error(string what) =>
+            image.Result.Error(CheckSubject.L2Entry, at, table.Times, $"L2 entry at 0x{at:x} {what}");
+    }
+
+    private void CountCompressed(in ClusterDescriptor entry, in L2TableUse table)
+    {
+        var (offset, length) = entry.CompressedRange(_rules);
+        image.Count(offset, length, CheckSubject.L2Entry, table.Times);
+        image.Result.AllocatedClusters += table.ActiveTimes;
+        image.Result.CompressedClusters += table.ActiveTimes;
+        image.Result.FragmentedClusters += table.ActiveTimes;
     }
 
     private void Reserved(in ClusterDescriptor entry, in L2TableUse table, long at) =>

@@ -22,12 +22,17 @@ internal sealed class RefcountRebuilding(ImageUnderCheck image, RefcountTable re
     public string? Plan()
     {
         Forget();
+        var needed = new List<int>();
         for (var cluster = 0; (cluster = image.Counts.NextSet(image.Counts, cluster, image.Clusters)) < image.Clusters;)
         {
-            var index = cluster / image.BlockEntries;
+            needed.Add(cluster / image.BlockEntries);
+            cluster = (int)Math.Min((needed[^1] + 1L) * image.BlockEntries, image.Clusters);
+        }
+
+        foreach (var index in needed)
+        {
             if (!Place(index))
                 return NoRoom;
-            cluster = (int)Math.Min((index + 1L) * image.BlockEntries, image.Clusters);
         }
 
         return PlaceTable();
@@ -69,8 +74,13 @@ internal sealed class RefcountRebuilding(ImageUnderCheck image, RefcountTable re
         if (error < 0)
             return error;
         refcounts.Replace(_blocks, (long)_tableClusters * image.ClusterSize);
-        for (var cluster = 0; (cluster = image.Counts.NextSet(image.Stored, cluster, image.Clusters)) < image.Clusters; cluster++)
-            image.Stored[cluster] = image.Wanted(cluster);
+
+        // One after the other: a tally whose clusters are gone through must not get new ones.
+        var (counts, stored) = (image.Counts, image.Stored);
+        for (var cluster = 0; (cluster = counts.NextSet(counts, cluster, image.Clusters)) < image.Clusters; cluster++)
+            stored[cluster] = image.Wanted(cluster);
+        for (var cluster = 0; (cluster = stored.NextSet(stored, cluster, image.Clusters)) < image.Clusters; cluster++)
+            stored[cluster] = image.Wanted(cluster);
         return 0;
     }
 
@@ -114,7 +124,11 @@ internal sealed class RefcountRebuilding(ImageUnderCheck image, RefcountTable re
             if (needed <= _tableClusters)
                 return null;
             if ((long)needed << image.ClusterBits > Limits.MaxRefcountTableBytes)
-                return $"a refcount table for what is used would have {(long)needed << image.ClusterBits} bytes, more than {Limits.MaxRefcountTableBytes}";
+            {
+                return $"a refcount table for what is used would have {(long)needed << image.ClusterBits} bytes,"
+                    + $" more than {Limits.MaxRefcountTableBytes}";
+            }
+
             for (var part = 0; part < _tableClusters; part++)
                 image.Uncount(_table + part);
             (_table, _tableClusters) = (free.Take(needed), needed);

@@ -70,7 +70,7 @@ internal sealed class RefcountTable(ImageUnderCheck image)
             image.Header.RefcountOrder));
     }
 
-    /// <summary>Counts the blocks' own clusters. After everything else was counted: what a block shares its cluster with comes first.</summary>
+    /// <summary>Counts the blocks' own clusters, after everything else: what a block shares its cluster with comes first.</summary>
     /// <returns>whether there are blocks that cannot be used</returns>
     public bool CountBlocks()
     {
@@ -78,14 +78,13 @@ internal sealed class RefcountTable(ImageUnderCheck image)
         foreach (var (index, raw) in _entries)
         {
             var block = (long)(raw & RefcountTableEntry.OffsetMask);
-            var at = image.Header.RefcountTableOffset.Value + index * sizeof(ulong);
             if ((raw & RefcountTableEntry.ReservedMask) != 0)
-                image.Result.Error(CheckSubject.RefcountTable, at, $"refcount table entry {index} (0x{raw:x}) has reserved bits set");
+                Error(index, $"0x{raw:x} has reserved bits set");
             else if ((block & image.ClusterMask) != 0)
-                image.Result.Error(CheckSubject.RefcountTable, at, $"refcount table entry {index}: block 0x{block:x} is not aligned to a cluster");
+                Error(index, $"block 0x{block:x} is not aligned to a cluster");
             else if ((ulong)block >> image.ClusterBits >= (ulong)image.Clusters)
             {
-                image.Result.Error(CheckSubject.RefcountTable, at, $"refcount table entry {index}: block 0x{block:x} is past the end of the file");
+                Error(index, $"block 0x{block:x} is past the end of the file");
                 BlocksOutside++;
                 continue;
             }
@@ -96,6 +95,10 @@ internal sealed class RefcountTable(ImageUnderCheck image)
 
         return mustRebuild;
     }
+
+    private void Error(int index, string what) =>
+        image.Result.Error(CheckSubject.RefcountTable, image.Header.RefcountTableOffset.Value + index * sizeof(ulong),
+            $"refcount table entry {index}: {what}");
 
     /// <summary>Blocks that the table has past the end of the file.</summary>
     public int BlocksOutside { get; private set; }

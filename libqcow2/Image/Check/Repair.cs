@@ -6,7 +6,8 @@ namespace Qcow2Blk.Image.Check;
 
 /// <summary>
 /// Repairs what an examination found. The power may go at any step: refcounts go up before anything relies on them, tables
-/// change by writes of single sectors, refcounts go down when nothing refers to their clusters any more, and the marks in the header go last.
+/// change by writes of single sectors, refcounts go down when nothing refers to their clusters any more, and the marks in the
+/// header go last.
 /// </summary>
 internal sealed class Repair
 {
@@ -18,6 +19,7 @@ internal sealed class Repair
     private readonly FreeClusters _free;
     private RefcountRebuilding? _rebuilding;
     private SnapshotTableRepair? _table;
+    private long _refused;
 
     private Repair(Examination found, CheckMode mode)
     {
@@ -27,9 +29,11 @@ internal sealed class Repair
         _free = new FreeClusters(_image, found.Refcounts);
     }
 
-    /// <summary>Errors that no repair mends.</summary>
-    private long Unrepairable => _mode == CheckMode.Leaks ? _image.Result.Errors
-        : _found.ErrorsOfTables - _found.Snapshots.Errors;
+    /// <summary>Errors that this repair does not mend.</summary>
+    public static long ErrorsThatStay(Examination found, CheckMode mode) =>
+        mode == CheckMode.Leaks ? found.Image.Result.Errors
+        : found.ErrorsOfTables - found.Snapshots.Errors - found.ErrorsOfZeroed
+            - (found.MustRebuild || found.HasLostBlocks ? found.ErrorsOfRefcountTable : 0);
 
     /// <summary>Repairs the file of an examination, and counts what was repaired in its result.</summary>
     /// <returns>0; a negative errno of a write. <see cref="CheckResult.Stopped"/> if nothing may be repaired</returns>
@@ -41,16 +45,21 @@ internal sealed class Repair
         if (error < 0 || IsStopped)
             return error;
         var result = _image.Result;
-        var (leaks, errors, left) = (result.Leaks, result.Errors, Unrepairable);
+        var (leaks, errors, left) = (result.Leaks, result.Errors, ErrorsThatStay(_found, _mode));
         error = _mode == CheckMode.Leaks ? await new RefcountCorrection(_image, _found.Refcounts, _writer).LowerAsync() : await AllAsync();
-        if (error < 0 || IsStopped)
+        if (error < 0)
             return error;
         result.LeaksFixed += leaks;
         result.ErrorsFixed += errors - left + _found.MayBecomeZero.Count;
+
+        // As qemu counts: what else was wrong with such entries is gone, and was not repaired.
+        if (_rebuilding is null && _mode == CheckMode.All)
+            result.ErrorsFixed -= _found.ErrorsOfZeroed;
+        left += _refused;
         (result.Errors, result.Leaks) = (left, 0);
         if (_mode == CheckMode.Leaks && left == 0)
             error = await CopiedAfterLeaksAsync();
-        if (error >= 0 && !IsStopped && left == 0)
+        if (error >= 0 && left + _refused == 0)
             error = await _writer.MarkSoundAsync();
         return error;
     }
@@ -63,7 +72,7 @@ internal sealed class Repair
         if (_mode == CheckMode.Leaks)
         {
             if (_found.MustRebuild || _image.Result.CheckErrors > 0)
-                _image.Result.Stop("refcounts are missing: --repair all makes them anew");
+                _image.Result.Stop("refcounts are missing: --repair all makes new ones");
             return 0;
         }
 
@@ -124,7 +133,7 @@ internal sealed class Repair
             error = await correction.LowerAsync();
         if (error >= 0 && copied.Left > 0)
             error = await copied.RunAsync(value: true, _image.Wanted);
-        _image.Result.ErrorsFixed += copied.Changed;
+        Note(copied);
         return error;
     }
 
@@ -160,7 +169,13 @@ internal sealed class Repair
         var error = await copied.RunAsync(value: false, _image.Wanted);
         if (error >= 0 && copied.Left > 0)
             error = await copied.RunAsync(value: true, _image.Wanted);
-        _image.Result.ErrorsFixed += copied.Changed;
+        Note(copied);
         return error;
+    }
+
+    private void Note(CopiedRepair copied)
+    {
+        _image.Result.ErrorsFixed += copied.Changed;
+        _refused += copied.Refused;
     }
 }

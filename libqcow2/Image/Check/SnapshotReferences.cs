@@ -120,7 +120,11 @@ internal sealed class SnapshotReferences(ImageUnderCheck image, CheckMode mode)
             {
                 Dropped += count - index;
                 if (mode != CheckMode.All)
-                    image.Result.Stop($"the snapshot table is too big: more than {Limits.MaxSnapshotTableBytes} bytes at entry {index} of {count}");
+                {
+                    image.Result.Stop($"the snapshot table is too big: more than {Limits.MaxSnapshotTableBytes} bytes at entry {index}"
+                        + $" of {count}");
+                }
+
                 break;
             }
 

@@ -58,7 +58,7 @@ internal static class ImageOpener
         if (!readOnly && (header.Incompatible & IncompatibleFeatures.Dirty) != 0)
         {
             options.Report?.Invoke($"{file.Path} was not closed cleanly: rebuilding its refcounts");
-            Require(file, "repair", await RefcountRebuild.RunAsync(file, file.Path, options.Progress));
+            Require(file, "repair", await DirtyImage.RepairAsync(file, file.Path, options.Progress));
             header = await ReadHeaderAsync(file);
         }
 

@@ -97,7 +97,8 @@ public sealed class CreateRulesTests : IDisposable
         Directory.CreateDirectory(_directory.File("sub"));
 
         Create(_directory.File("sub/disk.qcow2"), null, "backing_file=../base.raw,backing_fmt=raw");
-        var error = Assert.Throws<IOException>(() => Create(_directory.File("sub/two.qcow2"), null, "backing_file=base.raw,backing_fmt=raw"));
+        var error = Assert.Throws<IOException>(
+            () => Create(_directory.File("sub/two.qcow2"), null, "backing_file=base.raw,backing_fmt=raw"));
 
         Assert.Contains("sub/base.raw", error.Message, StringComparison.Ordinal);
     }

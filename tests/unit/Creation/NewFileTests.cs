@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Creation;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Storage;
@@ -144,6 +145,54 @@ public sealed class NewFileTests : IDisposable
             () => CreateRulesTests.Create(Disk, null, $"cluster_size=512,backing_file={name},backing_fmt=raw", force: true));
 
         Assert.Equal("old", File.ReadAllText(Disk));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void File_has_its_name_once_it_is_whole(bool nameless)
+    {
+        File.WriteAllText(Disk, "old");
+        using (var abandoned = NewFile.Begin(Disk, force: true, nameless))
+            abandoned.Write(0, "new"u8);
+        Assert.Equal("old", File.ReadAllText(Disk));
+        AssertOnly("disk.qcow2");
+
+        using (var file = NewFile.Begin(Disk, force: true, nameless))
+        {
+            file.Write(0, "new"u8);
+            Assert.Equal("old", File.ReadAllText(Disk));
+            file.Publish();
+        }
+
+        Assert.Equal("new", File.ReadAllText(Disk));
+        AssertOnly("disk.qcow2");
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void File_that_is_given_up_is_gone(bool nameless)
+    {
+        using (var abandoned = NewFile.Begin(Disk, force: false, nameless))
+            abandoned.Write(0, "new"u8);
+        AssertOnly();
+
+        using (var file = NewFile.Begin(Disk, force: false, nameless))
+            file.Publish();
+        AssertOnly("disk.qcow2");
+    }
+
+    /// <summary>Somebody else made it while the image was being made.</summary>
+    [Fact]
+    public void File_that_appears_meanwhile_stays()
+    {
+        using var file = NewFile.Begin(Disk, force: false);
+        File.WriteAllText(Disk, "precious");
+
+        Assert.Throws<OutcomeException>(file.Publish);
+
+        Assert.Equal("precious", File.ReadAllText(Disk));
     }
 
     private void AssertOnly(params string[] names) =>

@@ -63,7 +63,11 @@ internal static class CheckedImages
         var copy = image + ".plain";
         File.Copy(image, copy, overwrite: true);
         foreach (var name in (string[])["first", "second"])
-            _ = Qemu.Run("qemu-img", ["snapshot", .. IsEncrypted(options) ? Open(copy, options)[..^1] : [], "-d", name, Open(copy, options)[^1]]);
+        {
+            _ = Qemu.Run("qemu-img",
+                ["snapshot", .. IsEncrypted(options) ? Open(copy, options)[..^1] : [], "-d", name, Open(copy, options)[^1]]);
+        }
+
         return new StructuredDamage(File.ReadAllBytes(copy));
     }
 

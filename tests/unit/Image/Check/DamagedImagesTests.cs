@@ -57,7 +57,8 @@ public sealed class DamagedImagesTests
             var (bytes, what) = damages[round % damages.Length].Apply(random);
             var mode = round % 3 == 0 ? CheckMode.Leaks : CheckMode.All;
             File.WriteAllBytes(theirs, bytes);
-            var (expected, report) = CheckNumbers.OfQemu(CheckedImages.Open(theirs, options), "-r", mode == CheckMode.All ? "all" : "leaks");
+            var (expected, report) = CheckNumbers.OfQemu(
+                CheckedImages.Open(theirs, options), "-r", mode == CheckMode.All ? "all" : "leaks");
 
             File.WriteAllBytes(image, bytes);
             var found = Repair(image, ours, mode, out var words);
@@ -66,7 +67,7 @@ public sealed class DamagedImagesTests
                 mismatches.Add($"round {round}: {mode}: {what}: gave up, and left the image changed: {words}");
             if (QemuExceptions.OfRepair(bytes, report) is not null)
                 continue;
-            var difference = expected.Exit == 1 ? GaveUp(found, ours, options) : Difference(expected, found, theirs, ours, options);
+            var difference = expected.Exit == 1 ? GaveUp(found, ours, options) : Difference(expected, found, report, theirs, ours, options);
             if (difference is not null)
                 mismatches.Add($"round {round}: {mode}: {what}\n  {difference}\n  qemu {expected}\n  ours {found}\n{words}\n{report}");
         }
@@ -83,22 +84,28 @@ public sealed class DamagedImagesTests
         return after.Exit == found.Exit ? null : $"qemu gave up, and finds in ours {report}";
     }
 
-    private static string? Difference(CheckNumbers expected, CheckNumbers found, string theirs, string ours, string options)
+    private static string? Difference(CheckNumbers expected, CheckNumbers found, string report, string theirs, string ours, string options)
     {
-        // New refcounts may be anywhere.
-        if (expected with { End = 0 } != found with { End = 0 })
+        var isLenient = report.Contains("snapshot table entry", StringComparison.Ordinal);
+        if (!isLenient && Comparable(expected) != Comparable(found))
             return "the numbers differ";
         var (after, _) = CheckNumbers.OfQemu(CheckedImages.Open(theirs, options));
-        var (afterOurs, report) = CheckNumbers.OfQemu(CheckedImages.Open(ours, options));
+        var (afterOurs, words) = CheckNumbers.OfQemu(CheckedImages.Open(ours, options));
+        if (Comparable(afterOurs) != Comparable(found) with { CorruptionsFixed = 0, LeaksFixed = 0 })
+            return $"we think that we left something else than qemu finds: {words}";
 
-        // qemu writes all bitmaps anew when it closes the image, whatever was wrong with them.
-        if (after with { End = 0 } != afterOurs with { End = 0 } && (expected.Exit == 0 || afterOurs.Exit != expected.Exit))
-            return $"qemu finds {after} in its own, and in ours {report}";
-        if (after.Exit is not (0 or 3) || CheckedImages.IsEncrypted(options))
+        // Where qemu leaves more errors than it says, ours may be better.
+        if (afterOurs.Corruptions > after.Corruptions && expected.Exit == 0)
+            return $"qemu finds {after} in its own, and in ours {words}";
+        if (after.Exit is not (0 or 3) || afterOurs.Exit is not (0 or 3) || CheckedImages.IsEncrypted(options))
             return null;
         var (exit, output, errors) = Qemu.Run("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", theirs, ours);
         return exit != 1 ? null : $"the contents differ: {output}{errors}";
     }
+
+    /// <summary>New refcounts may be anywhere, and qemu counts what it repaired in 32 bits.</summary>
+    private static CheckNumbers Comparable(CheckNumbers numbers) =>
+        numbers with { End = 0, CorruptionsFixed = (int)numbers.CorruptionsFixed, LeaksFixed = (int)numbers.LeaksFixed };
 
     private static CheckNumbers Repair(string image, string into, CheckMode mode, out string words)
     {

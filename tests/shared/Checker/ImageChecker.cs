@@ -1,8 +1,9 @@
 using System;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Image.Check;
+namespace Qcow2Blk.Tests.Shared.Checker;
 
 /// <summary>
 /// Checks the metadata of a qcow2 file: counts every reference that the image makes and compares with its refcounts.

@@ -1,9 +1,10 @@
 using System;
 using System.Buffers.Binary;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Image.Check;
+namespace Qcow2Blk.Tests.Shared.Checker;
 
 /// <summary>The refcounts that the image's own refcount blocks hold, for the clusters that are in the file.</summary>
 internal sealed class StoredRefcounts

@@ -1,9 +1,10 @@
 using System;
 using System.Buffers.Binary;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Image.Check;
+namespace Qcow2Blk.Tests.Shared.Checker;
 
 /// <summary>Counts the bitmap directory, bitmap tables and bitmap data (spec, "Bitmaps").</summary>
 internal sealed class BitmapTables(IBlockStorage file, CheckedHeader header, ReferenceCounts counts, CheckResult result)

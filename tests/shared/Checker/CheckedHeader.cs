@@ -1,7 +1,8 @@
 using System;
 using System.Buffers.Binary;
+using Qcow2Blk.Image.Check;
 
-namespace Qcow2Blk.Image.Check;
+namespace Qcow2Blk.Tests.Shared.Checker;
 
 /// <summary>
 /// The header fields that the checker needs. It decodes by itself, as it judges the code that the engine decodes with.

@@ -1,8 +1,9 @@
 using System.Buffers.Binary;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Image.Check;
+namespace Qcow2Blk.Tests.Shared.Checker;
 
 /// <summary>Counts the snapshot table and hands on the L1 table of each snapshot (spec, "Snapshots").</summary>
 internal static class SnapshotTables

@@ -1,8 +1,9 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Check;
 
-namespace Qcow2Blk.Image.Check;
+namespace Qcow2Blk.Tests.Shared.Checker;
 
 /// <summary>What a cluster of the file is used for; the kinds that must not share a cluster.</summary>
 [Flags]

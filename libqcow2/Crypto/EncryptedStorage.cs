@@ -25,7 +25,6 @@ internal sealed class EncryptedStorage(IBlockStorage inner, bool ownsInner, Sect
     // What is larger than two of these is worth waking other threads for.
     private const int PieceBytes = 256 * 1024;
 
-
     // What one write encrypts ahead of the file.
     private const int LargestBounce = 1 << 20;
 

@@ -22,13 +22,19 @@ namespace Qcow2Blk.Crypto;
 internal sealed class EncryptedStorage(IBlockStorage inner, bool ownsInner, SectorCipher cipher, bool isByGuest)
     : IBlockStorage, ICipherFile
 {
-    // Above this it pays to decrypt pieces on several threads; below it waking one costs more.
+    // What is larger than two of these is worth waking other threads for.
     private const int PieceBytes = 256 * 1024;
 
     // What one write encrypts ahead of the file.
     private const int LargestBounce = 1 << 20;
 
     private const int SectorShift = 9;
+
+    /// <summary>
+    /// Threads that help with what is large, besides the one that asks and that of whoever waits for the bytes: on a machine with
+    /// two processors help costs more than it gives.
+    /// </summary>
+    internal int Helpers { get; set; } = Math.Max(0, Environment.ProcessorCount - 2);
 
     public string Path => inner.Path;
 
@@ -164,14 +170,17 @@ internal sealed class EncryptedStorage(IBlockStorage inner, bool ownsInner, Sect
 
     /// <summary>Decrypts or encrypts whole sectors; what is large by several threads, of which the calling one does its part.</summary>
     private LoopTask<int> ConvertAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt) =>
-        from.Length < 2 * PieceBytes ? new LoopTask<int>(Convert(offset, from, to, encrypt)) : ConvertLargeAsync(offset, from, to, encrypt);
+        from.Length < 2 * PieceBytes || Helpers == 0 ? new LoopTask<int>(Convert(offset, from, to, encrypt))
+            : ConvertLargeAsync(offset, from, to, encrypt);
 
     private async LoopTask<int> ConvertLargeAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt)
     {
         var group = TaskGroup.Rent();
+        var pieces = Math.Min(from.Length / PieceBytes, Helpers + 1);
+        var length = (int)Rounding.Up(from.Length / pieces, ICipherFile.SectorSize);
         var done = 0;
-        for (; from.Length - done > PieceBytes; done += PieceBytes)
-            group.Add(ConvertElsewhereAsync(offset + done, from.Slice(done, PieceBytes), to.Slice(done, PieceBytes), encrypt));
+        for (; from.Length - done > length; done += length)
+            group.Add(ConvertElsewhereAsync(offset + done, from.Slice(done, length), to.Slice(done, length), encrypt));
         var last = Convert(offset + done, from.Slice(done), to.Slice(done), encrypt);
         var error = await group.WaitAsync();
         return error < 0 ? error : last;

@@ -43,7 +43,7 @@ internal readonly record struct RecoveryLogChoice(string? Path, bool Replay, boo
 /// In two loops: files are opened, locked and checked from the top down to the base, then images are made of them from
 /// the base up. How many there are an image says, so nothing calls itself.
 /// </remarks>
-internal sealed class ImageChain
+internal sealed partial class ImageChain
 {
     private readonly AttachOptions _options;
     private readonly ILog _log;
@@ -265,51 +265,6 @@ internal sealed class ImageChain
 
         _links.Reverse();
         return 0;
-    }
-
-    private async LoopTask<Qcow2Image> OpenImageAsync(FileStorage file, Header header, FileStorage? dataFile, ImageOptions options)
-    {
-        var data = await DecryptAsync(file, dataFile, header);
-        try
-        {
-            return await Qcow2Image.OpenAsync(file, options, _disk, data);
-        }
-        catch
-        {
-            // The files stay with the chain, but for a data file that is behind what decrypts it.
-            if (!ReferenceEquals(data, dataFile))
-            {
-                data?.Dispose();
-                _files[^1] = _files[^1] with { Data = null };
-            }
-
-            throw;
-        }
-    }
-
-    /// <summary>Where guest data is, decrypted; null if it is in the image as it is.</summary>
-    private async LoopTask<IBlockStorage?> DecryptAsync(FileStorage file, FileStorage? dataFile, Header header)
-    {
-        if (header.CryptMethod == 0)
-            return dataFile;
-        if (!_options.HasKey)
-        {
-            throw new ImageFormatException(
-                header.Path, "crypt_method", "the image is encrypted, and no key was given for it", KeyOptions.HowToGive)
-            {
-                IsMissing = true,
-            };
-        }
-
-        var keys = KeySources.Read(_options);
-        try
-        {
-            return await DiskKey.OpenAsync(file, dataFile ?? file, header, keys);
-        }
-        finally
-        {
-            KeySources.Dispose(keys, _options);
-        }
     }
 
     private ImageOptions OptionsOf(bool isTop) => new()

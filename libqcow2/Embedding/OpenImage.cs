@@ -97,6 +97,9 @@ internal sealed partial class OpenImage
     public static OpenImage Open(AttachOptions options, IReadOnlyList<int> files, bool isDriven, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
+        var given = options.HeldKey;
+        options = KeySources.Collect(options);
+        using var collected = options.HeldKey == given ? null : options.HeldKey;
         var image = new OpenImage(options, isDriven, log);
         try
         {

@@ -88,9 +88,9 @@ public sealed class LuksHeaderTests
     {
         var bytes = (byte[])s_sound.Clone();
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(212), 0);
+        var refused = Assert.Throws<ImageFormatException>(() => Parse(bytes));
         Assert.Contains(
-            $"key slot 0: iterations 0 is not in 1..{Limits.MaxLuksIterations}", Assert.Throws<ImageFormatException>(() => Parse(bytes)).Message,
-            StringComparison.Ordinal);
+            $"key slot 0: iterations 0 is not in 1..{Limits.MaxLuksIterations}", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -145,6 +145,7 @@ public sealed class LuksImageTests
         using (var loop = new SimulatedLoop(3))
         {
             using var data = CryptoScene.Open(loop, new MemoryStorage(loop, content, alignment: 512));
+            data.Helpers = 3;
             var written = CryptoScene.Filled(0, 3 << 20);
             new Random(5).NextBytes(written.Span);
             Assert.Equal(0, loop.RunUntilComplete(data.WriteAsync(host, written)));

@@ -57,7 +57,8 @@ public sealed class KeySourcesTests : IDisposable
         AssertRefused(_plain with { KeyVariables = [Variable] }, $"cannot read the key in ${Variable}: the variable is not set, or empty");
         AssertRefused(_plain with { KeyCredentials = ["x"] }, "cannot read credential x: $CREDENTIALS_DIRECTORY is not set");
         File.WriteAllBytes(missing, new byte[Limits.MaxKeyBytes + 1]);
-        AssertRefused(_plain with { KeyFiles = [missing] }, $"cannot read key file {missing}: a key has at most {Limits.MaxKeyBytes} bytes");
+        AssertRefused(
+            _plain with { KeyFiles = [missing] }, $"cannot read key file {missing}: a key has at most {Limits.MaxKeyBytes} bytes");
         AssertRefused(_plain with { KeyFd = 987 }, "cannot read descriptor 987: ", KeySources.Collect);
     }
 

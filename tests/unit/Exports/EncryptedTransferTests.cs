@@ -133,7 +133,7 @@ public sealed class EncryptedTransferTests : IDisposable
     private EncryptedStorage Open(bool readOnly = false)
     {
         Assert.Equal(0, FileStorage.Open(_path, readOnly, direct: false, out var file));
-        return new EncryptedStorage(file!, ownsInner: true, Cipher(), isByGuest: false);
+        return new EncryptedStorage(file!, ownsInner: true, Cipher(), isByGuest: false) { Helpers = 2 };
     }
 
     private static SectorCipher Cipher()

@@ -227,8 +227,6 @@ internal sealed partial class EngineDevice : IDevice
         var opening = OnHomeAsync(async () =>
         {
             (disk, chain) = await _openDisk(_options, _log, log, lockTimeout);
-            if (disk is Qcow2Image image)
-                await image.LoadBitmapsAsync();
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
         });
         _atStorage = opening;

@@ -32,7 +32,8 @@ internal sealed class ImageContext
 
     public IBlockStorage File { get; }
 
-    public Header Header { get; }
+    /// <summary>As it was read last: when the image was opened, or after an edit.</summary>
+    public Header Header { get; set; }
 
     public Geometry Geometry { get; }
 

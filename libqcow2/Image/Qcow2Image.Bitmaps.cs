@@ -1,48 +1,80 @@
 using System;
-using Qcow2Blk.Buffers;
+using System.Runtime.InteropServices;
 using Qcow2Blk.Format;
-using Qcow2Blk.Interop;
+using Qcow2Blk.Image.Bitmaps;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;
 
-/// <summary>The persistent bitmaps of the image, for those who look at it.</summary>
+/// <summary>The persistent bitmaps of the image: they follow every change of the disk.</summary>
 internal sealed partial class Qcow2Image
 {
+    private readonly BitmapSet _bitmapSet;
+    private readonly BitmapSpace _bitmapSpace;
     private volatile ImageBitmaps _bitmaps = ImageBitmaps.None;
 
-    /// <summary>As they are now, once <see cref="LoadBitmapsAsync"/> has read them. Any thread.</summary>
+    /// <summary>As they were when the image was opened, or edited last. Any thread.</summary>
     public ImageBitmaps Bitmaps => _bitmaps;
 
-    /// <summary>Reads which bitmaps there are. That they cannot be read is no reason to refuse the disk.</summary>
-    /// <returns>0, also if they cannot be read</returns>
-    public async LoopTask<int> LoadBitmapsAsync()
+    /// <summary>The bits of a bitmap that is shown. Home loop.</summary>
+    /// <returns>null if it is not</returns>
+    public DirtyBitmap? FindBitmap(string name) => _bitmapSet.Find(name);
+
+    /// <summary>Reads which bitmaps there are, and those that record. Before the first change, that of a replay, too.</summary>
+    /// <param name="left">whether bits that a dead server left may count</param>
+    private async LoopTask<int> LoadBitmapsAsync(bool left)
     {
-        if (Header.Bitmaps is not { } bitmaps)
+        var shadow = ReadOnly || _options.RecoveryLog is not { } log ? null
+            : new BitmapShadow(log, left ? ProofOf(Header) : null, Header.Autoclear.RecoveryMark());
+        var error = await _bitmapSet.LoadAsync(
+            Header.Bitmaps, Header.Autoclear.HasFlag(AutoclearFeatures.KeptBitmaps), !ReadOnly, shadow);
+        Describe();
+        return error;
+    }
+
+    /// <summary>From now on the bits beside the log are those of this image, if it is killed.</summary>
+    private void BindShadow()
+    {
+        if (_log is { Mark: not 0 })
+            _bitmapSet.BindShadow(ProofOf(Header), _log.Mark);
+    }
+
+    /// <summary>What can be done with bitmaps, but for <see cref="BitmapEditor.ListAsync"/> inside an edit.</summary>
+    public BitmapEditor BitmapEditor => new(_bitmapSet, _bitmapSpace, Header);
+
+    /// <summary>Before the image is another's to open: the bits are there, and nothing is in use.</summary>
+    private async LoopTask<int> StoreBitmapsAsync()
+    {
+        if (!_bitmapSet.NeedsStore)
             return 0;
-        var pool = LoopScheduler.Current.Buffers;
-        var directory = pool.Rent(DirectoryLength(bitmaps));
-        var error = await _file.ReadAsync(bitmaps.DirectoryOffset.Value, directory);
-        _bitmaps = error < 0
-            ? ImageBitmaps.None with { Damage = $"cannot read the bitmap directory: {Errno.Text(error)}" }
-            : Read(directory.Span[..bitmaps.DirectorySize], bitmaps);
-        pool.Return(directory);
-        return 0;
+
+        // What was taken over from a dead server has to be written, even if nothing else is.
+        var error = await PrepareForWritingAsync();
+        return error < 0 ? error : await _bitmapSet.StoreAsync();
     }
 
-    private ImageBitmaps Read(ReadOnlySpan<byte> directory, BitmapsExtension bitmaps)
+    /// <summary>Reads them again, after an edit.</summary>
+    private async LoopTask<int> ReloadBitmapsAsync()
     {
-        try
-        {
-            return ImageBitmaps.Of(directory, bitmaps, Header);
-        }
-        catch (ImageFormatException damage)
-        {
-            return ImageBitmaps.None with { Damage = damage.Why };
-        }
+        if (_options.RecoveryLog is { } log)
+            BitmapShadow.Remove(log);
+        var error = await LoadBitmapsAsync(left: false);
+        BindShadow();
+        return error;
     }
 
-    /// <summary>Whole units of what the file takes.</summary>
-    private int DirectoryLength(BitmapsExtension bitmaps) =>
-        (bitmaps.DirectorySize + _context.WriteUnit - 1) / _context.WriteUnit * _context.WriteUnit;
+    private byte[] ProofOf(Header header) => MemoryMarshal.AsBytes([LoggedImageOf(_file, header).Identity]).ToArray();
+
+    private void Describe() => _bitmaps = ImageBitmaps.Of(_bitmapSet);
+
+    /// <summary>Before a range is changed: the header says so, and the bitmaps have it.</summary>
+    private async LoopTask<int> PrepareChangeAsync(long offset, long length)
+    {
+        var error = await PrepareForWritingAsync();
+        if (error == 0)
+            error = await _bitmapSet.TouchAsync(offset, length);
+        if (error == -Interop.Errno.ENOSPC && await ReclaimAsync())
+            error = await _bitmapSet.TouchAsync(offset, length);
+        return error;
+    }
 }

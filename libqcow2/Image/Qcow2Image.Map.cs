@@ -27,6 +27,8 @@ internal sealed partial class Qcow2Image
             return false;
         if (host < _geometry.ClusterSize || (Invariant.Thorough && Epochs.InProgress == 0))
             return RefuseMapping(offset, host);
+        if (!_bitmapSet.TryTouch(offset, length))
+            return false;
         _context.Log?.NoteAlive();
         extent = new FileExtent(_file, host);
         return true;

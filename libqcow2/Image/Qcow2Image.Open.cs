@@ -90,7 +90,7 @@ internal sealed partial class Qcow2Image
             throw;
         }
 
-        await image.StartLogOrAbandonAsync(left);
+        await image.BeginAsync(left);
         return image;
     }
 

@@ -50,11 +50,15 @@ internal sealed partial class Qcow2Image
         return 0;
     }
 
-    private async LoopTask<int> StartLogOrAbandonAsync(RecoveryLog? left)
+    /// <summary>What comes before the first request.</summary>
+    private async LoopTask<int> BeginAsync(RecoveryLog? left)
     {
         try
         {
+            // The bitmaps first: what is replayed was recorded in them before.
+            Require(_file, "bitmaps", await LoadBitmapsAsync(left: _options.Replay));
             Require(_file, "recovery log", await StartLogAsync(left));
+            BindShadow();
             return 0;
         }
         catch

@@ -29,13 +29,9 @@ internal sealed partial class Qcow2Image
         _changes.Begin();
         try
         {
-            error = await PrepareForWritingAsync();
+            error = await PrepareChangeAsync(offset, buffer.Length);
             if (error == 0)
-                error = await WriteAnywhereAsync(offset, buffer);
-
-            // What was freed but not committed is no space yet: make it so, and try once more.
-            if (error == -Errno.ENOSPC && await ReclaimAsync())
-                error = await WriteAnywhereAsync(offset, buffer);
+                error = await WriteOrReclaimAsync(offset, buffer);
             _committer!.WriteBehind();
         }
         catch (InvariantBreach breach)
@@ -45,6 +41,13 @@ internal sealed partial class Qcow2Image
 
         _changes.End();
         return error == 0 && forceUnitAccess ? await FlushAsync() : error;
+    }
+
+    /// <summary>What was freed but not committed is no space yet: where there is none, that is made so, and tried once more.</summary>
+    private async LoopTask<int> WriteOrReclaimAsync(long offset, NativeBuffer buffer)
+    {
+        var error = await WriteAnywhereAsync(offset, buffer);
+        return error == -Errno.ENOSPC && await ReclaimAsync() ? await WriteAnywhereAsync(offset, buffer) : error;
     }
 
     /// <summary>Makes all that was freed available. Not from inside a request's epoch.</summary>

@@ -39,11 +39,14 @@ internal sealed partial class Qcow2Image
         _changes.Begin();
         try
         {
-            error = await PrepareForWritingAsync();
+            error = await PrepareChangeAsync(offset, length);
             if (error == 0)
+            {
                 error = await ZeroClustersAsync(first, count, unmap: true);
-            if (error == -Errno.ENOSPC && await ReclaimAsync())
-                error = await ZeroClustersAsync(first, count, unmap: true);
+                if (error == -Errno.ENOSPC && await ReclaimAsync())
+                    error = await ZeroClustersAsync(first, count, unmap: true);
+            }
+
             _committer!.WriteBehind();
         }
         catch (InvariantBreach breach)
@@ -63,11 +66,14 @@ internal sealed partial class Qcow2Image
         _changes.Begin();
         try
         {
-            error = await PrepareForWritingAsync();
+            error = await PrepareChangeAsync(offset, length);
             if (error == 0)
+            {
                 error = await ZeroRangeAsync(offset, length, flags);
-            if (error == -Errno.ENOSPC && await ReclaimAsync())
-                error = await ZeroRangeAsync(offset, length, flags);
+                if (error == -Errno.ENOSPC && await ReclaimAsync())
+                    error = await ZeroRangeAsync(offset, length, flags);
+            }
+
             _committer!.WriteBehind();
         }
         catch (InvariantBreach breach)

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics.CodeAnalysis;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Bitmaps;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
@@ -63,6 +64,8 @@ internal sealed partial class Qcow2Image : IDisk
             _frees.Freed = _allocator.NoteFree;
         }
 
+        _bitmapSpace = new BitmapSpace(context, _allocator, _frees);
+        _bitmapSet = new BitmapSet(_bitmapSpace);
         _tables = new L2Tables(context, l1, l2Cache, _allocator, _frees);
         _compressed = new CompressedClusters(context);
         if (refcountTable is not null)
@@ -163,6 +166,7 @@ internal sealed partial class Qcow2Image : IDisk
         _context.Log = null;
         _log?.Dispose();
         _compressed.Dispose();
+        _bitmapSet.Dispose();
         _committer?.Dispose();
         _tables.Dispose();
         _refcounts?.Dispose();
@@ -172,22 +176,17 @@ internal sealed partial class Qcow2Image : IDisk
     /// <summary>Commits until nothing is left: what a commit frees needs one more for the lower refcounts.</summary>
     private async LoopTask<int> SettleAsync()
     {
-        while (!_committer!.IsClean || !_frees!.IsEmpty)
-        {
-            var error = await _committer.FlushAsync();
-            if (error < 0)
-            {
-                await _frees!.DrainAsync();
-                return error;
-            }
-
-            await _frees!.DrainAsync();
-        }
-
-        if (_context.WriteError != 0)
-            return _context.WriteError;
-        var trimmed = await _allocator!.TrimFileAsync();
-        return trimmed < 0 ? trimmed : await UnmarkAsync();
+        var error = await CommitAllAsync();
+        if (error == 0)
+            error = await StoreBitmapsAsync();
+        if (error < 0)
+            return error;
+        error = await _allocator!.TrimFileAsync();
+        if (error == 0)
+            error = await UnmarkAsync();
+        if (error == 0 && _options.RecoveryLog is { } log)
+            BitmapShadow.Remove(log);
+        return error;
     }
 
     /// <summary>

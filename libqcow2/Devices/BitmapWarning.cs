@@ -1,4 +1,5 @@
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
+
 
 namespace Qcow2Blk.Devices;
 

@@ -5,6 +5,7 @@ using Qcow2Blk.Exports;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;

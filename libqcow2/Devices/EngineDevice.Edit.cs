@@ -5,6 +5,7 @@ using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
 
 namespace Qcow2Blk.Devices;
 

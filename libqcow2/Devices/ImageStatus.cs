@@ -2,6 +2,7 @@ using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
 
 namespace Qcow2Blk.Devices;
 

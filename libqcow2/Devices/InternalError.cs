@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Logging;
 
 namespace Qcow2Blk.Devices;

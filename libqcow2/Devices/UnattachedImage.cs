@@ -4,6 +4,7 @@ using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;

@@ -4,7 +4,7 @@ using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Format;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Embedding;

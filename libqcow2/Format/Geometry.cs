@@ -9,13 +9,22 @@ internal readonly struct Geometry
     /// <summary>Bytes of an L2 slice, the unit in which L2 tables are cached; a whole table if clusters are smaller.</summary>
     public const int MaxSliceBytes = 4096;
 
-    /// <summary>The geometry of an image without extended L2 entries.</summary>
+    /// <summary>Subclusters of a cluster in an image with extended L2 entries.</summary>
+    public const int ExtendedSubclusters = 32;
+
     public Geometry(Header header)
-        : this(header.ClusterBits, header.Size, header.Version, header.RefcountOrder)
+        : this(header.ClusterBits, header.Size, header.Version, header.RefcountOrder,
+            header.Incompatible.HasFlag(IncompatibleFeatures.ExtendedL2), header.Incompatible.HasFlag(IncompatibleFeatures.DataFile))
     {
     }
 
-    public Geometry(int clusterBits, long size, int version = 3, int refcountOrder = 4)
+    /// <param name="clusterBits">log2 of the bytes of a cluster</param>
+    /// <param name="size">bytes of the disk as the header has them</param>
+    /// <param name="version">2 or 3</param>
+    /// <param name="refcountOrder">log2 of the bits of a refcount</param>
+    /// <param name="extendedL2">whether L2 entries have a subcluster allocation bitmap</param>
+    /// <param name="dataFile">whether guest clusters are in an external data file</param>
+    public Geometry(int clusterBits, long size, int version = 3, int refcountOrder = 4, bool extendedL2 = false, bool dataFile = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(clusterBits, Limits.MinClusterBits);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(clusterBits, Limits.MaxClusterBits);
@@ -25,9 +34,13 @@ internal readonly struct Geometry
         ClusterBits = clusterBits;
         ClusterSize = 1 << clusterBits;
         ClusterMask = ClusterSize - 1;
-        L2Bits = clusterBits - 3;
+        HasExtendedL2 = extendedL2;
+        HasDataFile = dataFile;
+        var entryBits = extendedL2 ? 4 : 3;
+        SubclusterBits = extendedL2 ? clusterBits - 5 : clusterBits;
+        L2Bits = clusterBits - entryBits;
         SliceBytes = Math.Min(MaxSliceBytes, ClusterSize);
-        SliceBits = Math.Min(12, clusterBits) - 3;
+        SliceBits = Math.Min(12, clusterBits) - entryBits;
         DiskSize = Rounding.Down(size, 512);
         Version = version;
         RefcountOrder = refcountOrder;
@@ -44,6 +57,24 @@ internal readonly struct Geometry
 
     /// <summary>The bits of an offset that lie within a cluster.</summary>
     public long ClusterMask { get; }
+
+    /// <summary>Whether an L2 entry has 16 bytes and says of each of 32 subclusters where it is.</summary>
+    public bool HasExtendedL2 { get; }
+
+    /// <summary>Whether guest clusters are in an external data file, each where it is on the disk.</summary>
+    public bool HasDataFile { get; }
+
+    /// <summary>Log2 of the bytes of a subcluster; of a cluster in an image without extended L2 entries.</summary>
+    public int SubclusterBits { get; }
+
+    /// <summary>Bytes of a subcluster, the smallest piece of the disk that has a place, or none, of its own.</summary>
+    public int SubclusterSize => 1 << SubclusterBits;
+
+    /// <summary>1, or 32 in an image with extended L2 entries.</summary>
+    public int SubclustersPerCluster => 1 << (ClusterBits - SubclusterBits);
+
+    /// <summary>Bytes of an L2 entry.</summary>
+    public int L2EntryBytes => HasExtendedL2 ? 16 : 8;
 
     /// <summary>Log2 of the entries in an L2 table.</summary>
     public int L2Bits { get; }
@@ -85,6 +116,10 @@ internal readonly struct Geometry
 
     /// <summary>Clusters of the disk, the last one perhaps partial.</summary>
     public long GuestClusters => (DiskSize + ClusterMask) >> ClusterBits;
+
+    /// <summary>Which subcluster of its cluster holds an offset on the disk; 0 without extended L2 entries.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int Subcluster(long offset) => (int)((offset & ClusterMask) >> SubclusterBits);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public long GuestCluster(long offset) => offset >> ClusterBits;

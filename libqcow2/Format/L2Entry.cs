@@ -5,7 +5,7 @@ namespace Qcow2Blk.Format;
 /// <summary>
 /// A decoded L2 table entry (specification, "Standard Cluster Descriptor" and "Compressed Clusters Descriptor").
 /// </summary>
-internal readonly struct L2Entry
+internal readonly partial struct L2Entry
 {
     /// <summary>Bit 63: the refcount of the host cluster is exactly one, so it may be written in place.</summary>
     public const ulong CopiedFlag = 1UL << 63;
@@ -22,14 +22,20 @@ internal readonly struct L2Entry
     /// <summary>Bits 1 to 8 and 56 to 61 of a standard descriptor: "reserved (set to 0)".</summary>
     public const ulong ReservedMask = 0x3f00_0000_0000_01fe;
 
-    private L2Entry(L2Kind kind, ulong host, bool copied, int compressedLength = 0)
+    private L2Entry(L2Kind kind, ulong host, bool copied, int compressedLength = 0, uint allocated = 0, uint zeroes = 0)
     {
+        Allocated = allocated;
+        Zeroes = zeroes;
         Host = new HostOffset((long)host);
         CompressedLength = compressedLength;
         Kind = kind;
         Copied = copied;
     }
 
+    /// <summary>
+    /// What the whole cluster is. With extended L2 entries only whether it has a host cluster (<see cref="L2Kind.Data"/>) or none
+    /// (<see cref="L2Kind.Unallocated"/>), is compressed or invalid: <see cref="KindAt"/> tells of its subclusters.
+    /// </summary>
     public L2Kind Kind { get; }
 
     /// <summary>True: nobody else refers to the host cluster. Never true for compressed and plain zero clusters.</summary>
@@ -47,6 +53,12 @@ internal readonly struct L2Entry
     /// </summary>
     public int CompressedLength { get; }
 
+    /// <summary>Bit n: subcluster n is in the host cluster. 0 without extended L2 entries.</summary>
+    public uint Allocated { get; }
+
+    /// <summary>Bit n: subcluster n reads as zeroes. 0 without extended L2 entries.</summary>
+    public uint Zeroes { get; }
+
     /// <summary>Decodes one entry. Reserved bits are ignored, as qemu does when it runs (<see cref="HasReservedBits"/>).</summary>
     /// <param name="raw">the entry in host byte order</param>
     /// <param name="geometry">of the image that the entry is from</param>
@@ -58,11 +70,15 @@ internal readonly struct L2Entry
             return (raw & CompressedFlag) != 0 ? DecodeCompressed(raw, geometry) : DecodeZero(raw, geometry);
 
         var host = raw & OffsetMask;
-        if (host == 0)
+        if (host == 0 && !IsStartOfDataFile(raw, geometry))
             return default;
         var aligned = (host & (ulong)geometry.ClusterMask) == 0;
         return new L2Entry(aligned ? L2Kind.Data : L2Kind.Invalid, host, (raw & CopiedFlag) != 0);
     }
+
+    /// <summary>Guest cluster 0 is at 0 in an external data file; COPIED tells that from an entry without a host cluster.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsStartOfDataFile(ulong raw, in Geometry geometry) => geometry.HasDataFile && (raw & CopiedFlag) != 0;
 
     private static L2Entry DecodeZero(ulong raw, in Geometry geometry)
     {

@@ -1,6 +1,7 @@
 using System;
 using System.Threading;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;

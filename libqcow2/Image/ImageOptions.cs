@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Image.Log;
 
 namespace Qcow2Blk.Image;
 

@@ -1,5 +1,6 @@
 using System.Collections.Generic;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Tables;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;

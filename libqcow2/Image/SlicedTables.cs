@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Image.Tables;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image;

@@ -6,6 +6,7 @@ using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;

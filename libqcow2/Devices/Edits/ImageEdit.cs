@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices.Edits;

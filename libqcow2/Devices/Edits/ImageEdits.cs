@@ -4,6 +4,7 @@ using System.Linq;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices.Edits;

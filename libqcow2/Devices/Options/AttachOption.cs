@@ -101,7 +101,7 @@ internal class AttachOption<T>(ValueKind<T> kind, Func<AttachOptions, T> get, Fu
 {
     public override bool IsFlag => kind is FlagKind;
 
-    public override bool IsList => kind is DirectoriesKind;
+    public override bool IsList => kind is TextsKind;
 
     public override IReadOnlyList<string> Words => kind.Words;
 

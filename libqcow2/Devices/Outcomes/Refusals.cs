@@ -2,7 +2,7 @@ using System;
 using System.IO;
 using Qcow2Blk.Exports;
 using Qcow2Blk.Format;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Storage;
 

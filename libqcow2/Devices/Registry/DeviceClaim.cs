@@ -3,7 +3,7 @@ using System.IO;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.NbdSocket;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 using Tmds.Linux;
 using static Tmds.Linux.LibC;
@@ -89,6 +89,7 @@ internal sealed class DeviceClaim : IDisposable
         {
             _ = Unistd.Unlink(_directory.SocketOf(Name));
             _ = Unistd.Unlink(_directory.LogOf(Name));
+            ShadowFile.Remove(_directory.LogOf(Name));
             _ = Unistd.Unlink(_directory.StateFileOf(Name));
         }
 
@@ -145,6 +146,7 @@ internal sealed class DeviceClaim : IDisposable
             RemoveLeftovers(record);
         _ = Unistd.Unlink(directory.SocketOf(name));
         _ = Unistd.Unlink(directory.LogOf(name));
+        ShadowFile.Remove(directory.LogOf(name));
         _ = Unistd.Unlink(path);
         _ = Unistd.Close(fd);
         return true;

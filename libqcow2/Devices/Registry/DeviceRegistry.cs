@@ -4,7 +4,7 @@ using System.IO;
 using System.Linq;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices.Registry;

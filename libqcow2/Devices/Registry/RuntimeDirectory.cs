@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 using Tmds.Linux;
 using static Tmds.Linux.LibC;

@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Image;
 
 namespace Qcow2Blk.Exports.Nbd;
 

@@ -4,6 +4,7 @@ using Qcow2Blk.Buffers;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Uring;

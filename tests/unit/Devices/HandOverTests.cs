@@ -5,7 +5,7 @@ using System.Threading;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Shared;
 using Xunit;

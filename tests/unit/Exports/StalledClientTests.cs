@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Threading;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;

@@ -6,6 +6,7 @@ using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Tests.Image.Model;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;

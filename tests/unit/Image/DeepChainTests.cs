@@ -5,6 +5,7 @@ using System.Threading;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 

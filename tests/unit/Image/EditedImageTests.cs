@@ -3,6 +3,7 @@ using System.IO;
 using System.Linq;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;

@@ -1,5 +1,4 @@
 using System.IO;
-using Qcow2Blk.Image;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Qcow2Blk.Tests.Support;

@@ -5,6 +5,8 @@ using System.Threading.Tasks;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
+using Qcow2Blk.Image.Log;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Image.Model;
 using Qcow2Blk.Tests.Shared;

@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared;

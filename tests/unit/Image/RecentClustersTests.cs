@@ -1,4 +1,4 @@
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;

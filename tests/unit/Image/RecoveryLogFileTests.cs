@@ -1,7 +1,8 @@
 using System;
 using System.Diagnostics;
 using System.IO;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Commit;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
 

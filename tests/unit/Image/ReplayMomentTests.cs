@@ -2,6 +2,8 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Tests.Image.Model;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;

@@ -3,6 +3,7 @@ using System.IO;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Tests.Image.Model;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;

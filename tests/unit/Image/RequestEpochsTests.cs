@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Linq;
 using System.Threading;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Change;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;

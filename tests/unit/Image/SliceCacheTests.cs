@@ -2,7 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Threading;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Tables;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image;

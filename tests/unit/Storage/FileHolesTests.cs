@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.IO;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Inspect;
 using Qcow2Blk.Scheduling;

@@ -3,7 +3,7 @@ using System.IO;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Devices.Takeover;
-using Qcow2Blk.Image;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Tests.Shared;
 using Xunit;

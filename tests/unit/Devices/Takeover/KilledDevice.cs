@@ -1,6 +1,7 @@
 using System.IO;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
 

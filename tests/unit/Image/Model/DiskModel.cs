@@ -1,8 +1,8 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Buffers;
-using Qcow2Blk.Image;
 using Qcow2Blk.Image.Check;
+using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared;
 

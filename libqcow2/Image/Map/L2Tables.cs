@@ -1,0 +1,210 @@
+using System;
+using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image.Log;
+using Qcow2Blk.Image.Space;
+using Qcow2Blk.Image.Tables;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image.Map;
+
+/// <summary>The guest-to-host map: L1 table in memory, slices of L2 tables in the cache.</summary>
+internal sealed class L2Tables : SlicedTables
+{
+    private readonly AsyncLock _tableLock = new();
+    private readonly Allocator? _allocator;
+    private readonly FreeQueue? _frees;
+    private readonly Geometry _geometry;
+
+    /// <param name="context">the image</param>
+    /// <param name="l1">the L1 table: the active one or that of a snapshot</param>
+    /// <param name="cache">for slices of L2 tables</param>
+    /// <param name="allocator">null if the image is only read</param>
+    /// <param name="frees">null if the image is only read</param>
+    public L2Tables(ImageContext context, MetadataTable l1, SliceCache cache, Allocator? allocator, FreeQueue? frees)
+        : base(context, cache)
+    {
+        L1 = l1;
+        _allocator = allocator;
+        _frees = frees;
+        _geometry = context.Geometry;
+    }
+
+    public MetadataTable L1 { get; }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public long KeyOf(long guestCluster) => guestCluster >> _geometry.SliceBits;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int IndexOf(long guestCluster) => (int)guestCluster & (_geometry.SliceEntries - 1);
+
+    public ulong Raw(int slot, long guestCluster)
+    {
+        // It holds only until something is awaited: then another slice may be there.
+        if (Invariant.Thorough)
+        {
+            Invariant.Holds(
+                Cache.Shows(slot, KeyOf(guestCluster)), "an L2 entry is read from the slice of its cluster", guestCluster, slot);
+        }
+
+        return BinaryPrimitives.ReverseEndianness(Cache.Read(slot, IndexOf(guestCluster)));
+    }
+
+    public L2Entry Entry(int slot, long guestCluster) => L2Entry.Decode(Raw(slot, guestCluster), _geometry);
+
+    /// <summary>Changes the mapping of one cluster in memory; the next commit writes it.</summary>
+    /// <param name="slot">of the slice</param>
+    /// <param name="guestCluster">whose entry</param>
+    /// <param name="raw">what it becomes</param>
+    /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
+    public void Set(int slot, long guestCluster, ulong raw, LogTime taken = default)
+    {
+        Invariant.Holds(Context.IsHome, "only the home loop changes the mapping", guestCluster);
+        Invariant.Holds(
+            Cache.HasSlice(slot, KeyOf(guestCluster)), "an L2 entry is changed in the slice of its cluster", guestCluster, slot);
+        Invariant.Holds(
+            L2Entry.Decode(raw, _geometry).Kind != L2Kind.Invalid, "an L2 entry that is set can be read again", guestCluster, (long)raw);
+
+        // First the log: as soon as other loops see the entry, they may write in place and answer.
+        Context.Log?.Append(guestCluster, Raw(slot, guestCluster), raw, taken);
+        if (Invariant.Thorough)
+        {
+            Invariant.Holds(
+                Context.Log?.EndsWith(guestCluster, raw) ?? true, "an entry is in the log before anybody sees it", guestCluster);
+        }
+
+        Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
+    }
+
+    /// <summary>Reads an entry without a lock. Any loop.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool TryRead(long guestCluster, out ulong raw)
+    {
+        var found = Cache.TryRead(KeyOf(guestCluster), IndexOf(guestCluster), out raw);
+        raw = BinaryPrimitives.ReverseEndianness(raw);
+        return found;
+    }
+
+    /// <summary>Whether the image has no L2 table for the cluster. Any loop: L1 entries are read whole.</summary>
+    public bool HasNoTable(long guestCluster)
+    {
+        var index = L1IndexOf(KeyOf(guestCluster));
+        return index >= L1.Entries || L1Entry.Decode(L1[index]).IsEmpty;
+    }
+
+    /// <summary>As <see cref="SlicedTables.LoadAsync"/>, with an L2 table that may be changed: new, or copied if it was shared.</summary>
+    public LoopTask<int> LoadForWriteAsync(long key)
+    {
+        var l1 = L1Entry.Decode(L1[L1IndexOf(key)]);
+        return l1 is { IsEmpty: false, Copied: true } ? LoadAsync(key) : MakeWritableAsync(key);
+    }
+
+    public override void Dispose()
+    {
+        L1.Dispose();
+        base.Dispose();
+    }
+
+    protected override long Locate(long key)
+    {
+        var index = L1IndexOf(key);
+        if (index >= L1.Entries)
+            return 0;
+        var l1 = L1Entry.Decode(L1[index]);
+        if (l1.IsEmpty)
+            return 0;
+        if (!l1.IsAligned(_geometry))
+            return Context.Corrupt($"L1 entry {index} points to an L2 table at {l1.Offset}, which is not aligned to a cluster");
+        return l1.Offset.Value + ((key & (_geometry.SlicesPerL2 - 1)) * _geometry.SliceBytes);
+    }
+
+    /// <summary>No entry of an image that is written may point into metadata: a write in place would destroy it.</summary>
+    protected override void Check(int slot, long key)
+    {
+        if (Context.Metadata is not { } metadata)
+            return;
+        for (var index = 0; index < _geometry.SliceEntries; index++)
+        {
+            var raw = BinaryPrimitives.ReverseEndianness(Cache.Read(slot, index));
+            if (raw == 0 || L2Entry.Decode(raw, _geometry) is not { Kind: L2Kind.Data or L2Kind.ZeroAllocated } entry)
+                continue;
+            if (metadata.Contains(entry.Host.Value))
+                Context.Corrupt($"guest cluster {(key << _geometry.SliceBits) + index} is mapped to metadata at {entry.Host}");
+        }
+    }
+
+    private int L1IndexOf(long key) => checked((int)(key >> (_geometry.L2Bits - _geometry.SliceBits)));
+
+    private async LoopTask<int> MakeWritableAsync(long key)
+    {
+        var index = L1IndexOf(key);
+        await _tableLock.EnterAsync();
+        int error;
+        try
+        {
+            var l1 = L1Entry.Decode(L1[index]);
+            error = l1 is { IsEmpty: false, Copied: true } ? 0 : await ReplaceTableAsync(key, index, l1);
+        }
+        catch (InvariantBreach breach)
+        {
+            error = Context.Stop(breach);
+        }
+
+        _tableLock.Exit();
+        return error < 0 ? error : await LoadAsync(key);
+    }
+
+    /// <summary>
+    /// Allocates a table, fills it on disk (zeroes, or a copy of the shared one), and only then points L1 to it.
+    /// </summary>
+    private async LoopTask<int> ReplaceTableAsync(long key, int index, L1Entry old)
+    {
+        if (Locate(key) < 0)
+            return -Errno.EIO;
+        var run = await _allocator!.AllocateAsync(1);
+        if (run.Error < 0)
+            return run.Error;
+        int error;
+        if (old.IsEmpty)
+            error = run.Fresh ? 0 : await Context.File.ZeroAsync(run.Offset, _geometry.ClusterSize);
+        else
+            error = await CopyClusterAsync(old.Offset.Value, run.Offset);
+        if (error < 0)
+        {
+            await _allocator.ReleaseAsync(run);
+            return error;
+        }
+
+        Context.NoteData();
+        Invariant.Holds(Context.IsHome, "only the home loop changes the L1 table", index);
+        Invariant.Holds(L1Entry.Decode(L1[index]) == old, "an L2 table is replaced by one task at a time", index);
+        Invariant.Holds(!old.Copied, "an L2 table is replaced only if it is shared, or there is none", index);
+        Context.RequireInFile(run.Offset, 1);
+        Context.Metadata!.Add(run.Offset);
+        var raw = L1Entry.Encode(new HostOffset(run.Offset), copied: true);
+        Context.Log?.AppendL1(index, L1[index], raw);
+        L1[index] = raw;
+        if (old.IsEmpty)
+            return 0;
+        var first = (long)index << (_geometry.L2Bits - _geometry.SliceBits);
+        for (var slice = 0; slice < _geometry.SlicesPerL2; slice++)
+            Cache.Move(first + slice, run.Offset + ((long)slice * _geometry.SliceBytes));
+        Context.Metadata.Remove(old.Offset.Value);
+        _frees!.Add(old.Offset.Value >> _geometry.ClusterBits, 1);
+        return 0;
+    }
+
+    private async LoopTask<int> CopyClusterAsync(long from, long to)
+    {
+        var pool = LoopScheduler.Current.Buffers;
+        var buffer = pool.Rent(_geometry.ClusterSize);
+        var error = await Context.File.ReadAsync(from, buffer);
+        if (error == 0)
+            error = await Context.File.WriteAsync(to, buffer);
+        pool.Return(buffer);
+        return error;
+    }
+}

@@ -11,27 +11,22 @@ internal sealed partial class BitmapSet
     /// <summary>Bytes of bitmap data that are written at once.</summary>
     private const int PieceBytes = 256 * 1024;
 
-    /// <summary>Before the first change: says in the directory which bitmaps are being changed, and which are no longer right.</summary>
+    /// <summary>
+    /// Before the header says that bitmaps are kept: those that are not are marked inconsistent. They lose their auto flag, so that
+    /// nobody takes them for the others later.
+    /// </summary>
+    public LoopTask<int> DisownAsync() =>
+        FlagAsync(entry => !entry.Flags.HasFlag(BitmapFlags.Auto) || IsKept(entry) ? entry.Flags
+            : _kept.Count == 0 ? entry.Flags | BitmapFlags.InUse
+            : (entry.Flags | BitmapFlags.InUse) & ~BitmapFlags.Auto);
+
+    /// <summary>
+    /// Before the first change, and after the header says that bitmaps are kept: marks them as in use. The other way round, a power
+    /// cut in between would leave marks that nobody knows the meaning of.
+    /// </summary>
     public async LoopTask<int> MarkAsync()
     {
-        if (_directory is null)
-            return 0;
-        var marked = _directory.Copy();
-        for (var index = 0; index < marked.Entries.Count; index++)
-        {
-            var entry = marked.Entries[index];
-            if (!entry.Flags.HasFlag(BitmapFlags.Auto))
-                continue;
-
-            // What is not kept is inconsistent. If others are kept, that must not be taken for one of them.
-            var flags = entry.Flags | BitmapFlags.InUse;
-            if (_kept.Count > 0 && !IsKept(entry))
-                flags &= ~BitmapFlags.Auto;
-            if (flags != entry.Flags)
-                marked.SetFlags(index, flags);
-        }
-
-        var error = await WriteInPlaceAsync(marked);
+        var error = await FlagAsync(entry => IsKept(entry) ? entry.Flags | BitmapFlags.InUse : entry.Flags);
         _isMarked |= error == 0 && _kept.Count > 0;
         return error;
     }
@@ -52,14 +47,7 @@ internal sealed partial class BitmapSet
 
         if (await _space.SyncAsync() is var unsynced and < 0)
             return unsynced;
-        var stored = _directory!.Copy();
-        for (var index = 0; index < stored.Entries.Count; index++)
-        {
-            if (IsKept(stored.Entries[index]))
-                stored.SetFlags(index, stored.Entries[index].Flags & ~BitmapFlags.InUse);
-        }
-
-        if (await WriteInPlaceAsync(stored) is var unmarked and < 0)
+        if (await FlagAsync(entry => IsKept(entry) ? entry.Flags & ~BitmapFlags.InUse : entry.Flags) is var unmarked and < 0)
             return unmarked;
         foreach (var bitmap in _kept)
             bitmap.ShutAll();
@@ -204,6 +192,22 @@ internal sealed partial class BitmapSet
         }
 
         return 0;
+    }
+
+    /// <summary>Changes flags in the directory where it is. Each is in one sector.</summary>
+    private LoopTask<int> FlagAsync(Func<BitmapEntry, BitmapFlags> flags)
+    {
+        if (_directory is null)
+            return new LoopTask<int>(0);
+        var changed = _directory.Copy();
+        for (var index = 0; index < changed.Entries.Count; index++)
+        {
+            var wanted = flags(changed.Entries[index]);
+            if (wanted != changed.Entries[index].Flags)
+                changed.SetFlags(index, wanted);
+        }
+
+        return WriteInPlaceAsync(changed);
     }
 
     private async LoopTask<int> WriteInPlaceAsync(BitmapDirectoryBytes changed)

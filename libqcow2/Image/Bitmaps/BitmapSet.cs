@@ -200,7 +200,7 @@ internal sealed partial class BitmapSet : IDisposable
         {
             var memory = left?[i] ?? fresh?[i] ?? BitmapMemory.OfProcess(found[i].Shape.Bits);
             var bits = new DirtyBitmap(found[i].Shape, memory);
-            _kept.Add(new RecordingBitmap(found[i], bits, _space.ClusterBits));
+            _kept.Add(new RecordingBitmap(found[i], bits, _space.ClusterBits, _space.SmallestRegion));
             if (left is null && await found[i].ReadBitsAsync(_space.File, bits, _space.ClusterBits) is var error and < 0)
                 return error;
         }

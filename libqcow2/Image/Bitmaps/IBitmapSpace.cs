@@ -17,6 +17,9 @@ internal interface IBitmapSpace
     /// <summary>Bytes of the disk.</summary>
     long DiskSize { get; }
 
+    /// <summary>Bytes of the disk, at least, whose bits are set on disk with the first of them.</summary>
+    long SmallestRegion { get; }
+
     /// <summary>Takes adjacent clusters. Nothing on disk may point to them before <see cref="CommitAsync"/>.</summary>
     /// <returns>the offset of the first, or a negative errno</returns>
     LoopTask<long> AllocateAsync(long clusters);

@@ -15,18 +15,17 @@ internal sealed class RecordingBitmap : IDisposable
     /// <summary>How often at most a whole disk makes a write wait for a sync, if every region is written once.</summary>
     private const int RegionsOfDisk = 4096;
 
-    private const long SmallestRegion = 16 << 20;
-
     private readonly ulong[] _open;
     private readonly int _regionBits;
 
     /// <param name="stored">where it is</param>
     /// <param name="bits">what it holds</param>
     /// <param name="clusterBits">of the image</param>
-    public RecordingBitmap(StoredBitmap stored, DirtyBitmap bits, int clusterBits)
+    /// <param name="smallestRegion">bytes of the disk that a region has at least</param>
+    public RecordingBitmap(StoredBitmap stored, DirtyBitmap bits, int clusterBits, long smallestRegion)
     {
         (Stored, Bits) = (stored, bits);
-        _regionBits = RegionBits(bits.Shape, clusterBits);
+        _regionBits = RegionBits(bits.Shape, clusterBits, smallestRegion);
         _open = new ulong[(Regions + 63) / 64];
     }
 
@@ -41,9 +40,9 @@ internal sealed class RecordingBitmap : IDisposable
     public bool IsOpened { get; private set; }
 
     /// <summary>Bits of a region: at least a word, at most those of a cluster of bitmap data, and whole ones of those.</summary>
-    public static int RegionBits(BitmapShape shape, int clusterBits)
+    private static int RegionBits(BitmapShape shape, int clusterBits, long smallest)
     {
-        var bytes = BitOperations.RoundUpToPowerOf2((ulong)Math.Max(shape.DiskSize / RegionsOfDisk, SmallestRegion));
+        var bytes = BitOperations.RoundUpToPowerOf2((ulong)Math.Max(shape.DiskSize / RegionsOfDisk, smallest));
         return int.Clamp(BitOperations.Log2(bytes) - shape.GranularityBits, 6, clusterBits + 3);
     }
 

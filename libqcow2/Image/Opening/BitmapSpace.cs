@@ -8,7 +8,7 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Image.Opening;
 
 /// <summary>What persistent bitmaps get of an image that is open for writing.</summary>
-internal sealed class BitmapSpace(ImageContext context, Allocator? allocator, FreeQueue? frees) : IBitmapSpace
+internal sealed class BitmapSpace(ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees) : IBitmapSpace
 {
     private readonly HashSet<long> _protected = [];
 
@@ -19,6 +19,8 @@ internal sealed class BitmapSpace(ImageContext context, Allocator? allocator, Fr
     public int WriteUnit => context.WriteUnit;
 
     public long DiskSize => context.Geometry.DiskSize;
+
+    public long SmallestRegion => options.BitmapRegionBytes;
 
     public async LoopTask<long> AllocateAsync(long clusters)
     {

@@ -38,15 +38,18 @@ internal sealed partial class Qcow2Image
     /// </summary>
     private async LoopTask<int> PrepareAsync()
     {
-        var error = await _bitmapSet.MarkAsync();
+        var error = await _bitmapSet.DisownAsync();
         if (error < 0)
             return error;
+
         // With a log, the mark: whoever else opens the image for writing clears it.
         var marked = _bitmapSet.Features.WithRecoveryMark(_context.Log?.Mark ?? 0);
-        Describe();
-
         _marked = marked != PlainAutoclear;
-        return marked == Header.Autoclear ? 0 : await _context.HeaderBlock.SetAutoclearAsync(marked);
+        error = marked == Header.Autoclear ? 0 : await _context.HeaderBlock.SetAutoclearAsync(marked);
+        if (error == 0)
+            error = await _bitmapSet.MarkAsync();
+        Describe();
+        return error;
     }
 
     /// <summary>What is true of the image at rest. The bit without the extension is an error of whoever set it.</summary>

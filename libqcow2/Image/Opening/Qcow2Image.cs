@@ -71,7 +71,7 @@ internal sealed partial class Qcow2Image : IDisk
             _frees.Freed = _allocator.NoteFree;
         }
 
-        _bitmapSpace = new BitmapSpace(context, _allocator, _frees);
+        _bitmapSpace = new BitmapSpace(context, options, _allocator, _frees);
         _bitmapSet = new BitmapSet(_bitmapSpace);
         _tables = new L2Tables(context, l1, l2Cache, _allocator, _frees);
         _compressed = new CompressedClusters(context);

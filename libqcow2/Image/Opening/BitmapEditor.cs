@@ -25,6 +25,8 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
                 EditResult.Failed, "images of version 2 cannot have bitmaps", "\"qemu-img amend -o compat=1.1\" makes it version 3");
         }
 
+        if (space.DiskSize == 0)
+            return EditAnswer.Refused(EditResult.Failed, "its disk has no bytes");
         if (RefuseName(name) is { } badName)
             return badName;
         if (granularity is { } bytes && (bytes <= 0 || (bytes & (bytes - 1)) != 0))

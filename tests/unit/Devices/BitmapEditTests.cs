@@ -105,7 +105,7 @@ public sealed class BitmapEditTests : IDisposable
     {
         Qemu.Img("bitmap", "--add", _scene.Image, "a");
         Qemu.Img("bitmap", "--add", _scene.Image, "broken");
-        MarkInUse("broken");
+        MarkInUse(_scene.Image, "broken");
         Open();
         var before = Listed();
         var outcome = Edit(action, name);
@@ -131,7 +131,7 @@ public sealed class BitmapEditTests : IDisposable
     public void Inconsistent_bitmap_is_removed()
     {
         Qemu.Img("bitmap", "--add", _scene.Image, "broken");
-        MarkInUse("broken");
+        MarkInUse(_scene.Image, "broken");
         Open();
         Done("remove", "broken");
         Detach();
@@ -156,9 +156,9 @@ public sealed class BitmapEditTests : IDisposable
         Done("add", "a");
     }
 
-    private void MarkInUse(string name)
+    internal static void MarkInUse(string path, string name)
     {
-        var image = new ImageBytes(_scene.Image);
+        var image = new ImageBytes(path);
         var extension = image.Header.Bitmaps!;
         var start = (int)extension.DirectoryOffset.Value;
         var directory = new Qcow2Blk.Format.BitmapDirectoryBytes(

@@ -48,7 +48,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build manual test test-manual test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build manual test test-all test-manual test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -88,6 +88,12 @@ test: ## run everything that needs no virtual machine; ends with "N passed, N fa
 	@$(MAKE) --no-print-directory build
 	@tests/kernel/fetch-headers.sh || echo 'make test: going on without the newest kernel headers' >&2
 	@tests/run.sh
+
+test-all: ## test, with every combination of the matrix of images; takes an hour
+	@packaging/install-build-deps.sh test
+	@$(MAKE) --no-print-directory build
+	@tests/kernel/fetch-headers.sh || echo 'make test-all: going on without the newest kernel headers' >&2
+	@QCOW2BLK_MATRIX=all QCOW2BLK_TEST_TIMEOUT=$${QCOW2BLK_TEST_TIMEOUT:-90m} tests/run.sh
 
 test-kernel: ## test block devices on three kernels in virtual machines; KERNEL="--kernel 6.12 --only kill" narrows it
 	@packaging/install-build-deps.sh kernel

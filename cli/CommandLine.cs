@@ -45,9 +45,11 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new MetricsVerb());
         _root.Subcommands.Add(new DoctorVerb());
         _root.Subcommands.Add(new CleanupVerb());
+        _root.Subcommands.Add(new CreateVerb());
         _root.Subcommands.Add(new InfoVerb());
         _root.Subcommands.Add(new MapVerb());
         _root.Subcommands.Add(new BitmapVerb());
+        _root.Subcommands.Add(new CheckVerb());
         _root.Subcommands.Add(new CompletionVerb());
         foreach (var option in _root.Options)
         {
@@ -91,7 +93,7 @@ internal sealed class CommandLine
             : noVerb ? "it has no verb"
             : HouseStyle.Of(parsed.Errors[0].Message);
         Output.Error($"bad {verb}command line", why, $"see \"qcow2blk {verb}--help\"");
-        return (int)ExitCode.Usage;
+        return (int)((command as Verb)?.ExitOf(OutcomeKind.Invalid) ?? ExitCode.Usage);
     }
 
     /// <summary>What could have been meant: an option of the command, or one of its verbs.</summary>

@@ -23,9 +23,12 @@ internal abstract class Verb(string name, string description, params string[] ex
         {
             var refusal = Refusals.From(error, $"{Name} failed");
             Output.Error(refusal);
-            return (int)ExitCodes.Of(refusal.Kind);
+            return (int)ExitOf(refusal.Kind);
         }
     });
+
+    /// <summary>The exit status of a command that was refused.</summary>
+    internal virtual ExitCode ExitOf(OutcomeKind kind) => ExitCodes.Of(kind);
 
     protected internal static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 

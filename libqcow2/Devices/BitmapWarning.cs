@@ -1,5 +1,4 @@
-using Qcow2Blk.Image.Opening;
-
+using Qcow2Blk.Image.Commit;
 
 namespace Qcow2Blk.Devices;
 

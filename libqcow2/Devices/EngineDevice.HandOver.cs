@@ -78,6 +78,10 @@ internal sealed partial class EngineDevice
         if (error < 0)
             return await GoBackAsync(what, error, timeout, ending, cut);
         Become(DeviceState.Detaching);
+
+        // Behind pairs of descriptors, so that the number of all tells whether there is one.
+        if (_options.HeldKey is { } key && KeyHandOver.Send(key) is var keyFile and >= 0)
+            kept.Add(keyFile);
         return kept.Count == 0 ? Outcome.Done() : Outcome.Done() with { Descriptors = kept };
     }
 

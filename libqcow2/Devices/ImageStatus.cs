@@ -1,6 +1,7 @@
 using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
 
@@ -54,6 +55,8 @@ internal static class ImageStatus
             writer.WriteString("format", link.Format);
             writer.WriteNumber("size", link.Size);
             writer.WriteBoolean("direct", link.Direct);
+            if (link.Header is not null)
+                EncryptionStatus.Write(writer, link.Header, link.Luks);
             writer.WriteEndObject();
         }
 

@@ -12,12 +12,19 @@ internal static class InheritedDescriptors
     /// <summary>The first of them; those below are the standard ones and the two of the start.</summary>
     public const int First = 5;
 
+    /// <summary>Takes the key that comes behind them, where the options say that one does.</summary>
+    /// <returns>the options with it</returns>
+    public static AttachOptions TakeKey(AttachOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return options.KeyIsHeld ? options with { HeldKey = KeyHandOver.Receive(First + Count(options)) } : options;
+    }
+
     /// <summary>They go no further from now on.</summary>
     public static int[] Of(AttachOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var most = UnixSocket.MaxDescriptors / KeptConnection.Descriptors;
-        var descriptors = new int[KeptConnection.Descriptors * Math.Clamp(options.InheritedConnections, 0, most)];
+        var descriptors = new int[Count(options)];
         for (var i = 0; i < descriptors.Length; i++)
         {
             descriptors[i] = First + i;
@@ -26,4 +33,7 @@ internal static class InheritedDescriptors
 
         return descriptors;
     }
+
+    private static int Count(AttachOptions options) => KeptConnection.Descriptors
+        * Math.Clamp(options.InheritedConnections, 0, UnixSocket.MaxDescriptors / KeptConnection.Descriptors);
 }

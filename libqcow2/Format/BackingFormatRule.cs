@@ -10,13 +10,18 @@ internal static class BackingFormatRule
     /// <param name="header">that image</param>
     /// <param name="unstated">what the user says of backing files whose overlays state no format; null if nothing</param>
     /// <exception cref="ImageFormatException">none is stated, or one that this program does not read</exception>
+    /// <remarks>As with qemu, what the header states counts more than what a name in JSON does.</remarks>
     public static ImageFormat Require(Header header, ImageFormat? unstated = null) => header.BackingFormat switch
     {
-        null => unstated ?? throw new ImageFormatException(header.Path, "backing_format",
+        null => InName(header) ?? unstated ?? throw new ImageFormatException(header.Path, "backing_format",
             $"backing file \"{header.BackingFile}\" has no stated format, and formats are never guessed"
             + $" (state it: --backing-format qcow2|raw, or in the image: qemu-img rebase -u -F FORMAT -b \"{header.BackingFile}\""
             + $" \"{header.Path}\")"),
         string other => ImageFormats.Words.TryParse(other) ?? throw new ImageFormatException(header.Path, "backing_format",
             $"backing file format \"{other}\" is not supported, only qcow2 and raw are"),
     };
+
+    private static ImageFormat? InName(Header header) =>
+        header.BackingFile is { } name && name.StartsWith(JsonBackingName.Prefix, System.StringComparison.Ordinal)
+            ? JsonBackingName.Parse(header.Path, name).Format : null;
 }

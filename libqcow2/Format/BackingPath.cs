@@ -12,13 +12,15 @@ internal static class BackingPath
     /// <param name="overlayPath">the image that holds the name</param>
     /// <param name="backingName">the name as stored</param>
     /// <exception cref="ImageFormatException">
-    /// the name is empty, or has a colon before its first slash: qemu would take it as a protocol or JSON description
-    /// of a node, which a file from somewhere else must not make us open
+    /// the name is empty, or has a colon before its first slash: qemu would take it as a protocol, which a file from somewhere
+    /// else must not make us open; or it describes a node that is not a file
     /// </exception>
     public static string Resolve(string overlayPath, string backingName)
     {
         if (backingName.Length == 0)
             throw new ImageFormatException(overlayPath, "backing_file_name", "backing file name is empty");
+        if (backingName.StartsWith(JsonBackingName.Prefix, StringComparison.Ordinal))
+            return JsonBackingName.Parse(overlayPath, backingName).FileName;
         var mark = backingName.AsSpan().IndexOfAny(':', '/');
         if (mark >= 0 && backingName[mark] == ':')
         {

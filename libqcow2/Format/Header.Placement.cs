@@ -10,12 +10,15 @@ internal sealed partial class Header
     /// <exception cref="ImageFormatException">the feature and the field that asks for it</exception>
     public void RefuseUnsupported(bool forWriting)
     {
-        if (Incompatible.HasFlag(IncompatibleFeatures.ExtendedL2))
-            throw NotYet("incompatible_features", "extended L2 entries");
-        if (Incompatible.HasFlag(IncompatibleFeatures.DataFile))
-            throw NotYet("incompatible_features", $"external data file \"{DataFileName}\"");
-        if (CryptMethod != 0)
-            throw NotYet("crypt_method", $"encryption (crypt_method {CryptMethod}, {(CryptMethod == 1 ? "AES" : "LUKS")})");
+        if (CryptMethod == LegacyAes && forWriting)
+        {
+            throw new ImageFormatException(Path, "crypt_method", "images with legacy AES encryption can only be read",
+                "attach it with --read-only; \"qemu-img convert\" makes one with LUKS of it")
+            {
+                IsUnsupported = true,
+            };
+        }
+
         if (forWriting && Incompatible.HasFlag(IncompatibleFeatures.Corrupt))
         {
             throw new ImageFormatException(Path, "incompatible_features",
@@ -83,6 +86,8 @@ internal sealed partial class Header
             tables.Add(At("snapshots_offset", "snapshot table", SnapshotsOffset, (long)SnapshotCount * SnapshotTable.MinEntryLength));
         if (Bitmaps is not null)
             tables.Add(At("bitmap_directory_offset", "bitmap directory", Bitmaps.DirectoryOffset, Bitmaps.DirectorySize));
+        if (Encryption is not null)
+            tables.Add(At("encryption_header_offset", "encryption header", Encryption.Offset, Encryption.Bytes));
         return tables;
     }
 

@@ -18,6 +18,12 @@ internal sealed partial class Header
     /// <summary>Bytes a version 3 header has at least.</summary>
     public const int V3Length = 104;
 
+    /// <summary>The encryption of old, with the passphrase itself as the key: a value of <see cref="CryptMethod"/>.</summary>
+    public const int LegacyAes = 1;
+
+    /// <summary>A value of <see cref="CryptMethod"/>.</summary>
+    public const int Luks = 2;
+
     /// <summary>Bytes of the fields that have a meaning, and of the version 3 header that is written: up to and with compression_type and
     /// its padding.</summary>
     public const int WrittenLength = 112;
@@ -52,6 +58,9 @@ internal sealed partial class Header
 
     /// <summary>0 none, 1 AES, 2 LUKS.</summary>
     public required int CryptMethod { get; init; }
+
+    /// <summary>Where the LUKS header is, if <see cref="CryptMethod"/> is <see cref="Luks"/>.</summary>
+    public EncryptionPointer? Encryption { get; init; }
 
     /// <summary>Entries in the active L1 table; enough for <see cref="Size"/>, at most <see cref="Limits.MaxL1Entries"/>.</summary>
     public required int L1Size { get; init; }
@@ -106,14 +115,17 @@ internal sealed partial class Header
     /// </summary>
     public BitmapsExtension? Bitmaps { get; init; }
 
-    /// <summary>Where the encryption header is; not null if and only if <see cref="CryptMethod"/> is 2.</summary>
-    public EncryptionPointer? Encryption { get; init; }
-
     /// <summary>
     /// Parses and checks the header. Everything that the first cluster alone shows to be wrong is refused here.
     /// </summary>
     /// <param name="start">the first min(file size, <see cref="MaxParseBytes"/>) bytes of the file</param>
     /// <param name="path">the image's path, for messages</param>
     /// <exception cref="ImageFormatException">not qcow2, malformed, or with unknown incompatible features</exception>
-    public static Header Parse(ReadOnlySpan<byte> start, string path) => new HeaderParser(start, path).Parse();
+    public static Header Parse(ReadOnlySpan<byte> start, string path) => Parse(start, path, forCheck: false);
+
+    /// <summary>As the other; for a check also what only a repair can do something about: snapshots and refcounts.</summary>
+    /// <param name="start">the first min(file size, <see cref="MaxParseBytes"/>) bytes of the file</param>
+    /// <param name="path">the image's path, for messages</param>
+    /// <param name="forCheck">no refcount table is no fault, and what the header says of snapshots is not looked at</param>
+    public static Header Parse(ReadOnlySpan<byte> start, string path, bool forCheck) => new HeaderParser(start, path, forCheck).Parse();
 }

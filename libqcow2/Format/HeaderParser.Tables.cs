@@ -16,13 +16,15 @@ internal ref partial struct HeaderParser
                     + $" {ClusterSize}");
         }
 
-        if (clusters == 0)
+        if (clusters == 0 && !_forCheck)
             throw Bad("refcount_table_clusters", "refcount_table_clusters is 0, an image must have a refcount table");
         return (ReadTableOffset(HeaderField.RefcountTableOffset, "refcount_table_offset"), (int)clusters);
     }
 
     private readonly (HostOffset Offset, int Count) ReadSnapshots()
     {
+        if (_forCheck)
+            return (new HostOffset(0), 0);
         var count = U32(HeaderField.SnapshotCount);
         if (count > Limits.MaxSnapshots)
             throw Bad("nb_snapshots", $"nb_snapshots {count} is too large, at most {Limits.MaxSnapshots}");
@@ -56,7 +58,8 @@ internal ref partial struct HeaderParser
         var offset = U64(field);
         if (offset % (uint)ClusterSize != 0)
             throw Bad(name, $"{name} 0x{offset:x} is not a multiple of the cluster size {ClusterSize}");
-        if (offset >= Limits.MaxHostOffset)
+        // A check looks at what is nowhere, too: it reads as zeroes.
+        if (offset >= (ulong)(_forCheck ? Limits.MaxFileBytes : Limits.MaxHostOffset))
             throw Bad(name, $"{name} 0x{offset:x} is too large, host offsets have 56 bits");
         return new HostOffset((long)offset);
     }

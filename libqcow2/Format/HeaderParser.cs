@@ -9,7 +9,7 @@ namespace Qcow2Blk.Format;
 /// Turns the first bytes of a file into a <see cref="Header"/>. Checks come in qemu's order, so that an image with
 /// several faults is refused for the same one.
 /// </summary>
-internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
+internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path, bool forCheck)
 {
     /// <summary>'Q', 'F', 'I', 0xfb.</summary>
     public const uint Magic = 0x514649fb;
@@ -18,6 +18,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
 
     private readonly ReadOnlySpan<byte> _start = start;
     private readonly string _path = path;
+    private readonly bool _forCheck = forCheck;
     private readonly List<HeaderExtension> _extensions = [];
     private int _version;
     private int _clusterBits;
@@ -35,8 +36,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
 
         var compressionType = ReadCompressionType();
         var refcountOrder = ReadRefcountOrder();
-        var cryptMethod = ReadCryptMethod();
-        var encryption = cryptMethod == 2 ? ReadEncryption() : null;
+        (var cryptMethod, var encryption) = ReadEncryption();
         (var refcountTable, var refcountTableClusters) = ReadRefcountTable();
         (var snapshots, var snapshotCount) = ReadSnapshots();
         (var l1Table, var l1Size) = ReadL1Table();
@@ -52,6 +52,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
             ClusterBits = _clusterBits,
             Size = (long)U64(HeaderField.Size),
             CryptMethod = cryptMethod,
+            Encryption = encryption,
             L1Size = l1Size,
             L1TableOffset = l1Table,
             RefcountTableOffset = refcountTable,
@@ -69,7 +70,6 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
             FeatureNames = _featureNames,
             DataFileName = ReadDataFileName(),
             Bitmaps = ReadBitmaps(),
-            Encryption = encryption,
         };
     }
 
@@ -183,7 +183,7 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
         return (int)order;
     }
 
-    private readonly int ReadCryptMethod()
+    private readonly (int Method, EncryptionPointer? Pointer) ReadEncryption()
     {
         var method = U32(HeaderField.CryptMethod);
         if (method > 2)
@@ -197,9 +197,6 @@ internal ref partial struct HeaderParser(ReadOnlySpan<byte> start, string path)
                 $"crypt_method is {method}, but there is a full disk encryption header extension, which needs 2 (LUKS)");
         }
 
-        return (int)method;
+        return ((int)method, pointer is null ? null : EncryptionPointer.Parse(pointer.Data, ClusterSize, _path));
     }
-
-    private readonly EncryptionPointer ReadEncryption() =>
-        EncryptionPointer.Parse(Extension(HeaderExtension.FullDiskEncryption), ClusterSize, _path);
 }

@@ -96,7 +96,7 @@ internal static class HeaderWriter
         }
 
         if (content.Encryption is { } encryption)
-            area.Add(HeaderExtension.FullDiskEncryption, encryption.Encode());
+            area.Add(HeaderExtension.FullDiskEncryption, encryption.ToBytes());
         var beforeNames = area.Length;
         if (content.Bitmaps is { } bitmaps)
             area.Add(HeaderExtension.Bitmaps, bitmaps.Encode());
@@ -151,7 +151,8 @@ internal static class HeaderWriter
         Require((content.Incompatible & ~IncompatibleFeatures.Known) == 0, "incompatible features that are known");
         Require(content.CompressionType != CompressionType.Zlib == content.Incompatible.HasFlag(IncompatibleFeatures.CompressionType),
             "the compression type bit says whether compression_type is zlib");
-        Require(content.Encryption is not null == (content.CryptMethod == 2), "LUKS has an encryption header, and nothing else has");
+        Require(content.Encryption is not null == (content.CryptMethod == Header.Luks),
+            "LUKS has an encryption header, and nothing else has");
         Require(content.Bitmaps is not null == content.Autoclear.HasFlag(AutoclearFeatures.Bitmaps),
             "the bitmaps bit says whether there is a bitmaps extension");
         Require(!content.Autoclear.HasFlag(AutoclearFeatures.RawExternalData)

@@ -92,7 +92,7 @@ internal readonly partial struct L2Entry
     private static L2Entry DecodeCompressed(ulong raw, in Geometry geometry)
     {
         var host = raw & geometry.CompressedOffsetMask;
-        if (host >= Limits.MaxHostOffset)
+        if (host >= Limits.MaxHostOffset || geometry.HasDataFile)
             return new L2Entry(L2Kind.Invalid, host, copied: false);
         var sectors = (int)(raw >> geometry.CompressedShift & geometry.CompressedSectorsMask) + 1;
         return new L2Entry(L2Kind.Compressed, host, copied: false, sectors * 512 - (int)(host & 511));

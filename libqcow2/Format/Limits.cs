@@ -79,4 +79,13 @@ internal static class Limits
 
     /// <summary>Bits of a bitmap that is made; qemu's number for bytes, which it compares with bits.</summary>
     public const long MaxNewBitmapBits = 512L << 20;
+
+    /// <summary>
+    /// PBKDF2 rounds of one LUKS key slot. Ours: a minute of computing, where a header could ask for an hour; the programs that
+    /// make headers choose a few seconds.
+    /// </summary>
+    public const int MaxLuksIterations = 100_000_000;
+
+    /// <summary>Bytes of a passphrase: cryptsetup's maximum for a key file.</summary>
+    public const int MaxKeyBytes = 8 << 20;
 }

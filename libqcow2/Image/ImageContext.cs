@@ -21,9 +21,11 @@ internal sealed class ImageContext
     /// <param name="file">the image file</param>
     /// <param name="header">its header, supported</param>
     /// <param name="headerBlock">the sector of it that can be changed</param>
-    public ImageContext(IBlockStorage file, Header header, HeaderBlock headerBlock)
+    /// <param name="data">where guest clusters are; null for the image file itself</param>
+    public ImageContext(IBlockStorage file, Header header, HeaderBlock headerBlock, IBlockStorage? data = null)
     {
         File = file;
+        Data = data ?? file;
         Header = header;
         Geometry = new Geometry(header);
         HeaderBlock = headerBlock;
@@ -31,7 +33,17 @@ internal sealed class ImageContext
         Epochs.Broken = breach => Stop(breach);
     }
 
+    /// <summary>Where metadata is, and compressed clusters.</summary>
     public IBlockStorage File { get; }
+
+    /// <summary>Where guest clusters are: the same file, an external data file, or what encrypts one of these.</summary>
+    public IBlockStorage Data { get; }
+
+    /// <summary>Whether the external data file must be what the guest sees, byte for byte, whatever entries say.</summary>
+    public bool IsRawDataFile => Geometry.HasDataFile && Header.Autoclear.HasFlag(AutoclearFeatures.RawExternalData);
+
+    /// <summary>Whether host clusters that were never written read as zeroes when they become guest clusters.</summary>
+    public bool NewClustersAreZeroes => ReferenceEquals(Data, File);
 
     /// <summary>As it was read last: when the image was opened, or after an edit.</summary>
     public Header Header { get; set; }
@@ -82,6 +94,35 @@ internal sealed class ImageContext
             "what the image points to is in the file",
             hostOffset,
             File.Length);
+    }
+
+    /// <summary>As <see cref="RequireInFile"/>, of guest clusters: in an external data file they may begin with the first byte.</summary>
+    /// <exception cref="InvariantBreach">it does not</exception>
+    public void RequireInData(long hostOffset, long clusters)
+    {
+        if (!Geometry.HasDataFile)
+        {
+            RequireInFile(hostOffset, clusters);
+            return;
+        }
+
+        Invariant.Holds(
+            (hostOffset & Geometry.ClusterMask) == 0 && hostOffset >= 0
+                && hostOffset + (clusters << Geometry.ClusterBits) <= Rounding.Up(Data.Length, Geometry.ClusterSize),
+            "what an entry points to is in the data file",
+            hostOffset,
+            Data.Length);
+    }
+
+    /// <summary>Everything that was written before the call survives power loss when this returns 0: guest data first.</summary>
+    public async LoopTask<int> SyncAsync(bool data)
+    {
+        var error = data && Geometry.HasDataFile ? await Data.FlushAsync() : 0;
+        if (error == 0)
+            error = await File.FlushAsync();
+        if (error < 0)
+            SyncFailed(error);
+        return error;
     }
 
     /// <summary>Data reached the file (but perhaps not the disk). Any loop.</summary>

@@ -14,6 +14,9 @@ internal static unsafe partial class Files
     public const int SEEK_DATA = 3;
     public const int SEEK_HOLE = 4;
 
+    /// <summary>__O_TMPFILE, which is the same on every architecture that we are built for; with O_DIRECTORY it is O_TMPFILE.</summary>
+    private const int NamelessFlag = 0x400000;
+
     public const long TMPFS_MAGIC = 0x01021994;
     public const long EXT4_SUPER_MAGIC = 0xef53;
     public const long XFS_SUPER_MAGIC = 0x58465342;
@@ -37,6 +40,26 @@ internal static unsafe partial class Files
     public static long Write(int fd, void* buffer, nuint length, long offset) =>
         Errno.Of((long)pwrite(fd, buffer, (size_t)(ulong)length, offset));
 
+    /// <summary>Writes all of it.</summary>
+    /// <returns>0 or a negative errno</returns>
+    public static int WriteAll(int fd, ReadOnlySpan<byte> data, long offset)
+    {
+        while (!data.IsEmpty)
+        {
+            long count;
+            fixed (byte* start = data)
+                count = Write(fd, start, (nuint)data.Length, offset);
+            if (count == -Errno.EINTR)
+                continue;
+            if (count < 0)
+                return (int)count;
+            data = data[(int)count..];
+            offset += count;
+        }
+
+        return 0;
+    }
+
     public static long ReadStream(int fd, void* buffer, nuint length) => Errno.Of((long)read(fd, buffer, (size_t)(ulong)length));
 
     public static long WriteStream(int fd, void* buffer, nuint length) => Errno.Of((long)write(fd, buffer, (size_t)(ulong)length));
@@ -56,6 +79,22 @@ internal static unsafe partial class Files
 
     public static int Unmap(nint address, nuint length) => Errno.Of(munmap((void*)address, (size_t)(ulong)length));
 
+    /// <summary>A file without a name in a directory.</summary>
+    /// <returns>a descriptor, or a negative errno: -EOPNOTSUPP where the file system has no such files</returns>
+    public static int OpenNameless(string directory, int flags, uint mode) => Open(directory, flags | NamelessFlag | O_DIRECTORY, mode);
+
+    /// <summary>Gives a name to an open file that has none; one that exists stays.</summary>
+    /// <returns>0 or a negative errno</returns>
+    public static int Name(int fd, string path)
+    {
+        const int AT_SYMLINK_FOLLOW = 0x400;
+        return Errno.Of(LinkAt(AT_FDCWD, $"/proc/self/fd/{fd}", AT_FDCWD, path, AT_SYMLINK_FOLLOW));
+    }
+
+    public static int ChangeMode(int fd, uint mode) => Errno.Of(FchmodCall(fd, mode));
+
+    public static int ChangeOwner(int fd, uint user, uint group) => Errno.Of(FchownCall(fd, user, group));
+
     public static int EventFd() => Errno.Of(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 
     public static int Allocate(int fd, int mode, long offset, long length) => Errno.Of(fallocate(fd, mode, offset, length));
@@ -63,6 +102,15 @@ internal static unsafe partial class Files
     public static int Sync(int fd) => Errno.Of(fsync(fd));
 
     public static int SyncData(int fd) => Errno.Of(fdatasync(fd));
+
+    [LibraryImport("libc", EntryPoint = "linkat", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int LinkAt(int fromDirectory, string from, int toDirectory, string to, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fchmod", SetLastError = true)]
+    private static partial int FchmodCall(int fd, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "fchown", SetLastError = true)]
+    private static partial int FchownCall(int fd, uint user, uint group);
 
     [LibraryImport("libc", EntryPoint = "fstatfs", SetLastError = true)]
     private static partial int FstatfsCall(int fd, statfs_buffer* result);

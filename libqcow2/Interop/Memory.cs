@@ -22,6 +22,42 @@ internal static unsafe class Memory
         return error;
     }
 
+    /// <summary>
+    /// Maps whole pages of their own that are never swapped out (where the limit of locked memory allows it) and are in no core
+    /// dump, zeroed.
+    /// </summary>
+    /// <returns>the address, or 0 when there is no memory</returns>
+    public static nint MapSecret(nuint length, out bool isLocked)
+    {
+        const int MADV_DONTDUMP = 16;
+        isLocked = false;
+        var address = Files.Map(length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (address == 0)
+            return 0;
+        isLocked = mlock((void*)address, (size_t)(ulong)length) == 0;
+        _ = madvise((void*)address, (size_t)(ulong)length, MADV_DONTDUMP);
+        return address;
+    }
+
+    /// <summary>Lets an action look at a file in memory while its pages cannot be swapped out, as far as the limit allows.</summary>
+    /// <param name="fd">the file, which has that many bytes</param>
+    /// <param name="length">bytes, at least 1</param>
+    /// <param name="argument">for the action</param>
+    /// <param name="action">what to do with the bytes</param>
+    /// <returns>0 or a negative errno</returns>
+    public static int WithLocked<T>(int fd, int length, T argument, FileAction<T> action)
+    {
+        var address = Files.Map((nuint)length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (address == 0)
+            return -Errno.ENOMEM;
+        _ = mlock((void*)address, (size_t)(ulong)length);
+        action(new Span<byte>((void*)address, length), argument);
+        return Files.Unmap(address, (nuint)length);
+    }
+
+    /// <summary>What is done with the bytes of a file.</summary>
+    internal delegate void FileAction<T>(Span<byte> file, T argument);
+
     /// <summary>Makes a file that has no name in any directory (memfd_create), close-on-exec.</summary>
     /// <param name="name">shown in /proc/PID/fd</param>
     /// <returns>the descriptor, or a negative errno</returns>

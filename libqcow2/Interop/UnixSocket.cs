@@ -10,10 +10,10 @@ namespace Qcow2Blk.Interop;
 /// <summary>sys/un.h and the part of sys/socket.h that the control socket needs: blocking, close-on-exec.</summary>
 internal static unsafe class UnixSocket
 {
-    /// <summary>Two for each connection that a block device can have, and the kernel takes 253.</summary>
-    internal const int MaxDescriptors = 64;
+    /// <summary>Two for each connection that a block device can have, and one with a key; the kernel takes 253.</summary>
+    internal const int MaxDescriptors = 65;
 
-    private const int ControlBytes = 16 + (MaxDescriptors * sizeof(int));
+    private const int ControlBytes = 16 + ((MaxDescriptors + 1) * sizeof(int));
 
     internal static int Shutdown(int fd, int how) => shutdown(fd, how);
 

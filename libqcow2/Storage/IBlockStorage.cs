@@ -36,6 +36,12 @@ internal interface IBlockStorage : IDisposable
     /// </summary>
     FileStorage? DirectFile => null;
 
+    /// <summary>
+    /// The file that holds these bytes encrypted, at the same offsets; null if there is none: never beside
+    /// <see cref="DirectFile"/>.
+    /// </summary>
+    ICipherFile? CipherFile => null;
+
     /// <summary>Whether the length is given, not ours to change: a block device.</summary>
     bool HasFixedLength => false;
 
@@ -60,6 +66,12 @@ internal interface IBlockStorage : IDisposable
 
     /// <summary>Reads; what lies past the end of the file reads as zeroes.</summary>
     LoopTask<int> ReadAsync(long offset, NativeBuffer buffer);
+
+    /// <summary>As <see cref="ReadAsync"/>, for guest data.</summary>
+    /// <param name="offset">where it is in the file</param>
+    /// <param name="guestOffset">where it is on the disk: what legacy encryption goes by</param>
+    /// <param name="buffer">where it goes</param>
+    LoopTask<int> ReadGuestAsync(long offset, long guestOffset, NativeBuffer buffer) => ReadAsync(offset, buffer);
 
     LoopTask<int> WriteAsync(long offset, NativeBuffer buffer);
 

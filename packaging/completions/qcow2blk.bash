@@ -7,7 +7,7 @@ _qcow2blk()
     [[ $cur == -* ]] || words=$(grep -vxE -e '-.*' -e 'True|False|/[?h]' <<<"$words")
     case $verb:$COMP_CWORD:$cur in
         *:1:* | *:*:-*) ;;
-        attach:* | info:* | map:*) [[ -n $words ]] || { _qcow2blk_files "$cur" "${COMP_WORDS[COMP_CWORD - 1]}"; return; } ;;
+        attach:* | check:* | create:* | info:* | map:*) [[ -n $words ]] || { _qcow2blk_files "$cur" "${COMP_WORDS[COMP_CWORD - 1]}"; return; } ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }

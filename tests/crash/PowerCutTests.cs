@@ -139,10 +139,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
     private static void AssertQemuAgrees(Subject subject, CrashImage crash, string moment)
     {
         using var directory = new TempDirectory();
-        var file = directory.File("crash.qcow2");
-        crash.Save(file);
-        subject.Backing?.Save(directory.File(Subject.BackingName));
-        Assert.True(Qemu.Check(file, out var report) != Verdict.Errors, $"{moment}: qemu-img check: {report}");
+        Assert.True(subject.Check(crash, directory, out var report) != Verdict.Errors, $"{moment}: qemu-img check: {report}");
     }
 
     /// <summary>What the power cut left opens again, reads the same, takes a write and closes without errors.</summary>
@@ -155,7 +152,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         {
             IDisk? backing = subject.Backing is null ? null
                 : await Qcow2Image.OpenAsync(BackingFile.Open(loop, subject.Backing), new ImageOptions { ReadOnly = true }, null);
-            var image = await Qcow2Image.OpenAsync(storage, new ImageOptions(), backing);
+            var image = await subject.OpenAsync(storage, new ImageOptions(), backing);
             using var buffer = new TableBuffer((int)image.Size);
             Assert.Equal(0, await image.ReadAsync(0, buffer.Take((int)image.Size)));
             Assert.True(buffer.Span[..expected.Length].SequenceEqual(expected), $"{moment}: the engine reads other bytes than are there");

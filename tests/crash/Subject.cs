@@ -2,6 +2,10 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Crypto;
+using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;
 
@@ -11,12 +15,16 @@ namespace Qcow2Blk.Tests.Crash;
 /// <param name="Name">what is special about it</param>
 /// <param name="Image">the file</param>
 /// <param name="Backing">the file below it, or null</param>
-internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Backing)
+/// <param name="HasDataFile">whether the data file is in <paramref name="Image"/>, too, at <see cref="StorageWindow.DataStart"/></param>
+internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Backing, bool HasDataFile = false)
 {
     /// <summary>The name under which an overlay expects its backing file, in its own directory.</summary>
     public const string BackingName = "base.qcow2";
 
     private const int DiskSize = 4 << 20;
+
+    /// <summary>What decrypts its guest data; null if that is not encrypted.</summary>
+    public SectorCipher? Cipher { get; init; }
 
     /// <summary>One of each kind; made once, then shared and never changed.</summary>
     public static IReadOnlyList<Subject> All { get; } = MakeAll();
@@ -25,7 +33,34 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
     public byte[] Content() => Reader(Image).ReadAll();
 
     /// <summary>Reads the disk in a later state of the image.</summary>
-    public GuestReader Reader(IImageBytes image) => new(image, Backing is null ? null : new GuestReader(Backing));
+    public GuestReader Reader(IImageBytes image) => new(
+        image,
+        Backing is null ? null : new GuestReader(Backing),
+        HasDataFile ? StorageWindow.DataOf(image) : Cipher is null ? null : new DecryptedBytes(image, Cipher));
+
+    /// <summary>Opens a state of the image with the engine.</summary>
+    public async LoopTask<Qcow2Image> OpenAsync(MemoryStorage storage, ImageOptions options, IDisk? backing)
+    {
+        if (!HasDataFile)
+            return await Qcow2Image.OpenAsync(storage, options, backing, await LuksImage.OpenAsync(storage));
+        var (image, data) = StorageWindow.Both(storage, DiskSize);
+        return await Qcow2Image.OpenAsync(image, options, backing, data);
+    }
+
+    /// <summary>Asks qemu-img what it thinks of a state of the image.</summary>
+    public Verdict Check(CrashImage state, TempDirectory directory, out string report)
+    {
+        var file = directory.File("crash.qcow2");
+        Backing?.Save(directory.File(BackingName));
+        if (!HasDataFile)
+        {
+            state.Save(file);
+            return Qemu.Check(Cipher is null ? ["-f", "qcow2", file] : LuksImage.Opened(file), out report);
+        }
+
+        StorageWindow.Split(state, file, directory.File("data.raw"));
+        return Qemu.Check([DataFileImages.Name(file, directory.File("data.raw"))], out report);
+    }
 
     /// <summary>The disks of the internal snapshots before the workload: they stay so.</summary>
     public IReadOnlyList<byte[]> Snapshots() => [.. Reader(Image).Snapshots().Select(static snapshot => snapshot.ReadAll())];
@@ -50,6 +85,16 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
             Snapshots(directory, "snapshots with small clusters", "cluster_size=512,refcount_bits=8"),
             Compressed(directory, "compressed", "cluster_size=65536", snapshot: false),
             Compressed(directory, "compressed with snapshot", "cluster_size=4096", snapshot: true),
+            DataFile(directory, "data file", "cluster_size=4096,data_file_raw=off"),
+            DataFile(directory, "raw data file", "cluster_size=65536,data_file_raw=on"),
+            DataFile(directory, "data file with subclusters", "cluster_size=16384,extended_l2=on,data_file_raw=off"),
+            Empty(directory, "subclusters", "cluster_size=16384,extended_l2=on"),
+            Overlay(directory, "overlay with subclusters", "cluster_size=65536,extended_l2=on"),
+            Snapshots(directory, "snapshots with subclusters", "cluster_size=16384,extended_l2=on"),
+            Compressed(directory, "compressed with subclusters", "cluster_size=65536,extended_l2=on", snapshot: true),
+            Encrypted(directory, "encrypted", "cluster_size=4096"),
+            Encrypted(directory, "encrypted, with large clusters", "cluster_size=128k"),
+            Encrypted(directory, "encrypted overlay with subclusters", "cluster_size=65536,extended_l2=on", isOverlay: true),
         ];
     }
 
@@ -58,6 +103,15 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
         var image = directory.File("image.qcow2");
         Qemu.Img("create", "-f", "qcow2", "-o", options, image, $"{DiskSize}");
         return new Subject(name, SparseBytes.FromFile(image), null);
+    }
+
+    private static Subject DataFile(TempDirectory directory, string name, string options)
+    {
+        var image = directory.File("image.qcow2");
+        var data = directory.File("data.raw");
+        Qemu.Img("create", "-f", "qcow2", "-o", $"{options},data_file={data}", image, $"{DiskSize}");
+        Qemu.Io(image, "write -P 181 0 300k", "write -z 1300k 100k", "write -P 182 2M 10k");
+        return new Subject(name, StorageWindow.Join(SparseBytes.FromFile(image), SparseBytes.FromFile(data)), null, HasDataFile: true);
     }
 
     private static Subject Overlay(TempDirectory directory, string name, string options)
@@ -70,6 +124,16 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
         Qemu.Img("create", "-f", "qcow2", "-o", options, "-b", BackingName, "-F", "qcow2", image, $"{DiskSize}");
         Qemu.Io(image, "write -P 164 100k 300k");
         return new Subject(name, SparseBytes.FromFile(image), SparseBytes.FromFile(below));
+    }
+
+    private static Subject Encrypted(TempDirectory directory, string name, string options, bool isOverlay = false)
+    {
+        var image = directory.File("encrypted.qcow2");
+        var below = isOverlay ? Overlay(directory, name, "cluster_size=65536").Backing : null;
+        string[] rest = isOverlay ? ["-b", BackingName, "-F", "qcow2", $"{DiskSize}"] : [$"{DiskSize}"];
+        LuksImage.Make(image, $"encrypt.format=luks,{options}", rest, "write -P 164 100k 300k");
+        var content = SparseBytes.FromFile(image);
+        return new Subject(name, content, below) { Cipher = LuksImage.Cipher(content) };
     }
 
     private static Subject Snapshots(TempDirectory directory, string name, string options)

@@ -11,7 +11,7 @@ public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
         ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "top", "trace", "metrics", "doctor",
-            "cleanup", "info", "map", "bitmap", "completion"];
+            "cleanup", "check", "create", "info", "map", "bitmap", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()
@@ -50,6 +50,9 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk status disk"] = Attached,
         ["qcow2blk status disk --json | jq .requests.reads"] =
         $"{Attached}; qemu-io -r -f raw -c 'read 0 4k' 'nbd+unix:///?socket=/run/disk.sock' >/dev/null",
+        ["qcow2blk create new.qcow2 10G"] = "",
+        ["qcow2blk create overlay.qcow2 --backing disk.qcow2 --backing-format qcow2"] = "",
+        ["qcow2blk create -o cluster_size=2M,preallocation=metadata fast.qcow2 100G"] = "",
         ["qcow2blk info disk.qcow2"] = "",
         ["qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'"] = "",
         ["qcow2blk map disk.qcow2"] = "",
@@ -60,13 +63,17 @@ public sealed class HelpExampleTests : IDisposable
         $"{Attached}; qcow2blk bitmap add disk monday; qcow2blk bitmap add disk week",
         ["qcow2blk bitmap list disk --json"] = $"{Attached}; qcow2blk bitmap add disk monday",
         ["qcow2blk bitmap remove disk monday"] = $"{Attached}; qcow2blk bitmap add disk monday",
+        ["qcow2blk check disk.qcow2"] = "",
+        ["qcow2blk check disk.qcow2 --repair leaks"] = "",
+        ["qcow2blk check disk.qcow2 --json | jq '.[\"check-errors\"]'"] = "",
         ["source <(qcow2blk completion bash)"] = "",
         ["qcow2blk completion fish > ~/.config/fish/completions/qcow2blk.fish"] = "mkdir -p ~/.config/fish/completions",
     };
 
     /// <summary>Those that say nothing when they work.</summary>
     private static readonly string[] s_silent =
-        ["detach", "suspend", "resume", "qcow2blk set", "bitmap add", "bitmap merge", "bitmap remove", "source", "completion fish", "metrics --output", "top --json", "doctor --json"];
+        ["detach", "suspend", "resume", "qcow2blk set", "bitmap add", "bitmap merge", "bitmap remove",
+            "source", "completion fish", "qcow2blk create", "metrics --output", "top --json", "doctor --json"];
 
     /// <summary>Those that a person looks at until they press q.</summary>
     private static readonly string[] s_live =

@@ -9,31 +9,40 @@ namespace Qcow2Blk.Tests.Shared;
 
 /// <summary>
 /// Reads the disk in an image by the letter of the specification and nothing of ours: what crash images are judged by.
-/// Plain, zero and zlib-compressed clusters, over a backing disk or none.
+/// Plain, zero and zlib-compressed clusters, subclusters, over a backing disk or none.
 /// </summary>
 internal sealed class GuestReader
 {
     private const ulong OffsetMask = 0x00FFFFFFFFFFFE00;
 
     private readonly IImageBytes _image;
+    private readonly IImageBytes _data;
     private readonly GuestReader? _backing;
     private readonly byte[] _inflated;
     private readonly int _clusterBits;
+    private readonly bool _extended;
+    private readonly bool _hasDataFile;
     private readonly long _l1;
     private long _inflatedEntry = -1;
 
-    public GuestReader(IImageBytes image, GuestReader? backing = null)
+    /// <param name="image">the file</param>
+    /// <param name="backing">what is below it</param>
+    /// <param name="data">what guest data is read from: the file decrypted, or its data file; null for the file as it is</param>
+    public GuestReader(IImageBytes image, GuestReader? backing = null, IImageBytes? data = null)
     {
         _image = image;
+        _data = data ?? image;
         _backing = backing;
         _clusterBits = (int)(U64(16) & uint.MaxValue);
         Size = (long)U64(24);
         _l1 = (long)U64(40);
+        _extended = U64(0) >> 32 == 0x514649fb && (U64(0) & uint.MaxValue) >= 3 && (U64(72) & 16) != 0;
+        _hasDataFile = U64(0) >> 32 == 0x514649fb && (U64(0) & uint.MaxValue) >= 3 && (U64(72) & 4) != 0;
         _inflated = new byte[1 << _clusterBits];
     }
 
     private GuestReader(GuestReader active, long l1, long size)
-        : this(active._image, active._backing) => (_l1, Size) = (l1, size);
+        : this(active._image, active._backing, active._data) => (_l1, Size) = (l1, size);
 
     public long Size { get; }
 
@@ -59,7 +68,8 @@ internal sealed class GuestReader
         while (into.Length > 0)
         {
             var within = (int)(offset & ((1L << _clusterBits) - 1));
-            var piece = into[..Math.Min(into.Length, (1 << _clusterBits) - within)];
+            var grain = 1 << (_extended ? _clusterBits - 5 : _clusterBits);
+            var piece = into[..Math.Min(into.Length, grain - (within & (grain - 1)))];
             ReadInCluster(offset, within, piece);
             into = into[piece.Length..];
             offset += piece.Length;
@@ -75,13 +85,30 @@ internal sealed class GuestReader
 
     private void ReadInCluster(long offset, int within, Span<byte> into)
     {
-        var entry = offset < Size ? Lookup(offset >> _clusterBits) : 0;
+        var (entry, bitmap) = offset < Size ? Lookup(offset >> _clusterBits) : (0, 0);
+        if (_extended && (entry & (1UL << 62)) == 0)
+        {
+            ReadSubcluster(entry, bitmap, offset, within, into);
+            return;
+        }
+
         if ((entry & (1UL << 62)) != 0)
             Inflate(entry).AsSpan(within, into.Length).CopyTo(into);
         else if ((entry & 1) != 0)
             into.Clear();
-        else if ((entry & OffsetMask) != 0)
-            _image.Read((long)(entry & OffsetMask) + within, into);
+        else if ((entry & OffsetMask) != 0 || (_hasDataFile && entry >> 63 != 0))
+            _data.Read((long)(entry & OffsetMask) + within, into);
+        else
+            ReadBacking(offset, into);
+    }
+
+    private void ReadSubcluster(ulong entry, ulong bitmap, long offset, int within, Span<byte> into)
+    {
+        var subcluster = within >> (_clusterBits - 5);
+        if ((bitmap >> (32 + subcluster) & 1) != 0)
+            into.Clear();
+        else if ((bitmap >> subcluster & 1) != 0)
+            _data.Read((long)(entry & OffsetMask) + within, into);
         else
             ReadBacking(offset, into);
     }
@@ -94,11 +121,15 @@ internal sealed class GuestReader
         into[count..].Clear();
     }
 
-    private ulong Lookup(long cluster)
+    private (ulong Descriptor, ulong Bitmap) Lookup(long cluster)
     {
-        var entries = 1 << (_clusterBits - 3);
+        var bytes = _extended ? 16 : 8;
+        var entries = (1 << _clusterBits) / bytes;
         var table = (long)(U64(_l1 + cluster / entries * 8) & OffsetMask);
-        return table == 0 ? 0 : U64(table + cluster % entries * 8);
+        if (table == 0)
+            return (0, 0);
+        var at = table + cluster % entries * bytes;
+        return (U64(at), _extended ? U64(at + 8) : 0);
     }
 
     private byte[] Inflate(ulong entry)

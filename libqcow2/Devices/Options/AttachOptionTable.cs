@@ -201,12 +201,20 @@ internal static class AttachOptionTable
             ValueName = "FILE",
             Help = "use FILE as the backing file instead of the one that the image names; the image is not changed",
         },
+        new AttachOption<string?>(new FileKind(), o => o.DataFile, (o, file) => o with { DataFile = file })
+        {
+            Name = "data-file",
+            IsOfImage = true,
+            ValueName = "FILE",
+            Help = "use FILE as the external data file instead of the one that the image names; the image is not changed",
+        },
         new WordOption<ImageFormat>(ImageFormats.Words, o => o.BackingFormat, (o, format) => o with { BackingFormat = format })
         {
             Name = "backing-format",
             IsOfImage = true,
             Help = "the format of backing files where no image states it; it is never probed",
         },
+        .. KeyOptions.All,
         new AttachOption<int?>(
             new WholeKind(0, AttachRules.MaxLockTimeout, "seconds"), o => o.LockTimeout, (o, seconds) => o with { LockTimeout = seconds })
         {
@@ -282,6 +290,7 @@ internal static class AttachOptionTable
             Name = "inherited-connections",
             Life = OptionLife.Start,
         },
+        KeyOptions.Held,
     ];
 
     /// <summary>The option that a program means.</summary>

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Exports.NbdSocket;
 using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Exports.Ublk;
@@ -118,6 +119,9 @@ internal sealed record AttachOptions
     /// <summary>If not empty: backing files must lie in one of these directories (absolute, symbolic links resolved).</summary>
     public IReadOnlyList<string> BackingDirectories { get; init; } = [];
 
+    /// <summary>The external data file, in place of the one that the image names; null for that one.</summary>
+    public string? DataFile { get; init; }
+
     /// <summary>Seconds to wait for image locks that nobody alive holds; null for the default.</summary>
     public int? LockTimeout { get; init; }
 
@@ -126,6 +130,30 @@ internal sealed record AttachOptions
 
     /// <summary>The format of every backing file of the chain whose overlay states none; null refuses such chains.</summary>
     public ImageFormat? BackingFormat { get; init; }
+
+    /// <summary>Files that hold keys of encrypted images of the chain (absolute paths); each key is tried on each such image.</summary>
+    public IReadOnlyList<string> KeyFiles { get; init; } = [];
+
+    /// <summary>systemd credentials that hold keys.</summary>
+    public IReadOnlyList<string> KeyCredentials { get; init; } = [];
+
+    /// <summary>Environment variables that hold keys.</summary>
+    public IReadOnlyList<string> KeyVariables { get; init; } = [];
+
+    /// <summary>Where the command gets a key from, before it starts a server: then it is <see cref="HeldKey"/>.</summary>
+    public int? KeyFd { get; init; }
+
+    /// <summary>Whether the command asks for a key, before it starts a server: then it is <see cref="HeldKey"/>.</summary>
+    public bool KeyPrompt { get; init; }
+
+    /// <summary>A key that nothing can be asked for again: a server hands it to the next one. Never in JSON or a state file.</summary>
+    internal SecretMemory? HeldKey { get; init; }
+
+    /// <summary>Whether there is, or was, such a key: true where <see cref="HeldKey"/> is lost, too.</summary>
+    internal bool KeyIsHeld { get; init; }
+
+    /// <summary>Whether any key was given.</summary>
+    internal bool HasKey => KeyFiles.Count + KeyCredentials.Count + KeyVariables.Count > 0 || HeldKey is not null;
 
     public EnospcPolicy OnEnospc { get; init; } = EnospcPolicy.Report;
 

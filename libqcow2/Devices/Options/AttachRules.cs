@@ -113,6 +113,8 @@ internal static class AttachRules
                 "use --detect-zeroes on");
         }
 
+        if (options.KeyFd is not null && options.KeyPrompt)
+            throw Usage("--key-fd and --key-prompt cannot be used together", "one key comes with the command", "leave one of them out");
         if (options.NoBacking && options.BackingDirectories.Count > 0)
             throw Usage("--no-backing and --backing-dir cannot be used together", "the first allows no backing file at all", null);
         if (options.DiscardLog && !options.KeepsLog)
@@ -125,6 +127,10 @@ internal static class AttachRules
             throw Usage($"--no-backing and {Given(options)} cannot be used together", "the first allows no backing file at all", null);
         if (options.Format != ImageFormat.Raw)
             return;
+        if (options.HasKey || options.KeyFd is not null || options.KeyPrompt)
+            throw Usage("a key needs --format qcow2", "a raw image is not encrypted by its format", "leave the key out");
+        if (options.DataFile is not null)
+            throw Usage("--data-file needs --format qcow2", "a raw image has no external data file", null);
         if (options.Snapshot is not null)
             throw Usage("--snapshot needs --format qcow2", "a raw image has no internal snapshots", null);
         if (options.Bitmaps.Count > 0)

@@ -5,7 +5,7 @@ using Qcow2Blk.Devices.Outcomes;
 
 namespace Qcow2Blk.Devices.Options;
 
-/// <summary>A number of bytes within bounds: 4096, 64K, 16M, 1G, 1T (powers of 1024, "iB" allowed).</summary>
+/// <summary>A number of bytes within bounds: 4096, 64K, 16M, 1G, 1T, and so on (powers of 1024, "iB" allowed).</summary>
 /// <param name="least">the least that is allowed, in bytes</param>
 /// <param name="most">the most that is allowed, in bytes</param>
 /// <param name="range">both, as people write them</param>
@@ -22,6 +22,8 @@ internal class SizeKind(long least, long most, string range) : ValueKind<long?>
             'M' => 20,
             'G' => 30,
             'T' => 40,
+            'P' => 50,
+            'E' => 60,
             _ => 0,
         };
         if (shift > 0)
@@ -29,7 +31,7 @@ internal class SizeKind(long least, long most, string range) : ValueKind<long?>
         return long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value <= long.MaxValue >> shift
             ? value << shift
             : throw new OutcomeException(OutcomeKind.Invalid, $"{said} {text} is not a size",
-                "a size is a number, optionally followed by K, M, G or T");
+                "a size is a number, optionally followed by K, M, G, T, P or E");
     }
 
     public override IReadOnlyList<string> Print(long? value) => [value!.Value.ToString(CultureInfo.InvariantCulture)];

@@ -1,19 +1,19 @@
+using System;
 using System.Collections.Generic;
 using System.Text;
 using System.Text.Json;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Devices.Options;
 
-/// <summary>Texts, one each time that the option is given.</summary>
-internal class TextsKind : ValueKind<IReadOnlyList<string>>
+/// <summary>A list of texts, one each time that the option is given.</summary>
+internal abstract class TextsKind : ValueKind<IReadOnlyList<string>>
 {
     public override string Noun => "a list of texts";
 
     public override bool IsGiven(IReadOnlyList<string> value) => value.Count > 0;
-
-    public override IReadOnlyList<string> Parse(string said, string text) => [text];
 
     public override IReadOnlyList<string> Add(IReadOnlyList<string> before, IReadOnlyList<string> value) => [.. before, .. value];
 
@@ -39,11 +39,29 @@ internal class TextsKind : ValueKind<IReadOnlyList<string>>
     }
 }
 
+/// <summary>Files.</summary>
+internal sealed class FilesKind : TextsKind
+{
+    public override IReadOnlyList<string> Parse(string said, string text) =>
+        text.Length > 0 && !text.Contains('\0', StringComparison.Ordinal) ? [FilePath.Absolute(text)]
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} is not a file name", "it is empty or contains a NUL");
+}
+
+/// <summary>Names of environment variables or systemd credentials.</summary>
+internal sealed class NamesKind : TextsKind
+{
+    public override IReadOnlyList<string> Parse(string said, string text) =>
+        text.Length > 0 && text is not ("." or "..") && text.AsSpan().IndexOfAny("/=\0") < 0 ? [text]
+            : throw new OutcomeException(OutcomeKind.Invalid, $"{said} \"{text}\" is not a name", "it is empty or contains / or =");
+}
+
 /// <summary>Names of bitmaps that clients may look at.</summary>
 internal sealed class BitmapNamesKind : TextsKind
 {
+    public override IReadOnlyList<string> Parse(string said, string text) => [text];
+
     public override IReadOnlyList<string> Add(IReadOnlyList<string> before, IReadOnlyList<string> value) =>
-        before.Count > 0 && System.Linq.Enumerable.Contains(before, value[0]) ? before : base.Add(before, value);
+        System.Linq.Enumerable.Contains(before, value[0]) ? before : base.Add(before, value);
 
     public override ValueRefusal? Refuse(string said, IReadOnlyList<string> value)
     {

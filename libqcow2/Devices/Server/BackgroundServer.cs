@@ -42,6 +42,9 @@ internal static class BackgroundServer
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(program);
+        var given = options.HeldKey;
+        options = KeySources.Collect(options);
+        using var collected = options.HeldKey == given ? null : options.HeldKey;
         var result = Unistd.Pipe(out var readyRead, out var readyWrite);
         if (result < 0)
             throw new OutcomeException(OutcomeKind.Failed, "cannot make a pipe", Errno.Text(result));

@@ -69,6 +69,7 @@ internal sealed partial class DeviceServer : IDisposable
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(registry);
         AttachRules.Check(options);
+        options = KeySources.Collect(options);
         var lost = options.RecoverDevice is null ? null : Lost(options, registry);
         var claim = Claim(options, registry, log, name => Draft(options, name, supervisor, lost, isGuest));
         try

@@ -3,6 +3,7 @@ using System.Collections;
 using System.Collections.Generic;
 using System.Linq;
 using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
 using Qcow2Blk.Interop;
 using static Tmds.Linux.LibC;
@@ -15,7 +16,7 @@ namespace Qcow2Blk.Devices.Server;
 internal sealed record ServerProgram(string Path, IReadOnlyList<string> Arguments)
 {
     /// <summary>Where our ends are put, out of the way of the child's descriptors.</summary>
-    private const int FirstFreeFd = InheritedDescriptors.First + UnixSocket.MaxDescriptors;
+    private const int FirstFreeFd = InheritedDescriptors.First + UnixSocket.MaxDescriptors + 1;
 
     /// <summary>Whether it may tell how far its work is, before it tells that it is ready.</summary>
     public bool TellsProgress { get; init; }
@@ -25,6 +26,16 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
 
     /// <summary>The program that runs. Not the path that it was started by: that file may have been replaced since.</summary>
     public static ServerProgram Self(IReadOnlyList<string> arguments) => new("/proc/self/exe", arguments);
+
+    /// <summary>The key that goes with the options, which then say so.</summary>
+    private static int[] KeyFor(AttachOptions options)
+    {
+        if (options.HeldKey is null)
+            return [];
+        var fd = KeyHandOver.Send(options.HeldKey);
+        return fd >= 0 ? [High(fd)]
+            : throw new OutcomeException(OutcomeKind.Failed, "cannot start a server process", $"cannot pass its key: {Errno.Text(fd)}");
+    }
 
     /// <summary>Spawns a process that leaves our session, with options on its descriptor 3 and our descriptor as its 4.</summary>
     /// <param name="verb">the hidden verb and its arguments</param>
@@ -42,7 +53,7 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
         var standardError = StandardError(devNull);
         var optionsHigh = High(optionsRead);
         var readyHigh = readyFd < 0 ? devNull : Fcntl.Control(readyFd, F_DUPFD_CLOEXEC, FirstFreeFd);
-        int[] inheritedHigh = [.. inherited.Select(fd => Fcntl.Control(fd, F_DUPFD_CLOEXEC, FirstFreeFd))];
+        int[] inheritedHigh = [.. inherited.Select(fd => Fcntl.Control(fd, F_DUPFD_CLOEXEC, FirstFreeFd)), .. KeyFor(options)];
         var pid = Spawn.Start(new Spawn.Child
         {
             Path = Path,
@@ -59,7 +70,7 @@ internal sealed record ServerProgram(string Path, IReadOnlyList<string> Argument
             _ = Unistd.Close(readyHigh);
         // Only once there is a reader: a pipe holds a page or more, options may have more.
         if (pid > 0)
-            _ = UnixSocket.SendAll(optionsWrite, AttachOptionsJson.Write(options));
+            _ = UnixSocket.SendAll(optionsWrite, AttachOptionsJson.Write(options with { KeyIsHeld = options.HeldKey is not null }));
         _ = Unistd.Close(optionsWrite);
         return pid;
     }

@@ -38,7 +38,7 @@ internal static class StartPipe
         }
 
         _ = Unistd.Close(OptionsFd);
-        return AttachOptionsJson.Read(json.GetBuffer().AsSpan(0, (int)json.Length));
+        return InheritedDescriptors.TakeKey(AttachOptionsJson.Read(json.GetBuffer().AsSpan(0, (int)json.Length)));
     }
 
     /// <summary>Lets go of what belongs to the starter: its standard error and its directory.</summary>

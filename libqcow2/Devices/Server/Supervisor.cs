@@ -59,7 +59,7 @@ internal sealed class Supervisor : IDisposable
             var program = ServerProgram.Self(programArguments);
             var self = Environment.ProcessId.ToString(CultureInfo.InvariantCulture);
             using var supervisor = new Supervisor(new DeviceRegistry(RuntimeDirectory.Locate()),
-                (worker, readyFd) => StartWorker(program, self, worker, readyFd), log);
+                (worker, readyFd) => StartWorker(program, self, worker with { HeldKey = options.HeldKey }, readyFd), log);
             using var signals = watchSignals(supervisor.End);
             // On this thread: what it spawns inherits the namespace.
             MountNamespace.Leave(options.RecoverDevice, log);

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Globalization;
+using System.Linq;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
@@ -52,6 +53,9 @@ internal static class Upgrade
             var started = Stopwatch.GetTimestamp();
             left = Release(registry, record, what, timeout);
             var options = Recovery.OptionsFor(record) with { InheritedConnections = left.Count / KeptConnection.Descriptors };
+            using var key = left.Count % KeptConnection.Descriptors == 0 ? null : KeyHandOver.Receive(left[^1]);
+            if (key is not null)
+                (options, left) = (options with { HeldKey = key }, [.. left.SkipLast(1)]);
             try
             {
                 var upgraded = BackgroundServer.Start(options, program, s_startTimeout, left);

@@ -143,7 +143,7 @@ internal sealed class StoredBitmap
     private static void RefuseEntry(IBlockStorage file, BitmapEntry entry, int index, ulong raw, int clusterBits)
     {
         var offset = BitmapTableEntry.OffsetOf(raw);
-        if (!BitmapTableEntry.IsValid(raw, 1 << clusterBits))
+        if (!BitmapTableEntry.TryDecode(raw, 1 << clusterBits, out _))
             throw Bad(file, "bitmap_table", $"entry {index} of the table of bitmap \"{entry.Name}\" is 0x{raw:x}, which is invalid");
         if (offset != 0 && offset > file.Length - (1L << clusterBits))
         {

@@ -20,6 +20,8 @@ internal sealed class ClusterNumbers
     private readonly List<uint[]> _chunks = [];
     private int _lastPage = -1;
     private int _lastSlot = -1;
+    private int[]? _ordered;
+    private (int Own, int Other) _orderedOf;
 
     /// <summary>Clusters for which there is memory, at most.</summary>
     public long Capacity => (long)_slots.Count << PageShift;
@@ -52,6 +54,42 @@ internal sealed class ClusterNumbers
                     yield return cluster;
             }
         }
+    }
+
+    /// <summary>The first cluster in a range whose number is not 0 here or in <paramref name="other"/>.</summary>
+    /// <returns><paramref name="end"/> if there is none</returns>
+    public int NextSet(ClusterNumbers other, int from, int end)
+    {
+        foreach (var page in OrderedPages(other, from >> PageShift))
+        {
+            var first = Math.Max(from, page << PageShift);
+            for (var cluster = first; cluster < end && cluster - (page << PageShift) < PageEntries; cluster++)
+            {
+                if (this[cluster] != 0 || other[cluster] != 0)
+                    return cluster;
+            }
+
+            if (page << PageShift >= end)
+                break;
+        }
+
+        return end;
+    }
+
+    /// <summary>The pages of both from one on: kept from call to call, as calls go through the file in order.</summary>
+    private ReadOnlySpan<int> OrderedPages(ClusterNumbers other, int from)
+    {
+        if (_ordered is null || _orderedOf != (_slots.Count, other._slots.Count))
+        {
+            var pages = new HashSet<int>(_slots.Keys);
+            pages.UnionWith(other._slots.Keys);
+            _ordered = [.. pages];
+            Array.Sort(_ordered);
+            _orderedOf = (_slots.Count, other._slots.Count);
+        }
+
+        var start = Array.BinarySearch(_ordered, from);
+        return _ordered.AsSpan(start < 0 ? ~start : start);
     }
 
     private ref uint At(int slot, int cluster) =>

@@ -214,7 +214,7 @@ internal sealed class Committer : IDisposable
         if (error == 0 && headerIsStale)
             error = await _refcountTable.WriteAsync(_context.File);
         if (error == 0 && (dataWritten || _refcountSlices.Count > 0 || headerIsStale))
-            error = await SyncAsync();
+            error = await SyncAsync(dataWritten);
         if (error < 0)
         {
             if (dataWritten)
@@ -229,7 +229,7 @@ internal sealed class Committer : IDisposable
         if (_refcountTable.Count == 0)
             return 0;
         error = await _refcountTable.WriteAsync(_context.File);
-        return error < 0 ? error : await SyncAsync();
+        return error < 0 ? error : await SyncAsync(data: false);
     }
 
     private async LoopTask<int> WriteTablesAsync()
@@ -242,17 +242,14 @@ internal sealed class Committer : IDisposable
         var error = await _l2Slices.WriteAsync(_context.File);
         if (error == 0)
             error = await _l1Table.WriteAsync(_context.File);
-        return error < 0 ? error : await SyncAsync();
+        return error < 0 ? error : await SyncAsync(data: false);
     }
 
-    private async LoopTask<int> SyncAsync()
+    private async LoopTask<int> SyncAsync(bool data)
     {
-        var error = await _context.File.FlushAsync();
+        var error = await _context.SyncAsync(data);
         if (error < 0)
-        {
-            _context.SyncFailed(error);
             return error;
-        }
 
         _refcountSlices.Synced();
         _refcountTable.Synced();

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Qcow2Blk.Format;
 using Qcow2Blk.Image.Log;
 
 namespace Qcow2Blk.Image.Commit;
@@ -58,10 +59,10 @@ internal readonly struct LoggedEntry(List<(LogRecord Record, ulong Position)> re
     public int Count => count;
 
     /// <summary>What it was when the last commit ended.</summary>
-    public ulong Old => records[first].Record.Old;
+    public StoredL2Entry Old => records[first].Record.Old;
 
     /// <summary>What the dead server had made of it.</summary>
-    public ulong New => records[first + count - 1].Record.New;
+    public StoredL2Entry New => records[first + count - 1].Record.New;
 
     public LogRecord this[int step] => records[first + step].Record;
 
@@ -69,13 +70,13 @@ internal readonly struct LoggedEntry(List<(LogRecord Record, ulong Position)> re
     public bool IsCaptured(int step) => records[first + step].Position < capturedEnd;
 
     /// <summary>Whether a server of ours can have left this value in the file.</summary>
-    public bool CanBeInFile(ulong raw)
+    public bool CanBeInFile(in StoredL2Entry found)
     {
-        if (raw == Old)
+        if (found == Old)
             return true;
         for (var step = 0; step < count && IsCaptured(step); step++)
         {
-            if (raw == this[step].New)
+            if (found == this[step].New)
                 return true;
         }
 

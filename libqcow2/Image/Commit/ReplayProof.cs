@@ -36,9 +36,9 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
                 throw Changed(corrupt);
             if (slot is < 0 and not SlicedTables.Absent)
                 return slot;
-            var found = slot == SlicedTables.Absent ? 0 : tables.Raw(slot, entry.Index);
+            var found = slot == SlicedTables.Absent ? default : tables.Stored(slot, entry.Index);
             if (!entry.CanBeInFile(found))
-                throw Changed($"guest cluster {entry.Index} is mapped by 0x{found:x}, it was by 0x{entry.Old:x}");
+                throw Changed($"guest cluster {entry.Index} is mapped by {found}, it was by {entry.Old}");
             var error = await ProveRefcountsAsync(entry, L2Entry.Decode(found, _geometry));
             if (error < 0)
                 return error;
@@ -56,9 +56,9 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
             if (entry.Index >= tables.L1.Entries)
                 throw Damaged($"L1 entry {entry.Index} is not in the table");
             var found = tables.L1[(int)entry.Index];
-            if (!entry.CanBeInFile(found))
-                throw Changed($"L1 entry {entry.Index} is 0x{found:x}, it was 0x{entry.Old:x}");
-            hash ^= LogHash.OfEntry(entry.Index, found) ^ LogHash.OfEntry(entry.Index, entry.Old);
+            if (!entry.CanBeInFile(new StoredL2Entry(found)))
+                throw Changed($"L1 entry {entry.Index} is 0x{found:x}, it was {entry.Old}");
+            hash ^= LogHash.OfEntry(entry.Index, found) ^ LogHash.OfEntry(entry.Index, entry.Old.Descriptor);
         }
 
         if (hash != log.Header.L1Hash && hash != log.Header.NextL1Hash)
@@ -68,18 +68,28 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
     private async LoopTask<int> ProveRefcountsAsync(LoggedEntry entry, L2Entry found)
     {
         var wanted = L2Entry.Decode(entry.New, _geometry);
+        if (_geometry.HasDataFile)
+        {
+            return HostOf(wanted) is { } place && place != entry.Index << _geometry.ClusterBits
+                ? throw Damaged($"guest cluster {entry.Index} became {entry.New}")
+                : 0;
+        }
+
         if (HostOf(found) is { } present && present != HostOf(wanted) && await CountAsync(present) is var old and < 1)
             return old < 0 ? (int)old : throw Changed($"host cluster 0x{present:x} is in use with refcount 0");
         if (wanted.Kind is L2Kind.Unallocated or L2Kind.Zero)
             return 0;
-        if (HostOf(wanted) is not { } host || !wanted.Copied || context.Metadata!.Contains(host))
-            throw Damaged($"guest cluster {entry.Index} became 0x{entry.New:x}");
+
+        // A cluster that is shared keeps its place when some of its subclusters become zeroes; else what is set is ours alone.
+        var isKept = !wanted.Copied && _geometry.HasExtendedL2 && HostOf(wanted) == HostOf(L2Entry.Decode(entry.Old, _geometry));
+        if (HostOf(wanted) is not { } host || !(wanted.Copied || isKept) || context.Metadata!.Contains(host))
+            throw Damaged($"guest cluster {entry.Index} became {entry.New}");
         if (host > context.File.Length - _geometry.ClusterSize)
             throw Changed($"host cluster 0x{host:x} is past the end of the file (size {context.File.Length})");
         var count = await CountAsync(host);
         if (count < 0)
             return (int)count;
-        var (lowest, highest) = HostOf(found) == host ? (1, 1) : RefcountsOf(entry, host);
+        var (lowest, highest) = isKept ? (1, long.MaxValue) : HostOf(found) == host ? (1, 1) : RefcountsOf(entry, host);
         if (count < lowest || count > highest)
             throw Changed($"host cluster 0x{host:x} has refcount {count}, it had {lowest}{(lowest == highest ? "" : $" or {highest}")}");
         return 0;

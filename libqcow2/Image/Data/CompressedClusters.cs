@@ -32,10 +32,14 @@ internal sealed class CompressedClusters : IDisposable
 
     public long Misses { get; private set; }
 
-    /// <summary>Reads part of the cluster that <paramref name="entry"/> describes.</summary>
-    public LoopTask<int> ReadAsync(L2Entry entry, int within, NativeBuffer buffer)
+    /// <summary>Reads part of a compressed cluster.</summary>
+    /// <param name="host">where its data begins in the image file</param>
+    /// <param name="length">as <see cref="L2Entry.CompressedLength"/></param>
+    /// <param name="within">where the part begins in the cluster</param>
+    /// <param name="buffer">the part</param>
+    public LoopTask<int> ReadAsync(long host, int length, int within, NativeBuffer buffer)
     {
-        var slot = Find(entry.Host.Value);
+        var slot = Find(host);
         if (slot is { Ready: true })
         {
             Hits++;
@@ -45,8 +49,8 @@ internal sealed class CompressedClusters : IDisposable
         }
 
         return slot is null && buffer.Length == _context.Geometry.ClusterSize
-            ? InflateAsync(entry, buffer)
-            : ReadThroughCacheAsync(entry, within, buffer);
+            ? InflateAsync(host, length, buffer)
+            : ReadThroughCacheAsync(host, length, within, buffer);
     }
 
     /// <summary>The cluster is no longer in use: its place may hold something else from now on.</summary>
@@ -72,11 +76,11 @@ internal sealed class CompressedClusters : IDisposable
         }
     }
 
-    private async LoopTask<int> ReadThroughCacheAsync(L2Entry entry, int within, NativeBuffer buffer)
+    private async LoopTask<int> ReadThroughCacheAsync(long host, int length, int within, NativeBuffer buffer)
     {
         while (true)
         {
-            var slot = Find(entry.Host.Value);
+            var slot = Find(host);
             if (slot is { Ready: true })
             {
                 slot.LastUse = ++_clock;
@@ -88,7 +92,7 @@ internal sealed class CompressedClusters : IDisposable
             {
                 slot = TakeOldest();
                 if (slot is not null)
-                    return await FillAsync(slot, entry, within, buffer);
+                    return await FillAsync(slot, host, length, within, buffer);
             }
 
             // Being inflated for somebody else, or all slots are: wait for one to be done.
@@ -96,16 +100,16 @@ internal sealed class CompressedClusters : IDisposable
         }
     }
 
-    private async LoopTask<int> FillAsync(Slot slot, L2Entry entry, int within, NativeBuffer buffer)
+    private async LoopTask<int> FillAsync(Slot slot, long host, int length, int within, NativeBuffer buffer)
     {
         if (slot.Content.IsEmpty)
             slot.Content = LoopScheduler.Current.Buffers.Rent(_context.Geometry.ClusterSize);
-        slot.Key = entry.Host.Value;
+        slot.Key = host;
         slot.Ready = false;
         slot.Busy = true;
-        var error = await InflateAsync(entry, slot.Content);
+        var error = await InflateAsync(host, length, slot.Content);
         slot.Busy = false;
-        slot.Ready = error == 0 && slot.Key == entry.Host.Value;
+        slot.Ready = error == 0 && slot.Key == host;
         slot.LastUse = ++_clock;
         if (!slot.Ready)
             slot.Key = -1;
@@ -115,15 +119,15 @@ internal sealed class CompressedClusters : IDisposable
         return error;
     }
 
-    private async LoopTask<int> InflateAsync(L2Entry entry, NativeBuffer output)
+    private async LoopTask<int> InflateAsync(long host, int length, NativeBuffer output)
     {
         Misses++;
         var pool = LoopScheduler.Current.Buffers;
 
         // Read whole sectors of the file, so that no bounce is needed; the descriptor counts them anyway.
         var unit = Math.Max(512, _context.File.OffsetAlignment);
-        var start = Rounding.Down(entry.Host.Value, unit);
-        var end = Rounding.Up(entry.Host.Value + entry.CompressedLength, unit);
+        var start = Rounding.Down(host, unit);
+        var end = Rounding.Up(host + length, unit);
         var sectors = pool.Rent(checked((int)(end - start)));
         int error;
         try
@@ -139,7 +143,7 @@ internal sealed class CompressedClusters : IDisposable
         {
             var work = InflateWork.Rent();
             work.Type = _context.Header.CompressionType;
-            work.Input = sectors.Slice((int)(entry.Host.Value - start), entry.CompressedLength);
+            work.Input = sectors.Slice((int)(host - start), length);
             work.Output = output;
             error = await LoopScheduler.Current.OffloadAsync(work);
             work.Recycle();

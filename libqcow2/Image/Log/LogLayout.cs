@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Image.Log;
 
@@ -60,16 +61,25 @@ internal readonly struct LogRecord
     /// <summary>Index of the L1 entry or number of the guest cluster; above it when its host cluster was allocated; flags.</summary>
     private readonly ulong _target;
 
-    public readonly ulong Old;
+    // The descriptors, then the bitmaps of extended L2 entries.
+    private readonly ulong _old;
+    private readonly ulong _new;
+    private readonly ulong _oldBitmap;
+    private readonly ulong _newBitmap;
 
-    public readonly ulong New;
-
-    public LogRecord(long index, ulong flags, ulong old, ulong raw, LogTime taken = default)
+    public LogRecord(long index, ulong flags, in StoredL2Entry old, in StoredL2Entry entry, LogTime taken = default)
     {
         _target = ((ulong)index & IndexMask) | (taken.Capture << (64 - CaptureBits) >> (64 - CaptureBits) << IndexBits) | flags
             | (taken.Recycled ? Recycled : 0);
-        (Old, New) = (old, raw);
+        (_old, _oldBitmap) = (old.Descriptor, old.Bitmap);
+        (_new, _newBitmap) = (entry.Descriptor, entry.Bitmap);
     }
+
+    /// <summary>What the entry was; of the L1 table, in the descriptor.</summary>
+    public StoredL2Entry Old => new(_old, _oldBitmap);
+
+    /// <summary>What it became.</summary>
+    public StoredL2Entry New => new(_new, _newBitmap);
 
     public long Index => (long)(_target & IndexMask);
 

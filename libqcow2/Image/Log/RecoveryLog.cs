@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using System.Threading;
 using Qcow2Blk.Image.Commit;
+using Qcow2Blk.Format;
 using Qcow2Blk.Image.Tables;
 using Qcow2Blk.Scheduling;
 
@@ -106,22 +107,22 @@ internal sealed unsafe class RecoveryLog : IDisposable
     /// <summary>An L2 entry is about to change in memory.</summary>
     /// <param name="guestCluster">whose entry</param>
     /// <param name="old">what it was</param>
-    /// <param name="raw">what it becomes</param>
+    /// <param name="entry">what it becomes</param>
     /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
-    public void Append(long guestCluster, ulong old, ulong raw, LogTime taken)
+    public void Append(long guestCluster, in StoredL2Entry old, in StoredL2Entry entry, LogTime taken)
     {
         Invariant.Holds(!_disposed, "a log is written only while it is there", guestCluster);
         if (IsReplaying)
             return;
         NoteAlive();
-        Append(new LogRecord(guestCluster, 0, old, raw, taken));
+        Append(new LogRecord(guestCluster, 0, old, entry, taken));
     }
 
     /// <summary>An L1 entry is about to change in memory.</summary>
     public void AppendL1(int index, ulong old, ulong raw)
     {
         _l1Hash ^= LogHash.OfEntry(index, old) ^ LogHash.OfEntry(index, raw);
-        Append(new LogRecord(index, LogRecord.InL1, old, raw));
+        Append(new LogRecord(index, LogRecord.InL1, new StoredL2Entry(old), new StoredL2Entry(raw)));
     }
 
     /// <summary>Host clusters got refcount 0 in memory.</summary>
@@ -194,9 +195,9 @@ internal sealed unsafe class RecoveryLog : IDisposable
     public ref readonly LogRecord this[ulong position] => ref _records[position % Capacity];
 
     /// <summary>Whether the last record says this, or there need not be one.</summary>
-    public bool EndsWith(long guestCluster, ulong raw) =>
+    public bool EndsWith(long guestCluster, in StoredL2Entry entry) =>
         IsReplaying || _header->Dropped != 0
-        || (Count > 0 && this[_header->End - 1] is var last && last.Index == guestCluster && last.New == raw);
+        || (Count > 0 && this[_header->End - 1] is var last && last.Index == guestCluster && last.New == entry);
 
     public void Dispose()
     {

@@ -13,7 +13,7 @@ internal static unsafe class RecoveryLogFile
 {
     public const int HeaderBytes = 4096;
 
-    private const char Version = '3';
+    private const char Version = '4';
     private const ulong MagicWithoutVersion = 0x0067_6f6c_6b6c_6271; // "qblklog"
     private const ulong MagicBeforeVersions = 0x676f_6c32_6b6c_6271; // "qblk2log"
 

@@ -41,7 +41,8 @@ internal sealed class L2Tables : SlicedTables
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public int IndexOf(long guestCluster) => (int)guestCluster & (_geometry.SliceEntries - 1);
 
-    public ulong Raw(int slot, long guestCluster)
+    /// <summary>The entry of a cluster as it is stored.</summary>
+    public StoredL2Entry Stored(int slot, long guestCluster)
     {
         // It holds only until something is awaited: then another slice may be there.
         if (Invariant.Thorough)
@@ -50,41 +51,60 @@ internal sealed class L2Tables : SlicedTables
                 Cache.Shows(slot, KeyOf(guestCluster)), "an L2 entry is read from the slice of its cluster", guestCluster, slot);
         }
 
-        return BinaryPrimitives.ReverseEndianness(Cache.Read(slot, IndexOf(guestCluster)));
+        return StoredAt(slot, IndexOf(guestCluster));
     }
 
-    public L2Entry Entry(int slot, long guestCluster) => L2Entry.Decode(Raw(slot, guestCluster), _geometry);
+    public L2Entry Entry(int slot, long guestCluster) => L2Entry.Decode(Stored(slot, guestCluster), _geometry);
 
     /// <summary>Changes the mapping of one cluster in memory; the next commit writes it.</summary>
     /// <param name="slot">of the slice</param>
     /// <param name="guestCluster">whose entry</param>
-    /// <param name="raw">what it becomes</param>
+    /// <param name="entry">what it becomes</param>
     /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
-    public void Set(int slot, long guestCluster, ulong raw, LogTime taken = default)
+    public void Set(int slot, long guestCluster, in StoredL2Entry entry, LogTime taken = default)
     {
         Invariant.Holds(Context.IsHome, "only the home loop changes the mapping", guestCluster);
         Invariant.Holds(
             Cache.HasSlice(slot, KeyOf(guestCluster)), "an L2 entry is changed in the slice of its cluster", guestCluster, slot);
         Invariant.Holds(
-            L2Entry.Decode(raw, _geometry).Kind != L2Kind.Invalid, "an L2 entry that is set can be read again", guestCluster, (long)raw);
+            L2Entry.Decode(entry, _geometry).Kind != L2Kind.Invalid,
+            "an L2 entry that is set can be read again", guestCluster, (long)entry.Descriptor);
 
         // First the log: as soon as other loops see the entry, they may write in place and answer.
-        Context.Log?.Append(guestCluster, Raw(slot, guestCluster), raw, taken);
+        Context.Log?.Append(guestCluster, Stored(slot, guestCluster), entry, taken);
         if (Invariant.Thorough)
         {
             Invariant.Holds(
-                Context.Log?.EndsWith(guestCluster, raw) ?? true, "an entry is in the log before anybody sees it", guestCluster);
+                Context.Log?.EndsWith(guestCluster, entry) ?? true, "an entry is in the log before anybody sees it", guestCluster);
         }
 
-        Cache.Write(slot, IndexOf(guestCluster), BinaryPrimitives.ReverseEndianness(raw));
+        var descriptor = BinaryPrimitives.ReverseEndianness(entry.Descriptor);
+        if (_geometry.HasExtendedL2)
+            Cache.WritePair(slot, IndexOf(guestCluster), descriptor, BinaryPrimitives.ReverseEndianness(entry.Bitmap));
+        else
+            Cache.Write(slot, IndexOf(guestCluster), descriptor);
     }
 
-    /// <summary>Reads an entry without a lock. Any loop.</summary>
+    /// <summary>Reads the descriptor of an image without extended L2 entries, without a lock. Any loop.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool TryRead(long guestCluster, out ulong raw)
+    public bool TryReadDescriptor(long guestCluster, out ulong descriptor)
     {
-        var found = Cache.TryRead(KeyOf(guestCluster), IndexOf(guestCluster), out raw);
-        raw = BinaryPrimitives.ReverseEndianness(raw);
+        var found = Cache.TryRead(KeyOf(guestCluster), IndexOf(guestCluster), out descriptor);
+        descriptor = BinaryPrimitives.ReverseEndianness(descriptor);
+        return found;
+    }
+
+    /// <summary>Reads a whole entry without a lock. Any loop.</summary>
+    public bool TryRead(long guestCluster, out L2Entry entry)
+    {
+        ulong descriptor, bitmap = 0;
+        var found = _geometry.HasExtendedL2
+            ? Cache.TryReadPair(KeyOf(guestCluster), IndexOf(guestCluster), out descriptor, out bitmap)
+            : Cache.TryRead(KeyOf(guestCluster), IndexOf(guestCluster), out descriptor);
+        entry = found
+            ? L2Entry.Decode(
+                new StoredL2Entry(BinaryPrimitives.ReverseEndianness(descriptor), BinaryPrimitives.ReverseEndianness(bitmap)), _geometry)
+            : default;
         return found;
     }
 
@@ -121,20 +141,41 @@ internal sealed class L2Tables : SlicedTables
         return l1.Offset.Value + ((key & (_geometry.SlicesPerL2 - 1)) * _geometry.SliceBytes);
     }
 
-    /// <summary>No entry of an image that is written may point into metadata: a write in place would destroy it.</summary>
+    /// <summary>
+    /// No entry of an image that is written may point into metadata: a write in place would destroy it. In an external data file
+    /// a cluster is where it is on the disk.
+    /// </summary>
     protected override void Check(int slot, long key)
     {
         if (Context.Metadata is not { } metadata)
             return;
         for (var index = 0; index < _geometry.SliceEntries; index++)
         {
-            var raw = BinaryPrimitives.ReverseEndianness(Cache.Read(slot, index));
-            if (raw == 0 || L2Entry.Decode(raw, _geometry) is not { Kind: L2Kind.Data or L2Kind.ZeroAllocated } entry)
+            var stored = StoredAt(slot, index);
+            if (stored.IsEmpty || L2Entry.Decode(stored, _geometry) is not { HasHost: true } entry)
                 continue;
-            if (metadata.Contains(entry.Host.Value))
-                Context.Corrupt($"guest cluster {(key << _geometry.SliceBits) + index} is mapped to metadata at {entry.Host}");
+            var cluster = (key << _geometry.SliceBits) + index;
+            if (_geometry.HasDataFile)
+            {
+                if (IsMisplaced(entry, cluster))
+                    Context.Corrupt($"guest cluster {cluster} is mapped to {entry.Host} of the data file, not to where it is on the disk");
+            }
+            else if (metadata.Contains(entry.Host.Value))
+            {
+                Context.Corrupt($"guest cluster {cluster} is mapped to metadata at {entry.Host}");
+            }
         }
     }
+
+    /// <summary>Whether an entry of an image with a data file points elsewhere than to where its cluster is on the disk.</summary>
+    public bool IsMisplaced(in L2Entry entry, long guestCluster) =>
+        _geometry.HasDataFile && entry.HasHost && entry.Host.Value != guestCluster << _geometry.ClusterBits;
+
+    private StoredL2Entry StoredAt(int slot, int index) => _geometry.HasExtendedL2
+        ? new StoredL2Entry(
+            BinaryPrimitives.ReverseEndianness(Cache.Read(slot, index * 2)),
+            BinaryPrimitives.ReverseEndianness(Cache.Read(slot, (index * 2) + 1)))
+        : new StoredL2Entry(BinaryPrimitives.ReverseEndianness(Cache.Read(slot, index)));
 
     private int L1IndexOf(long key) => checked((int)(key >> (_geometry.L2Bits - _geometry.SliceBits)));
 

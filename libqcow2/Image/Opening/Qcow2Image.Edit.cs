@@ -1,5 +1,8 @@
 using System;
+using System.Collections.Generic;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Bitmaps;
+using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
@@ -8,6 +11,16 @@ namespace Qcow2Blk.Image.Opening;
 /// <summary>Operations on the image itself, while it is open and nobody uses the disk.</summary>
 internal sealed partial class Qcow2Image
 {
+    /// <summary>What can be done with bitmaps; but for the list, inside an edit.</summary>
+    public BitmapEditor BitmapEditor => _bitmaps.Editor;
+
+    public DirtyBitmap? FindBitmap(string name) => _bitmaps.Set.Find(name);
+
+    /// <summary>Lets clients look at bitmaps, from now on.</summary>
+    /// <exception cref="ImageFormatException">one of them is not there, or of no use</exception>
+    /// <exception cref="System.IO.IOException">it cannot be read</exception>
+    public LoopTask<int> ShowBitmapsAsync(IReadOnlyList<string> names) => _bitmaps.ShowAsync(names);
+
     /// <summary>
     /// Runs an operation that changes more than the mapping: header, snapshots, bitmaps. The caller has shut its gates and
     /// waited for its requests; nothing of the disk is in progress until this ends.
@@ -24,23 +37,24 @@ internal sealed partial class Qcow2Image
             return EditAnswer.Refused(EditResult.Failed, "it is open read-only");
         if (_context.WriteErrorReason is { } reason)
             return EditAnswer.Refused(EditResult.Failed, $"it takes no more writes: {reason}");
-        await _changes.WaitForEndAsync();
+        var writable = _writable!;
+        await writable.Changes.WaitForEndAsync();
         await Epochs.WaitForQuietAsync();
-        var error = await PrepareForWritingAsync();
+        var error = await writable.Preparation.RunAsync();
         if (error == 0)
-            error = await CommitAllAsync();
+            error = await writable.CommitAllAsync();
         if (error == 0)
-            error = await StoreBitmapsAsync();
+            error = await writable.Preparation.StoreBitmapsAsync();
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write out what is in memory");
         // Who writes next says so again.
-        _writePrepared = false;
+        writable.Preparation.Reopen();
         var answer = await TryEditAsync(edit);
-        error = await CommitAllAsync();
+        error = await writable.CommitAllAsync();
         if (error == 0)
             error = await FollowHeaderAsync();
         if (error == 0)
-            error = await ReloadBitmapsAsync();
+            error = await _bitmaps.ReloadAsync();
         return error < 0 && answer.Succeeded ? EditAnswer.OfErrno(error, "cannot commit it") : answer;
     }
 
@@ -60,26 +74,12 @@ internal sealed partial class Qcow2Image
         }
     }
 
-    /// <summary>Commits until nothing is left: what a commit frees needs one more for the lower refcounts.</summary>
-    private async LoopTask<int> CommitAllAsync()
-    {
-        do
-        {
-            var error = await _committer!.FlushAsync();
-            await _frees!.DrainAsync();
-            if (error < 0)
-                return error;
-        }
-        while (!_committer.IsClean || !_frees.IsEmpty);
-        return _context.WriteError;
-    }
-
     /// <summary>The header may be another one now: what is known of it follows, and the log.</summary>
     private async LoopTask<int> FollowHeaderAsync()
     {
         try
         {
-            _context.Header = await ReadHeaderAsync(_file);
+            _context.Header = await ImageOpener.ReadHeaderAsync(File);
         }
         catch (Exception error) when (error is ImageFormatException or System.IO.IOException)
         {
@@ -87,7 +87,7 @@ internal sealed partial class Qcow2Image
             return _context.Corrupt($"its header cannot be read back: {error.Message}");
         }
 
-        _log?.Follow(LoggedImageOf(_file, Header));
+        _context.Log?.Follow(LogIdentities.Of(File, Header));
         return 0;
     }
 }

@@ -16,13 +16,16 @@ namespace Qcow2Blk.Image.Tables;
 /// <remarks>
 /// Invariants: a slot whose key is not negative holds that slice completely; before a slot is given to another
 /// slice its key becomes -1 and its generation is raised, so that a reader who saw the same generation before and
-/// after the key and the entry has read that slice. Entries are aligned 64-bit words. Dirty slots and slots being written
-/// are never evicted. One slot more, the spare one, belongs to no set: nobody finds what is in it but who filled it.
+/// after the key and the entry has read that slice. Entries are aligned 64-bit words, or pairs of them: while a pair is being
+/// changed the generation is odd, so that nobody sees half of it. Dirty slots and slots being written are never evicted. One slot more, the spare one, belongs to no set: nobody finds what is in it but who filled it.
 /// </remarks>
 internal sealed unsafe class SliceCache : IDisposable
 {
     private const int Ways = 8;
     private const long NoKey = -1;
+
+    // What the generation of a slot goes up by: it stays even.
+    private const uint GivenAway = 2;
 
     [Flags]
     private enum SlotState : byte
@@ -137,6 +140,30 @@ internal sealed unsafe class SliceCache : IDisposable
         return Volatile.Read(ref _keys[slot]) == key && Volatile.Read(ref _generations[slot]) == generation;
     }
 
+    /// <summary>Reads a pair of words, an entry of 128 bits, whole or not at all. Any thread, no lock.</summary>
+    /// <param name="key">of the slice</param>
+    /// <param name="index">of the pair in the slice</param>
+    /// <param name="first">its first word as it is on disk (big endian)</param>
+    /// <param name="second">its second word</param>
+    /// <returns>false if the slice is not there, or the pair was just being changed</returns>
+    public bool TryReadPair(long key, int index, out ulong first, out ulong second)
+    {
+        var start = (int)(key & _setMask) * Ways;
+        for (var slot = start; slot < start + Ways; slot++)
+        {
+            var generation = GenerationOf(slot);
+            if (Volatile.Read(ref _keys[slot]) != key)
+                continue;
+            var pair = (ulong*)(_data + ((long)slot * SliceBytes)) + (index * 2L);
+            first = Volatile.Read(ref pair[0]);
+            second = Volatile.Read(ref pair[1]);
+            return (generation & 1) == 0 && Volatile.Read(ref _keys[slot]) == key && Volatile.Read(ref _generations[slot]) == generation;
+        }
+
+        (first, second) = (0, 0);
+        return false;
+    }
+
     /// <summary>Whether somebody is reading that slice right now.</summary>
     public bool IsLoading(long key)
     {
@@ -200,7 +227,7 @@ internal sealed unsafe class SliceCache : IDisposable
             _states[victim] == SlotState.None, "a slice that is dirty, being written or being read is not evicted", victim, key);
         Misses++;
         Volatile.Write(ref _keys[victim], NoKey);
-        Volatile.Write(ref _generations[victim], _generations[victim] + 1);
+        Volatile.Write(ref _generations[victim], _generations[victim] + GivenAway);
         Interlocked.MemoryBarrier();
         _states[victim] = SlotState.Loading;
         _pendingKeys[victim] = key;
@@ -258,6 +285,20 @@ internal sealed unsafe class SliceCache : IDisposable
     {
         Invariant.Holds((uint)index < (uint)SliceBytes / sizeof(ulong), "an entry that is changed lies in its slice", index);
         Volatile.Write(ref ((ulong*)(_data + ((long)slot * SliceBytes)))[index], raw);
+        MarkDirty(slot);
+    }
+
+    /// <summary>Changes a pair of words; readers of other threads see the old pair, the new one or none.</summary>
+    public void WritePair(int slot, int index, ulong first, ulong second)
+    {
+        Invariant.Holds((uint)index < (uint)SliceBytes / (2 * sizeof(ulong)), "an entry that is changed lies in its slice", index);
+        var pair = (ulong*)(_data + ((long)slot * SliceBytes)) + (index * 2L);
+
+        // Each store is seen after those before it.
+        Volatile.Write(ref _generations[slot], _generations[slot] + 1);
+        Volatile.Write(ref pair[0], first);
+        Volatile.Write(ref pair[1], second);
+        Volatile.Write(ref _generations[slot], _generations[slot] + 1);
         MarkDirty(slot);
     }
 
@@ -339,7 +380,7 @@ internal sealed unsafe class SliceCache : IDisposable
         for (var slot = 0; slot < _keys.Length; slot++)
         {
             Volatile.Write(ref _keys[slot], NoKey);
-            Volatile.Write(ref _generations[slot], _generations[slot] + 1);
+            Volatile.Write(ref _generations[slot], _generations[slot] + GivenAway);
         }
 
         Interlocked.MemoryBarrier();

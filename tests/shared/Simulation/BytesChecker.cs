@@ -1,6 +1,7 @@
 using System;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Tests.Shared.Checker;
 
 namespace Qcow2Blk.Tests.Shared.Simulation;
 

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.Linq;
 
 namespace Qcow2Blk.Tests.Shared.Simulation;
 
@@ -72,7 +73,7 @@ internal sealed class CrashImage : IImageBytes
             }
             else if (ended && operation.Result == 0)
             {
-                Settle(operation.Submitted);
+                Settle(operation);
             }
         }
     }
@@ -142,7 +143,7 @@ internal sealed class CrashImage : IImageBytes
     private static long Extent(StorageLog log)
     {
         long extent = 0;
-        foreach (var operation in log.Operations)
+        foreach (var operation in log.Operations.Where(operation => operation.Kind != StorageOperationKind.Flush))
             extent = Math.Max(extent, operation.Offset + operation.Length);
         return extent;
     }
@@ -158,12 +159,12 @@ internal sealed class CrashImage : IImageBytes
         _pending.Insert(index, operation);
     }
 
-    private void Settle(long flushBegan)
+    private void Settle(StorageOperation flush)
     {
         for (var index = 0; index < _pending.Count; index++)
         {
             var operation = _pending[index];
-            if (!IsCovered(operation, flushBegan))
+            if (!IsCovered(operation, flush))
                 continue;
             if (operation.Kind == StorageOperationKind.SetLength)
             {
@@ -176,12 +177,16 @@ internal sealed class CrashImage : IImageBytes
             }
         }
 
-        _pending.RemoveAll(operation => IsCovered(operation, flushBegan));
+        _pending.RemoveAll(operation => IsCovered(operation, flush));
     }
 
     /// <summary>A write that failed is never known to be on disk, whatever flush comes after it.</summary>
-    private static bool IsCovered(StorageOperation operation, long flushBegan) =>
-        operation.Completed < flushBegan && operation.Result == 0;
+    private static bool IsCovered(StorageOperation operation, StorageOperation flush) =>
+        operation.Completed < flush.Submitted && operation.Result == 0 && (flush.Length == 0 || IsWithin(operation, flush));
+
+    /// <summary>Whether a flush of a part of the file is of the part that was written (<see cref="StorageWindow"/>).</summary>
+    private static bool IsWithin(StorageOperation operation, StorageOperation flush) =>
+        operation.Offset >= flush.Offset && operation.Offset - flush.Offset < flush.Length;
 
     private void ApplyLength(StorageOperation operation, bool keep)
     {

@@ -98,6 +98,10 @@ internal sealed class MemoryStorage : IBlockStorage
 
     public LoopTask<int> FlushAsync() => Start(new StorageOperation(StorageOperationKind.Flush, 0, 0, null), default);
 
+    /// <summary>A flush of a part of the file, as if that were a file of its own.</summary>
+    internal LoopTask<int> FlushRangeAsync(long offset, long length) =>
+        Start(new StorageOperation(StorageOperationKind.Flush, offset, length, null), default);
+
     public LoopTask<int> PunchAsync(long offset, long length) => StartRange(StorageOperationKind.Punch, offset, length);
 
     public LoopTask<int> ZeroAsync(long offset, long length) => StartRange(StorageOperationKind.Zero, offset, length);

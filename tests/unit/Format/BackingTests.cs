@@ -20,7 +20,21 @@ public sealed class BackingTests
 
     [Theory]
     [InlineData("nbd://host/x", "\"nbd:\"")]
-    [InlineData("json:{\"driver\":\"file\"}", "\"json:\"")]
+    [InlineData("json:{\"driver\":\"file\"}", "names no file")]
+    [InlineData("json:", "is not valid JSON")]
+    [InlineData("json:{", "is not valid JSON")]
+    [InlineData("json:[]", "is not a JSON object")]
+    [InlineData("json:{\"driver\":\"nbd\",\"host\":\"x\"}", "member \"host\"")]
+    [InlineData("json:{\"driver\":\"nbd\",\"file.filename\":\"/x\"}", "driver \"nbd\"")]
+    [InlineData("json:{\"driver\":\"raw\",\"file.driver\":\"host_device\",\"file.filename\":\"/x\"}", "file.driver \"host_device\"")]
+    [InlineData("json:{\"driver\":\"qcow2\",\"file\":\"node\"}", "member \"file\"")]
+    [InlineData("json:{\"driver\":\"qcow2\",\"filename\":\"/x\"}", "member \"filename\"")]
+    [InlineData("json:{\"driver\":\"file\",\"file.filename\":\"/x\"}", "member \"file.filename\"")]
+    [InlineData("json:{\"driver\":\"qcow2\",\"file.filename\":\"/x\",\"file\":{\"filename\":\"/y\"}}", "twice")]
+    [InlineData("json:{\"driver\":\"raw\",\"offset\":512,\"file.filename\":\"/x\"}", "\"offset\", which is not text")]
+    [InlineData("json:{\"file\":{\"file\":{\"filename\":\"/x\"}}}", "member \"file.file.filename\"")]
+    [InlineData("json:{\"file.filename\":\"x\"}", "\"x\", which is not absolute")]
+    [InlineData("json:{\"file.filename\":\"nbd://x\"}", "not absolute")]
     [InlineData("file:/etc/passwd", "\"file:\"")]
     [InlineData("a:b", "\"a:\"")]
     [InlineData(":x", "\":\"")]
@@ -31,6 +45,41 @@ public sealed class BackingTests
 
         Assert.Equal("backing_file_name", error.Field);
         Assert.Contains(says, error.Message);
+    }
+
+    [Theory]
+    [InlineData("json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"/b\"}}", null, "qcow2")]
+    [InlineData("json:{ \"file.filename\": \"/b\", \"driver\": \"raw\" }", null, "raw")]
+    [InlineData("json:{\"file\":{\"filename\":\"/b\"}}", "raw", "raw")]
+    [InlineData("json:{\"driver\":\"file\",\"filename\":\"/b\"}", "qcow2", "qcow2")]
+    [InlineData("json:{\"driver\":\"qcow2\",\"file.filename\":\"/b\"}", "raw", "raw")]
+    public void Description_of_a_file_is_a_name(string name, string? stated, string format)
+    {
+        using var directory = new TempDirectory();
+        QemuImg.Create(directory.File("top.qcow2"), "1M");
+        var image = new ImageBytes(directory.File("top.qcow2"));
+        var bytes = HeaderWriter.Write(HeaderContent.Of(image.Header) with { BackingFile = name, BackingFormat = stated }, "top");
+
+        var header = Header.Parse(bytes, "top");
+
+        Assert.Equal("/b", BackingPath.Resolve("/images/top.qcow2", header.BackingFile!));
+        Assert.Equal(format, ImageFormats.Words.Of(BackingFormatRule.Require(header)));
+    }
+
+    /// <summary>Neither name nor driver says what the file holds: it is not guessed.</summary>
+    [Fact]
+    public void Description_without_a_format_states_none()
+    {
+        using var directory = new TempDirectory();
+        QemuImg.Create(directory.File("top.qcow2"), "1M");
+        var image = new ImageBytes(directory.File("top.qcow2"));
+        var header = Header.Parse(HeaderWriter.Write(HeaderContent.Of(image.Header) with
+        {
+            BackingFile = "json:{\"driver\":\"file\",\"filename\":\"/b\"}",
+        }, "top"), "top");
+
+        Assert.Contains("no stated format", Assert.Throws<ImageFormatException>(() => BackingFormatRule.Require(header)).Message);
+        Assert.Equal(ImageFormat.Raw, BackingFormatRule.Require(header, ImageFormat.Raw));
     }
 
     [Fact]

@@ -124,7 +124,7 @@ public sealed class HeaderTests
     }
 
     [Fact]
-    public void External_data_file_is_refused_by_name()
+    public void External_data_file_is_named_by_the_image()
     {
         using var directory = new TempDirectory();
         var path = directory.File("disk.qcow2");
@@ -134,39 +134,61 @@ public sealed class HeaderTests
 
         Assert.Equal(directory.File("data.raw"), header.DataFileName);
         Assert.Equal(AutoclearFeatures.RawExternalData, header.Autoclear);
-        var error = Assert.Throws<ImageFormatException>(() => header.RefuseUnsupported(forWriting: false));
-        Assert.Contains("external data file", error.Message);
-        Assert.Contains("data.raw", error.Message);
+        header.RefuseUnsupported(forWriting: true);
+        Assert.Equal(directory.File("data.raw"), DataFilePath.Resolve(header));
     }
 
     [Fact]
-    public void Extended_l2_is_refused_by_name()
+    public void Legacy_encryption_is_read_and_not_written()
     {
         using var directory = new TempDirectory();
         var path = directory.File("disk.qcow2");
-        QemuImg.Create(path, "1M", "extended_l2=on");
+        QemuImg.CreateEncrypted(path, "aes");
 
         var header = new ImageBytes(path).Header;
 
-        var error = Assert.Throws<ImageFormatException>(() => header.RefuseUnsupported(forWriting: false));
-        Assert.Contains("extended L2 entries not supported yet", error.Message);
+        Assert.Equal(Header.LegacyAes, header.CryptMethod);
+        Assert.Null(header.Encryption);
+        header.RefuseUnsupported(forWriting: false);
+        var error = Assert.Throws<ImageFormatException>(() => header.RefuseUnsupported(forWriting: true));
+        Assert.Equal("crypt_method", error.Field);
+        Assert.Contains("legacy AES encryption can only be read", error.Message);
     }
 
-    [Theory]
-    [InlineData("aes", 1, "AES")]
-    [InlineData("luks", 2, "LUKS")]
-    public void Encryption_is_refused_by_name(string format, int method, string says)
+    [Fact]
+    public void Header_of_LUKS_is_found_and_must_be_where_it_can_be()
     {
         using var directory = new TempDirectory();
         var path = directory.File("disk.qcow2");
-        QemuImg.CreateEncrypted(path, format);
+        QemuImg.CreateEncrypted(path, "luks");
+        var image = new ImageBytes(path);
 
-        var header = new ImageBytes(path).Header;
+        Assert.Equal(Header.Luks, image.Header.CryptMethod);
+        Assert.Equal(new EncryptionPointer(new HostOffset(0x40000), 2068480), image.Header.Encryption);
+        image.Header.RefuseUnsupported(forWriting: true);
+        image.Header.CheckAgainstFile(image.Bytes.Length);
 
-        Assert.Equal(method, header.CryptMethod);
-        var error = Assert.Throws<ImageFormatException>(() => header.RefuseUnsupported(forWriting: false));
-        Assert.Equal("crypt_method", error.Field);
-        Assert.Contains(says, error.Message);
+        var at = image.Header.Extensions.Single(extension => extension.Type == HeaderExtension.FullDiskEncryption).Offset + 8;
+        foreach (var (offset, length, field) in ((ulong, ulong, string)[])
+            [
+                (0x40200, 2068480, "encryption_header_offset"), (0, 2068480, "encryption_header_offset"),
+                (1UL << 56, 2068480, "encryption_header_offset"), (0x40000, 591, "encryption_header_length"),
+                (0x40000, 1UL << 63, "encryption_header_length"), (0x40000, (16 << 20) + 1, "encryption_header_length"),
+            ])
+        {
+            image.Put64(at, offset);
+            image.Put64(at + 8, length);
+            Assert.Equal(field, Assert.Throws<ImageFormatException>(() => image.Header).Field);
+        }
+
+        // Past the end of the file, and over a table.
+        foreach (var offset in (ulong[])[0x4000_0000, 0x30000])
+        {
+            image.Put64(at, offset);
+            image.Put64(at + 8, 2068480);
+            var refused = Assert.Throws<ImageFormatException>(() => image.Header.CheckAgainstFile(image.Bytes.Length));
+            Assert.Contains("encryption header", refused.Message);
+        }
     }
 
     [Fact]

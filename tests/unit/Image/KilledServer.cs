@@ -144,7 +144,7 @@ internal sealed class KilledServer(ModelImage subject, int seed, TempDirectory d
 /// <summary>A recovery log as bytes, without the room that was never used.</summary>
 internal static class SavedLog
 {
-    private const int RecordBytes = 24;
+    private const int RecordBytes = 40;
 
     private static long FileBytes => RecoveryLogFile.HeaderBytes + ((long)RecoveryLog.Capacity * RecordBytes);
 

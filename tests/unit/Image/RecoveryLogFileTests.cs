@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
 using System.IO;
+using Qcow2Blk.Format;
 using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image.Log;
 using Qcow2Blk.Tests.Shared;
@@ -77,7 +78,7 @@ public sealed class RecoveryLogFileTests : IDisposable
         Assert.False(RecoveryLog.HasRecords(Path));
         Assert.Null(RecoveryLog.Open(Path, s_image));
         RecoveryLog.Create(Path, s_image).Dispose();
-        Assert.StartsWith("qblklog3", File.ReadAllText(Path), StringComparison.Ordinal);
+        Assert.StartsWith("qblklog4", File.ReadAllText(Path), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -88,7 +89,8 @@ public sealed class RecoveryLogFileTests : IDisposable
         Assert.Equal(2, log.Count);
         var changes = new LoggedChanges(log);
         var entry = Assert.Single(changes.Clusters);
-        Assert.Equal((7L, 2, 0UL, 2UL), (entry.Index, entry.Count, entry.Old, entry.New));
+        Assert.Equal(
+            (7L, 2, new StoredL2Entry(0, 9), new StoredL2Entry(2, 11)), (entry.Index, entry.Count, entry.Old, entry.New));
         Assert.Empty(changes.L1Entries);
     }
 
@@ -98,7 +100,7 @@ public sealed class RecoveryLogFileTests : IDisposable
         using (var log = RecoveryLog.Create(Path, s_image))
         {
             for (var i = 0; i <= RecoveryLog.Capacity; i++)
-                log.Append(i, 0, 1, default);
+                log.Append(i, default, new StoredL2Entry(1), default);
         }
 
         var refused = Assert.Throws<RecoveryLogException>(() => RecoveryLog.Open(Path, s_image with { Mark = Mark() }));
@@ -108,11 +110,11 @@ public sealed class RecoveryLogFileTests : IDisposable
     [Fact]
     public void Largest_index_and_every_flag_fit_into_a_record()
     {
-        var record = new LogRecord((1L << 40) - 1, LogRecord.InL1, ulong.MaxValue, 5, new LogTime((1 << 22) + 3, Recycled: true));
+        var record = new LogRecord((1L << 40) - 1, LogRecord.InL1, new StoredL2Entry(ulong.MaxValue), new StoredL2Entry(5), new LogTime((1 << 22) + 3, Recycled: true));
         Assert.Equal(((1L << 40) - 1, true, true), (record.Index, record.Has(LogRecord.InL1), record.Has(LogRecord.Recycled)));
         Assert.False(record.IsTakenBefore((1 << 22) + 3));
         Assert.True(record.IsTakenBefore((1 << 22) + 4));
-        record = new LogRecord(1, 0, 0, 0, new LogTime((1 << 22) - 1, Recycled: false));
+        record = new LogRecord(1, 0, default, default, new LogTime((1 << 22) - 1, Recycled: false));
         Assert.True(record.IsTakenBefore(1 << 22));
         Assert.False(record.Has(LogRecord.Recycled));
     }
@@ -123,7 +125,7 @@ public sealed class RecoveryLogFileTests : IDisposable
         using (var log = RecoveryLog.Create(Path, s_image))
         {
             for (var i = 0; i < records; i++)
-                log.Append(7, (ulong)i, (ulong)i + 1, default);
+                log.Append(7, new StoredL2Entry((ulong)i, (ulong)i + 9), new StoredL2Entry((ulong)i + 1, (ulong)i + 10), default);
         }
 
         return File.ReadAllBytes(Path);

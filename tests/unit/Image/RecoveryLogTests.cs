@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Log;
 using Qcow2Blk.Scheduling;
@@ -163,14 +164,14 @@ public sealed class RecoveryLogTests : IDisposable
         }
     }
 
-    private static void Append(RecoveryLog log, long cluster, ulong raw) => log.Append(cluster, old: 0, raw, default);
+    private static void Append(RecoveryLog log, long cluster, ulong raw) => log.Append(cluster, old: default, new StoredL2Entry(raw), default);
 
     /// <summary>What each guest cluster's entry became last.</summary>
     private static (long, ulong)[] Records(RecoveryLog log)
     {
         var records = new SortedDictionary<long, ulong>();
         for (var at = log.Header.Start; at != log.Header.End; at++)
-            records[log[at].Index] = log[at].New;
+            records[log[at].Index] = log[at].New.Descriptor;
         return [.. records.Select(record => (record.Key, record.Value))];
     }
 

@@ -38,10 +38,10 @@ internal static class QemuImg
     /// For LUKS qemu-img measures how fast it derives keys and, on a busy machine, sometimes gives up with "Unable to
     /// get accurate CPU usage". Only that is tried again; any other failure fails the test.
     /// </remarks>
-    public static void CreateEncrypted(string path, string format)
+    public static void CreateEncrypted(string path, string format, string options = "")
     {
         string[] arguments = ["create", "-q", "--object", "secret,id=s,data=abc", "-f", "qcow2",
-            "-o", $"encrypt.format={format},encrypt.key-secret=s{(format == "luks" ? ",encrypt.iter-time=10" : "")}", path, "1M"];
+            "-o", $"encrypt.format={format},encrypt.key-secret=s{(format == "luks" ? ",encrypt.iter-time=10" : "")}{options}", path, "1M"];
         for (var attempt = 1; attempt < 8; attempt++)
         {
             var outcome = Try(arguments);

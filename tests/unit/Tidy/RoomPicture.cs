@@ -20,8 +20,8 @@ internal static class RoomPicture
         ("in a program", "images and devices by handle", ["Embedding"]),
         ("a device", "started, found, controlled, ended", ["Devices"]),
         ("exports", "requests come in, replies go out", ["Exports"]),
-        ("the image", "maps, allocates, commits", ["Image", "Inspect"]),
-        ("files", "read, write, sync, punch, lock", ["Storage"]),
+        ("the image", "maps, allocates, commits", ["Image", "Inspect", "Creation"]),
+        ("files", "read, write, sync, punch, lock, encrypt", ["Storage", "Crypto"]),
         ("loops", "rings, waiting, memory", ["Uring", "Scheduling", "Buffers"]),
         ("ground", "the kernel, the format, the log", ["Logging", "Format", "Interop"]),
     ];

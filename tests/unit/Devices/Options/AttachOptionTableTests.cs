@@ -54,7 +54,7 @@ public sealed class AttachOptionTableTests
     [InlineData("block-size", "1024", "--block-size 1024 is not supported: blocks have 512 or 4096 bytes")]
     [InlineData("cache", "writback", "--cache writback is not known: it must be one of none, writeback (did you mean writeback?)")]
     [InlineData("read-only", "yes", "--read-only yes is not known: it must be one of true, false")]
-    [InlineData("cache-size", "big", "--cache-size big is not a size: a size is a number, optionally followed by K, M, G or T")]
+    [InlineData("cache-size", "big", "--cache-size big is not a size: a size is a number, optionally followed by K, M, G, T, P or E")]
     [InlineData("cache-size", "4K", "--cache-size 4096 is out of range: 1M to 64G")]
     [InlineData("listen", "h:x", "--listen h:x is not HOST:PORT: \"x\" is not a port; ports are 0 to 65535")]
     [InlineData("device", "/dev/sda", "--device /dev/sda is not a device that qcow2blk makes: devices are /dev/ublkbN and /dev/nbdN")]

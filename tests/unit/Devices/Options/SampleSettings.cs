@@ -26,6 +26,10 @@ internal static class SampleSettings
         ["snapshot"] = ["1", Awkward],
         ["backing-dir"] = ["/", "/tmp", "/usr"],
         ["backing"] = ["/base.qcow2", $"/{Awkward}"],
+        ["key-file"] = ["/run/key", $"/run/{Awkward}"],
+        ["key-credential"] = ["disk.key"],
+        ["key-env"] = ["DISK_KEY", "other key"],
+        ["key-fd"] = ["0", "12"],
         ["lock-timeout"] = ["0", "3600"],
         ["iops"] = ["1", "10000000"],
         ["read-iops"] = ["250"],
@@ -63,8 +67,17 @@ internal static class SampleSettings
 
     /// <summary>Lists count by what is in them.</summary>
     internal static bool AreSame(AttachOptions one, AttachOptions other) =>
-        one.BackingDirectories.SequenceEqual(other.BackingDirectories)
-            && (one with { BackingDirectories = other.BackingDirectories }) == other;
+        Lists(one).Zip(Lists(other), (of, like) => of.SequenceEqual(like)).All(same => same)
+            && (one with
+            {
+                BackingDirectories = other.BackingDirectories,
+                KeyFiles = other.KeyFiles,
+                KeyCredentials = other.KeyCredentials,
+                KeyVariables = other.KeyVariables,
+            }) == other;
+
+    private static IReadOnlyList<string>[] Lists(AttachOptions of) =>
+        [of.BackingDirectories, of.KeyFiles, of.KeyCredentials, of.KeyVariables];
 
     private static string Any(Random random, IReadOnlyList<string> of) => of[random.Next(of.Count)];
 }

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Qcow2Blk.Image.Check;
+using Qcow2Blk.Tests.Shared.Checker;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Image.Check;

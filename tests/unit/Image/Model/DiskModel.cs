@@ -105,6 +105,11 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
             var at = data.Span.CommonPrefixLength(Content.AsSpan((int)offset, length));
             throw new InvalidOperationException($"{operation}: byte {offset + at} reads {data.Span[at]:x2}, not {Content[offset + at]:x2}");
         }
+        else if (operation.Kind == OperationKind.Discard && subject.MayKeepDiscarded)
+        {
+            // Once the batch has ended: what is there then is one or the other.
+            failed.Add(operation);
+        }
         else
         {
             Apply(operation);
@@ -148,8 +153,8 @@ internal sealed class DiskModel(ModelImage subject, Qcow2Image image)
         if (!subject.Discards)
             return (0, 0);
 
-        // Whole clusters only; the last one of the disk is whole when the range reaches the end.
-        var mask = subject.ClusterSize - 1L;
+        // Whole clusters or subclusters only; the last one of the disk is whole when the range reaches the end.
+        var mask = subject.DiscardUnit - 1L;
         return ((offset + mask) & ~mask, end == Content.Length ? end : end & ~mask);
     }
 

@@ -18,9 +18,13 @@ namespace Qcow2Blk.Tests.Image.Model;
 /// <param name="Content">the disk, read by qemu-img convert</param>
 /// <param name="ClusterSize">of the image</param>
 /// <param name="Snapshot">the disk in the image's internal snapshot "first", read by qemu-img convert; null if there is none</param>
+/// <param name="DiscardUnit">bytes that a discard makes read as zeroes as one: a cluster or a subcluster</param>
+/// <param name="MayKeepDiscarded">whether a discard may leave some of the range as it was</param>
+/// <param name="HasDataFile">whether the data file is in the first of the files, too, at <see cref="StorageWindow.DataStart"/></param>
+/// <param name="IsRaw">whether the data file must be the disk</param>
 /// <param name="Discards">whether a discard makes whole clusters read as zeroes (version 2 over a backing file cannot)</param>
 internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBytes Bytes)> Files, byte[] Content, byte[]? Snapshot,
-    int ClusterSize, bool Discards)
+    int ClusterSize, int DiscardUnit, bool MayKeepDiscarded, bool HasDataFile, bool IsRaw, bool Discards)
 {
     private static readonly Dictionary<string, ModelImage> s_made = [];
 
@@ -50,6 +54,16 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
             ["over a longer base"] = ("cluster_size=65536", 1 << 20, LongerBase, false, false),
             ["over a raw base of odd size"] = ("cluster_size=4096", 1 << 20, RawBase, false, false),
             ["over two bases"] = ("cluster_size=65536", 3 << 20, TwoBases, false, true),
+            ["subclusters of 512"] = ("cluster_size=16384,extended_l2=on", (2 << 20) + 512, Nothing, false, true),
+            ["subclusters over a shorter base"] = ("cluster_size=65536,extended_l2=on", (2 << 20) + 512, ShorterBase, false, true),
+            ["subclusters of 64K"] = ("cluster_size=2M,extended_l2=on", (5 << 20) + 512, Nothing, false, false),
+            ["subclusters, preallocated over a base"] =
+                ("cluster_size=65536,extended_l2=on,preallocation=metadata", 2 << 20, ShorterBase, false, false),
+            ["subclusters, zlib with snapshot"] = ("cluster_size=65536,extended_l2=on", 2 << 20, Nothing, true, true),
+            ["data file"] = ("cluster_size=65536,data_file_raw=off", (2 << 20) + 512, Nothing, false, false),
+            ["raw data file"] = ("cluster_size=4096,data_file_raw=on", (1 << 20) + 512, Nothing, false, false),
+            ["data file over a base"] = ("cluster_size=16384,data_file_raw=off", 2 << 20, ShorterBase, false, false),
+            ["data file with subclusters"] = ("cluster_size=65536,extended_l2=on,data_file_raw=off", 2 << 20, ShorterBase, false, false),
             ["lazy refcounts"] = ("cluster_size=4096,lazy_refcounts=on", 1 << 20, Nothing, false, false),
         };
 
@@ -74,7 +88,10 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
                 : await Qcow2Image.OpenAsync(file, new ImageOptions { ReadOnly = true }, below);
         }
 
-        return await Qcow2Image.OpenAsync(storage, options, below);
+        if (!HasDataFile)
+            return await Qcow2Image.OpenAsync(storage, options, below);
+        var (image, data) = StorageWindow.Both((MemoryStorage)storage, Content.Length);
+        return await Qcow2Image.OpenAsync(image, options, below, data);
     }
 
     /// <summary>Lets qemu judge the image after the test: sound, and the same disk as the model.</summary>
@@ -85,12 +102,25 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
             bytes.Save(directory.File(name));
         var file = directory.File(Files[0].Name);
         var raw = directory.File("model.raw");
-        image.Save(file);
+        string[] opened = ["-f", "qcow2", file];
+        if (HasDataFile)
+        {
+            var data = directory.File("data.raw");
+            StorageWindow.Split(image, file, data);
+            opened = [DataFileImages.Name(file, data)];
+            if (IsRaw && !File.ReadAllBytes(data).AsSpan(0, model.Length).SequenceEqual(model))
+                throw new InvalidOperationException("the raw data file is not the disk");
+        }
+        else
+        {
+            image.Save(file);
+        }
+
         File.WriteAllBytes(raw, model);
-        var verdict = Qemu.Check(file, out var report);
+        var verdict = Qemu.Check(opened, out var report);
         if (verdict == Verdict.Errors || (verdict == Verdict.Leaks && !leaksAllowed))
             throw new InvalidOperationException($"qemu-img check: {report}");
-        Qemu.Img("compare", "-f", "qcow2", "-F", "raw", file, raw);
+        Qemu.Img(["compare", "-F", "raw", .. opened, raw]);
     }
 
     /// <summary>The internal snapshot is what it was before the test, as the engine reads it.</summary>
@@ -117,6 +147,10 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
         using var directory = new TempDirectory();
         var files = below(directory);
         var image = directory.File("image.qcow2");
+        var data = directory.File("data.raw");
+        var hasDataFile = options.Contains("data_file_raw", StringComparison.Ordinal);
+        if (hasDataFile)
+            options += $",data_file={data}";
         if (compress)
             Qemu.Img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", options, Pattern(directory, (int)size), image);
         else if (files.Count > 0)
@@ -135,12 +169,22 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
         var first = directory.File("first.raw");
         if (snapshot)
             Qemu.Img("convert", "-f", "qcow2", "-l", "first", "-O", "raw", image, first);
-        List<(string, bool)> chain = [("image.qcow2", false), .. files];
+        var isExtended = options.Contains("extended_l2=on", StringComparison.Ordinal);
+        var top = SparseBytes.FromFile(image);
+        if (hasDataFile)
+            top = StorageWindow.Join(top, SparseBytes.FromFile(data));
         return new ModelImage(
-            [.. chain.Select(file => (file.Item1, file.Item2, SparseBytes.FromFile(directory.File(file.Item1))))],
+            [
+                ("image.qcow2", false, top),
+                .. files.Select(file => (file.Item1, file.Item2, SparseBytes.FromFile(directory.File(file.Item1)))),
+            ],
             File.ReadAllBytes(raw),
             snapshot ? File.ReadAllBytes(first) : null,
             1 << File.ReadAllBytes(image)[23],
+            DiscardUnit: 1 << (File.ReadAllBytes(image)[23] - (isExtended ? 5 : 0)),
+            MayKeepDiscarded: (isExtended && compress) || options.Contains("data_file_raw=on", StringComparison.Ordinal),
+            HasDataFile: hasDataFile,
+            IsRaw: options.Contains("data_file_raw=on", StringComparison.Ordinal),
             Discards: !options.StartsWith("compat=0.10", StringComparison.Ordinal) || files.Count == 0);
     }
 

@@ -1,0 +1,52 @@
+using Qcow2Blk.Format;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image.Space;
+
+/// <summary>
+/// Places for guest clusters: host clusters of the image file, or, in an external data file, the place that the cluster has on
+/// the disk, which it always owns.
+/// </summary>
+/// <param name="context">the image</param>
+/// <param name="allocator">of the image file</param>
+/// <param name="frees">what is given back there</param>
+internal sealed class GuestSpace(ImageContext context, Allocator allocator, FreeQueue frees)
+{
+    private readonly Geometry _geometry = context.Geometry;
+
+    /// <summary>Places for up to <paramref name="count"/> adjacent clusters, at least one. The clusters are locked.</summary>
+    /// <param name="guestCluster">the first one</param>
+    /// <param name="count">how many are wanted</param>
+    public LoopTask<HostRun> AllocateAsync(long guestCluster, int count) =>
+        _geometry.HasDataFile ? PlaceAsync(guestCluster, count) : allocator.AllocateAsync(count);
+
+    /// <summary>Gives back clusters that nothing points to yet.</summary>
+    public LoopTask<int> ReleaseAsync(HostRun run) => _geometry.HasDataFile ? new LoopTask<int>(0) : allocator.ReleaseAsync(run);
+
+    /// <summary>Queues what an entry pointed to: it is free once a commit has taken the entry from the file.</summary>
+    public void Free(in L2Entry old)
+    {
+        if (_geometry.HasDataFile)
+            return;
+        var first = old.Host.Value >> _geometry.ClusterBits;
+        if (old.HasHost)
+            frees.Add(first, 1);
+        else if (old.Kind == L2Kind.Compressed)
+            frees.Add(first, ((old.Host.Value + old.CompressedLength - 1) >> _geometry.ClusterBits) - first + 1);
+    }
+
+    /// <summary>What was there before is not known to be zeroes: another program may have written the file.</summary>
+    private async LoopTask<HostRun> PlaceAsync(long guestCluster, int count)
+    {
+        var offset = guestCluster << _geometry.ClusterBits;
+        var end = long.Min(offset + ((long)count << _geometry.ClusterBits), Rounding.Up(_geometry.DiskSize, context.Data.OffsetAlignment));
+        if (end > context.Data.Length)
+        {
+            var error = await context.Data.SetLengthAsync(end);
+            if (error < 0)
+                return new HostRun(error, 0, 0, false);
+        }
+
+        return new HostRun(0, offset, count, Fresh: false);
+    }
+}

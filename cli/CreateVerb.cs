@@ -33,7 +33,7 @@ internal sealed class CreateVerb : Verb
         Text("--backing-format", "qcow2|raw", "the format of the backing file; it is never probed");
 
     private readonly TableOptions _keys = new("key-file", "key-credential", "key-env", "key-fd", "key-prompt");
-    private readonly Option<bool> _force = Flag("--force", "replace a file that is there already, or overwrite a block device");
+    private readonly Option<bool> _force = Flag("--force", "replace a file that already exists, or overwrite a block device");
     private readonly Option<bool> _json = JsonFlag();
 
     public CreateVerb()

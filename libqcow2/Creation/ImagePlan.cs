@@ -59,8 +59,15 @@ internal sealed class ImagePlan
     public int EntriesOfL2Table => 1 << (ClusterBits - L2EntryBits);
 
     /// <summary>Bytes of the file. A table at its end is not filled up, nor is a cluster with subclusters.</summary>
-    public long FileLength => Math.Max((Clusters.End - 1) << ClusterBits, L1Size == 0 ? 0 : Math.Max(L1End, DataEnd)) is var partial
-        && (partial & (ClusterSize - 1)) != 0 ? partial : Clusters.End << ClusterBits;
+    public long FileLength
+    {
+        get
+        {
+            var end = Clusters.End << ClusterBits;
+            var partial = Math.Max(L1End, DataEnd);
+            return Rounding.Up(partial, ClusterSize) == end ? partial : end;
+        }
+    }
 
     private long L1End => (L1Table << ClusterBits) + (long)L1Size * sizeof(ulong);
 

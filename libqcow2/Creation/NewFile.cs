@@ -86,7 +86,8 @@ internal sealed partial class NewFile : IDisposable
     private static int TakeHold(FoundFile found, bool force)
     {
         found.RequireImageFile();
-        var descriptor = found.Open(O_RDWR | O_CLOEXEC);
+        // Of a block device O_EXCL asks for nobody else: a file system that is mounted from it, for one.
+        var descriptor = found.Open(O_RDWR | O_EXCL | O_CLOEXEC);
         if (descriptor < 0)
             throw Failed(found.Path, "cannot open", descriptor);
         try
@@ -94,7 +95,7 @@ internal sealed partial class NewFile : IDisposable
             // An empty file, as mktemp makes it, holds nothing that could be lost.
             var isEmpty = Files.Seek(descriptor, 0, 2) == 0;
             if (!force && !isEmpty)
-                throw IsThere(found.Path);
+                throw IsThere(found.Path, Status(descriptor, found.Path).IsBlockDevice);
             ImageLock.Acquire(descriptor, found.Path, write: true);
             return descriptor;
         }
@@ -107,7 +108,7 @@ internal sealed partial class NewFile : IDisposable
 
     private void Open(bool nameless)
     {
-        if (_replaced is not null && Status(_replacedDescriptor).IsBlockDevice)
+        if (_replaced is not null && Status(_replacedDescriptor, Path).IsBlockDevice)
         {
             Descriptor = _replacedDescriptor;
             DeviceBytes = Files.Seek(Descriptor, 0, 2);
@@ -134,17 +135,17 @@ internal sealed partial class NewFile : IDisposable
     /// <summary>Whoever could use the file before can use it then.</summary>
     private void KeepOwnerAndMode()
     {
-        var before = Status(_replacedDescriptor);
-        var now = Status(Descriptor);
+        var before = Status(_replacedDescriptor, Path);
+        var now = Status(Descriptor, Path);
         if (before.stx_uid != now.stx_uid || before.stx_gid != now.stx_gid)
             Require(Files.ChangeOwner(Descriptor, before.stx_uid, before.stx_gid), "cannot keep the owner of");
         Require(Files.ChangeMode(Descriptor, (uint)before.stx_mode & 0xfff), "cannot keep the mode of");
     }
 
-    private statx Status(int descriptor)
+    private static statx Status(int descriptor, string path)
     {
-        Require(Stat.OfFile(descriptor, out var status), "cannot stat");
-        return status;
+        var error = Stat.OfFile(descriptor, out var status);
+        return error == 0 ? status : throw Failed(path, "cannot stat", error);
     }
 
     /// <summary>Brings the file to disk and gives it its name.</summary>
@@ -208,8 +209,11 @@ internal sealed partial class NewFile : IDisposable
         _ = Files.Close(directory);
     }
 
-    private static OutcomeException IsThere(string path) =>
-        new(OutcomeKind.Failed, $"cannot create {path}", "it is there already", "--force replaces it") { Error = -Errno.EEXIST };
+    private static OutcomeException IsThere(string path, bool isDevice = false) => new(OutcomeKind.Failed, $"cannot create {path}",
+        isDevice ? "it is a block device" : "it already exists", isDevice ? "--force overwrites it" : "--force replaces it")
+    {
+        Error = -Errno.EEXIST,
+    };
 
     private static IOException Failed(string path, string what, int error) => new($"{what} {path}: {Errno.Text(error)}", -error);
 }

@@ -34,7 +34,7 @@ public sealed class CreateTests
         using var folder = new Folder();
         var path = folder.Image("disk.qcow2", "1M");
 
-        folder.Qcow2Blk("create", path, "1M").Refused(1, "it is there already", "--force");
+        folder.Qcow2Blk("create", path, "1M").Refused(1, "it already exists", "--force");
         folder.Qcow2Blk("create", folder.File("new"), "1M", "-o", "cluster_size=3k").Refused(2, "cluster_size=3k", "power of two");
         folder.Qcow2Blk("create", folder.File("new")).Refused(2, "SIZE is missing");
         folder.Qcow2Blk("create", folder.File("new"), "--backing", "disk.qcow2", "--backing-format", "qcow2", "-o", "backing_file=x")
@@ -42,6 +42,27 @@ public sealed class CreateTests
         folder.Qcow2Blk("create", folder.File("new"), "--backing", "disk.qcow2", "--backing-format", "raw", "-o", "backing_fmt=raw")
             .Refused(2, "cannot be used together");
         Assert.False(File.Exists(folder.File("new")));
+    }
+
+    [Theory]
+    [InlineData("""json:{"driver":"qcow2","file":{"driver":"file","filename":"PATH"}}""")]
+    [InlineData("""json:{"driver":"qcow2","file.filename":"PATH"}""")]
+    public void Backing_name_in_json_is_read_as_qemu_reads_it(string name)
+    {
+        using var folder = new Folder();
+        var below = folder.Image("base.qcow2", "1M");
+        Run.QemuIo(below, "write -P 9 64k 300k");
+        var image = folder.Overlay("disk.qcow2", name.Replace("PATH", below, System.StringComparison.Ordinal));
+        Run.QemuIo(image, "write -P 10 128k 1k");
+
+        var server = Server.Attach(folder, image);
+        var read = server.Copy("read.raw");
+        server.Detach();
+
+        Assert.Equal(Folder.Hash(folder.Raw(image, "qemu.raw")), Folder.Hash(read));
+        folder.Sub("elsewhere");
+        folder.Qcow2Blk("attach", image, "--socket", folder.File("s"), "--backing-dir", folder.File("elsewhere"))
+            .Refused(1, "not in a directory given with --backing-dir");
     }
 
     /// <summary>It lasts long enough to be killed: a gigabyte of zeroes in memory.</summary>

@@ -55,12 +55,12 @@ internal static class LogStart
         var count = RecoveryLogFile.CountOf(path);
         if (count == 0)
             return 0;
-        var check = await ImageChecker.CheckAsync(file, options.Progress);
+        var check = await ImageCheck.RunAsync(file, CheckMode.Report, options.Progress);
         if (check.ReadError < 0)
             return check.ReadError;
-        if (check.Errors > 0)
+        if (check.Stopped is not null || check.Errors + check.CheckErrors > 0)
         {
-            throw new IOException($"{file.Path} has {check.Errors} errors as it is ({check.Findings[0].Message});"
+            throw new IOException($"{file.Path} has {check.Errors} errors as it is ({check.Stopped ?? check.Findings[0].Message});"
                 + $" {path} was kept: repair the image, then discard the log");
         }
 

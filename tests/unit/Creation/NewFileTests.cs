@@ -27,7 +27,7 @@ public sealed class NewFileTests : IDisposable
 
         var error = Assert.Throws<OutcomeException>(() => CreateRulesTests.Create(Disk, "1M", ""));
 
-        Assert.Equal($"cannot create {Disk}: it is there already (--force replaces it)", error.Message);
+        Assert.Equal($"cannot create {Disk}: it already exists (--force replaces it)", error.Message);
         Assert.Equal(-Errno.EEXIST, ErrorNumbers.Of(error));
         Assert.Equal("precious", File.ReadAllText(Disk));
     }

@@ -234,9 +234,16 @@ internal sealed class InfoReport(
         {
             FeatureKind.Incompatible => (ulong)header.Incompatible,
             FeatureKind.Compatible => (ulong)header.Compatible,
-            _ => (ulong)header.Autoclear.WithRecoveryMark(0),
+            _ => (ulong)(header.Autoclear.WithRecoveryMark(0) & ~AutoclearFeatures.KeptBitmaps),
         });
-        return kind == FeatureKind.Autoclear && header.Autoclear.RecoveryMark() != 0 ? [.. names, "qcow2blk recovery mark"] : names;
+        if (kind != FeatureKind.Autoclear)
+            return names;
+        return
+        [
+            .. names,
+            .. header.Autoclear.HasFlag(AutoclearFeatures.KeptBitmaps) ? (string[])["qcow2blk kept bitmaps"] : [],
+            .. header.Autoclear.RecoveryMark() != 0 ? (string[])["qcow2blk recovery mark"] : [],
+        ];
     }
 
     private static string Compression(Header header) => CompressionTypes.Words.Of(header.CompressionType);

@@ -4,6 +4,7 @@ using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports;
+using Qcow2Blk.Image.Log;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Devices;
@@ -293,8 +294,10 @@ internal sealed partial class EngineDevice
     /// <summary>From now on others edit the image: what the log says of it must never be replayed.</summary>
     private void ForgetLog()
     {
-        if (ChooseLog().Path is { } log)
-            _ = Unistd.Unlink(log);
+        if (ChooseLog().Path is not { } log)
+            return;
+        _ = Unistd.Unlink(log);
+        ShadowFile.Remove(log);
     }
 
     private void StaySuspended()

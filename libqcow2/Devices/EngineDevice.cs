@@ -228,8 +228,7 @@ internal sealed partial class EngineDevice : IDevice
         var opening = OnHomeAsync(async () =>
         {
             (disk, chain) = await _openDisk(_options, _log, log, lockTimeout);
-            if (disk is Qcow2Image image)
-                await image.LoadBitmapsAsync();
+            await ShowBitmapsAsync(disk);
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
         });
         _atStorage = opening;
@@ -250,6 +249,20 @@ internal sealed partial class EngineDevice : IDevice
         // What the server before wrote may be in a volatile cache yet, whatever this one knows: the next flush must flush.
         if (takesOver)
             disk.NoteDirectWrite();
+    }
+
+    /// <exception cref="ImageFormatException">a bitmap that clients are to see is not there, or of no use</exception>
+    private async LoopTask<int> ShowBitmapsAsync(IDisk disk)
+    {
+        try
+        {
+            return disk is Qcow2Image image ? await image.ShowBitmapsAsync(_options.Bitmaps) : 0;
+        }
+        catch
+        {
+            await disk.CloseAsync();
+            throw;
+        }
     }
 
     /// <summary>Once at attach, and again where somebody made others while the image was suspended.</summary>
@@ -344,6 +357,7 @@ internal sealed partial class EngineDevice : IDevice
                 CanZero = !readOnly,
                 CanFastZero = !readOnly,
                 CanCache = true,
+                Bitmaps = device._options.Bitmaps,
                 MinimumBlockSize = 1,
                 PreferredBlockSize = 4096,
                 MaximumBlockSize = NbdProtocol.MaxRequestPayload,

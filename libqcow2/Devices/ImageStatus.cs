@@ -74,11 +74,11 @@ internal static class ImageStatus
         foreach (var bitmap in bitmaps.Listed)
         {
             writer.WriteStartObject();
-            writer.WriteString("name", bitmap.Name);
-            writer.WriteNumber("granularity", 1L << bitmap.GranularityBits);
+            writer.WriteString("name", bitmap.Entry.Name);
+            writer.WriteNumber("granularity", 1L << bitmap.Entry.GranularityBits);
             writer.WriteString("state", bitmap.State);
             writer.WriteStartArray("flags");
-            foreach (var flag in bitmap.FlagNames)
+            foreach (var flag in bitmap.Entry.FlagNames)
                 writer.WriteStringValue(flag);
             writer.WriteEndArray();
             writer.WriteEndObject();

@@ -108,7 +108,7 @@ internal sealed partial class OpenImage
                 (image._disk, image._chain) = files.Count == 0
                     ? await ImageChain.OpenAsync(options, log)
                     : await ImageChain.OpenAsync(files, options, log);
-                return image._disk is Qcow2Image opened ? await opened.LoadBitmapsAsync() : 0;
+                return 0;
             });
         }
         catch

@@ -18,6 +18,12 @@ internal enum AutoclearFeatures : ulong
     /// <summary>Bit 1. The external data file can be read as a consistent standalone raw image.</summary>
     RawExternalData = 2,
 
+    /// <summary>
+    /// Bit 55, of ours, which the specification has no meaning for: the bitmaps that are marked in use and record lack nothing, as their
+    /// server keeps them so at every moment. Every other program that may write clears it.
+    /// </summary>
+    KeptBitmaps = 1UL << 55,
+
     /// <summary>Every bit that has a meaning.</summary>
     Known = Bitmaps | RawExternalData,
 }

@@ -10,7 +10,13 @@ internal static class BitmapTableEntry
     private const ulong OffsetMask = 0x00ff_ffff_ffff_fe00;
 
     /// <summary>Bit 0: all bits are ones; "if there is an offset, reserved".</summary>
-    private const ulong AllOnes = 1;
+    public const ulong AllOnes = 1;
+
+    /// <summary>No cluster: all bits are 0.</summary>
+    public const ulong AllZeroes = 0;
+
+    /// <summary>Where the data is; 0 for an entry without a cluster.</summary>
+    public static long OffsetOf(ulong raw) => (long)(raw & OffsetMask);
 
     /// <param name="raw">the entry in host byte order</param>
     /// <param name="clusterSize">of the image</param>

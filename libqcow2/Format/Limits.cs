@@ -77,6 +77,9 @@ internal static class Limits
     /// <summary>Bytes of one bitmap's data: it is held in memory while the image is open.</summary>
     public const int MaxBitmapDataBytes = 512 << 20;
 
+    /// <summary>Bits of a bitmap that is made; qemu's number for bytes, which it compares with bits.</summary>
+    public const long MaxNewBitmapBits = 512L << 20;
+
     /// <summary>
     /// PBKDF2 rounds of one LUKS key slot. Ours: a minute of computing, where a header could ask for an hour; the programs that
     /// make headers choose a few seconds.

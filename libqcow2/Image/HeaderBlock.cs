@@ -73,21 +73,65 @@ internal sealed class HeaderBlock : IDisposable
         return await WriteAsync();
     }
 
+    /// <summary>Makes the header point to another bitmap directory, or to none; in steps where that is more than one sector.</summary>
+    /// <exception cref="ImageFormatException">the header has no room for that; nothing was changed</exception>
+    public async LoopTask<int> SetBitmapsAsync(BitmapsExtension? extension, int clusterSize)
+    {
+        await _lock.EnterAsync();
+        var pool = LoopScheduler.Current.Buffers;
+        var cluster = pool.Rent(Math.Max(clusterSize, _block.Length));
+        try
+        {
+            var error = await _file.ReadAsync(0, cluster);
+            if (error < 0)
+                return error;
+            foreach (var step in BitmapsExtensionEdit.Plan(cluster.Span[..clusterSize], extension, _file.Path))
+            {
+                error = await WriteStepAsync(cluster, step);
+                if (error < 0)
+                    return error;
+            }
+
+            return 0;
+        }
+        finally
+        {
+            pool.Return(cluster);
+            _lock.Exit();
+        }
+    }
+
     public void Dispose() => _memory.Dispose();
+
+    /// <summary>Writes what differs, in whole units, and brings it to disk.</summary>
+    private async LoopTask<int> WriteStepAsync(NativeBuffer cluster, byte[] step)
+    {
+        var first = cluster.Span.CommonPrefixLength(step);
+        var end = step.Length;
+        while (end > first && cluster.Span[end - 1] == step[end - 1])
+            end--;
+        step.CopyTo(cluster.Span);
+        cluster.Span[.._block.Length].CopyTo(_block.Span);
+        var start = (int)Rounding.Down(first, _block.Length);
+        var length = (int)Rounding.Up(end, _block.Length) - start;
+        var error = await _file.WriteAsync(start, cluster.Slice(start, length));
+        return error < 0 ? error : await SyncAsync();
+    }
+
+    private async LoopTask<int> SyncAsync()
+    {
+        var error = await _file.FlushAsync();
+        if (error < 0)
+            SyncFailed?.Invoke(error);
+        return error;
+    }
 
     private async LoopTask<int> WriteAsync()
     {
         try
         {
             var error = await _file.WriteAsync(0, _block);
-            if (error == 0)
-            {
-                error = await _file.FlushAsync();
-                if (error < 0)
-                    SyncFailed?.Invoke(error);
-            }
-
-            return error;
+            return error < 0 ? error : await SyncAsync();
         }
         finally
         {

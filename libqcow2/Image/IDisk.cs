@@ -1,6 +1,7 @@
 using System;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Image.Bitmaps;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 
@@ -75,6 +76,10 @@ internal interface IDisk
 
     /// <summary>Reads tables ahead of a request to come.</summary>
     LoopTask<int> PrefetchAsync(long offset, long length);
+
+    /// <summary>The bits of a persistent bitmap that is shown to clients. Home loop; good until something is awaited.</summary>
+    /// <returns>null if there is none of that name</returns>
+    DirtyBitmap? FindBitmap(string name) => null;
 
     /// <summary>
     /// Waits for the requests in progress, writes everything down and closes the files. The disk is of no use afterwards,

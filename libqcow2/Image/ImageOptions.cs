@@ -31,6 +31,9 @@ internal sealed record ImageOptions
     /// <summary>ID or name of an internal snapshot to serve read-only instead of the active state.</summary>
     public string? Snapshot { get; init; }
 
+    /// <summary>Bytes of the disk, at least, whose bits are set on disk with the first of them; less is for tests.</summary>
+    public long BitmapRegionBytes { get; init; } = 16 << 20;
+
     /// <summary>Told of trouble that no request reports: corruption found, a sync that failed.</summary>
     public Action<string>? Report { get; init; }
 

@@ -55,7 +55,12 @@ internal sealed class Workload
 
     private async LoopTask<int> RunAsync(SimulatedLoop loop, MemoryStorage storage)
     {
-        var options = new ImageOptions { CacheBytes = _random.Next(2) == 0 ? 16 << 10 : 1 << 20, Report = BrokenRule.Refuse };
+        var options = new ImageOptions
+        {
+            CacheBytes = _random.Next(2) == 0 ? 16 << 10 : 1 << 20,
+            Report = BrokenRule.Refuse,
+            BitmapRegionBytes = 32 << 10,
+        };
         _image = await _subject.OpenAsync(storage, options, await OpenBackingAsync(loop));
         var guests = TaskGroup.Rent();
         var count = _random.Next(1, 9);

@@ -11,7 +11,7 @@ public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
         ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "top", "trace", "metrics", "doctor",
-            "cleanup", "check", "create", "info", "map", "completion"];
+            "cleanup", "check", "create", "info", "map", "bitmap", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()
@@ -57,6 +57,12 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'"] = "",
         ["qcow2blk map disk.qcow2"] = "",
         ["qcow2blk map disk.qcow2 --json | jq 'map(select(.data).length) | add'"] = "",
+        ["qcow2blk bitmap add disk monday"] = Attached,
+        ["qcow2blk bitmap add disk.qcow2 monday --granularity 64K --disabled"] = "",
+        ["qcow2blk bitmap merge disk week --from monday"] =
+        $"{Attached}; qcow2blk bitmap add disk monday; qcow2blk bitmap add disk week",
+        ["qcow2blk bitmap list disk --json"] = $"{Attached}; qcow2blk bitmap add disk monday",
+        ["qcow2blk bitmap remove disk monday"] = $"{Attached}; qcow2blk bitmap add disk monday",
         ["qcow2blk check disk.qcow2"] = "",
         ["qcow2blk check disk.qcow2 --repair leaks"] = "",
         ["qcow2blk check disk.qcow2 --json | jq '.[\"check-errors\"]'"] = "",
@@ -66,8 +72,8 @@ public sealed class HelpExampleTests : IDisposable
 
     /// <summary>Those that say nothing when they work.</summary>
     private static readonly string[] s_silent =
-        ["detach", "suspend", "resume", "qcow2blk set", "source", "completion fish", "qcow2blk create", "metrics --output", "top --json",
-            "doctor --json"];
+        ["detach", "suspend", "resume", "qcow2blk set", "bitmap add", "bitmap merge", "bitmap remove",
+            "source", "completion fish", "qcow2blk create", "metrics --output", "top --json", "doctor --json"];
 
     /// <summary>Those that a person looks at until they press q.</summary>
     private static readonly string[] s_live =

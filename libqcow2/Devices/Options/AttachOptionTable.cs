@@ -172,6 +172,13 @@ internal static class AttachOptionTable
             ValueName = "NAME_OR_ID",
             Help = "serve this internal snapshot, read-only",
         },
+        new AttachOption<IReadOnlyList<string>>(new BitmapNamesKind(), o => o.Bitmaps, (o, names) => o with { Bitmaps = names })
+        {
+            Name = "bitmap",
+            Member = "bitmaps",
+            ValueName = "NAME",
+            Help = "let NBD clients look at this persistent bitmap, as qemu:dirty-bitmap:NAME; may be repeated",
+        },
         new AttachOption<bool>(new FlagKind(), o => o.NoBacking, (o, on) => o with { NoBacking = on })
         {
             Name = "no-backing",

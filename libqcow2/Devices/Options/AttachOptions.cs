@@ -110,6 +110,9 @@ internal sealed record AttachOptions
     /// <summary>Serve this internal snapshot (ID or name), read-only; null for the active disk.</summary>
     public string? Snapshot { get; init; }
 
+    /// <summary>The persistent bitmaps that NBD clients may look at, as contexts "qemu:dirty-bitmap:NAME".</summary>
+    public IReadOnlyList<string> Bitmaps { get; init; } = [];
+
     /// <summary>Refuse an image that names a backing file.</summary>
     public bool NoBacking { get; init; }
 

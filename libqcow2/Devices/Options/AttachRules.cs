@@ -88,6 +88,8 @@ internal static class AttachRules
     {
         if (options.Device is { } device)
             CheckNode(device, options.Transport);
+        if (options.Bitmaps.Count > 0)
+            throw Usage("--bitmap needs --socket or --listen", "a block device of the kernel cannot show bitmaps", null);
         if (options.Transport == DeviceTransport.Nbd && options.UblkMode != UblkMode.Auto)
             throw Usage("--ublk-mode needs --transport ublk or auto", "kernel NBD has only one way to move data", null);
     }
@@ -131,6 +133,8 @@ internal static class AttachRules
             throw Usage("--data-file needs --format qcow2", "a raw image has no external data file", null);
         if (options.Snapshot is not null)
             throw Usage("--snapshot needs --format qcow2", "a raw image has no internal snapshots", null);
+        if (options.Bitmaps.Count > 0)
+            throw Usage("--bitmap needs --format qcow2", "a raw image has no bitmaps", null);
         if (options.NoBacking || options.BackingDirectories.Count > 0)
             throw Usage("--no-backing and --backing-dir need --format qcow2", "a raw image has no backing file", null);
         if (options.Backing is not null || options.BackingFormat is not null)

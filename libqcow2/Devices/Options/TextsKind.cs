@@ -1,7 +1,10 @@
 using System;
 using System.Collections.Generic;
+using System.Text;
 using System.Text.Json;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Devices.Options;
 
@@ -50,4 +53,25 @@ internal sealed class NamesKind : TextsKind
     public override IReadOnlyList<string> Parse(string said, string text) =>
         text.Length > 0 && text is not ("." or "..") && text.AsSpan().IndexOfAny("/=\0") < 0 ? [text]
             : throw new OutcomeException(OutcomeKind.Invalid, $"{said} \"{text}\" is not a name", "it is empty or contains / or =");
+}
+
+/// <summary>Names of bitmaps that clients may look at.</summary>
+internal sealed class BitmapNamesKind : TextsKind
+{
+    public override IReadOnlyList<string> Parse(string said, string text) => [text];
+
+    public override IReadOnlyList<string> Add(IReadOnlyList<string> before, IReadOnlyList<string> value) =>
+        System.Linq.Enumerable.Contains(before, value[0]) ? before : base.Add(before, value);
+
+    public override ValueRefusal? Refuse(string said, IReadOnlyList<string> value)
+    {
+        foreach (var name in value)
+        {
+            if (Encoding.UTF8.GetByteCount(name) is 0 or > Limits.MaxBitmapNameLength)
+                return new ValueRefusal($"{said} \"{name}\" is not the name of a bitmap", $"names have 1 to {Limits.MaxBitmapNameLength} bytes");
+        }
+
+        return value.Count <= NbdProtocol.MaxBitmaps ? null
+            : new ValueRefusal($"{said} is given {value.Count} times", $"clients may look at {NbdProtocol.MaxBitmaps} bitmaps at most");
+    }
 }

@@ -89,6 +89,7 @@ internal sealed class DeviceClaim : IDisposable
         {
             _ = Unistd.Unlink(_directory.SocketOf(Name));
             _ = Unistd.Unlink(_directory.LogOf(Name));
+            ShadowFile.Remove(_directory.LogOf(Name));
             _ = Unistd.Unlink(_directory.StateFileOf(Name));
         }
 
@@ -145,6 +146,7 @@ internal sealed class DeviceClaim : IDisposable
             RemoveLeftovers(record);
         _ = Unistd.Unlink(directory.SocketOf(name));
         _ = Unistd.Unlink(directory.LogOf(name));
+        ShadowFile.Remove(directory.LogOf(name));
         _ = Unistd.Unlink(path);
         _ = Unistd.Close(fd);
         return true;

@@ -21,7 +21,8 @@ internal static class DeadImage
     /// <returns>null if the image holds everything now, else why not</returns>
     internal static string? Settle(DeviceRecord record, string log, TimeSpan timeout)
     {
-        if (!RecoveryLog.HasRecords(log))
+        var hasRecords = RecoveryLog.HasRecords(log);
+        if (!hasRecords && !ShadowFile.Exists(log))
             return null;
         var offload = new OffloadPool(1);
         var loop = new EventLoop(0, offload);
@@ -33,7 +34,9 @@ internal static class DeadImage
             return "its storage does not answer"; // The loop stays with its work; this process ends soon.
         loop.Dispose();
         offload.Dispose();
-        return failure;
+
+        // Bits of bitmaps alone may stay behind: those on disk have more, and are right.
+        return hasRecords ? failure : null;
 
         async LoopTask<int> RunAsync()
         {

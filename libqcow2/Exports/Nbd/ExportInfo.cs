@@ -58,6 +58,9 @@ internal sealed record ExportInfo
 
     public bool Rotational { get; init; }
 
+    /// <summary>The bitmaps that clients may look at, at most <see cref="NbdProtocol.MaxBitmaps"/>.</summary>
+    public IReadOnlyList<string> Bitmaps { get; init; } = [];
+
     /// <summary>Bytes that every offset and length must be a multiple of: a power of two up to 65536; usually 1.</summary>
     public uint MinimumBlockSize
     {

@@ -83,8 +83,11 @@ internal static class NbdProtocol
     /// </summary>
     public const int MaxOptions = 128;
 
+    /// <summary>Bitmaps of one export: each may need memory for a reply of its own.</summary>
+    public const int MaxBitmaps = 16;
+
     /// <summary>Metadata contexts that one session can have: all there are.</summary>
-    public const int MaxContexts = 2;
+    public const int MaxContexts = 2 + MaxBitmaps;
 
     /// <summary>Bytes of input that <see cref="Handshake.Advance"/> may need at once to make progress.</summary>
     public const int HandshakeBufferSize = OptionHeaderSize + MaxOptionLength;

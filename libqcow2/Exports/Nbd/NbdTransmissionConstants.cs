@@ -86,3 +86,11 @@ internal enum AllocationState : uint
     Hole = 1 << 0,
     Zero = 1 << 1,
 }
+
+/// <summary>Flags of a "qemu:dirty-bitmap:" context.</summary>
+[Flags]
+internal enum BitmapState : uint
+{
+    None = 0,
+    Dirty = 1 << 0,
+}

@@ -11,10 +11,20 @@ internal enum MetaContextKind
 
     /// <summary>"qemu:allocation-depth": 0 unallocated, 1 in the image itself, 2 and more in its backing files.</summary>
     QemuAllocationDepth = 1,
+
+    /// <summary>
+    /// "qemu:dirty-bitmap:NAME": flag 1 where something was written since the bitmap records. The first of the export's bitmaps; the
+    /// others have the numbers that follow.
+    /// </summary>
+    QemuDirtyBitmap = 2,
 }
 
 /// <summary>A metadata context that the client selected, and the number that names it in replies.</summary>
-internal readonly record struct NegotiatedContext(uint Id, MetaContextKind Kind);
+internal readonly record struct NegotiatedContext(uint Id, MetaContextKind Kind)
+{
+    /// <summary>The bitmap's name; null for a context of another kind.</summary>
+    public string? Bitmap { get; init; }
+}
 
 /// <summary>What a handshake led to. Immutable.</summary>
 internal sealed class NegotiatedSession

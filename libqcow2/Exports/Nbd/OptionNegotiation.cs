@@ -155,7 +155,7 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             return;
         }
 
-        if (!TryReadQueries(data, option == NbdOption.ListMetaContext, out var nameBytes, out var matches))
+        if (!AreQueries(data, out var nameBytes))
         {
             reply.Error(NbdReply.ErrorInvalid, $"malformed metadata context queries, {data.Length} bytes");
             return;
@@ -164,10 +164,11 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
         if (!TryFind(nameBytes, reply, out var export))
             return;
 
-        for (var kind = MetaContextKind.BaseAllocation; kind <= MetaContextKind.QemuAllocationDepth; kind++)
+        var matches = Match(data, export, listing: option == NbdOption.ListMetaContext);
+        for (var number = 0; number < MetaContextQuery.CountOf(export); number++)
         {
-            if ((matches & (1 << (int)kind)) != 0) // when listing, the number is reserved and 0
-                reply.MetaContext(option == NbdOption.SetMetaContext ? MetaContextQuery.IdOf(kind) : 0, MetaContextQuery.NameOf(kind));
+            if ((matches & (1 << number)) != 0) // when listing, the number is reserved and 0
+                reply.MetaContext(option == NbdOption.SetMetaContext ? (uint)number : 0, MetaContextQuery.NameOf(number, export));
         }
 
         reply.Ack();
@@ -175,22 +176,32 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             (_contexts, _contextsExport) = (matches, export.Name);
     }
 
-    private static bool TryReadQueries(ReadOnlySpan<byte> data, bool listing, out ReadOnlySpan<byte> name, out int matches)
+    private static bool AreQueries(ReadOnlySpan<byte> data, out ReadOnlySpan<byte> name)
     {
-        matches = 0;
         var reader = new OptionReader(data);
         if (!reader.TryReadString(out name) || !reader.TryReadUInt32(out var count))
             return false;
-        if (count == 0 && listing)
-            matches = MetaContextQuery.All;
         for (; count > 0; count--)
         {
             if (!reader.TryReadString(out var query) || !OptionReader.IsValidText(query) || !query.Contains((byte)':'))
                 return false;
-            matches |= MetaContextQuery.Match(query, wildcards: listing);
         }
 
         return reader.AtEnd;
+    }
+
+    /// <param name="data">well-formed</param>
+    /// <param name="export">that it names</param>
+    /// <param name="listing">no query at all then asks for all contexts</param>
+    private static int Match(ReadOnlySpan<byte> data, ExportInfo export, bool listing)
+    {
+        var reader = new OptionReader(data);
+        reader.TryReadString(out _);
+        reader.TryReadUInt32(out var count);
+        var matches = count == 0 && listing ? MetaContextQuery.AllOf(export) : 0;
+        while (reader.TryReadString(out var query))
+            matches |= MetaContextQuery.Match(query, export, wildcards: listing);
+        return matches;
     }
 
     private bool TryFind(ReadOnlySpan<byte> nameBytes, OptionReplyWriter reply, out ExportInfo export)
@@ -219,10 +230,10 @@ internal sealed class OptionNegotiation(IExportCatalog catalog)
             DropContexts();
         var contexts = new NegotiatedContext[BitOperations.PopCount((uint)_contexts)];
         var count = 0;
-        for (var kind = MetaContextKind.BaseAllocation; kind <= MetaContextKind.QemuAllocationDepth; kind++)
+        for (var number = 0; number < MetaContextQuery.CountOf(export); number++)
         {
-            if ((_contexts & (1 << (int)kind)) != 0)
-                contexts[count++] = new NegotiatedContext(MetaContextQuery.IdOf(kind), kind);
+            if ((_contexts & (1 << number)) != 0)
+                contexts[count++] = MetaContextQuery.ContextOf(number, export);
         }
 
         Session = new NegotiatedSession(export, _replyMode, contexts, blockSizesRequested);

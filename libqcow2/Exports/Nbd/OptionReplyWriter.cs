@@ -64,8 +64,9 @@ internal readonly ref struct OptionReplyWriter(IBufferWriter<byte> output, NbdOp
         End(2 + length);
     }
 
-    public void MetaContext(uint id, ReadOnlySpan<byte> name)
+    public void MetaContext(uint id, string text)
     {
+        var name = Encoding.UTF8.GetBytes(text);
         var data = Begin(NbdReply.MetaContext, 4 + name.Length);
         BinaryPrimitives.WriteUInt32BigEndian(data, id);
         name.CopyTo(data[4..]);

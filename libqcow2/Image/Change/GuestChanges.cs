@@ -57,6 +57,8 @@ internal sealed class GuestChanges
             return RefuseMapping(offset, host);
         }
 
+        if (!_parts.Preparation.TryTouch(offset, length))
+            return false;
         _context.Log?.NoteAlive();
         extent = new FileExtent(_context.Data, host);
         return true;
@@ -68,13 +70,14 @@ internal sealed class GuestChanges
         _changes.Begin();
         try
         {
-            error = await _parts.Preparation.RunAsync();
+            error = await PrepareAsync(offset, buffer.Length);
             if (error == 0)
+            {
                 error = await _data.WriteAsync(offset, buffer);
+                if (error == -Errno.ENOSPC && await ReclaimAsync())
+                    error = await _data.WriteAsync(offset, buffer);
+            }
 
-            // What was freed but not committed is no space yet: make it so, and try once more.
-            if (error == -Errno.ENOSPC && await ReclaimAsync())
-                error = await _data.WriteAsync(offset, buffer);
             _parts.Committer.WriteBehind();
         }
         catch (InvariantBreach breach)
@@ -92,11 +95,14 @@ internal sealed class GuestChanges
         _changes.Begin();
         try
         {
-            error = await _parts.Preparation.RunAsync();
+            error = await PrepareAsync(offset, length);
             if (error == 0)
+            {
                 error = await _zeroes.ZeroAsync(offset, length, flags);
-            if (error == -Errno.ENOSPC && await ReclaimAsync())
-                error = await _zeroes.ZeroAsync(offset, length, flags);
+                if (error == -Errno.ENOSPC && await ReclaimAsync())
+                    error = await _zeroes.ZeroAsync(offset, length, flags);
+            }
+
             _parts.Committer.WriteBehind();
         }
         catch (InvariantBreach breach)
@@ -118,11 +124,14 @@ internal sealed class GuestChanges
         _changes.Begin();
         try
         {
-            error = await _parts.Preparation.RunAsync();
+            error = await PrepareAsync(offset, length);
             if (error == 0)
+            {
                 error = await _zeroes.DiscardAsync(offset, length);
-            if (error == -Errno.ENOSPC && await ReclaimAsync())
-                error = await _zeroes.DiscardAsync(offset, length);
+                if (error == -Errno.ENOSPC && await ReclaimAsync())
+                    error = await _zeroes.DiscardAsync(offset, length);
+            }
+
             _parts.Committer.WriteBehind();
         }
         catch (InvariantBreach breach)
@@ -145,6 +154,13 @@ internal sealed class GuestChanges
             "what loops write in place is mapped inside an epoch, and is not the header"
             + $" (offset = {offset}, host = {host}, requests = {_context.Epochs.InProgress})"));
         return false;
+    }
+
+    /// <summary>What was freed but not committed is no space yet: where there is none, that is made so, and tried once more.</summary>
+    private async LoopTask<int> PrepareAsync(long offset, long length)
+    {
+        var error = await _parts.Preparation.RunAsync(offset, length);
+        return error == -Errno.ENOSPC && await ReclaimAsync() ? await _parts.Preparation.RunAsync(offset, length) : error;
     }
 
     /// <summary>Makes all that was freed available. Not from inside a request's epoch.</summary>

@@ -1,89 +1,114 @@
 using System;
-using System.Buffers.Binary;
+using System.Collections.Generic;
+using System.IO;
+using System.Runtime.InteropServices;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Bitmaps;
+using Qcow2Blk.Image.Log;
+using Qcow2Blk.Image.Space;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image.Commit;
 
-/// <summary>The directory of persistent bitmaps in the image.</summary>
-internal sealed class BitmapList(ImageContext context)
+/// <summary>The persistent bitmaps of an image: they follow every change of the disk.</summary>
+internal sealed class BitmapList : IDisposable
 {
+    private readonly ImageContext _context;
+    private readonly ImageOptions _options;
+    private readonly BitmapSpace _space;
+    private readonly bool _forWriting;
+    private IReadOnlyList<string> _shown = [];
     private volatile ImageBitmaps _found = ImageBitmaps.None;
 
-    /// <summary>As they are now, once <see cref="LoadAsync"/> has read them. Any thread.</summary>
-    public ImageBitmaps Found => _found;
-
-    /// <summary>Reads which bitmaps there are. That they cannot be read is no reason to refuse the disk.</summary>
-    /// <returns>0, also if they cannot be read</returns>
-    public async LoopTask<int> LoadAsync()
+    /// <param name="context">the image</param>
+    /// <param name="options">where its log is</param>
+    /// <param name="allocator">of host clusters; null if the image is only read</param>
+    /// <param name="frees">takes host clusters; null if the image is only read</param>
+    public BitmapList(ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees)
     {
-        if (context.Header.Bitmaps is not { } bitmaps)
-            return 0;
-        var pool = LoopScheduler.Current.Buffers;
-        var directory = pool.Rent(DirectoryLength(bitmaps));
-        var error = await context.File.ReadAsync(bitmaps.DirectoryOffset.Value, directory);
-        _found = error < 0
-            ? ImageBitmaps.None with { Damage = $"cannot read the bitmap directory: {Errno.Text(error)}" }
-            : Read(directory.Span[..bitmaps.DirectorySize], bitmaps);
-        pool.Return(directory);
-        return 0;
+        (_context, _options, _forWriting) = (context, options, allocator is not null);
+        _space = new BitmapSpace(context, options, allocator, frees);
+        Set = new BitmapSet(_space);
     }
 
-    /// <summary>Marks those that record changes.</summary>
-    public async LoopTask<int> MarkInUseAsync()
-    {
-        var bitmaps = context.Header.Bitmaps!;
-        var start = bitmaps.DirectoryOffset.Value;
-        var pool = LoopScheduler.Current.Buffers;
-        var directory = pool.Rent(DirectoryLength(bitmaps));
-        var error = await context.File.ReadAsync(start, directory);
-        var changed = error == 0 && MarkInUse(directory.Span[..bitmaps.DirectorySize], bitmaps);
-        if (changed)
-            error = await context.File.WriteAsync(start, directory);
-        if (error == 0 && changed)
-        {
-            error = await context.File.FlushAsync();
-            if (error < 0)
-                context.SyncFailed(error);
-        }
+    /// <summary>As they were when the image was opened, or edited last. Any thread.</summary>
+    public ImageBitmaps Found => _found;
 
-        if (error == 0)
-            _found = Read(directory.Span[..bitmaps.DirectorySize], bitmaps);
-        pool.Return(directory);
+    public BitmapSet Set { get; }
+
+    /// <summary>What can be done with them; but for the list, inside an edit.</summary>
+    public BitmapEditor Editor => new(Set, _space, _context.Header);
+
+    /// <summary>Reads which there are, and those that record. Before the first change, that of a replay, too.</summary>
+    /// <param name="left">whether bits that a dead server left may count</param>
+    /// <returns>0, or a negative errno; that they are damaged is no reason to refuse the disk</returns>
+    public async LoopTask<int> LoadAsync(bool left)
+    {
+        var header = _context.Header;
+        var shadow = !_forWriting || _options.RecoveryLog is not { } log ? null
+            : new BitmapShadow(log, left ? Proof() : null, header.Autoclear.RecoveryMark());
+        var error = await Set.LoadAsync(header.Bitmaps, header.Autoclear.HasFlag(AutoclearFeatures.KeptBitmaps), _forWriting, shadow);
+        Describe();
         return error;
     }
 
-    /// <returns>whether there was anything to mark; never in a directory that is damaged</returns>
-    private bool MarkInUse(Span<byte> directory, BitmapsExtension bitmaps)
+    /// <summary>From now on the bits beside the log are those of this image, if its server is killed.</summary>
+    public void BindShadow()
     {
-        if (Read(directory, bitmaps) is not { Recording: > 0 })
-            return false;
-        var reader = new BitmapDirectoryReader(directory, bitmaps.NumberOfBitmaps, context.Geometry.ClusterSize, context.File.Path);
-        while (reader.TryRead() is { } entry)
-        {
-            if (!entry.IsRecording)
-                continue;
-            var flags = directory[(entry.EntryOffset + BitmapEntry.FlagsField)..];
-            BinaryPrimitives.WriteUInt32BigEndian(flags, (uint)(entry.Flags | BitmapFlags.InUse));
-        }
-
-        return true;
+        if (_context.Log is { Mark: not 0 } log)
+            Set.BindShadow(Proof(), log.Mark);
     }
 
-    private ImageBitmaps Read(ReadOnlySpan<byte> directory, BitmapsExtension bitmaps)
+    /// <summary>Tells anew what there is.</summary>
+    public void Describe() => _found = ImageBitmaps.Of(Set);
+
+    /// <summary>Lets clients look at bitmaps, from now on.</summary>
+    /// <exception cref="ImageFormatException">one of them is not there, or of no use</exception>
+    /// <exception cref="IOException">it cannot be read</exception>
+    public async LoopTask<int> ShowAsync(IReadOnlyList<string> names)
     {
-        try
+        var path = _context.File.Path;
+        foreach (var name in names)
         {
-            return ImageBitmaps.Of(directory, bitmaps, context.Header);
+            var index = Set.Directory?.Find(name) ?? -1;
+            if (index < 0)
+            {
+                throw new ImageFormatException(path, "bitmap_directory", Set.Damage ?? $"there is no bitmap \"{name}\"")
+                {
+                    IsMissing = Set.Damage is null,
+                };
+            }
+
+            var entry = Set.Directory!.Entries[index];
+            var isComplete = entry.Flags.HasFlag(BitmapFlags.Auto) && _context.Header.Autoclear.HasFlag(AutoclearFeatures.KeptBitmaps);
+            if (entry.Flags.HasFlag(BitmapFlags.InUse) && !isComplete && !Set.IsKept(entry))
+                throw new ImageFormatException(path, "bitmap_directory", $"bitmap \"{name}\" is inconsistent and cannot be used");
+            if (await Set.ShowAsync(entry) is var error and < 0)
+                throw new IOException($"cannot read {path} (bitmap \"{name}\"): {Errno.Text(error)}");
         }
-        catch (ImageFormatException damage)
-        {
-            return ImageBitmaps.None with { Damage = damage.Why };
-        }
+
+        _shown = names;
+        return 0;
     }
 
-    /// <summary>Whole units of what the file takes.</summary>
-    private int DirectoryLength(BitmapsExtension bitmaps) =>
-        (bitmaps.DirectorySize + context.WriteUnit - 1) / context.WriteUnit * context.WriteUnit;
+    /// <summary>Reads them again, after an edit.</summary>
+    public async LoopTask<int> ReloadAsync()
+    {
+        RemoveShadow();
+        var error = await LoadAsync(left: false);
+        BindShadow();
+        return error < 0 ? error : await ShowAsync(_shown);
+    }
+
+    /// <summary>All is in the image: nothing outlives the process.</summary>
+    public void RemoveShadow()
+    {
+        if (_options.RecoveryLog is { } log)
+            ShadowFile.Remove(log);
+    }
+
+    public void Dispose() => Set.Dispose();
+
+    private byte[] Proof() => MemoryMarshal.AsBytes([LogIdentities.Of(_context.File, _context.Header).Identity]).ToArray();
 }

@@ -1,5 +1,3 @@
-using System;
-using System.Buffers.Binary;
 using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
 
@@ -9,7 +7,6 @@ namespace Qcow2Blk.Image.Commit;
 internal sealed class Preparation(ImageContext context, BitmapList bitmaps)
 {
     private readonly AsyncLock _lock = new();
-    private AutoclearFeatures _autoclear;
     private bool _marked;
     private volatile bool _isOpen;
     private volatile bool _isClosed;
@@ -29,9 +26,33 @@ internal sealed class Preparation(ImageContext context, BitmapList bitmaps)
 
     public LoopTask<int> RunAsync() => _isOpen ? new LoopTask<int>(0) : RunOnceAsync();
 
-    /// <summary>Takes the mark away: everything is in the image, and no log belongs to it.</summary>
+    /// <summary>Before a range is changed: as the other, and the bitmaps have it.</summary>
+    public async LoopTask<int> RunAsync(long offset, long length)
+    {
+        var error = await RunAsync();
+        return error < 0 ? error : await bitmaps.Set.TouchAsync(offset, length);
+    }
+
+    /// <summary>Whether the bitmaps have the range, without anything on disk. Any loop.</summary>
+    public bool TryTouch(long offset, long length) => bitmaps.Set.TryTouch(offset, length);
+
+    /// <summary>Before the image is another's to open: the bits of bitmaps are there, and nothing is in use.</summary>
+    public async LoopTask<int> StoreBitmapsAsync()
+    {
+        if (!bitmaps.Set.NeedsStore)
+            return 0;
+
+        // What was taken over from a dead server has to be written, even if nothing else is.
+        var error = await RunAsync();
+        return error < 0 ? error : await bitmaps.Set.StoreAsync();
+    }
+
+    /// <summary>The image is at rest: who changes it next prepares it again.</summary>
+    public void Reopen() => _isOpen = false;
+
+    /// <summary>Takes the marks away: everything is in the image, and no log belongs to it, nor a bitmap that is being changed.</summary>
     public LoopTask<int> UndoMarkAsync() => _marked
-        ? context.HeaderBlock.SetAutoclearAsync(_autoclear)
+        ? context.HeaderBlock.SetAutoclearAsync(Plain)
         : new LoopTask<int>(0);
 
     private async LoopTask<int> RunOnceAsync()
@@ -54,29 +75,29 @@ internal sealed class Preparation(ImageContext context, BitmapList bitmaps)
     }
 
     /// <summary>
-    /// Clears autoclear bits we do not know: they vouch for data that we will not keep up to date. Bitmaps that
-    /// record changes are marked in use, as we do not record them: whoever reads them later knows. If their directory is
-    /// damaged, the bit that vouches for all of them is cleared.
+    /// Clears autoclear bits we do not know: they vouch for data that we will not keep up to date. Bitmaps that record changes are
+    /// marked in use, as others must not believe them until we are done. If their directory is damaged, the bit that vouches for
+    /// all of them is cleared.
     /// </summary>
     private async LoopTask<int> PrepareAsync()
     {
-        var header = context.Header;
-
-        // The bit without the extension is an error of whoever set it. A raw data file stays raw: what is written to it is what
-        // the guest sees.
-        var known = header.Autoclear & AutoclearFeatures.RawExternalData;
-        if (header.Bitmaps is not null)
-        {
-            var error = await bitmaps.MarkInUseAsync();
-            if (error < 0)
-                return error;
-            known |= bitmaps.Found.Damage is null ? header.Autoclear & AutoclearFeatures.Bitmaps : 0;
-        }
+        var error = await bitmaps.Set.DisownAsync();
+        if (error < 0)
+            return error;
 
         // With a log, the mark: whoever else opens the image for writing clears it.
-        _autoclear = known;
-        _marked = context.Log is { Mark: not 0 };
-        var marked = known.WithRecoveryMark(context.Log?.Mark ?? 0);
-        return marked == header.Autoclear ? 0 : await context.HeaderBlock.SetAutoclearAsync(marked);
+        var marked = (bitmaps.Set.Features | RawData).WithRecoveryMark(context.Log?.Mark ?? 0);
+        _marked = marked != Plain;
+        error = marked == context.Header.Autoclear ? 0 : await context.HeaderBlock.SetAutoclearAsync(marked);
+        if (error == 0)
+            error = await bitmaps.Set.MarkAsync();
+        bitmaps.Describe();
+        return error;
     }
+
+    /// <summary>What is true of the image at rest. The bit without the extension is an error of whoever set it.</summary>
+    private AutoclearFeatures Plain => RawData | (bitmaps.Set.Features & AutoclearFeatures.Bitmaps);
+
+    /// <summary>A raw data file stays raw: what is written to it is what the guest sees.</summary>
+    private AutoclearFeatures RawData => context.Header.Autoclear & AutoclearFeatures.RawExternalData;
 }

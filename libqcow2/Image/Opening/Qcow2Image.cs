@@ -20,7 +20,7 @@ namespace Qcow2Blk.Image.Opening;
 /// image.
 /// </summary>
 [SuppressMessage("Design", "CA1001", Justification = "closing is asynchronous: CloseAsync disposes of the parts")]
-internal sealed class Qcow2Image : IDisk
+internal sealed partial class Qcow2Image : IDisk
 {
     private readonly ImageContext _context;
     private readonly ImageOptions _options;
@@ -53,7 +53,7 @@ internal sealed class Qcow2Image : IDisk
         var tables = new L2Tables(context, l1, l2Cache, space?.Allocator, space?.Frees);
         _map = new GuestMap(context, tables, backing, below?._map, size);
         _data = new GuestData(context, _map, below?._data);
-        _bitmaps = new BitmapList(context);
+        _bitmaps = new BitmapList(context, options, space?.Allocator, space?.Frees);
         if (space is not null)
             _writable = new WritableParts(context, options, _map, _data, space, _bitmaps);
     }
@@ -93,7 +93,7 @@ internal sealed class Qcow2Image : IDisk
     /// <summary>Commits carried out since the image was opened.</summary>
     public long Commits => _writable?.Committer.Count ?? 0;
 
-    /// <summary>The persistent bitmaps as they are now, once <see cref="LoadBitmapsAsync"/> has read them. Any thread.</summary>
+    /// <summary>The persistent bitmaps, as they were when the image was opened, or edited last. Any thread.</summary>
     public ImageBitmaps Bitmaps => _bitmaps.Found;
 
     /// <summary>Whether data was written since the last flush. Any loop.</summary>
@@ -171,10 +171,6 @@ internal sealed class Qcow2Image : IDisk
             ? new LoopTask<int>(refusal)
             : _map.PrefetchAsync(offset, length);
 
-    /// <summary>Reads which bitmaps there are. That they cannot be read is no reason to refuse the disk.</summary>
-    /// <returns>0, also if they cannot be read</returns>
-    public LoopTask<int> LoadBitmapsAsync() => _bitmaps.LoadAsync();
-
     /// <summary>The internal snapshots in the order of the image.</summary>
     /// <exception cref="ImageFormatException">the snapshot table is damaged</exception>
     /// <exception cref="System.IO.IOException">it cannot be read</exception>
@@ -189,11 +185,15 @@ internal sealed class Qcow2Image : IDisk
     /// <returns>0, or a negative errno</returns>
     internal async LoopTask<int> StartAsync(Log.RecoveryLog? left)
     {
-        if (_writable is not { } writable)
-            return 0;
         try
         {
-            return await LogStart.RunAsync(_context, _options, _map, writable.Replay, left);
+            // The bitmaps first: what is replayed was recorded in them before.
+            var error = await _bitmaps.LoadAsync(left: _options.Replay);
+            if (error < 0 || _writable is not { } writable)
+                return error;
+            error = await LogStart.RunAsync(_context, _options, _map, writable.Replay, left);
+            _bitmaps.BindShadow();
+            return error;
         }
         catch
         {
@@ -285,6 +285,7 @@ internal sealed class Qcow2Image : IDisk
         _context.Log = null;
         log?.Dispose();
         _data.Dispose();
+        _bitmaps.Dispose();
         _writable?.Dispose();
         _map.Tables.Dispose();
         _context.HeaderBlock.Dispose();

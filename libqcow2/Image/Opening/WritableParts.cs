@@ -13,11 +13,13 @@ internal sealed class WritableParts : IDisposable
 {
     private readonly ImageContext _context;
     private readonly SpaceParts _space;
+    private readonly BitmapList _bitmaps;
 
     public WritableParts(ImageContext context, ImageOptions options, GuestMap map, GuestData data, SpaceParts space, BitmapList bitmaps)
     {
         _context = context;
         _space = space;
+        _bitmaps = bitmaps;
         Committer = new Committer(context, space.Refcounts, map.Tables, space.Frees);
         context.Commit = Committer.FlushAsync;
         Preparation = new Preparation(context, bitmaps);
@@ -36,7 +38,7 @@ internal sealed class WritableParts : IDisposable
     public GuestChanges Changes { get; }
 
     /// <summary>Commits until nothing is left: what a commit frees needs one more for the lower refcounts.</summary>
-    public async LoopTask<int> SettleAsync()
+    public async LoopTask<int> CommitAllAsync()
     {
         while (!Committer.IsClean || !_space.Frees.IsEmpty)
         {
@@ -46,10 +48,22 @@ internal sealed class WritableParts : IDisposable
                 return error;
         }
 
-        if (_context.WriteError != 0)
-            return _context.WriteError;
-        var trimmed = await _space.Allocator.TrimFileAsync();
-        return trimmed < 0 ? trimmed : await Preparation.UndoMarkAsync();
+        return _context.WriteError;
+    }
+
+    /// <summary>Everything is in the image, and no mark says that it is being changed.</summary>
+    public async LoopTask<int> SettleAsync()
+    {
+        var error = await CommitAllAsync();
+        if (error == 0)
+            error = await Preparation.StoreBitmapsAsync();
+        if (error == 0)
+            error = await _space.Allocator.TrimFileAsync();
+        if (error == 0)
+            error = await Preparation.UndoMarkAsync();
+        if (error == 0)
+            _bitmaps.RemoveShadow();
+        return error;
     }
 
     /// <summary>Completes when nothing is written any more by a commit or by what it has freed.</summary>

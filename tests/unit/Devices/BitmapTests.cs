@@ -18,7 +18,7 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Devices;
 
-/// <summary>Nobody loses a persistent bitmap without having been told, and who only reads loses none.</summary>
+/// <summary>Persistent bitmaps follow what is written, and nobody loses one without having been told.</summary>
 public sealed class BitmapTests : IDisposable
 {
     private readonly EngineScene _scene = new();
@@ -35,22 +35,39 @@ public sealed class BitmapTests : IDisposable
     private string[] Warnings => [.. _scene.Log.Lines.Where(line => line.Contains("bitmap", StringComparison.Ordinal))];
 
     [Fact]
-    public void Attach_for_writing_warns_of_what_records_and_status_shows_it_lost_after_the_first_write()
+    public void What_records_follows_writes_and_qemu_reads_it_after_the_detach()
     {
         Add("chk0");
         Add("still", "--disable");
-        Add("chk1");
+        Add("chk1", "-g", "4096");
         Open();
-
-        Assert.Equal(
-            $"bitmaps chk0, chk1 of {_scene.Image} will become invalid with the first write (use --read-only to keep them)",
-            Assert.Single(Warnings));
         Assert.Equal("chk0 recording auto, still disabled , chk1 recording auto", Listed());
-        Assert.Equal(0, _scene.Write(0, 65536, 1));
-        Assert.Equal("chk0 inconsistent in-use,auto, still disabled , chk1 inconsistent in-use,auto", Listed());
+        Assert.Equal(0, _scene.Write(1 << 20, 4096, 1));
+        Assert.Equal("chk0 recording in-use,auto, still disabled , chk1 recording in-use,auto", Listed());
+        Assert.Equal(0, _scene.Write((5 << 20) + 100, 10, 2));
 
         Detach();
-        Assert.Equal("chk0 in-use,auto; still ; chk1 in-use,auto", QemuLists());
+
+        Assert.Empty(Warnings);
+        Assert.Equal("chk0 auto; still ; chk1 auto", QemuLists());
+        Assert.Equal(Verdict.Clean, Qemu.Check(_scene.Image, out _));
+        Assert.Equal([(1 << 20, 65536), (5 << 20, 65536)], QemuBitmap.Dirty(_scene.Image, "chk0"));
+        Assert.Equal([(1 << 20, 4096), (5 << 20, 4096)], QemuBitmap.Dirty(_scene.Image, "chk1"));
+        Assert.Empty(QemuBitmap.Dirty(_scene.Image, "still"));
+    }
+
+    [Fact]
+    public void What_qemu_recorded_is_added_to()
+    {
+        Add("chk0");
+        Qemu.Io(_scene.Image, "write 3M 64k", "discard 8M 1M", "write -z 10M 64k");
+        Open();
+        Assert.Equal(0, _scene.Write(0, 65536, 1));
+
+        Detach();
+        Assert.Equal([(0, 65536), (3 << 20, 65536), (8 << 20, 1 << 20), (10 << 20, 65536)], QemuBitmap.Dirty(_scene.Image, "chk0"));
+        Qemu.Io(_scene.Image, "write 12M 64k");
+        Assert.Contains((12L << 20, 65536L), QemuBitmap.Dirty(_scene.Image, "chk0"));
         Assert.Equal(Verdict.Clean, Qemu.Check(_scene.Image, out _));
     }
 
@@ -58,13 +75,28 @@ public sealed class BitmapTests : IDisposable
     public void Bitmap_is_valid_after_an_attach_that_wrote_nothing()
     {
         Add("chk0");
+        var before = Hash();
         Open();
-        Assert.StartsWith("bitmap chk0 of", Assert.Single(Warnings));
-        Assert.EndsWith("(use --read-only to keep it)", Warnings[0]);
-
         Detach();
 
+        Assert.Equal(before, Hash());
         Assert.Equal("chk0 auto", QemuLists());
+    }
+
+    [Fact]
+    public void What_cannot_be_kept_is_warned_of_and_says_so_after_the_first_write()
+    {
+        Add("chk0");
+        Add("chk1");
+        Edit(directory => directory[EntryOf("chk0") + 16] = 2);
+        Open();
+        Assert.Equal(
+            $"bitmap chk0 (its type is 2) of {_scene.Image} will become invalid with the first write (use --read-only to keep it)",
+            Assert.Single(Warnings));
+        Assert.Equal(0, _scene.Write(0, 65536, 1));
+
+        // Without auto: so that nobody takes it for one of those that are kept.
+        Assert.Equal("chk0 inconsistent in-use, chk1 recording in-use,auto", Listed());
     }
 
     [Fact]
@@ -113,21 +145,23 @@ public sealed class BitmapTests : IDisposable
     }
 
     [Fact]
-    public void Resume_warns_of_what_was_made_meanwhile_and_not_again_of_what_is_known()
+    public void What_was_made_while_suspended_records_after_the_resume()
     {
         Add("chk0");
         Open();
+        Assert.Equal(0, _scene.Write(0, 65536, 1));
         Assert.Equal(Outcome.Done(), _device!.Suspend(EngineScene.Patience));
         Assert.Equal("", Listed());
-        Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
-        Assert.Single(Warnings);
-
-        Assert.Equal(Outcome.Done(), _device.Suspend(EngineScene.Patience));
+        Assert.Equal([(0, 65536)], QemuBitmap.Dirty(_scene.Image, "chk0"));
         Add("chk1");
+        Qemu.Io(_scene.Image, "write 4M 64k");
         Assert.Equal(Outcome.Done(), _device.Resume(allowShrink: false, EngineScene.Patience));
+        Assert.Equal(0, _scene.Write(8 << 20, 65536, 1));
 
-        Assert.Contains("chk0, chk1", Warnings[^1]);
-        Assert.Equal(2, Warnings.Length);
+        Detach();
+
+        Assert.Equal([(0, 65536), (4 << 20, 65536), (8 << 20, 65536)], QemuBitmap.Dirty(_scene.Image, "chk0"));
+        Assert.Equal([(4 << 20, 65536), (8 << 20, 65536)], QemuBitmap.Dirty(_scene.Image, "chk1"));
     }
 
     [Fact]
@@ -164,33 +198,12 @@ public sealed class BitmapTests : IDisposable
     }
 
     [Fact]
-    public void Many_bitmaps_with_long_names_make_one_line_and_a_status_that_fits()
+    public void Many_bitmaps_with_long_reasons_make_one_line()
     {
-        var extension = new BitmapsExtension(20_000, 20_000 * 1048, new HostOffset(1 << 20));
-        var bitmaps = ImageBitmaps.Of(Many(20_000), extension, new ImageBytes(_scene.Image).Header);
-
-        Assert.Equal((20_000, 20_000, ImageBitmaps.MaxListed), (bitmaps.Count, bitmaps.Recording, bitmaps.Listed.Count));
-        var warning = BitmapWarning.Of("disk.qcow2", bitmaps, readOnly: false)!;
+        string[] unkept = [.. Enumerable.Range(0, ImageBitmaps.MaxNamed).Select(number => new string('x', 1023) + number)];
+        var warning = BitmapWarning.Of("disk.qcow2", ImageBitmaps.None with { Unkept = unkept, UnkeptCount = 20_000 }, readOnly: false)!;
         Assert.Contains($" and {20_000 - ImageBitmaps.MaxNamed} more", warning);
         Assert.InRange(warning.Length, 100, 1000);
-    }
-
-    /// <summary>A directory of recording bitmaps whose names have 1023 bytes.</summary>
-    private static byte[] Many(int count)
-    {
-        var directory = new byte[count * 1048];
-        for (var i = 0; i < count; i++)
-        {
-            var entry = directory.AsSpan(i * 1048, 1048);
-            BinaryPrimitives.WriteUInt64BigEndian(entry, 1 << 16);
-            BinaryPrimitives.WriteUInt32BigEndian(entry[8..], 1);
-            BinaryPrimitives.WriteUInt32BigEndian(entry[BitmapEntry.FlagsField..], (uint)BitmapFlags.Auto);
-            (entry[16], entry[17]) = (BitmapDirectory.DirtyTrackingType, 16);
-            BinaryPrimitives.WriteUInt16BigEndian(entry[18..], 1023);
-            entry.Slice(BitmapDirectory.MinEntryLength, 1023).Fill((byte)'x');
-        }
-
-        return directory;
     }
 
     private void Add(string name, params string[] options) => Qemu.Img(["bitmap", "--add", .. options, _scene.Image, name]);

@@ -3,7 +3,7 @@ using Qcow2Blk.Format;
 using Qcow2Blk.Image.Log;
 using Qcow2Blk.Storage;
 
-namespace Qcow2Blk.Image.Opening;
+namespace Qcow2Blk.Image.Commit;
 
 /// <summary>By what a recovery log knows its image.</summary>
 internal static class LogIdentities

@@ -1,0 +1,124 @@
+using System.Collections.Generic;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image.Bitmaps;
+using Qcow2Blk.Image.Space;
+using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
+
+namespace Qcow2Blk.Image.Commit;
+
+/// <summary>What persistent bitmaps get of an image that is open for writing.</summary>
+internal sealed class BitmapSpace(ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees) : IBitmapSpace
+{
+    private readonly HashSet<long> _protected = [];
+
+    public IBlockStorage File => context.File;
+
+    public int ClusterBits => context.Geometry.ClusterBits;
+
+    public int WriteUnit => context.WriteUnit;
+
+    public long DiskSize => context.Geometry.DiskSize;
+
+    public long SmallestRegion => options.BitmapRegionBytes;
+
+    public async LoopTask<long> AllocateAsync(long clusters)
+    {
+        // What is too short is held until the end: else it would be found again.
+        var tooShort = new List<HostRun>();
+        var runs = new List<HostRun>();
+        long have = 0;
+        var error = 0;
+        while (have < clusters)
+        {
+            var run = await allocator!.AllocateAsync((int)long.Min(clusters - have, int.MaxValue));
+            if (run.Error < 0)
+            {
+                error = run.Error;
+                break;
+            }
+
+            if (have > 0 && run.Offset != runs[0].Offset + (have << ClusterBits))
+            {
+                tooShort.AddRange(runs);
+                runs.Clear();
+                have = 0;
+            }
+
+            runs.Add(run);
+            have += run.Clusters;
+        }
+
+        if (error < 0)
+            tooShort.AddRange(runs);
+        foreach (var run in tooShort)
+            await allocator!.ReleaseAsync(run);
+        return error < 0 ? error : runs[0].Offset;
+    }
+
+    public void Free(long offset, long clusters)
+    {
+        for (var cluster = offset >> ClusterBits; cluster < (offset >> ClusterBits) + clusters; cluster++)
+        {
+            if (_protected.Remove(cluster))
+                context.Metadata!.Remove(cluster << ClusterBits);
+
+            // A damaged image: its header, its tables are worth more than a cluster that leaks.
+            if (!context.Metadata!.Contains(cluster << ClusterBits))
+                frees!.Add(cluster, 1);
+        }
+    }
+
+    public bool TryProtect(long offset, long clusters)
+    {
+        var first = offset >> ClusterBits;
+        for (var cluster = first; cluster < first + clusters; cluster++)
+        {
+            if (context.Metadata!.Contains(cluster << ClusterBits))
+                return false;
+        }
+
+        for (var cluster = first; cluster < first + clusters; cluster++)
+        {
+            context.Metadata!.Add(cluster << ClusterBits);
+            _protected.Add(cluster);
+        }
+
+        return true;
+    }
+
+    public void UnprotectAll()
+    {
+        foreach (var cluster in _protected)
+            context.Metadata!.Remove(cluster << ClusterBits);
+        _protected.Clear();
+    }
+
+    public LoopTask<int> CommitAsync() => context.Commit();
+
+    public async LoopTask<int> SyncAsync()
+    {
+        if (context.WriteError != 0)
+            return context.WriteError;
+        var error = await context.File.FlushAsync();
+        if (error < 0)
+            context.SyncFailed(error);
+        return error;
+    }
+
+    public LoopTask<int> SetExtensionAsync(BitmapsExtension? extension) =>
+        context.HeaderBlock.SetBitmapsAsync(extension, context.Geometry.ClusterSize);
+
+    public int Stop(InvariantBreach breach) => context.Stop(breach);
+
+    public void MoveDirectory(BitmapsExtension? from, BitmapsExtension? to)
+    {
+        if (from is not null && context.Header.Autoclear.HasFlag(AutoclearFeatures.Bitmaps))
+            context.Metadata!.Remove(from.DirectoryOffset.Value, ClustersOf(from));
+        if (to is not null)
+            context.Metadata!.Add(to.DirectoryOffset.Value, ClustersOf(to));
+    }
+
+    private int ClustersOf(BitmapsExtension extension) =>
+        (int)(Rounding.Up(extension.DirectorySize, 1L << ClusterBits) >> ClusterBits);
+}

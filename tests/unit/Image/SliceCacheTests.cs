@@ -155,6 +155,34 @@ public sealed class SliceCacheTests
 
     private static ulong Content(int key, int index) => ((ulong)key << 32) | (uint)index;
 
+    /// <summary>An entry of 128 bits has its two words in two stores; a reader that meets a change says that it knows nothing.</summary>
+    [Fact]
+    public void Pair_of_words_is_read_whole_or_not_at_all()
+    {
+        using var cache = new SliceCache(SliceBytes, Ways * SliceBytes, 1000);
+        var slot = Load(cache, 3);
+        var isOver = false;
+        long whole = 0, torn = 0;
+        var reader = new Thread(() =>
+        {
+            while (!Volatile.Read(ref isOver))
+            {
+                if (!cache.TryReadPair(3, 5, out var first, out var second))
+                    continue;
+                whole++;
+                torn += second == first * 3 ? 0 : 1;
+            }
+        });
+        reader.Start();
+        var clock = Stopwatch.StartNew();
+        for (ulong value = 1; clock.ElapsedMilliseconds < 300 || (Volatile.Read(ref whole) < 100 && clock.ElapsedMilliseconds < 20_000); value++)
+            cache.WritePair(slot, 5, value, value * 3);
+        Volatile.Write(ref isOver, true);
+        reader.Join();
+
+        Assert.Equal((0, true), (torn, whole >= 100));
+    }
+
     private static int Load(SliceCache cache, long key)
     {
         var slot = cache.Claim(key);

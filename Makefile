@@ -48,7 +48,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build manual test test-all test-manual test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build manual test test-all test-check test-manual test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -89,11 +89,14 @@ test: ## run everything that needs no virtual machine; ends with "N passed, N fa
 	@tests/kernel/fetch-headers.sh || echo 'make test: going on without the newest kernel headers' >&2
 	@tests/run.sh
 
-test-all: ## test, with every combination of the matrix of images; takes an hour
+test-all: ## test, with every combination of the matrix of images and 1,200 damaged images; takes an hour
 	@packaging/install-build-deps.sh test
 	@$(MAKE) --no-print-directory build
 	@tests/kernel/fetch-headers.sh || echo 'make test-all: going on without the newest kernel headers' >&2
-	@QCOW2BLK_MATRIX=all QCOW2BLK_TEST_TIMEOUT=$${QCOW2BLK_TEST_TIMEOUT:-90m} tests/run.sh
+	@QCOW2BLK_MATRIX=all QCOW2BLK_CHECK_ROUNDS=25 QCOW2BLK_TEST_TIMEOUT=$${QCOW2BLK_TEST_TIMEOUT:-90m} tests/run.sh
+
+test-check: ## compare check and repair with qemu-img on 1,200 damaged images; "make test" has a sample
+	@QCOW2BLK_CHECK_ROUNDS=25 tests/run.sh unit DamagedImagesTests
 
 test-kernel: ## test block devices on three kernels in virtual machines; KERNEL="--kernel 6.12 --only kill" narrows it
 	@packaging/install-build-deps.sh kernel

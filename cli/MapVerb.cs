@@ -59,7 +59,7 @@ internal sealed class MapVerb : Verb
             writer.Write($"\"present\": {Word(extent.Present)}, \"zero\": {Word(extent.Zero)}, \"data\": {Word(extent.Data)}, ");
             writer.Write($"\"compressed\": {Word(extent.Compressed)}");
             if (extent.Offset is { } offset)
-                writer.Write($", \"offset\": {offset}, \"filename\": {Quoted(chain.Images[extent.Depth].File.Path)}");
+                writer.Write($", \"offset\": {offset}, \"filename\": {Quoted(chain.Images[extent.Depth].DataPath)}");
             writer.Write('}');
             separator = ",\n";
         }
@@ -77,7 +77,7 @@ internal sealed class MapVerb : Verb
             if (extent.Data && !extent.Zero)
             {
                 Row(writer, Hex(extent.Start), Hex(extent.Length), extent.Offset is { } offset ? Hex(offset) : Unplaced(extent),
-                    Printable.Escape(chain.Images[extent.Depth].File.Path));
+                    Printable.Escape(chain.Images[extent.Depth].DataPath));
             }
         }
     }

@@ -58,7 +58,7 @@ internal static class CreateOptionTable
         if (name is "encryption")
             throw EncryptOptions.NoLegacy(name, text);
         if (name is "encrypt.key-secret")
-            throw CreateOption.Bad(name, text, "keys are no objects with names here", KeyOptions.HowToGive);
+            throw CreateOption.Bad(name, text, "keys do not have names here", KeyOptions.HowToGive);
 
         throw new OutcomeException(OutcomeKind.Invalid, $"\"{name}\" is not an option of create",
             $"it must be one of {string.Join(", ", All.Select(option => option.Name))}",

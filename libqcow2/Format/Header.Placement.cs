@@ -23,7 +23,7 @@ internal sealed partial class Header
         {
             throw new ImageFormatException(Path, "incompatible_features",
                 $"image is marked corrupt and cannot be written (incompatible_features 0x{(ulong)Incompatible:x};"
-                + " attach it read-only or repair it: qemu-img check -r all)");
+                + " attach it read-only or repair it: qcow2blk check --repair all)");
         }
     }
 

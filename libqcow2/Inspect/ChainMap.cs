@@ -68,10 +68,10 @@ internal sealed class ChainMap
                 return Raw(image, depth, offset, limit);
             if (offset >= _emptyTo[depth])
             {
-                var entry = map.Lookup(offset, limit, out var length);
-                if (entry.Kind != L2Kind.Unallocated)
-                    return Present(entry, depth, offset, length, image);
-                _emptyTo[depth] = offset + length;
+                var piece = map.Lookup(offset, limit);
+                if (piece.Kind != L2Kind.Unallocated)
+                    return Present(piece, depth, offset, image);
+                _emptyTo[depth] = offset + piece.Length;
             }
 
             limit = Math.Min(limit, _emptyTo[depth] - offset);
@@ -81,11 +81,11 @@ internal sealed class ChainMap
         }
     }
 
-    private static MapExtent Present(in L2Entry entry, int depth, long offset, long length, InspectedImage image)
+    private static MapExtent Present(in MappedPiece piece, int depth, long offset, InspectedImage image)
     {
-        var zero = entry.Kind is L2Kind.Zero or L2Kind.ZeroAllocated;
-        var placed = entry.Kind is L2Kind.Data or L2Kind.ZeroAllocated && image.Header!.CryptMethod == 0;
-        var host = entry.Host.Value + (offset & (image.Header!.ClusterSize - 1));
+        var zero = piece.Kind is L2Kind.Zero or L2Kind.ZeroAllocated;
+        var placed = piece.Kind is L2Kind.Data or L2Kind.ZeroAllocated && image.Header!.CryptMethod == 0;
+        var (host, length) = (piece.Host, piece.Length);
         var hole = false;
         if (placed && !zero && image.LeavesHoles)
         {
@@ -93,7 +93,7 @@ internal sealed class ChainMap
             (hole, length) = (range.IsHole, Math.Min(length, range.End - host));
         }
 
-        return new MapExtent(offset, length, depth, Present: true, zero || hole, Data: !zero, entry.Kind == L2Kind.Compressed, placed
+        return new MapExtent(offset, length, depth, Present: true, zero || hole, Data: !zero, piece.Kind == L2Kind.Compressed, placed
             ? host : null);
     }
 

@@ -20,13 +20,19 @@ internal sealed class InspectedImage : IDisposable
     /// <summary>Null for a raw image.</summary>
     public Header? Header { get; }
 
+    /// <summary>The file that guest clusters are in: the image, or its external data file as the image names it.</summary>
+    public string DataPath => Header is { DataFileName.Length: > 0 } header && header.Incompatible.HasFlag(IncompatibleFeatures.DataFile)
+        ? DataFilePath.Resolve(header)
+        : File.Path;
+
     public string FormatName => ImageFormats.Words.Of(Header is null ? ImageFormat.Raw : ImageFormat.Qcow2);
 
     /// <summary>Bytes of the virtual disk, a multiple of 512 as qemu rounds them: raw up, qcow2 down.</summary>
     public long DiskSize => Header is null ? Rounding.Up(File.Length, 512) : Rounding.Down(Header.Size, 512);
 
     /// <summary>Whether data clusters may lie in holes of the file, which read as zeroes: not if they are decrypted.</summary>
-    internal bool LeavesHoles => Header is { CryptMethod: 0 } && Preallocation.LeavesHoles(File.Length, File.Allocated, Header.ClusterSize);
+    internal bool LeavesHoles => Header is { CryptMethod: 0 } header && !header.Incompatible.HasFlag(IncompatibleFeatures.DataFile)
+        && Preallocation.LeavesHoles(File.Length, File.Allocated, Header.ClusterSize);
 
     /// <exception cref="IOException">the file cannot be read</exception>
     /// <exception cref="ImageFormatException">it is not what it should be</exception>

@@ -5,6 +5,9 @@ using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Inspect;
 
+/// <summary>A piece of the disk that is of one kind, and if it has a place, in one piece of the file.</summary>
+internal readonly record struct MappedPiece(L2Kind Kind, long Host, long Length);
+
 /// <summary>The active L1 table of one qcow2 image, and the L2 table that was read last.</summary>
 internal sealed class MappedImage
 {
@@ -14,13 +17,12 @@ internal sealed class MappedImage
     private readonly ulong[] _l2;
     private int _loaded = -1;
 
-    /// <exception cref="ImageFormatException">a feature that maps differently, or a table past the end of the file</exception>
+    /// <exception cref="ImageFormatException">a table is past the end of the file</exception>
     internal MappedImage(InspectedFile file, Header header)
     {
-        RefuseUnmapped(header);
         _file = file;
         _geometry = new Geometry(header);
-        _l2 = new ulong[_geometry.L2Entries];
+        _l2 = new ulong[_geometry.ClusterSize / sizeof(ulong)];
         long needed = _geometry.GuestClusters == 0 ? 0 : _geometry.L1Index(_geometry.GuestClusters - 1) + 1;
         if (needed > 0 && header.L1TableOffset.Value + needed * sizeof(ulong) > file.Length)
         {
@@ -31,48 +33,48 @@ internal sealed class MappedImage
         _l1 = ReadTable(header.L1TableOffset.Value, new ulong[needed]);
     }
 
-    /// <summary>What the entries say from a cluster on.</summary>
+    /// <summary>What the entries say from an offset on.</summary>
     /// <param name="offset">within the disk</param>
     /// <param name="limit">bytes of interest</param>
-    /// <param name="length">bytes of which the answer is true, at most <paramref name="limit"/></param>
-    internal L2Entry Lookup(long offset, long limit, out long length)
+    internal MappedPiece Lookup(long offset, long limit)
     {
         var cluster = _geometry.GuestCluster(offset);
         int l1Index = _geometry.L1Index(cluster), l2Index = _geometry.L2Index(cluster);
         if (L1Entry.Decode(_l1[l1Index]).IsEmpty)
         {
             var emptyTo = (long)(l1Index + 1) << (_geometry.L2Bits + _geometry.ClusterBits);
-            length = Math.Min(limit, emptyTo - offset);
-            return default;
+            return new MappedPiece(L2Kind.Unallocated, 0, Math.Min(limit, emptyTo - offset));
         }
 
         Load(l1Index);
-        var first = Entry(l1Index, l2Index);
-        var end = (cluster + 1) << _geometry.ClusterBits;
-        for (var next = l2Index + 1; next < _l2.Length && end - offset < limit
-            && GoesOn(first, Entry(l1Index, next), next - l2Index); next++)
+        var first = Entry(l1Index, l2Index, cluster);
+        var subcluster = _geometry.Subcluster(offset);
+        var kind = first.KindAt(subcluster, _geometry);
+        var start = cluster << _geometry.ClusterBits;
+        var clusterEnd = start + _geometry.ClusterSize;
+        var end = start + ((long)(subcluster + first.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits);
+        while (end == clusterEnd && ++l2Index < _geometry.L2Entries && end - offset < limit)
         {
-            end += _geometry.ClusterSize;
+            var next = Entry(l1Index, l2Index, ++cluster);
+            var isPlaced = kind is L2Kind.Data or L2Kind.ZeroAllocated;
+            if (next.KindAt(0, _geometry) != kind || (isPlaced && next.Host.Value != first.Host.Value + (end - start)))
+                break;
+            end += (long)next.RunAt(0, _geometry) << _geometry.SubclusterBits;
+            clusterEnd += _geometry.ClusterSize;
         }
 
-        length = Math.Min(limit, end - offset);
-        return first;
+        return new MappedPiece(kind, first.Host.Value + (offset & _geometry.ClusterMask), Math.Min(limit, end - offset));
     }
 
-    private bool GoesOn(in L2Entry first, in L2Entry next, int clusters) =>
-        next.Kind == first.Kind
-            && (first.Kind is not (L2Kind.Data or L2Kind.ZeroAllocated)
-                || next.Host.Value == first.Host.Value + ((long)clusters << _geometry.ClusterBits));
-
-    private L2Entry Entry(int l1Index, int l2Index)
+    private L2Entry Entry(int l1Index, int l2Index, long cluster)
     {
-        var entry = L2Entry.Decode(_l2[l2Index], _geometry);
-        if (entry.Kind == L2Kind.Invalid)
-        {
-            throw new ImageFormatException(_file.Path, "l2_entry",
-                $"L2 entry 0x{_l2[l2Index]:x} is invalid (L1 index {l1Index}, L2 index {l2Index})");
-        }
-
+        var stored = _geometry.HasExtendedL2
+            ? new StoredL2Entry(_l2[l2Index * 2], _l2[(l2Index * 2) + 1])
+            : new StoredL2Entry(_l2[l2Index]);
+        var entry = L2Entry.Decode(stored, _geometry);
+        var isElsewhere = _geometry.HasDataFile && entry.HasHost && entry.Host.Value != cluster << _geometry.ClusterBits;
+        if (entry.Kind == L2Kind.Invalid || isElsewhere)
+            throw new ImageFormatException(_file.Path, "l2_entry", $"L2 entry {stored} is invalid (L1 index {l1Index}, L2 index {l2Index})");
         return entry;
     }
 
@@ -99,13 +101,5 @@ internal sealed class MappedImage
         _file.Read(offset, MemoryMarshal.AsBytes(table.AsSpan()));
         BinaryPrimitives.ReverseEndianness(table, table);
         return table;
-    }
-
-    private static void RefuseUnmapped(Header header)
-    {
-        if (header.Incompatible.HasFlag(IncompatibleFeatures.ExtendedL2))
-            throw new ImageFormatException(header.Path, "incompatible_features", "extended L2 entries are not in this version");
-        if (header.Incompatible.HasFlag(IncompatibleFeatures.DataFile))
-            throw new ImageFormatException(header.Path, "incompatible_features", "an external data file is not in this version");
     }
 }

@@ -34,7 +34,13 @@ internal static class ImageCheck
         // data only after a sync.
         var error = await file.FlushAsync();
         if (error >= 0 && await Examination.RunAsync(file, mode, result, progress) is { } found && result.Stopped is null)
-            error = await Repair.RunAsync(found, mode);
+        {
+            // A repair is another writer: what the log of the dead server has could not be replayed after it.
+            if (found.Image.Header.Autoclear.RecoveryMark() != 0)
+                result.Stop("its last server died, and its recovery log may have changes: attach and detach the image first");
+            else
+                error = await Repair.RunAsync(found, mode);
+        }
         if (error < 0)
         {
             result.ReadError = error;

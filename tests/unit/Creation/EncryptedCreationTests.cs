@@ -54,7 +54,7 @@ public sealed class EncryptedCreationTests : IDisposable
     [InlineData("compat=1.1", "abc", "there is a key, and no encryption")]
     [InlineData("encrypt.cipher-alg=aes-256", null, "there is no encryption")]
     [InlineData("encrypt.format=aes", "abc", "encrypt.format=luks does")]
-    [InlineData("encrypt.format=luks,encrypt.key-secret=s", "abc", "keys are no objects")]
+    [InlineData("encrypt.format=luks,encrypt.key-secret=s", "abc", "keys do not have names")]
     [InlineData("encrypt.format=luks,encrypt.cipher-alg=twofish", "abc", "aes-128 or aes-256")]
     [InlineData("encrypt.format=luks,encrypt.cipher-mode=ecb", "abc", "one of xts, cbc")]
     [InlineData("encrypt.format=luks,encrypt.hash-alg=md5", "abc", "it must be one of sha1")]

@@ -11,7 +11,6 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image.Commit;
-using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Support;

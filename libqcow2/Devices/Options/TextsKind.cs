@@ -68,7 +68,10 @@ internal sealed class BitmapNamesKind : TextsKind
         foreach (var name in value)
         {
             if (Encoding.UTF8.GetByteCount(name) is 0 or > Limits.MaxBitmapNameLength)
-                return new ValueRefusal($"{said} \"{name}\" is not the name of a bitmap", $"names have 1 to {Limits.MaxBitmapNameLength} bytes");
+            {
+                return new ValueRefusal(
+                    $"{said} \"{name}\" is not the name of a bitmap", $"names have 1 to {Limits.MaxBitmapNameLength} bytes");
+            }
         }
 
         return value.Count <= NbdProtocol.MaxBitmaps ? null

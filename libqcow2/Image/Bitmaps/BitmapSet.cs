@@ -221,8 +221,8 @@ internal sealed partial class BitmapSet : IDisposable
         {
             var (error, stored) = await StoredBitmap.LoadAsync(_space.File, entry, _space.DiskSize, _space.ClusterBits);
             return (error < 0 ? $"its table cannot be read: {Errno.Text(error)}"
-                : Protect(stored!) ? null
-                : "its clusters are used for other metadata, or twice", stored);
+                : await ProtectAsync(stored!) ? null
+                : "its clusters are free, used for other metadata, or twice", stored);
         }
         catch (ImageFormatException damage)
         {
@@ -230,16 +230,19 @@ internal sealed partial class BitmapSet : IDisposable
         }
     }
 
-    private bool Protect(StoredBitmap stored)
+    private async LoopTask<bool> ProtectAsync(StoredBitmap stored)
     {
-        if (!_space.TryProtect(stored.TableOffset.Value, TableClusters(stored)))
+        if (!await TryProtectAsync(stored.TableOffset.Value, TableClusters(stored)))
             return false;
         for (var index = 0; index < stored.Clusters; index++)
         {
-            if (BitmapTableEntry.OffsetOf(stored[index]) is not 0 and var offset && !_space.TryProtect(offset, 1))
+            if (BitmapTableEntry.OffsetOf(stored[index]) is not 0 and var offset && !await TryProtectAsync(offset, 1))
                 return false;
         }
 
         return true;
     }
+
+    private async LoopTask<bool> TryProtectAsync(long offset, long clusters) =>
+        await _space.AreUsedOnceAsync(offset, clusters) && _space.TryProtect(offset, clusters);
 }

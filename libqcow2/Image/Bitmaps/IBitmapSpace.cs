@@ -27,6 +27,9 @@ internal interface IBitmapSpace
     /// <summary>Gives up clusters that nothing on disk points to any more. What is metadata of another kind is left alone.</summary>
     void Free(long offset, long clusters);
 
+    /// <summary>Whether each of these clusters is in use, once: a damaged table may name any.</summary>
+    LoopTask<bool> AreUsedOnceAsync(long offset, long clusters);
+
     /// <summary>From now on nothing else is written where these clusters of a bitmap are.</summary>
     /// <returns>false if one of them has metadata already: then none is protected</returns>
     bool TryProtect(long offset, long clusters);

@@ -25,10 +25,12 @@ internal sealed class BitmapList : IDisposable
     /// <param name="options">where its log is</param>
     /// <param name="allocator">of host clusters; null if the image is only read</param>
     /// <param name="frees">takes host clusters; null if the image is only read</param>
-    public BitmapList(ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees)
+    /// <param name="refcounts">of host clusters; null if the image is only read</param>
+    public BitmapList(
+        ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees, RefcountBlocks? refcounts)
     {
         (_context, _options, _forWriting) = (context, options, allocator is not null);
-        _space = new BitmapSpace(context, options, allocator, frees);
+        _space = new BitmapSpace(context, options, allocator, frees, refcounts);
         Set = new BitmapSet(_space);
     }
 

@@ -8,7 +8,8 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Image.Commit;
 
 /// <summary>What persistent bitmaps get of an image that is open for writing.</summary>
-internal sealed class BitmapSpace(ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees) : IBitmapSpace
+internal sealed class BitmapSpace(
+    ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees, RefcountBlocks? refcounts) : IBitmapSpace
 {
     private readonly HashSet<long> _protected = [];
 
@@ -67,6 +68,17 @@ internal sealed class BitmapSpace(ImageContext context, ImageOptions options, Al
             if (!context.Metadata!.Contains(cluster << ClusterBits))
                 frees!.Add(cluster, 1);
         }
+    }
+
+    public async LoopTask<bool> AreUsedOnceAsync(long offset, long clusters)
+    {
+        for (var cluster = offset >> ClusterBits; cluster < (offset >> ClusterBits) + clusters; cluster++)
+        {
+            if (await refcounts!.GetAsync(cluster) != 1)
+                return false;
+        }
+
+        return true;
     }
 
     public bool TryProtect(long offset, long clusters)

@@ -53,7 +53,7 @@ internal sealed partial class Qcow2Image : IDisk
         var tables = new L2Tables(context, l1, l2Cache, space?.Allocator, space?.Frees);
         _map = new GuestMap(context, tables, backing, below?._map, size);
         _data = new GuestData(context, _map, below?._data);
-        _bitmaps = new BitmapList(context, options, space?.Allocator, space?.Frees);
+        _bitmaps = new BitmapList(context, options, space?.Allocator, space?.Frees, space?.Refcounts);
         if (space is not null)
             _writable = new WritableParts(context, options, _map, _data, space, _bitmaps);
     }

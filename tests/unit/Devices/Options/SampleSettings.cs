@@ -25,6 +25,7 @@ internal static class SampleSettings
         ["queues"] = ["1", "64"],
         ["snapshot"] = ["1", Awkward],
         ["backing-dir"] = ["/", "/tmp", "/usr"],
+        ["bitmap"] = ["b0", "another bitmap"],
         ["backing"] = ["/base.qcow2", $"/{Awkward}"],
         ["key-file"] = ["/run/key", $"/run/{Awkward}"],
         ["key-credential"] = ["disk.key"],
@@ -71,13 +72,14 @@ internal static class SampleSettings
             && (one with
             {
                 BackingDirectories = other.BackingDirectories,
+                Bitmaps = other.Bitmaps,
                 KeyFiles = other.KeyFiles,
                 KeyCredentials = other.KeyCredentials,
                 KeyVariables = other.KeyVariables,
             }) == other;
 
     private static IReadOnlyList<string>[] Lists(AttachOptions of) =>
-        [of.BackingDirectories, of.KeyFiles, of.KeyCredentials, of.KeyVariables];
+        [of.BackingDirectories, of.Bitmaps, of.KeyFiles, of.KeyCredentials, of.KeyVariables];
 
     private static string Any(Random random, IReadOnlyList<string> of) => of[random.Next(of.Count)];
 }

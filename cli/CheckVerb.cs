@@ -56,7 +56,7 @@ internal sealed class CheckVerb : Verb
     {
         var path = parsed.GetValue(_image)!;
         var repair = RepairOf(parsed.GetValue(_repair));
-        if (repair != RepairKind.None && parsed.GetValue(_force))
+        if (repair is not null && parsed.GetValue(_force))
         {
             throw new OutcomeException(OutcomeKind.Invalid, $"cannot check {path}",
                 "--repair and --force-share cannot be used together", "nothing may be changed while somebody writes the image");
@@ -65,15 +65,15 @@ internal sealed class CheckVerb : Verb
         return (ExitCode)Print(path, Run(path, repair, parsed.GetValue(_force)), parsed.GetValue(_json));
     }
 
-    private static RepairKind RepairOf(string? word)
+    private static RepairKind? RepairOf(string? word)
     {
         if (word is null)
-            return RepairKind.None;
+            return null;
         return RepairKinds.Words.TryParse(word)
             ?? throw new OutcomeException(OutcomeKind.Invalid, $"--repair {word} is not known", $"it can be {RepairKinds.Words}");
     }
 
-    private static CheckReport Run(string path, RepairKind repair, bool ignoreLocks)
+    private static CheckReport Run(string path, RepairKind? repair, bool ignoreLocks)
     {
         using var bar = ProgressBar.For(path);
         if (bar is null)

@@ -13,10 +13,9 @@ using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Devices;
 
-/// <summary>What a check may repair.</summary>
+/// <summary>What a check may repair; null where it may repair nothing.</summary>
 internal enum RepairKind
 {
-    None,
     Leaks,
     All,
 }
@@ -85,7 +84,7 @@ internal static class ImageChecking
     /// <param name="ignoreLocks">look at it even though somebody may be writing it: findings may be nonsense then</param>
     /// <param name="progress">hears what is done, and the fraction that is done of it</param>
     /// <exception cref="OutcomeException">it cannot be opened, somebody has it, or it is no image</exception>
-    public static CheckReport Run(string path, RepairKind repair, bool ignoreLocks, Action<string, double>? progress)
+    public static CheckReport Run(string path, RepairKind? repair, bool ignoreLocks, Action<string, double>? progress)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var offload = new OffloadPool(1);
@@ -115,15 +114,15 @@ internal static class ImageChecking
     }
 
     private static async LoopTask<CheckResult> CheckAsync(
-        string path, RepairKind repair, bool ignoreLocks, Action<string, double>? progress)
+        string path, RepairKind? repair, bool ignoreLocks, Action<string, double>? progress)
     {
-        var error = FileStorage.Open(path, readOnly: repair == RepairKind.None, direct: false, out var file);
+        var error = FileStorage.Open(path, readOnly: repair is null, direct: false, out var file);
         if (error < 0)
             throw Refused(path, error);
         try
         {
             if (!ignoreLocks)
-                file!.Lock = ImageLock.Acquire(file.Descriptor, path, write: repair != RepairKind.None);
+                file!.Lock = ImageLock.Acquire(file.Descriptor, path, write: repair is not null);
             return await ImageCheck.RunAsync(file!, ModeOf(repair), progress);
         }
         catch (ImageFormatException other) when (other.Field == "magic")
@@ -138,9 +137,9 @@ internal static class ImageChecking
         }
     }
 
-    private static CheckMode ModeOf(RepairKind repair) => repair switch
+    private static CheckMode ModeOf(RepairKind? repair) => repair switch
     {
-        RepairKind.None => CheckMode.Report,
+        null => CheckMode.Report,
         RepairKind.Leaks => CheckMode.Leaks,
         _ => CheckMode.All,
     };

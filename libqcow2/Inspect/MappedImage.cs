@@ -74,7 +74,12 @@ internal sealed class MappedImage
         var entry = L2Entry.Decode(stored, _geometry);
         var isElsewhere = _geometry.HasDataFile && entry.HasHost && entry.Host.Value != cluster << _geometry.ClusterBits;
         if (entry.Kind == L2Kind.Invalid || isElsewhere)
-            throw new ImageFormatException(_file.Path, "l2_entry", $"L2 entry {stored} is invalid (L1 index {l1Index}, L2 index {l2Index})");
+        {
+            throw new ImageFormatException(
+                _file.Path, "l2_entry", $"L2 entry {stored} is invalid (L1 index {l1Index}, L2 index {l2Index})");
+        }
+
+
         return entry;
     }
 

@@ -63,7 +63,9 @@ internal sealed class ClusterFill(ChangeParts parts)
         return new FilledRange(start, Clip(stop, end));
     }
 
-    /// <summary>What is written of a cluster that stays where it is: nothing of a subcluster that is there already but the write itself.</summary>
+    /// <summary>
+    /// What is written of a cluster that stays where it is: nothing of a subcluster that is there already but the write itself.
+    /// </summary>
     private FilledRange RangeInside(in L2Entry entry, long offset, long end)
     {
         var start = IsData(entry, offset) ? offset : Rounding.Down(offset, _geometry.SubclusterSize);

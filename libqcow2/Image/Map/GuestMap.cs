@@ -54,7 +54,9 @@ internal sealed partial class GuestMap
     /// <summary>Nobody finds a mapping any more: the tables are about to go. The cache of slices must be empty for lookups, too.</summary>
     public void Close() => _closed = true;
 
-    /// <summary>What this image says of the disk from <paramref name="offset"/> on: one kind, and if it is data, one piece of the file.</summary>
+    /// <summary>
+    /// What this image says of the disk from <paramref name="offset"/> on: one kind, and if it is data, one piece of the file.
+    /// </summary>
     /// <param name="slot">of the slice that maps the offset, or <see cref="SlicedTables.Absent"/></param>
     /// <param name="offset">on the disk</param>
     /// <param name="length">bytes of interest</param>
@@ -78,7 +80,8 @@ internal sealed partial class GuestMap
             };
         }
 
-        var end = clusterEnd - _geometry.ClusterSize + ((long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits);
+        var run = (long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits;
+        var end = clusterEnd - _geometry.ClusterSize + run;
         var stop = Math.Min(offset + length, SliceEnd(offset));
         for (var host = entry.Host.Value + _geometry.ClusterSize; end == clusterEnd && end < stop; host += _geometry.ClusterSize)
         {
@@ -115,7 +118,8 @@ internal sealed partial class GuestMap
         var entry = Tables.Entry(slot, cluster);
         var subcluster = _geometry.Subcluster(offset);
         kind = Tables.IsMisplaced(entry, cluster) ? L2Kind.Invalid : entry.KindAt(subcluster, _geometry);
-        var end = clusterEnd - _geometry.ClusterSize + ((long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits);
+        var run = (long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits;
+        var end = clusterEnd - _geometry.ClusterSize + run;
         while (end == clusterEnd && end < stop)
         {
             var next = Tables.Entry(slot, ++cluster);

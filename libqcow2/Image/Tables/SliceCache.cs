@@ -17,7 +17,8 @@ namespace Qcow2Blk.Image.Tables;
 /// Invariants: a slot whose key is not negative holds that slice completely; before a slot is given to another
 /// slice its key becomes -1 and its generation is raised, so that a reader who saw the same generation before and
 /// after the key and the entry has read that slice. Entries are aligned 64-bit words, or pairs of them: while a pair is being
-/// changed the generation is odd, so that nobody sees half of it. Dirty slots and slots being written are never evicted. One slot more, the spare one, belongs to no set: nobody finds what is in it but who filled it.
+/// changed the generation is odd, so that nobody sees half of it. Dirty slots and slots being written are never evicted. One
+/// slot more, the spare one, belongs to no set: nobody finds what is in it but who filled it.
 /// </remarks>
 internal sealed unsafe class SliceCache : IDisposable
 {

@@ -110,7 +110,8 @@ public sealed class RecoveryLogFileTests : IDisposable
     [Fact]
     public void Largest_index_and_every_flag_fit_into_a_record()
     {
-        var record = new LogRecord((1L << 40) - 1, LogRecord.InL1, new StoredL2Entry(ulong.MaxValue), new StoredL2Entry(5), new LogTime((1 << 22) + 3, Recycled: true));
+        var record = new LogRecord((1L << 40) - 1, LogRecord.InL1, new StoredL2Entry(ulong.MaxValue), new StoredL2Entry(5),
+            new LogTime((1 << 22) + 3, Recycled: true));
         Assert.Equal(((1L << 40) - 1, true, true), (record.Index, record.Has(LogRecord.InL1), record.Has(LogRecord.Recycled)));
         Assert.False(record.IsTakenBefore((1 << 22) + 3));
         Assert.True(record.IsTakenBefore((1 << 22) + 4));

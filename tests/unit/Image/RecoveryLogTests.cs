@@ -164,7 +164,8 @@ public sealed class RecoveryLogTests : IDisposable
         }
     }
 
-    private static void Append(RecoveryLog log, long cluster, ulong raw) => log.Append(cluster, old: default, new StoredL2Entry(raw), default);
+    private static void Append(RecoveryLog log, long cluster, ulong raw) =>
+        log.Append(cluster, old: default, new StoredL2Entry(raw), default);
 
     /// <summary>What each guest cluster's entry became last.</summary>
     private static (long, ulong)[] Records(RecoveryLog log)

@@ -175,8 +175,8 @@ public sealed class SliceCacheTests
         });
         reader.Start();
         var clock = Stopwatch.StartNew();
-        for (ulong value = 1; clock.ElapsedMilliseconds < 300 || (Volatile.Read(ref whole) < 100 && clock.ElapsedMilliseconds < 20_000); value++)
-            cache.WritePair(slot, 5, value, value * 3);
+        for (ulong value = 1; clock.ElapsedMilliseconds < 300 || (Volatile.Read(ref whole) < 100 && clock.ElapsedMilliseconds < 20_000);)
+            cache.WritePair(slot, 5, value, value++ * 3);
         Volatile.Write(ref isOver, true);
         reader.Join();
 

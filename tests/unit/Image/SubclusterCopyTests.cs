@@ -27,7 +27,8 @@ public sealed class SubclusterCopyTests
 
         Assert.Equal(0, run.Write((3L << 20) + 20480, 4096, 9));
 
-        var written = run.Storage.Log.Operations.Where(operation => operation.Kind == StorageOperationKind.Write).Sum(operation => operation.Length);
+        var written = run.Storage.Log.Operations.Where(operation => operation.Kind == StorageOperationKind.Write)
+            .Sum(operation => operation.Length);
         Assert.Equal(expected, written - MetadataBytes(run.Storage.Log));
         Assert.Equal(0, run.Expect((3L << 20) + 20480, 4096, 9));
         Assert.Equal(0, run.Expect((3L << 20) + 16384, 4096, 7));

@@ -26,6 +26,7 @@ internal static class SampleSettings
         ["snapshot"] = ["1", Awkward],
         ["backing-dir"] = ["/", "/tmp", "/usr"],
         ["bitmap"] = ["b0", "another bitmap"],
+        ["data-file"] = ["/data.raw", $"/{Awkward}"],
         ["backing"] = ["/base.qcow2", $"/{Awkward}"],
         ["key-file"] = ["/run/key", $"/run/{Awkward}"],
         ["key-credential"] = ["disk.key"],

@@ -37,7 +37,13 @@ internal static class CheckedImages
         var image = directory.File("disk.qcow2");
         string[] secret = IsEncrypted(options) ? ["--object", Secret] : [];
         var data = HasDataFile(options) ? directory.File("data.raw") : "";
-        Qemu.Img(["create", .. secret, "-f", "qcow2", "-o", options + data, image, "5M"]);
+        string[] create = ["create", .. secret, "-f", "qcow2", "-o", options + data, image, "5M"];
+
+        // LUKS: on a busy machine qemu cannot measure its own work ("Unable to get accurate CPU usage"), and gives up.
+        for (var attempt = 0; attempt < 20 && IsEncrypted(options) && Qemu.Run("qemu-img", create).Exit != 0; attempt++)
+            System.Threading.Thread.Sleep(200);
+        if (!IsEncrypted(options))
+            Qemu.Img(create);
         Fill(image, options);
         return image;
     }

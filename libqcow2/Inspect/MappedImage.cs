@@ -79,7 +79,6 @@ internal sealed class MappedImage
                 _file.Path, "l2_entry", $"L2 entry {stored} is invalid (L1 index {l1Index}, L2 index {l2Index})");
         }
 
-
         return entry;
     }
 

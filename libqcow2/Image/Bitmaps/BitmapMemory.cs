@@ -23,7 +23,7 @@ internal sealed class BitmapMemory : IDisposable
     {
         var length = BytesFor(bits);
         var address = Files.Map((nuint)length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        return address == 0 ? throw new OutOfMemoryException($"{length} bytes for a bitmap")
+        return address == 0 ? throw new InsufficientMemoryException($"{length} bytes for a bitmap")
             : new BitmapMemory(new NativeBuffer(address, length), owned: true);
     }
 

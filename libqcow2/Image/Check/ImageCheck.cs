@@ -41,6 +41,7 @@ internal static class ImageCheck
             else
                 error = await Repair.RunAsync(found, mode);
         }
+
         if (error < 0)
         {
             result.ReadError = error;

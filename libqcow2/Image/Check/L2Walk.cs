@@ -102,7 +102,9 @@ internal sealed class L2Walk(ImageUnderCheck image, RefcountTable refcounts)
     private void CheckCopied(in ClusterDescriptor entry, in L2TableUse table, long at)
     {
         if (!_rules.HasDataFile)
+        {
             Copied!.Check(entry.Host.Value, entry.IsCopied, at, table.ActiveTimes, refcounts);
+        }
         else if (!entry.IsCopied)
         {
             image.Result.Error(CheckSubject.CopiedFlag, at, table.ActiveTimes,

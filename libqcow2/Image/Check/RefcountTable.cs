@@ -79,9 +79,13 @@ internal sealed class RefcountTable(ImageUnderCheck image)
         {
             var block = (long)(raw & RefcountTableEntry.OffsetMask);
             if ((raw & RefcountTableEntry.ReservedMask) != 0)
+            {
                 Error(index, $"0x{raw:x} has reserved bits set");
+            }
             else if ((block & image.ClusterMask) != 0)
+            {
                 Error(index, $"block 0x{block:x} is not aligned to a cluster");
+            }
             else if ((ulong)block >> image.ClusterBits >= (ulong)image.Clusters)
             {
                 Error(index, $"block 0x{block:x} is past the end of the file");
@@ -89,7 +93,10 @@ internal sealed class RefcountTable(ImageUnderCheck image)
                 continue;
             }
             else if (block == 0 || IsAlone(block, index))
+            {
                 continue;
+            }
+
             mustRebuild = true;
         }
 

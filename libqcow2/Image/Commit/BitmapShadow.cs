@@ -64,7 +64,7 @@ internal sealed class BitmapShadow : IBitmapShadow
         if (bitmaps.Count == 0)
             return null;
         var start = HeaderBytesFor(bitmaps.Count);
-        long length = start;
+        var length = start;
         foreach (var bitmap in bitmaps)
             length += BitmapMemory.BytesFor(bitmap.Shape.Bits);
         if (length > int.MaxValue || !TryMapNew(length))

@@ -11,11 +11,9 @@ internal static class QemuExceptions
 
     /// <param name="image">that was checked</param>
     /// <returns>the name of the exception; null: qemu is right</returns>
-    public static string? OfCheck(byte[] image)
-    {
-        // Offsets have 56 bits. qemu takes 63 here alone, and reads zeroes there; to us the bitmap directory is damaged.
-        return BitmapTableOffset(image) >= 1UL << 56 ? "bitmap tables beyond the last offset there is" : null;
-    }
+    /// <remarks>Offsets have 56 bits. qemu takes 63 here alone, and reads zeroes there; to us the bitmap directory is damaged.</remarks>
+    public static string? OfCheck(byte[] image) =>
+        BitmapTableOffset(image) >= 1UL << 56 ? "bitmap tables beyond the last offset there is" : null;
 
     /// <param name="image">that was repaired</param>
     /// <param name="report">what qemu-img said</param>

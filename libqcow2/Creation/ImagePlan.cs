@@ -84,7 +84,7 @@ internal sealed class ImagePlan
     public static ImagePlan Make(CreateOptions options, long size, long encryptionBytes)
     {
         // The refcount table has its final size from the start; how many clusters there are depends on it, if little.
-        for (var tableClusters = 1L; ; )
+        for (var tableClusters = 1L; ;)
         {
             var plan = new ImagePlan(options, size, encryptionBytes, (int)tableClusters);
             plan.Place();

@@ -62,7 +62,8 @@ public sealed class CheckVerbTests : IDisposable
     public void Image_in_use_is_refused_with_its_holder_and_only_looked_at_by_force()
     {
         using var lockHolder = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(
-            "qemu-io", ["-f", "qcow2", _image]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+            "qemu-io", ["-f", "qcow2", _image])
+        { RedirectStandardInput = true, RedirectStandardOutput = true })!;
         try
         {
             lockHolder.StandardInput.WriteLine("write -P 3 1M 1k");

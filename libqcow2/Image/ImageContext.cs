@@ -45,7 +45,8 @@ internal sealed class ImageContext
     /// <summary>Whether host clusters that were never written read as zeroes when they become guest clusters.</summary>
     public bool NewClustersAreZeroes => ReferenceEquals(Data, File);
 
-    public Header Header { get; }
+    /// <summary>As it is in the file, but for what a writer may set at any time.</summary>
+    public Header Header { get; set; }
 
     public Geometry Geometry { get; }
 

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Linq;
 using System.Text;
 using System.Text.Json;
+using Qcow2Blk.Devices;
 using Qcow2Blk.Format;
 using Qcow2Blk.Inspect;
 
@@ -11,7 +12,8 @@ namespace Qcow2Blk.Cli;
 
 /// <summary>What <c>info</c> says of an image, as text and as JSON (docs/json.md).</summary>
 internal sealed class InfoReport(
-    InspectedChain chain, IReadOnlyList<SnapshotEntry> snapshots, IReadOnlyList<BitmapEntry> bitmaps, string? bitmapDamage, string? writer)
+    InspectedChain chain, IReadOnlyList<SnapshotEntry> snapshots, IReadOnlyList<BitmapEntry> bitmaps, string? bitmapDamage, string? writer,
+    LuksHeader? luks, string? luksDamage)
 {
     private static readonly string[] s_encryption = ["none", "aes", "luks"];
 
@@ -29,6 +31,9 @@ internal sealed class InfoReport(
         if (Image.Header is { } header)
         {
             WriteHeader(json, header);
+            EncryptionStatus.Write(json, header, luks);
+            if (luksDamage is not null)
+                json.WriteString("encryption-error"u8, luksDamage);
             WriteSnapshots(json);
             WriteBitmaps(json);
         }
@@ -64,7 +69,8 @@ internal sealed class InfoReport(
         yield return ("cluster size", Quantity.Bytes(header.ClusterSize));
         yield return ("refcount width", $"{1 << header.RefcountOrder} bits");
         yield return ("compression", Compression(header));
-        yield return ("encryption", Encryption(header));
+        yield return ("encryption", Encryption(header) + (luks is null ? "" : $", {luks.Cipher.Algorithm}-{luks.Cipher.ModeName}"));
+        yield return ("key slots", KeySlots());
         yield return ("incompatible features", string.Join(", ", Names(header, FeatureKind.Incompatible)));
         yield return ("compatible features", string.Join(", ", Names(header, FeatureKind.Compatible)));
         yield return ("autoclear features", string.Join(", ", Names(header, FeatureKind.Autoclear)));
@@ -72,6 +78,16 @@ internal sealed class InfoReport(
         yield return ("backing file", header.BackingFile);
         yield return ("backing format", header.BackingFormat);
         yield return ("bitmaps", BitmapLine());
+    }
+
+    private string? KeySlots()
+    {
+        if (luks is null)
+            return luksDamage is null ? null : $"cannot be read: {luksDamage}";
+        var hash = LuksHashes.Words.Of(luks.Hash);
+        var active = luks.Slots.Index().Where(slot => slot.Item.IsActive)
+            .Select(slot => $"{slot.Index} ({slot.Item.Iterations} rounds of {hash})");
+        return string.Join(", ", active);
     }
 
     private static void WriteHeader(Utf8JsonWriter json, Header header)

@@ -35,7 +35,9 @@ internal sealed class InfoVerb : Verb
             using var chain = InspectedChain.Open(path, format, backing);
             var snapshots = chain.Images[0].ReadSnapshots();
             var bitmaps = chain.Images[0].ReadBitmaps(out var damage);
-            var report = new InfoReport(chain, snapshots, bitmaps, damage, ImageUse.WriterOf(chain.Images[0].File));
+            var luks = chain.Images[0].ReadLuksHeader(out var luksDamage);
+            var report = new InfoReport(
+                chain, snapshots, bitmaps, damage, ImageUse.WriterOf(chain.Images[0].File), luks, luksDamage);
             if (parsed.GetValue(_json))
                 Output.Json(report.WriteJson);
             else

@@ -25,7 +25,7 @@ internal static class DiskKey
 
     /// <summary>The plain bytes of the image's guest data. On a loop; the key is found on a helper thread.</summary>
     /// <param name="file">the image file, which has the LUKS header</param>
-    /// <param name="data">where guest data lies; it is the result's from now on</param>
+    /// <param name="data">where guest data lies; if that is another file, the result closes it</param>
     /// <param name="header">the image's header, with encryption</param>
     /// <param name="keys">tried one after the other, at least one; they stay the caller's</param>
     /// <exception cref="ImageFormatException">the header is damaged or not supported, or no key is the right one</exception>
@@ -33,8 +33,22 @@ internal static class DiskKey
         IBlockStorage file, IBlockStorage data, Header header, IReadOnlyList<SecretMemory> keys)
     {
         RequireLibrary(header);
+        try
+        {
+            return await UnlockAsync(file, data, header, keys);
+        }
+        catch (CryptoException refused)
+        {
+            throw new ImageFormatException(header.Path, "crypt_method", refused.Message);
+        }
+    }
+
+    private static async LoopTask<EncryptedStorage> UnlockAsync(
+        IBlockStorage file, IBlockStorage data, Header header, IReadOnlyList<SecretMemory> keys)
+    {
+        var isOther = !ReferenceEquals(file, data);
         if (header.CryptMethod == Header.LegacyAes)
-            return new EncryptedStorage(data, LegacyCipher(header, keys), isByGuest: true);
+            return new EncryptedStorage(data, isOther, LegacyCipher(header, keys), isByGuest: true);
         var luks = await ReadHeaderAsync(file, header);
         using var material = new SecretMemory((int)header.Encryption!.Bytes);
         await ReadAsync(file, header, header.Encryption.Offset.Value, material.Buffer);
@@ -45,9 +59,9 @@ internal static class DiskKey
             if (error == LuksUnlock.WrongPassphrase)
                 continue;
             if (error < 0)
-                throw new ImageFormatException(header.Path, "crypt_method", unlock.Failure ?? Errno.Text(error));
+                throw new CryptoException(unlock.Failure ?? Errno.Text(error));
             using var key = unlock.Key!;
-            return new EncryptedStorage(data, new SectorCipher(luks.Cipher, key.Span), isByGuest: false);
+            return new EncryptedStorage(data, isOther, new SectorCipher(luks.Cipher, key.Span), isByGuest: false);
         }
 
         throw new ImageFormatException(

@@ -12,13 +12,14 @@ namespace Qcow2Blk.Crypto;
 /// vector of a sector is its number in the file, or on the disk with the encryption of old.
 /// </summary>
 /// <remarks>
-/// Zeroes of the file do not decrypt to zeroes. So nothing here is a hole, new space of the file reads as anything
-/// (<see cref="UnwrittenIsZero"/>), and zeroes are written as their ciphertext.
+/// Zeroes of the file do not decrypt to zeroes. So nothing here is a hole, new space of the file reads as anything, and zeroes are
+/// written as their ciphertext.
 /// </remarks>
-/// <param name="inner">the ciphertext, and whose file this object closes</param>
+/// <param name="inner">the ciphertext</param>
+/// <param name="ownsInner">whether this object closes it: not the image file, which is the image's</param>
 /// <param name="cipher">with the key; this object disposes of it</param>
 /// <param name="isByGuest">whether vectors are of the disk's sectors: then this is only read, by <see cref="ReadGuestAsync"/></param>
-internal sealed class EncryptedStorage(IBlockStorage inner, SectorCipher cipher, bool isByGuest) : IBlockStorage, ICipherFile
+internal sealed class EncryptedStorage(IBlockStorage inner, bool ownsInner, SectorCipher cipher, bool isByGuest) : IBlockStorage, ICipherFile
 {
     // Above this it pays to decrypt pieces on several threads; below it waking one costs more.
     private const int PieceBytes = 256 * 1024;
@@ -42,8 +43,6 @@ internal sealed class EncryptedStorage(IBlockStorage inner, SectorCipher cipher,
     public long AllocatedBytes => inner.Length;
 
     public ICipherFile? CipherFile => inner.DirectFile is not null && !isByGuest ? this : null;
-
-    public bool UnwrittenIsZero => false;
 
     public bool HasFixedLength => inner.HasFixedLength;
 
@@ -90,8 +89,12 @@ internal sealed class EncryptedStorage(IBlockStorage inner, SectorCipher cipher,
 
     public LoopTask<int> FlushAsync() => inner.FlushAsync();
 
-    /// <summary>Frees the range; what it reads as afterwards is anything.</summary>
-    public LoopTask<int> PunchAsync(long offset, long length) => inner.PunchAsync(offset, length);
+    /// <summary>A hole would not read as zeroes.</summary>
+    public LoopTask<int> PunchAsync(long offset, long length)
+    {
+        TransferRules.RequireRange(this, offset, length);
+        return new LoopTask<int>(-Errno.EOPNOTSUPP);
+    }
 
     public async LoopTask<int> ZeroAsync(long offset, long length)
     {
@@ -118,10 +121,15 @@ internal sealed class EncryptedStorage(IBlockStorage inner, SectorCipher cipher,
 
     public int Encrypt(long offset, NativeBuffer from, NativeBuffer to) => cipher.Encrypt(offset >> SectorShift, from, to);
 
+    public LoopTask<int> DecryptAsync(long offset, NativeBuffer buffer) => ConvertAsync(offset, buffer, buffer, encrypt: false);
+
+    public LoopTask<int> EncryptAsync(long offset, NativeBuffer from, NativeBuffer to) => ConvertAsync(offset, from, to, encrypt: true);
+
     public void Dispose()
     {
         cipher.Dispose();
-        inner.Dispose();
+        if (ownsInner)
+            inner.Dispose();
     }
 
     /// <param name="offset">in the file</param>
@@ -154,19 +162,22 @@ internal sealed class EncryptedStorage(IBlockStorage inner, SectorCipher cipher,
     }
 
     /// <summary>Decrypts or encrypts whole sectors; what is large by several threads, of which the calling one does its part.</summary>
-    private async LoopTask<int> ConvertAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt)
+    private LoopTask<int> ConvertAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt) =>
+        from.Length < 2 * PieceBytes ? new LoopTask<int>(Convert(offset, from, to, encrypt)) : ConvertLargeAsync(offset, from, to, encrypt);
+
+    private async LoopTask<int> ConvertLargeAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt)
     {
-        if (from.Length < 2 * PieceBytes)
-            return encrypt ? Encrypt(offset, from, to) : cipher.Decrypt(offset >> SectorShift, from, to);
         var group = TaskGroup.Rent();
         var done = 0;
         for (; from.Length - done > PieceBytes; done += PieceBytes)
             group.Add(ConvertElsewhereAsync(offset + done, from.Slice(done, PieceBytes), to.Slice(done, PieceBytes), encrypt));
-        var last = encrypt ? Encrypt(offset + done, from.Slice(done), to.Slice(done))
-            : cipher.Decrypt((offset + done) >> SectorShift, from.Slice(done), to.Slice(done));
+        var last = Convert(offset + done, from.Slice(done), to.Slice(done), encrypt);
         var error = await group.WaitAsync();
         return error < 0 ? error : last;
     }
+
+    private int Convert(long offset, NativeBuffer from, NativeBuffer to, bool encrypt) =>
+        encrypt ? cipher.Encrypt(offset >> SectorShift, from, to) : cipher.Decrypt(offset >> SectorShift, from, to);
 
     private async LoopTask<int> ConvertElsewhereAsync(long offset, NativeBuffer from, NativeBuffer to, bool encrypt)
     {

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Crypto;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
@@ -18,7 +19,14 @@ using static Tmds.Linux.LibC;
 namespace Qcow2Blk.Devices;
 
 /// <summary>One image of an opened chain, for the status report.</summary>
-internal sealed record ChainLink(string Path, string Format, long Size, bool Direct);
+internal sealed record ChainLink(string Path, string Format, long Size, bool Direct)
+{
+    /// <summary>Null of a raw image.</summary>
+    public Header? Header { get; init; }
+
+    /// <summary>Null if it has none.</summary>
+    public LuksHeader? Luks { get; init; }
+}
 
 /// <summary>Where an image logs what it has not committed, and what to do with the log of a dead server.</summary>
 /// <param name="Path">of the log; null for none</param>
@@ -59,7 +67,10 @@ internal sealed class ImageChain
     }
 
     /// <summary>A file that is locked, with its header if it is a qcow2 image.</summary>
-    private readonly record struct LockedFile(FileStorage File, Header? Header);
+    /// <param name="File">the image</param>
+    /// <param name="Header">null of a raw image</param>
+    /// <param name="Data">its external data file, locked too; null if it has none</param>
+    private readonly record struct LockedFile(FileStorage File, Header? Header, FileStorage? Data = null);
 
     private bool ReadOnlyTop => _options.EffectiveReadOnly;
 
@@ -139,7 +150,7 @@ internal sealed class ImageChain
     /// <summary>Opens and locks a file, and looks at its header.</summary>
     private async LoopTask<int> OpenFileAsync(FoundFile found, ImageFormat format, bool readOnly)
     {
-        var (file, header) = await LockAsync(OpenFile(found, readOnly, _options.Cache == CacheMode.None), format, readOnly);
+        var (file, header, _) = await LockAsync(OpenFile(found, readOnly, _options.Cache == CacheMode.None), format, readOnly);
         if (IsTooFine(file, header, readOnly))
         {
             if (found.GivenFlags is not null)
@@ -153,12 +164,63 @@ internal sealed class ImageChain
             _log.Warning($"{found.Path} cannot be written with O_DIRECT in whole sectors of {file.OffsetAlignment} bytes:"
                 + " using the page cache");
             file.Dispose();
-            (file, header) = await LockAsync(OpenFile(found, readOnly, direct: false), format, readOnly);
+            (file, header, _) = await LockAsync(OpenFile(found, readOnly, direct: false), format, readOnly);
         }
 
         _files.Add(new LockedFile(file, header));
         _seen.Add(found.Identity);
+        if (header is not null && await OpenDataFileAsync(header, readOnly) is { } data)
+            _files[^1] = _files[^1] with { Data = data };
         return 0;
+    }
+
+    /// <summary>Opens and locks the external data file of the image opened last; the same trust as in backing files.</summary>
+    /// <returns>null if it has none</returns>
+    private async LoopTask<FileStorage?> OpenDataFileAsync(Header header, bool readOnly)
+    {
+        var given = _files.Count == 1 ? _options.DataFile : null;
+        if (!header.Incompatible.HasFlag(IncompatibleFeatures.DataFile))
+            return given is null ? null : throw BadData(header, $"the image has no external data file; --data-file {given} is not its");
+        if (given is null && _given.Count > 0)
+            throw BadData(header, "the image was given as a descriptor: its data file has to be named with data-file");
+        if (given is null && _options.NoBacking)
+            throw BadData(header, $"the image names the data file \"{header.DataFileName}\", and --no-backing allows no other file");
+        using var found = FindDataFile(header, given ?? DataFilePath.Resolve(header));
+        if (given is null && _options.BackingDirectories.Count > 0 && !_options.BackingDirectories.Any(found.LiesIn))
+            throw BadData(header, $"data file {found.RealName} is not in a directory given with --backing-dir");
+        if (!_seen.Add(found.Identity))
+            throw BadData(header, $"{found.RealName} cannot be its data file: it is an image of the chain");
+        var direct = _options.Cache == CacheMode.None && _files[^1].File.Direct;
+        var data = OpenFile(found, readOnly, direct);
+        if (!readOnly && header.Size % data.OffsetAlignment != 0)
+        {
+            // A whole sector written at the end would make the file longer than the disk.
+            data.Dispose();
+            data = OpenFile(found, readOnly, direct: false);
+        }
+
+        try
+        {
+            data.Lock = await _locks.AcquireAsync(data.Descriptor, data.Path, write: !readOnly);
+            return data;
+        }
+        catch
+        {
+            data.Dispose();
+            throw;
+        }
+    }
+
+    private static FoundFile FindDataFile(Header header, string path)
+    {
+        try
+        {
+            return Find(path);
+        }
+        catch (FileNotFoundException)
+        {
+            throw new ImageFormatException(header.Path, "data_file", $"external data file {path} does not exist") { IsMissing = true };
+        }
     }
 
     private async LoopTask<LockedFile> LockAsync(FileStorage file, ImageFormat format, bool readOnly)
@@ -186,19 +248,68 @@ internal sealed class ImageChain
     {
         while (_files.Count > 0)
         {
-            var (file, header) = _files[^1];
+            var (file, header, data) = _files[^1];
             var isTop = _files.Count == 1;
             var disk = header is null
                 ? new RawDisk(file, readOnly: !isTop || ReadOnlyTop, _options.Discard, _log.Error)
-                : (IDisk)await Qcow2Image.OpenAsync(file, OptionsOf(isTop), _disk);
+                : (IDisk)await OpenImageAsync(file, header, data, OptionsOf(isTop));
             _files.RemoveAt(_files.Count - 1);
             _disk = disk;
             var format = header is null ? ImageFormat.Raw : ImageFormat.Qcow2;
-            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(format), disk.Size, file.Direct));
+            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(format), disk.Size, file.Direct)
+            {
+                Header = header,
+                Luks = header?.Encryption is null ? null : await DiskKey.ReadHeaderAsync(file, header),
+            });
         }
 
         _links.Reverse();
         return 0;
+    }
+
+    private async LoopTask<Qcow2Image> OpenImageAsync(FileStorage file, Header header, FileStorage? dataFile, ImageOptions options)
+    {
+        var data = await DecryptAsync(file, dataFile, header);
+        try
+        {
+            return await Qcow2Image.OpenAsync(file, options, _disk, data);
+        }
+        catch
+        {
+            // The files stay with the chain, but for a data file that is behind what decrypts it.
+            if (!ReferenceEquals(data, dataFile))
+            {
+                data?.Dispose();
+                _files[^1] = _files[^1] with { Data = null };
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Where guest data is, decrypted; null if it is in the image as it is.</summary>
+    private async LoopTask<IBlockStorage?> DecryptAsync(FileStorage file, FileStorage? dataFile, Header header)
+    {
+        if (header.CryptMethod == 0)
+            return dataFile;
+        if (!_options.HasKey)
+        {
+            throw new ImageFormatException(
+                header.Path, "crypt_method", "the image is encrypted, and no key was given for it", KeyOptions.HowToGive)
+            {
+                IsMissing = true,
+            };
+        }
+
+        var keys = KeySources.Read(_options);
+        try
+        {
+            return await DiskKey.OpenAsync(file, dataFile ?? file, header, keys);
+        }
+        finally
+        {
+            KeySources.Dispose(keys, _options);
+        }
     }
 
     private ImageOptions OptionsOf(bool isTop) => new()
@@ -219,8 +330,12 @@ internal sealed class ImageChain
     /// <summary>Lets go of everything after a refusal.</summary>
     private async LoopTask<int> CloseAsync()
     {
-        foreach (var (file, _) in _files)
+        foreach (var (file, _, data) in _files)
+        {
             file.Dispose();
+            data?.Dispose();
+        }
+
         return _disk is null ? 0 : await _disk.CloseAsync();
     }
 
@@ -271,6 +386,8 @@ internal sealed class ImageChain
         if (_options.BackingDirectories.Count > 0 && !_options.BackingDirectories.Any(found.LiesIn))
             throw Bad(overlay, $"backing file {found.RealName} is not in a directory given with --backing-dir");
     }
+
+    private static ImageFormatException BadData(Header header, string why) => new(header.Path, "data_file", why);
 
     private static ImageFormatException Bad(Header overlay, string why) => new(overlay.Path, "backing_file", why);
 

@@ -55,6 +55,8 @@ internal static class ImageStatus
             writer.WriteString("format", link.Format);
             writer.WriteNumber("size", link.Size);
             writer.WriteBoolean("direct", link.Direct);
+            if (link.Header is not null)
+                EncryptionStatus.Write(writer, link.Header, link.Luks);
             writer.WriteEndObject();
         }
 

@@ -139,7 +139,7 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
                 new NativeBuffer(_shape.Address, (int)_shape.Length).Clear();
                 Completed(0);
                 return true;
-            case DirectMapping.File when (_shape.Address & (_transfer.File.MemoryAlignment - 1)) == 0:
+            case DirectMapping.File when (_shape.Address & (_transfer.MemoryAlignment - 1)) == 0:
                 _transfer.Start(_shape.Address);
                 return true;
             case DirectMapping.File:

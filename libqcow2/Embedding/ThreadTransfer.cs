@@ -1,5 +1,6 @@
 using System;
 using System.Runtime.InteropServices;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
@@ -52,15 +53,15 @@ internal static unsafe class ThreadTransfer
         var entered = disk.Epochs.EnterShared();
         try
         {
-            if (image.IsClosing || !disk.TryMapWrite(offset, length, out var extent) || extent.File.DirectFile is not { } file
-                || !IsAligned(file, extent.Offset, length))
+            if (image.IsClosing || !disk.TryMapWrite(offset, length, out var extent)
+                || FileOf(extent) is not { } file || !IsAligned(extent, file, length))
             {
                 return false;
             }
 
-            var isWritten = IsAligned(file, address)
+            var isWritten = IsAligned(file, address) && extent.File.CipherFile is null
                 ? TransferWhole(file, address, length, extent.Offset, isWrite: true)
-                : WriteBounced(file, address, length, extent.Offset);
+                : WriteBounced(extent, file, address, length);
 
             // Before the epoch ends: a close that waits for it must see that there is something to flush.
             disk.NoteDirectWrite();
@@ -74,32 +75,33 @@ internal static unsafe class ThreadTransfer
 
     private static bool TryReadPiece(IDisk disk, in FileExtent extent, nint address, int length, long offset)
     {
-        if (extent.File.DirectFile is not { } file)
+        if (FileOf(extent) is not { } file)
             return false;
-        if (!IsAligned(file, extent.Offset, length))
-            return ReadAround(disk, file, address, length, offset);
+        if (!IsAligned(extent, file, length))
+            return ReadAround(disk, extent, file, address, length, offset);
         return IsAligned(file, address)
-            ? TransferWhole(file, address, length, extent.Offset, isWrite: false)
-            : ReadBounced(file, address, length, extent.Offset, skip: 0, length);
+            ? ReadWhole(extent, file, address, length)
+            : ReadBounced(extent, file, address, length, skip: 0, length);
     }
 
     /// <summary>Reads the whole sectors around a range, if they are mapped to one piece too.</summary>
-    private static bool ReadAround(IDisk disk, FileStorage file, nint address, int length, long offset)
+    private static bool ReadAround(IDisk disk, in FileExtent inner, FileStorage file, nint address, int length, long offset)
     {
-        var start = Rounding.Down(offset, file.OffsetAlignment);
-        var around = Rounding.Up(offset + length, file.OffsetAlignment) - start;
+        var unit = inner.File.OffsetAlignment;
+        var start = Rounding.Down(offset, unit);
+        var around = Rounding.Up(offset + length, unit) - start;
         return around <= int.MaxValue && start + around <= disk.Size && disk.TryMapRead(start, (int)around, out var extent)
-            && extent.File == file && IsAligned(file, extent.Offset, (int)around)
-            && ReadBounced(file, address, length, extent.Offset, skip: (int)(offset - start), (int)around);
+            && extent.File == inner.File && IsAligned(extent, file, (int)around)
+            && ReadBounced(extent, file, address, length, skip: (int)(offset - start), (int)around);
     }
 
     /// <summary>Reads through memory that the file takes.</summary>
-    private static bool ReadBounced(FileStorage file, nint address, int length, long hostOffset, int skip, int around)
+    private static bool ReadBounced(in FileExtent extent, FileStorage file, nint address, int length, int skip, int around)
     {
         var bounce = (nint)NativeMemory.AlignedAlloc((nuint)around, (nuint)file.MemoryAlignment);
         try
         {
-            if (!TransferWhole(file, bounce, around, hostOffset, isWrite: false))
+            if (!ReadWhole(extent, file, bounce, around))
                 return false;
             new ReadOnlySpan<byte>((void*)(bounce + skip), length).CopyTo(new Span<byte>((void*)address, length));
             return true;
@@ -110,19 +112,30 @@ internal static unsafe class ThreadTransfer
         }
     }
 
-    private static bool WriteBounced(FileStorage file, nint address, int length, long hostOffset)
+    /// <summary>Writes a copy: the file takes that memory, or it is where the bytes are encrypted.</summary>
+    private static bool WriteBounced(in FileExtent extent, FileStorage file, nint address, int length)
     {
         var bounce = (nint)NativeMemory.AlignedAlloc((nuint)length, (nuint)file.MemoryAlignment);
         try
         {
-            new ReadOnlySpan<byte>((void*)address, length).CopyTo(new Span<byte>((void*)bounce, length));
-            return TransferWhole(file, bounce, length, hostOffset, isWrite: true);
+            var (plain, copy) = (new NativeBuffer(address, length), new NativeBuffer(bounce, length));
+            if (extent.File.CipherFile is not { } cipher)
+                plain.Span.CopyTo(copy.Span);
+            else if (cipher.Encrypt(extent.Offset, plain, copy) < 0)
+                return false;
+            return TransferWhole(file, bounce, length, extent.Offset, isWrite: true);
         }
         finally
         {
             NativeMemory.AlignedFree((void*)bounce);
         }
     }
+
+    private static bool ReadWhole(in FileExtent extent, FileStorage file, nint address, int length) =>
+        TransferWhole(file, address, length, extent.Offset, isWrite: false)
+            && (extent.File.CipherFile is not { } cipher || cipher.Decrypt(extent.Offset, new NativeBuffer(address, length)) == 0);
+
+    private static FileStorage? FileOf(in FileExtent extent) => extent.File.CipherFile?.File ?? extent.File.DirectFile;
 
     private static bool TransferWhole(FileStorage file, nint address, int length, long hostOffset, bool isWrite)
     {
@@ -136,8 +149,8 @@ internal static unsafe class ThreadTransfer
         }
     }
 
-    private static bool IsAligned(FileStorage file, long hostOffset, int length) =>
-        ((hostOffset | (uint)length) & (file.OffsetAlignment - 1)) == 0;
+    private static bool IsAligned(in FileExtent extent, FileStorage file, int length) =>
+        extent.File.CipherFile?.IsAligned(extent.Offset, length) ?? ((extent.Offset | (uint)length) & (file.OffsetAlignment - 1)) == 0;
 
     private static bool IsAligned(FileStorage file, nint address) => (address & (file.MemoryAlignment - 1)) == 0;
 }

@@ -1,5 +1,7 @@
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Uring;
 
@@ -33,14 +35,21 @@ internal enum DirectMapping
 /// <remarks>
 /// From a mapping to a file to the end of the transfer, or to <see cref="Leave"/>, an epoch of the disk is held: what the range
 /// was mapped to is not used for anything else. What cannot go this way, and what ends short or fails, goes to the home loop.
+/// Bytes of an encrypted image are decrypted where they were read to, and encrypted into memory of this object before they are written.
 /// </remarks>
-internal sealed unsafe class DirectTransfer : IRingOperation
+internal sealed unsafe class DirectTransfer : IRingOperation, ICompletionSink<int>
 {
+    // A larger write needs as much memory again: the home loop encrypts it piece by piece.
+    private const int LargestEncrypted = 4 << 20;
+
     private readonly EventLoop _loop;
     private readonly IDirectTransferOwner _owner;
     private readonly ulong _userData;
     private IDisk? _disk;
     private FileStorage _file = null!;
+    private ICipherFile? _cipher;
+    private NativeBuffer _plain;
+    private NativeBuffer _encrypted;
     private FileExtent _extent;
     private int _length;
     private int _parity;
@@ -61,6 +70,12 @@ internal sealed unsafe class DirectTransfer : IRingOperation
     /// <summary>Where in the file the range begins.</summary>
     public long HostOffset => _extent.Offset;
 
+    /// <summary>Whether the bytes in the file are those of the disk, so that somebody else may move them: <see cref="StartFixed"/>.</summary>
+    public bool IsPlain => _cipher is null;
+
+    /// <summary>What the memory of the transfer must be a multiple of.</summary>
+    public int MemoryAlignment => _cipher is not null && _isWrite ? 1 : _file.MemoryAlignment;
+
     /// <summary>Whether the file may have a hole there, which nothing is known of yet.</summary>
     public bool MayBeHole => _extent.MayBeHole;
 
@@ -74,7 +89,7 @@ internal sealed unsafe class DirectTransfer : IRingOperation
     {
         _parity = disk.Epochs.Enter(_loop.Index);
         var mapped = isWrite ? disk.TryMapWrite(offset, length, out _extent) : disk.TryMapRead(offset, length, out _extent);
-        if (mapped && _extent.File.DirectFile is { } file && ((_extent.Offset | (uint)length) & (file.OffsetAlignment - 1)) == 0)
+        if (mapped && Find(length, isWrite) is { } file)
         {
             (_disk, _file, _length, _isWrite) = (disk, file, length, isWrite);
             return DirectMapping.File;
@@ -100,11 +115,24 @@ internal sealed unsafe class DirectTransfer : IRingOperation
     /// </summary>
     public void Start(nint address)
     {
+        _plain = new NativeBuffer(address, _length);
+        if (_cipher is null || !_isWrite)
+        {
+            Submit(address);
+            return;
+        }
+
+        _encrypted = _loop.Buffers.Rent(_length);
+        _cipher.EncryptAsync(_extent.Offset, _plain, _encrypted).CompleteInto(this);
+    }
+
+    private void Submit(nint address)
+    {
         if (_file.IsMemory)
         {
             var opcode = _isWrite ? IoUring.IORING_OP_WRITE : IoUring.IORING_OP_READ;
             var result = MemoryFile.Run(_file, opcode, _extent.Offset, _length, address, 0);
-            End(result < 0 ? result : _length);
+            Moved(result < 0 ? result : _length);
             return;
         }
 
@@ -112,7 +140,10 @@ internal sealed unsafe class DirectTransfer : IRingOperation
         entry->addr = (ulong)address;
     }
 
-    /// <summary>As the other, with memory that the kernel has put into a slot of the ring's buffers. Not for files in memory.</summary>
+    /// <summary>
+    /// As the other, with memory that the kernel has put into a slot of the ring's buffers. Not for files in memory, and only if
+    /// <see cref="IsPlain"/>.
+    /// </summary>
     public void StartFixed(ushort slot)
     {
         var entry = Prepare(_isWrite ? IoUring.IORING_OP_WRITE_FIXED : IoUring.IORING_OP_READ_FIXED);
@@ -120,7 +151,35 @@ internal sealed unsafe class DirectTransfer : IRingOperation
         entry->buf_index = slot;
     }
 
-    void IRingOperation.Completed(int result, uint flags) => End(result);
+    void IRingOperation.Completed(int result, uint flags) => Moved(result);
+
+    /// <summary>What was to be encrypted or decrypted is.</summary>
+    void ICompletionSink<int>.Completed(int result)
+    {
+        if (result < 0 || !_isWrite)
+            End(result < 0 ? result : _length);
+        else
+            Submit(_encrypted.Address);
+    }
+
+    /// <summary>The file that takes the range as it is, or encrypted; null if the home loop has to look.</summary>
+    private FileStorage? Find(int length, bool isWrite)
+    {
+        _cipher = _extent.File.CipherFile;
+        if (_cipher is not null)
+            return _cipher.IsAligned(_extent.Offset, length) && (!isWrite || length <= LargestEncrypted) ? _cipher.File : null;
+        var file = _extent.File.DirectFile;
+        return file is not null && ((_extent.Offset | (uint)length) & (file.OffsetAlignment - 1)) == 0 ? file : null;
+    }
+
+    /// <summary>The bytes are in the file or in memory, or will not be.</summary>
+    private void Moved(int result)
+    {
+        if (_cipher is not null && !_isWrite && result == _length)
+            _cipher.DecryptAsync(_extent.Offset, _plain).CompleteInto(this);
+        else
+            End(result);
+    }
 
     private io_uring_sqe* Prepare(byte opcode)
     {
@@ -135,6 +194,9 @@ internal sealed unsafe class DirectTransfer : IRingOperation
 
     private void End(int result)
     {
+        if (!_encrypted.IsEmpty)
+            _loop.Buffers.Return(_encrypted);
+        _encrypted = default;
         // Before the epoch ends: a suspend that waits for it must see that there is something to flush.
         if (_isWrite && result > 0)
             _disk!.NoteDirectWrite();

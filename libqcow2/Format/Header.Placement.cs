@@ -10,8 +10,6 @@ internal sealed partial class Header
     /// <exception cref="ImageFormatException">the feature and the field that asks for it</exception>
     public void RefuseUnsupported(bool forWriting)
     {
-        if (Incompatible.HasFlag(IncompatibleFeatures.DataFile))
-            throw NotYet("incompatible_features", $"external data file \"{DataFileName}\"");
         if (CryptMethod == LegacyAes && forWriting)
         {
             throw new ImageFormatException(Path, "crypt_method", "images with legacy AES encryption can only be read",

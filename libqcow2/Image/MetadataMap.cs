@@ -39,6 +39,8 @@ internal sealed class MetadataMap
             map.Enter("snapshots_offset", header.SnapshotsOffset.Value, snapshotTableBytes);
         if (header.Bitmaps is { } bitmaps && (header.Autoclear & AutoclearFeatures.Bitmaps) != 0)
             map.Enter("bitmap_directory_offset", bitmaps.DirectoryOffset.Value, bitmaps.DirectorySize);
+        if (header.Encryption is { } encryption)
+            map.Enter("encryption_header_offset", encryption.Offset.Value, encryption.Bytes);
         for (var i = 0; i < refcountTable.Entries; i++)
         {
             if (RefcountTableEntry.TryDecode(refcountTable[i], context.Geometry, out var block) && block.Value != 0)

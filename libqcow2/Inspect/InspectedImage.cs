@@ -25,8 +25,8 @@ internal sealed class InspectedImage : IDisposable
     /// <summary>Bytes of the virtual disk, a multiple of 512 as qemu rounds them: raw up, qcow2 down.</summary>
     public long DiskSize => Header is null ? Rounding.Up(File.Length, 512) : Rounding.Down(Header.Size, 512);
 
-    /// <summary>Whether data clusters may lie in holes of the file, which read as zeroes.</summary>
-    internal bool LeavesHoles => Header is not null && Preallocation.LeavesHoles(File.Length, File.Allocated, Header.ClusterSize);
+    /// <summary>Whether data clusters may lie in holes of the file, which read as zeroes: not if they are decrypted.</summary>
+    internal bool LeavesHoles => Header is { CryptMethod: 0 } && Preallocation.LeavesHoles(File.Length, File.Allocated, Header.ClusterSize);
 
     /// <exception cref="IOException">the file cannot be read</exception>
     /// <exception cref="ImageFormatException">it is not what it should be</exception>
@@ -89,6 +89,31 @@ internal sealed class InspectedImage : IDisposable
         }
 
         return [];
+    }
+
+    /// <summary>The LUKS header of an image that has one.</summary>
+    /// <param name="damage">why it cannot be read; null if it was, or there is none</param>
+    public LuksHeader? ReadLuksHeader(out string? damage)
+    {
+        damage = null;
+        if (Header?.Encryption is not { } pointer)
+            return null;
+        try
+        {
+            if (pointer.Offset.Value <= File.Length - LuksHeader.Length)
+                return LuksHeader.Parse(ReadRange(pointer.Offset, LuksHeader.Length), pointer.Bytes, File.Path);
+            damage = $"encryption header at {pointer.Offset} ends past the file (size {File.Length})";
+        }
+        catch (ImageFormatException error)
+        {
+            damage = error.Why;
+        }
+        catch (IOException error)
+        {
+            damage = HouseStyle.Of(error.Message);
+        }
+
+        return null;
     }
 
     public void Dispose() => File.Dispose();

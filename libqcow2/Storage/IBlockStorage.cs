@@ -42,12 +42,6 @@ internal interface IBlockStorage : IDisposable
     /// </summary>
     ICipherFile? CipherFile => null;
 
-    /// <summary>
-    /// Whether what was never written reads as zeroes: new space of the file, and its holes. Not where zeroes of the file are
-    /// decrypted.
-    /// </summary>
-    bool UnwrittenIsZero => true;
-
     /// <summary>Whether the length is given, not ours to change: a block device.</summary>
     bool HasFixedLength => false;
 

@@ -1,4 +1,5 @@
 using Qcow2Blk.Buffers;
+using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Storage;
 
@@ -13,7 +14,11 @@ internal interface ICipherFile
 
     FileStorage File { get; }
 
-    /// <summary>Decrypts whole sectors where they are.</summary>
+    /// <summary>Whether a transfer of these bytes moves whole sectors, and what the file takes.</summary>
+    bool IsAligned(long offset, int length) =>
+        ((offset | (uint)length) & (System.Math.Max(SectorSize, File.OffsetAlignment) - 1)) == 0;
+
+    /// <summary>Decrypts whole sectors where they are, on this thread.</summary>
     /// <param name="offset">where in the file they begin</param>
     /// <param name="buffer">what was read from there</param>
     /// <returns>0 or a negative errno</returns>
@@ -21,4 +26,10 @@ internal interface ICipherFile
 
     /// <summary>Encrypts whole sectors into other memory: that of a client is never changed, nor seen half encrypted.</summary>
     int Encrypt(long offset, NativeBuffer from, NativeBuffer to);
+
+    /// <summary>As <see cref="Decrypt"/>, on a loop: what is large is done by helper threads.</summary>
+    LoopTask<int> DecryptAsync(long offset, NativeBuffer buffer);
+
+    /// <summary>As <see cref="Encrypt"/>, on a loop: what is large is done by helper threads.</summary>
+    LoopTask<int> EncryptAsync(long offset, NativeBuffer from, NativeBuffer to);
 }

@@ -142,7 +142,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         var file = directory.File("crash.qcow2");
         crash.Save(file);
         subject.Backing?.Save(directory.File(Subject.BackingName));
-        Assert.True(Qemu.Check(file, out var report) != Verdict.Errors, $"{moment}: qemu-img check: {report}");
+        Assert.True(Qemu.Check(subject.Cipher is null ? ["-f", "qcow2", file] : LuksImage.Opened(file), out var report) != Verdict.Errors, $"{moment}: qemu-img check: {report}");
     }
 
     /// <summary>What the power cut left opens again, reads the same, takes a write and closes without errors.</summary>
@@ -155,7 +155,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
         {
             IDisk? backing = subject.Backing is null ? null
                 : await Qcow2Image.OpenAsync(BackingFile.Open(loop, subject.Backing), new ImageOptions { ReadOnly = true }, null);
-            var image = await Qcow2Image.OpenAsync(storage, new ImageOptions(), backing);
+            var image = await Qcow2Image.OpenAsync(storage, new ImageOptions(), backing, await LuksImage.OpenAsync(storage));
             using var buffer = new TableBuffer((int)image.Size);
             Assert.Equal(0, await image.ReadAsync(0, buffer.Take((int)image.Size)));
             Assert.True(buffer.Span[..expected.Length].SequenceEqual(expected), $"{moment}: the engine reads other bytes than are there");

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Crypto;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;
 
@@ -18,6 +19,9 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
 
     private const int DiskSize = 4 << 20;
 
+    /// <summary>What decrypts its guest data; null if that is not encrypted.</summary>
+    public SectorCipher? Cipher { get; init; }
+
     /// <summary>One of each kind; made once, then shared and never changed.</summary>
     public static IReadOnlyList<Subject> All { get; } = MakeAll();
 
@@ -25,7 +29,8 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
     public byte[] Content() => Reader(Image).ReadAll();
 
     /// <summary>Reads the disk in a later state of the image.</summary>
-    public GuestReader Reader(IImageBytes image) => new(image, Backing is null ? null : new GuestReader(Backing));
+    public GuestReader Reader(IImageBytes image) =>
+        new(image, Backing is null ? null : new GuestReader(Backing), Cipher is null ? null : new DecryptedBytes(image, Cipher));
 
     /// <summary>The disks of the internal snapshots before the workload: they stay so.</summary>
     public IReadOnlyList<byte[]> Snapshots() => [.. Reader(Image).Snapshots().Select(static snapshot => snapshot.ReadAll())];
@@ -54,6 +59,9 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
             Overlay(directory, "overlay with subclusters", "cluster_size=65536,extended_l2=on"),
             Snapshots(directory, "snapshots with subclusters", "cluster_size=16384,extended_l2=on"),
             Compressed(directory, "compressed with subclusters", "cluster_size=65536,extended_l2=on", snapshot: true),
+            Encrypted(directory, "encrypted", "cluster_size=4096"),
+            Encrypted(directory, "encrypted, with large clusters", "cluster_size=128k"),
+            Encrypted(directory, "encrypted overlay with subclusters", "cluster_size=65536,extended_l2=on", isOverlay: true),
         ];
     }
 
@@ -74,6 +82,16 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
         Qemu.Img("create", "-f", "qcow2", "-o", options, "-b", BackingName, "-F", "qcow2", image, $"{DiskSize}");
         Qemu.Io(image, "write -P 164 100k 300k");
         return new Subject(name, SparseBytes.FromFile(image), SparseBytes.FromFile(below));
+    }
+
+    private static Subject Encrypted(TempDirectory directory, string name, string options, bool isOverlay = false)
+    {
+        var image = directory.File("encrypted.qcow2");
+        var below = isOverlay ? Overlay(directory, name, "cluster_size=65536").Backing : null;
+        string[] rest = isOverlay ? ["-b", BackingName, "-F", "qcow2", $"{DiskSize}"] : [$"{DiskSize}"];
+        LuksImage.Make(image, $"encrypt.format=luks,{options}", rest, "write -P 164 100k 300k");
+        var content = SparseBytes.FromFile(image);
+        return new Subject(name, content, below) { Cipher = LuksImage.Cipher(content) };
     }
 
     private static Subject Snapshots(TempDirectory directory, string name, string options)

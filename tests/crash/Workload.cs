@@ -56,7 +56,7 @@ internal sealed class Workload
     private async LoopTask<int> RunAsync(SimulatedLoop loop, MemoryStorage storage)
     {
         var options = new ImageOptions { CacheBytes = _random.Next(2) == 0 ? 16 << 10 : 1 << 20, Report = BrokenRule.Refuse };
-        _image = await Qcow2Image.OpenAsync(storage, options, await OpenBackingAsync(loop));
+        _image = await Qcow2Image.OpenAsync(storage, options, await OpenBackingAsync(loop), await LuksImage.OpenAsync(storage));
         var guests = TaskGroup.Rent();
         var count = _random.Next(1, 9);
         for (var guest = 0; guest < count; guest++)

@@ -16,6 +16,7 @@ internal sealed class GuestReader
     private const ulong OffsetMask = 0x00FFFFFFFFFFFE00;
 
     private readonly IImageBytes _image;
+    private readonly IImageBytes _data;
     private readonly GuestReader? _backing;
     private readonly byte[] _inflated;
     private readonly int _clusterBits;
@@ -23,9 +24,13 @@ internal sealed class GuestReader
     private readonly long _l1;
     private long _inflatedEntry = -1;
 
-    public GuestReader(IImageBytes image, GuestReader? backing = null)
+    /// <param name="image">the file</param>
+    /// <param name="backing">what is below it</param>
+    /// <param name="data">the file as guest data is read from it: decrypted; null for as it is</param>
+    public GuestReader(IImageBytes image, GuestReader? backing = null, IImageBytes? data = null)
     {
         _image = image;
+        _data = data ?? image;
         _backing = backing;
         _clusterBits = (int)(U64(16) & uint.MaxValue);
         Size = (long)U64(24);
@@ -35,7 +40,7 @@ internal sealed class GuestReader
     }
 
     private GuestReader(GuestReader active, long l1, long size)
-        : this(active._image, active._backing) => (_l1, Size) = (l1, size);
+        : this(active._image, active._backing, active._data) => (_l1, Size) = (l1, size);
 
     public long Size { get; }
 
@@ -90,7 +95,7 @@ internal sealed class GuestReader
         else if ((entry & 1) != 0)
             into.Clear();
         else if ((entry & OffsetMask) != 0)
-            _image.Read((long)(entry & OffsetMask) + within, into);
+            _data.Read((long)(entry & OffsetMask) + within, into);
         else
             ReadBacking(offset, into);
     }
@@ -101,7 +106,7 @@ internal sealed class GuestReader
         if ((bitmap >> (32 + subcluster) & 1) != 0)
             into.Clear();
         else if ((bitmap >> subcluster & 1) != 0)
-            _image.Read((long)(entry & OffsetMask) + within, into);
+            _data.Read((long)(entry & OffsetMask) + within, into);
         else
             ReadBacking(offset, into);
     }

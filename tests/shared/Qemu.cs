@@ -35,9 +35,14 @@ internal static class Qemu
     }
 
     /// <summary>The verdict of <c>qemu-img check</c>; an image that it cannot open counts as one with errors.</summary>
-    public static Verdict Check(string image, out string report)
+    public static Verdict Check(string image, out string report) => Check(["-f", "qcow2", image], out report);
+
+    /// <summary>As the other.</summary>
+    /// <param name="opened">the arguments that name the image</param>
+    /// <param name="report">what it said</param>
+    public static Verdict Check(string[] opened, out string report)
     {
-        var (exit, output, errors) = Run("qemu-img", "check", "--output=json", "-f", "qcow2", image);
+        var (exit, output, errors) = Run("qemu-img", ["check", "--output=json", .. opened]);
         report = $"exit {exit}\n{errors}{output}";
         if (exit is 1 or 2)
             return Verdict.Errors;

@@ -194,6 +194,13 @@ internal static class AttachOptionTable
             ValueName = "FILE",
             Help = "use FILE as the backing file instead of the one that the image names; the image is not changed",
         },
+        new AttachOption<string?>(new FileKind(), o => o.DataFile, (o, file) => o with { DataFile = file })
+        {
+            Name = "data-file",
+            IsOfImage = true,
+            ValueName = "FILE",
+            Help = "use FILE as the external data file instead of the one that the image names; the image is not changed",
+        },
         new WordOption<ImageFormat>(ImageFormats.Words, o => o.BackingFormat, (o, format) => o with { BackingFormat = format })
         {
             Name = "backing-format",

@@ -116,6 +116,9 @@ internal sealed record AttachOptions
     /// <summary>If not empty: backing files must lie in one of these directories (absolute, symbolic links resolved).</summary>
     public IReadOnlyList<string> BackingDirectories { get; init; } = [];
 
+    /// <summary>The external data file, in place of the one that the image names; null for that one.</summary>
+    public string? DataFile { get; init; }
+
     /// <summary>Seconds to wait for image locks that nobody alive holds; null for the default.</summary>
     public int? LockTimeout { get; init; }
 

@@ -127,6 +127,8 @@ internal static class AttachRules
             return;
         if (options.HasKey || options.KeyFd is not null || options.KeyPrompt)
             throw Usage("a key needs --format qcow2", "a raw image is not encrypted by its format", "leave the key out");
+        if (options.DataFile is not null)
+            throw Usage("--data-file needs --format qcow2", "a raw image has no external data file", null);
         if (options.Snapshot is not null)
             throw Usage("--snapshot needs --format qcow2", "a raw image has no internal snapshots", null);
         if (options.NoBacking || options.BackingDirectories.Count > 0)

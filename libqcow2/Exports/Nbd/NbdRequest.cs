@@ -216,7 +216,7 @@ internal sealed unsafe partial class NbdRequest : IDirectTransferOwner, IComplet
     /// <summary>Whether the file takes this memory as it is; a payload that lies badly is moved.</summary>
     private bool MakeSuitable(bool isWrite)
     {
-        if ((Buffer.Address & (_transfer.File.MemoryAlignment - 1)) == 0)
+        if ((Buffer.Address & (_transfer.MemoryAlignment - 1)) == 0)
             return true;
         if (!isWrite)
             return false;

@@ -29,7 +29,7 @@ internal sealed unsafe partial class UblkTag
     {
         if (Map(orZeroes: false) != DirectMapping.File)
             return false;
-        if (_transfer.File.IsMemory)
+        if (_transfer.File.IsMemory || !_transfer.IsPlain)
         {
             _transfer.Leave();
             return false;

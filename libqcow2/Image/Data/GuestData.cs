@@ -102,7 +102,7 @@ internal sealed class GuestData : IDisposable
         switch (piece.Kind)
         {
             case L2Kind.Data:
-                group.Add(_context.Data.ReadAsync(piece.Host, buffer));
+                group.Add(_context.Data.ReadGuestAsync(piece.Host, offset, buffer));
                 break;
             case L2Kind.Compressed:
                 group.Add(Compressed.ReadAsync(piece.Host, piece.CompressedLength, (int)(offset & _geometry.ClusterMask), buffer));

@@ -62,6 +62,8 @@ internal static class ImageOpener
             header = await ReadHeaderAsync(file);
         }
 
+        if (header.CryptMethod != 0 && data is null)
+            throw new ImageFormatException(file.Path, "crypt_method", "the image is encrypted, and nothing decrypts it");
         header.CheckAgainstFile(file.Length);
         var (error, headerBlock) = await HeaderBlock.LoadAsync(file);
         Require(file, "header", error);

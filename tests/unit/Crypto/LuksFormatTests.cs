@@ -31,14 +31,14 @@ public sealed class LuksFormatTests
     {
         using var directory = new TempDirectory();
         var options = new LuksFormatOptions { Cipher = Cipher(mode, keyBytes), Hash = LuksHashes.Words.Parse(hash), IterationTime = 10 };
-        using var passphrase = CryptoScene.Key();
+        using var passphrase = LuksImage.Key();
         var header = LuksFormat.Make(options, passphrase);
         Assert.Equal(LuksFormat.LengthOf(options.Cipher), header.Length);
         var path = directory.File("luks");
         File.WriteAllBytes(path, header);
         using (var file = File.OpenWrite(path))
             file.SetLength(header.Length + PayloadBytes);
-        var key = CryptoScene.KeyFile(path);
+        var key = LuksImage.KeyFile(path);
 
         var (exit, output, errors) = Qemu.Run("cryptsetup", "open", "--test-passphrase", "--key-file", key, path);
         Assert.True(exit == 0, output + errors);
@@ -53,7 +53,7 @@ public sealed class LuksFormatTests
             "qemu-io", "--object", $"secret,id=s,file={key}", "--image-opts", $"driver=luks,file.filename={path},key-secret=s", "-c",
             "write -P 1 0 64k");
         Assert.True(exit == 0 && errors.Length == 0, output + errors);
-        Assert.Equal(0, Unlock(File.ReadAllBytes(path), CryptoScene.Passphrase));
+        Assert.Equal(0, Unlock(File.ReadAllBytes(path), LuksImage.Passphrase));
         Assert.Equal(LuksUnlock.WrongPassphrase, Unlock(header, "other"));
     }
 
@@ -64,7 +64,7 @@ public sealed class LuksFormatTests
         using var directory = new TempDirectory();
         var path = directory.File("luks");
         File.WriteAllBytes(path, new byte[4 << 20]);
-        var key = CryptoScene.KeyFile(path);
+        var key = LuksImage.KeyFile(path);
         string[] make =
         [
             "-q", "luksFormat", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file", key, "-c", $"aes-{mode}", "-s",
@@ -76,35 +76,35 @@ public sealed class LuksFormatTests
         var added = Qemu.Run("cryptsetup", "-q", "luksAddKey", "--pbkdf-force-iterations", "1000", "--key-file", key, path, key + "2");
         Assert.True(added.Exit == 0, added.Errors);
         var bytes = File.ReadAllBytes(path);
-        Assert.Equal(0, Unlock(bytes, CryptoScene.Passphrase));
+        Assert.Equal(0, Unlock(bytes, LuksImage.Passphrase));
         Assert.Equal(0, Unlock(bytes, "second"));
         Assert.Equal(LuksUnlock.WrongPassphrase, Unlock(bytes, "third"));
 
         // Without its first slot only the second passphrase is left.
         var removed = Qemu.Run("cryptsetup", "-q", "luksKillSlot", "--key-file", key + "2", path, "0");
         Assert.True(removed.Exit == 0, removed.Errors);
-        Assert.Equal(LuksUnlock.WrongPassphrase, Unlock(File.ReadAllBytes(path), CryptoScene.Passphrase));
+        Assert.Equal(LuksUnlock.WrongPassphrase, Unlock(File.ReadAllBytes(path), LuksImage.Passphrase));
         Assert.Equal(0, Unlock(File.ReadAllBytes(path), "second"));
     }
 
     [Fact]
     public void One_damaged_byte_of_key_material_locks_its_slot()
     {
-        using var passphrase = CryptoScene.Key();
+        using var passphrase = LuksImage.Key();
         var header = LuksFormat.Make(new LuksFormatOptions { IterationTime = 1 }, passphrase);
-        Assert.Equal(0, Unlock(header, CryptoScene.Passphrase));
+        Assert.Equal(0, Unlock(header, LuksImage.Passphrase));
         foreach (var at in (int[])[112, 132, 216, 4096, 4096 + 255_999])
         {
             var damaged = (byte[])header.Clone();
             damaged[at] ^= 1;
-            Assert.Equal(LuksUnlock.WrongPassphrase, Unlock(damaged, CryptoScene.Passphrase));
+            Assert.Equal(LuksUnlock.WrongPassphrase, Unlock(damaged, LuksImage.Passphrase));
         }
     }
 
     [Fact]
     public void Two_headers_have_nothing_in_common()
     {
-        using var passphrase = CryptoScene.Key();
+        using var passphrase = LuksImage.Key();
         var options = new LuksFormatOptions { IterationTime = 1 };
         var (one, other) = (LuksFormat.Make(options, passphrase), LuksFormat.Make(options, passphrase));
         foreach (var (at, length) in ((int, int)[])[(112, 20), (132, 32), (168, 36), (216, 32), (4096, 256_000)])
@@ -115,7 +115,7 @@ public sealed class LuksFormatTests
     [Fact]
     public void Passphrase_takes_about_as_long_as_was_asked_for()
     {
-        using var passphrase = CryptoScene.Key();
+        using var passphrase = LuksImage.Key();
         var header = LuksFormat.Make(new LuksFormatOptions { IterationTime = 400 }, passphrase);
         var slot = LuksHeader.Parse(header, header.Length, "header").Slots[0];
         var key = new byte[64];
@@ -132,7 +132,7 @@ public sealed class LuksFormatTests
 
     private static int Unlock(byte[] header, string passphrase)
     {
-        using var key = CryptoScene.Key(passphrase);
+        using var key = LuksImage.Key(passphrase);
         using var material = SecretMemory.CopyOf(header);
         var unlock = new LuksUnlock(LuksHeader.Parse(header, header.Length, "header"), material.Buffer, key);
         var result = unlock.Execute();

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Qcow2Blk.Crypto;
 using Qcow2Blk.Format;
+using Qcow2Blk.Tests.Shared;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Crypto;
@@ -152,7 +153,7 @@ public sealed class LuksHeaderTests
 
     private static byte[] Make()
     {
-        using var key = CryptoScene.Key();
+        using var key = LuksImage.Key();
         return LuksFormat.Make(new LuksFormatOptions { IterationTime = 1 }, key)[..LuksHeader.Length];
     }
 }

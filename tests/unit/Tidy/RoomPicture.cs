@@ -21,7 +21,7 @@ internal static class RoomPicture
         ("a device", "started, found, controlled, ended", ["Devices"]),
         ("exports", "requests come in, replies go out", ["Exports"]),
         ("the image", "maps, allocates, commits", ["Image", "Inspect"]),
-        ("files", "read, write, sync, punch, lock", ["Storage"]),
+        ("files", "read, write, sync, punch, lock, encrypt", ["Storage", "Crypto"]),
         ("loops", "rings, waiting, memory", ["Uring", "Scheduling", "Buffers"]),
         ("ground", "the kernel, the format, the log", ["Logging", "Format", "Interop"]),
     ];

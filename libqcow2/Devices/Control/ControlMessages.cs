@@ -32,6 +32,9 @@ internal enum ControlVerb
 
     /// <summary>As <see cref="Status"/>, for monitoring.</summary>
     Metrics,
+
+    /// <summary>An operation on the image: <see cref="ControlRequest.Edit"/>.</summary>
+    Edit,
 }
 
 internal static class ControlVerbs
@@ -39,7 +42,8 @@ internal static class ControlVerbs
     public static EnumWords<ControlVerb> Words { get; } = new(
         (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
         (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"),
-        (ControlVerb.Set, "set"), (ControlVerb.Watch, "watch"), (ControlVerb.Trace, "trace"), (ControlVerb.Metrics, "metrics"));
+        (ControlVerb.Set, "set"), (ControlVerb.Watch, "watch"), (ControlVerb.Trace, "trace"), (ControlVerb.Metrics, "metrics"),
+        (ControlVerb.Edit, "edit"));
 }
 
 /// <summary>One request line.</summary>
@@ -49,13 +53,14 @@ internal static class ControlVerbs
 /// <param name="AllowShrink">resume with a smaller disk</param>
 /// <param name="Lazy">detach once nobody uses the block device any more, and answer at once</param>
 /// <param name="LockTimeout">resume: how long image locks may take that nobody alive holds; null for what attach was told</param>
-/// <param name="Options">set: the options to change, as texts that the command line takes; null for none</param>
+/// <param name="Options">set: the options to change, as texts that the command line takes; edit: its arguments; null for none</param>
+/// <param name="Edit">edit: the operation</param>
 internal readonly record struct ControlRequest(
     ControlVerb Verb, TimeSpan Timeout, bool Force, bool AllowShrink, bool Lazy = false, TimeSpan? LockTimeout = null,
-    IReadOnlyDictionary<string, string>? Options = null)
+    IReadOnlyDictionary<string, string>? Options = null, string? Edit = null)
 {
     /// <summary>No request is longer; a peer that sends more is not ours.</summary>
-    public const int MaxBytes = 4096;
+    public const int MaxBytes = 16384;
 
     /// <summary>Longer waits are waits for ever.</summary>
     public const double MaxTimeoutSeconds = 86400;
@@ -78,6 +83,8 @@ internal readonly record struct ControlRequest(
                 writer.WriteBoolean("lazy"u8, true);
             if (LockTimeout is { } locks)
                 writer.WriteNumber("lock-timeout"u8, locks.TotalSeconds);
+            if (Edit is not null)
+                writer.WriteString("edit"u8, Edit);
             if (Options is not null)
                 WriteOptions(writer, Options);
             writer.WriteEndObject();
@@ -98,6 +105,7 @@ internal readonly record struct ControlRequest(
         bool force = false, allowShrink = false, lazy = false;
         TimeSpan? lockTimeout = null;
         Dictionary<string, string>? options = null;
+        string? edit = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var member = reader.GetString()!;
@@ -125,6 +133,9 @@ internal readonly record struct ControlRequest(
                 case "options":
                     options = ReadOptions(ref reader);
                     break;
+                case "edit":
+                    edit = reader.GetString();
+                    break;
                 default:
                     throw new JsonException($"unknown member \"{member}\"");
             }
@@ -132,7 +143,7 @@ internal readonly record struct ControlRequest(
 
         if (reader.Read())
             throw new JsonException("more than one object on the line");
-        return verb is { } known ? new ControlRequest(known, timeout, force, allowShrink, lazy, lockTimeout, options)
+        return verb is { } known ? new ControlRequest(known, timeout, force, allowShrink, lazy, lockTimeout, options, edit)
             : throw new JsonException($"verb is not one of {ControlVerbs.Words}");
     }
 
@@ -223,6 +234,11 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
         WriteText(writer, "why", result.Why);
         WriteText(writer, "hint", result.Hint);
         WriteText(writer, "note", result.Note);
+        if (result.Json is not null)
+        {
+            writer.WritePropertyName("data"u8);
+            writer.WriteRawValue(result.Json);
+        }
     }
 
     /// <exception cref="JsonException">no reply</exception>
@@ -245,6 +261,8 @@ internal readonly record struct ControlReply(Outcome Result, string? State, Read
                 state = reader.GetString();
             else if (member == "status")
                 status = Raw(ref reader, line);
+            else if (member == "data")
+                result = result with { Json = System.Text.Encoding.UTF8.GetString(Raw(ref reader, line).Span) };
             else
                 result = With(result, member, ref reader);
         }

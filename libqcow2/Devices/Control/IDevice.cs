@@ -2,6 +2,7 @@ using System;
 using System.Text.Json;
 using System.Threading;
 using System.Threading.Tasks;
+using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Traffic;
@@ -78,6 +79,16 @@ internal interface IDevice : IDisposable
     /// <summary>What <c>set</c> has changed holds from now on. Does not wait for anything.</summary>
     /// <param name="options">those of attach with the changes</param>
     void Apply(AttachOptions options);
+
+    /// <summary>
+    /// Carries out an operation on the image. If it changes the image, requests wait meanwhile: those in flight are finished, and new
+    /// ones begin when it is done. Whatever comes of it, the device runs on.
+    /// </summary>
+    /// <param name="edit">the operation</param>
+    /// <param name="timeout">how long to wait for requests in flight</param>
+    /// <param name="cut">as if they had taken too long</param>
+    /// <exception cref="OutcomeException">there is no such operation</exception>
+    Task<Outcome> EditAsync(ImageEdit edit, TimeSpan timeout, CancellationToken cut);
 
     /// <summary>Its requests, traced while somebody reads that.</summary>
     RequestTrace Trace { get; }

@@ -18,6 +18,9 @@ internal readonly record struct Outcome(OutcomeKind Kind, string? What, string? 
     /// <summary>The negative errno that says it best; 0 where the kind has to do.</summary>
     public int Error { get; init; }
 
+    /// <summary>What was asked for, as one JSON value; null where nothing was.</summary>
+    public string? Json { get; init; }
+
     public bool Succeeded => Kind == OutcomeKind.Done;
 
     public static Outcome Done(string? note = null) => new(OutcomeKind.Done, null, null, null, note);

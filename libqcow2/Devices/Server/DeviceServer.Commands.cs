@@ -1,8 +1,10 @@
 using System;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
@@ -37,6 +39,7 @@ internal sealed partial class DeviceServer
         ControlVerb.Detach => DetachAsync(request.Force, request.Timeout),
         ControlVerb.HandOver => HandOverAsync(request.Timeout, ending: false),
         ControlVerb.Set => SetAsync(request.Options, request.Timeout),
+        ControlVerb.Edit => EditAsync(request, request.Timeout),
         _ => Task.FromResult(Outcome.Done()), // Status and greetings wait behind nothing.
     };
 
@@ -153,6 +156,25 @@ internal sealed partial class DeviceServer
             NoteSuspension();
             return result;
         });
+
+    /// <summary>An operation on the image, in its turn: suspend, resume and others wait for its end.</summary>
+    private Task<Outcome> EditAsync(ControlRequest request, TimeSpan timeout)
+    {
+        var edit = new ImageEdit(request.Edit ?? "", request.Options ?? new Dictionary<string, string>());
+        return _turns.RunAsync($"cannot edit the image of {Record.Name}", timeout, async cut =>
+        {
+            if (_detached || HandedOver)
+                return Outcome.Refused(OutcomeKind.Busy, $"cannot edit the image of {Record.Name}", "it is already ending");
+            try
+            {
+                return await _device.EditAsync(edit, timeout, cut);
+            }
+            catch (OutcomeException refusal)
+            {
+                return Outcome.Refused(refusal.Kind, refusal.What, refusal.Why, refusal.Hint);
+            }
+        });
+    }
 
     private void NotHeard(ControlRequest request)
     {

@@ -94,6 +94,16 @@ internal sealed unsafe class RecoveryLog : IDisposable
         NoteAlive();
     }
 
+    /// <summary>
+    /// The header of the image was changed by its own server, and everything is committed. Killed before this, the log is of a header
+    /// that is gone, and empty: then nothing is replayed, and nothing is missing.
+    /// </summary>
+    public void Follow(in LoggedImage image)
+    {
+        Invariant.Holds(Count == 0, "a log follows its image only when it is empty", Count);
+        _header->Identity = image.Identity;
+    }
+
     /// <summary>An L2 entry is about to change in memory.</summary>
     /// <param name="guestCluster">whose entry</param>
     /// <param name="old">what it was</param>

@@ -20,7 +20,7 @@ namespace Qcow2Blk.Image.Opening;
 /// image.
 /// </summary>
 [SuppressMessage("Design", "CA1001", Justification = "closing is asynchronous: CloseAsync disposes of the parts")]
-internal sealed class Qcow2Image : IDisk
+internal sealed partial class Qcow2Image : IDisk
 {
     private readonly ImageContext _context;
     private readonly ImageOptions _options;

@@ -2,11 +2,9 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Text;
-using System.Text.Json;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Image.Snapshots;
 
@@ -45,7 +43,7 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
             return EditAnswer.Refused(EditResult.Failed, $"its snapshot table would have more than {Limits.MaxSnapshotTableBytes} bytes");
         var answer = await CreateAsync(found, l1, table, offset =>
             SnapshotTableBytes.Encode(offset, l1.Length, id, name, taken, parts.Geometry.DiskSize));
-        return answer.Succeeded ? answer with { Json = IdJson(id, name) } : answer;
+        return answer.Succeeded ? answer with { Json = SnapshotList.ToJson(id, name) } : answer;
     }
 
     /// <summary>Forgets a snapshot.</summary>
@@ -79,51 +77,6 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
             error = await parts.FlagActiveAsync();
         return error == 0 ? EditAnswer.Done
             : EditAnswer.Done with { Note = $"its clusters leak: {walk.Refusal ?? Errno.Text(error)}" };
-    }
-
-    /// <summary>All of them as JSON. Changes nothing, and may run at any time.</summary>
-    public async LoopTask<EditAnswer> ListAsync()
-    {
-        var (error, found) = await ReadTableAsync();
-        if (error < 0)
-            return EditAnswer.OfErrno(error, "cannot read the snapshot table");
-        var buffer = new System.Buffers.ArrayBufferWriter<byte>();
-        using (var writer = new Utf8JsonWriter(buffer))
-        {
-            writer.WriteStartArray();
-            foreach (var entry in found.Entries)
-                Write(writer, entry);
-            writer.WriteEndArray();
-        }
-
-        return EditAnswer.Done with { Json = Encoding.UTF8.GetString(buffer.WrittenSpan) };
-    }
-
-    private static string IdJson(string id, string name)
-    {
-        var buffer = new System.Buffers.ArrayBufferWriter<byte>();
-        using (var writer = new Utf8JsonWriter(buffer))
-        {
-            writer.WriteStartObject();
-            writer.WriteString("id"u8, id);
-            writer.WriteString("name"u8, name);
-            writer.WriteEndObject();
-        }
-
-        return Encoding.UTF8.GetString(buffer.WrittenSpan);
-    }
-
-    private void Write(Utf8JsonWriter writer, SnapshotEntry entry)
-    {
-        writer.WriteStartObject();
-        writer.WriteString("id"u8, entry.Id);
-        writer.WriteString("name"u8, entry.Name);
-        writer.WriteNumber("vm-state-size"u8, entry.VmStateSize);
-        writer.WriteNumber("date-sec"u8, entry.DateSeconds);
-        writer.WriteNumber("date-nsec"u8, entry.DateNanoseconds);
-        writer.WriteNumber("vm-clock-nsec"u8, entry.VmClockNanoseconds);
-        writer.WriteNumber("disk-size"u8, entry.DiskSize ?? (ulong)Header.Size);
-        writer.WriteEndObject();
     }
 
     /// <param name="found">the snapshots there are</param>

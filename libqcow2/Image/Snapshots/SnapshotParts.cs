@@ -41,9 +41,11 @@ internal sealed class SnapshotParts(
         new(context, refcounts, frees, kind) { Changed = ofActive ? Refresh : null };
 
     /// <summary>Gives a table a place and writes it there; nothing points to it yet.</summary>
-    /// <returns>its offset, or a negative errno</returns>
+    /// <returns>its offset, 0 for an empty one, or a negative errno</returns>
     public async LoopTask<long> WriteNewAsync(byte[] content)
     {
+        if (content.Length == 0)
+            return 0;
         var clusters = ClustersOf(content.Length);
         var offset = await allocator.AllocateWholeAsync(clusters);
         if (offset < 0)
@@ -71,7 +73,11 @@ internal sealed class SnapshotParts(
         await allocator.ReleaseAsync(new HostRun(0, offset, ClustersOf(bytes), Fresh: false));
 
     /// <summary>From now on this is a table of the image.</summary>
-    public void Protect(long offset, long bytes) => context.Metadata!.Add(offset, ClustersOf(bytes));
+    public void Protect(long offset, long bytes)
+    {
+        if (bytes > 0)
+            context.Metadata!.Add(offset, ClustersOf(bytes));
+    }
 
     /// <summary>Gives up a table that nothing on disk points to any more.</summary>
     public void Free(long offset, long bytes)
@@ -135,13 +141,13 @@ internal sealed class SnapshotParts(
 
     public static byte[] BytesOf(ulong[] entries)
     {
-        var bytes = new byte[Math.Max(1, entries.Length) * sizeof(ulong)];
+        var bytes = new byte[entries.Length * sizeof(ulong)];
         for (var i = 0; i < entries.Length; i++)
             BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(i * sizeof(ulong)), entries[i]);
         return bytes;
     }
 
-    public int ClustersOf(long bytes) => (int)(Rounding.Up(Math.Max(bytes, 1), Geometry.ClusterSize) >> Geometry.ClusterBits);
+    public int ClustersOf(long bytes) => (int)(Rounding.Up(bytes, Geometry.ClusterSize) >> Geometry.ClusterBits);
 
     /// <summary>A table of the active state was changed in the file: so are the slices of it that are in memory.</summary>
     private void Refresh(int index, NativeBuffer table)

@@ -81,7 +81,7 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
     private async LoopTask<int> VisitTableAsync(ulong[] l1, int index, L1Entry entry)
     {
         var offset = entry.Offset.Value;
-        if (!entry.IsAligned(_geometry) || offset > context.File.Length - _geometry.ClusterSize)
+        if (!entry.IsAligned(_geometry) || offset + _geometry.ClusterSize > Rounding.Up(context.File.Length, _geometry.ClusterSize))
             return Refuse($"L1 entry {index} points to an L2 table at {entry.Offset}, which is not one");
         var error = await context.File.ReadAsync(offset, _table);
         if (error < 0)

@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Threading;
 using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Takeover;
@@ -41,6 +42,14 @@ internal sealed class FakeDevice(string name, string image) : IDevice
         if (OnHandOver is not null)
             await Task.Run(OnHandOver, CancellationToken.None);
         return RefuseHandOver ?? Outcome.Done();
+    }
+
+    internal ImageEdit? LastEdit { get; private set; }
+
+    public Task<Outcome> EditAsync(ImageEdit edit, TimeSpan timeout, CancellationToken cut)
+    {
+        LastEdit = edit;
+        return Task.FromResult(Outcome.Done() with { Json = "[1]" });
     }
 
     public DeviceState State

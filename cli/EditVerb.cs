@@ -1,0 +1,92 @@
+using System;
+using System.CommandLine;
+using System.IO;
+using Qcow2Blk.Devices;
+using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Edits;
+using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Devices.Registry;
+using Qcow2Blk.Logging;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary>
+/// What the verbs share that operate on an image: an attached one is its server's to change, another is opened here.
+/// </summary>
+internal abstract class EditVerb : Verb
+{
+    private readonly Option<string> _timeout = Text("--timeout", "SECONDS", "how long an attached device may take [default: 30]");
+
+    protected EditVerb(string name, string description, params string[] examples)
+        : base(name, description, examples)
+    {
+    }
+
+    /// <summary>The argument that says which image is meant.</summary>
+    protected Argument<string> Target { get; } = new("TARGET|IMAGE")
+    {
+        Description = "a device (its name, device path, image or URI), or an image that is not attached",
+    };
+
+    /// <summary>To be added with the verb's own options.</summary>
+    protected Option<string> Timeout => _timeout;
+
+    /// <summary>Carries an edit out, wherever the image is.</summary>
+    /// <param name="parsed">has the target</param>
+    /// <param name="edit">what to do</param>
+    /// <exception cref="OutcomeException">it was refused or failed</exception>
+    protected Outcome Run(ParseResult parsed, ImageEdit edit)
+    {
+        var target = parsed.GetValue(Target)!;
+        var timeout = DeviceCommand.Seconds(parsed, _timeout);
+        var registry = Targets.Registry();
+        var outcome = Find(registry, target) is { } entry
+            ? OnDevice(registry, entry, edit, timeout)
+            : UnattachedImage.Edit(new AttachOptions { Image = Path.GetFullPath(target) }, edit, new StderrLog(LogLevel.Warning));
+        return outcome.Succeeded ? outcome
+            : throw new OutcomeException(outcome.Kind, outcome.What ?? target, outcome.Why ?? "failed", outcome.Hint)
+            {
+                Error = outcome.Error,
+            };
+    }
+
+    /// <returns>null if no device answers to the target, and a file does</returns>
+    private static DeviceEntry? Find(DeviceRegistry registry, string target)
+    {
+        try
+        {
+            return registry.Resolve(target);
+        }
+        catch (OutcomeException error) when (error.Kind == OutcomeKind.NotFound && File.Exists(target))
+        {
+            return null;
+        }
+        catch (OutcomeException error) when (error.Kind == OutcomeKind.NotFound)
+        {
+            throw new OutcomeException(OutcomeKind.NotFound, $"no device or image {target}",
+                "no attached device has that name, path, image or URI, and there is no such file", error.Hint);
+        }
+    }
+
+    private Outcome OnDevice(DeviceRegistry registry, DeviceEntry entry, ImageEdit edit, TimeSpan timeout)
+    {
+        var record = entry.Record;
+        var what = $"{ImageEdits.KindOf(edit).What(edit)} {record.Name}";
+        if (!entry.Alive)
+        {
+            return entry.IsRecovering
+                ? Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment")
+                : Outcome.Refused(OutcomeKind.Failed, what, "its server is dead, and its last writes may not be in the image",
+                    registry.IsLost(entry)
+                        ? $"\"qcow2blk attach --recover {record.Name}\" starts one, \"qcow2blk detach {record.Name}\" ends it"
+                        : $"\"qcow2blk detach {record.Name}\" cleans up after it");
+        }
+
+        using var client = ControlClient.TryConnect(registry.Directory, record.Name);
+        return client is null
+            ? Outcome.Refused(OutcomeKind.Busy, what, "its server is still starting", "try again")
+            : client.Ask(new ControlRequest(
+                ControlVerb.Edit, timeout, Force: false, AllowShrink: false, Options: edit.Arguments, Edit: edit.Name)).Result;
+    }
+}

@@ -1,0 +1,55 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Image;
+using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Devices.Edits;
+
+/// <summary>The operations on images that there are, and how their answers become outcomes.</summary>
+internal static class ImageEdits
+{
+    private static readonly Dictionary<string, ImageEditKind> s_kinds = SnapshotEdits.All.ToDictionary();
+
+    /// <summary>Checks what can be checked without the image.</summary>
+    /// <exception cref="OutcomeException">there is no such edit, or it knows no such argument</exception>
+    public static ImageEditKind KindOf(ImageEdit edit)
+    {
+        ArgumentNullException.ThrowIfNull(edit);
+        if (!s_kinds.TryGetValue(edit.Name, out var kind))
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, $"bad edit {edit.Name}", "there is no such operation",
+                Nearest.Hint(edit.Name, s_kinds.Keys));
+        }
+
+        var unknown = edit.Arguments.Keys.FirstOrDefault(argument => !kind.Arguments.Contains(argument));
+        return unknown is null ? kind
+            : throw new OutcomeException(
+                OutcomeKind.Invalid, $"bad {edit.Name}", $"it knows no {unknown}", Nearest.Hint(unknown, kind.Arguments));
+    }
+
+    /// <summary>Carries it out, on the home loop of the image, which nobody uses meanwhile if the edit writes.</summary>
+    public static LoopTask<EditAnswer> RunAsync(ImageEdit edit, Qcow2Image image)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        var kind = KindOf(edit);
+        return kind.Writes ? image.EditAsync(() => kind.Run(edit, image)) : kind.Run(edit, image);
+    }
+
+    /// <param name="answer">of the image</param>
+    /// <param name="what">what was not done, if it was not</param>
+    public static Outcome OutcomeOf(EditAnswer answer, string what) => answer.Succeeded
+        ? Outcome.Done(answer.Note) with { Json = answer.Json }
+        : Outcome.Refused(KindOf(answer.Result), what, answer.Why!, answer.Hint) with { Error = answer.Error };
+
+    private static OutcomeKind KindOf(EditResult result) => result switch
+    {
+        EditResult.Invalid => OutcomeKind.Invalid,
+        EditResult.NotFound => OutcomeKind.NotFound,
+        EditResult.Busy => OutcomeKind.Busy,
+        _ => OutcomeKind.Failed,
+    };
+}

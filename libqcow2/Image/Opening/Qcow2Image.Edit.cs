@@ -1,0 +1,78 @@
+using System;
+using Qcow2Blk.Format;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image.Opening;
+
+/// <summary>Operations on the image itself, while it is open and nobody uses the disk.</summary>
+internal sealed partial class Qcow2Image
+{
+    /// <summary>
+    /// Runs an operation that changes more than the mapping: header, snapshots, bitmaps. The caller has shut its gates and
+    /// waited for its requests; nothing of the disk is in progress until this ends.
+    /// </summary>
+    /// <remarks>
+    /// Before it begins, everything is committed, so the file says all that is known, and the recovery log is empty. Afterwards it is
+    /// committed again, and the log is that of the image as it is now: a log that belongs to the header of before is never replayed.
+    /// </remarks>
+    public async LoopTask<EditAnswer> EditAsync(Func<LoopTask<EditAnswer>> edit)
+    {
+        if (_closed)
+            return EditAnswer.OfErrno(-Errno.ESHUTDOWN, "it is closed");
+        if (_writable is not { } writable)
+            return EditAnswer.Refused(EditResult.Failed, "it is open read-only");
+        if (_context.WriteErrorReason is { } reason)
+            return EditAnswer.Refused(EditResult.Failed, $"it takes no more writes: {reason}");
+        await writable.Changes.WaitForEndAsync();
+        await Epochs.WaitForQuietAsync();
+        var error = await writable.Preparation.RunAsync();
+        if (error == 0)
+            error = await writable.CommitAllAsync();
+        if (error < 0)
+            return EditAnswer.OfErrno(error, "cannot write out what is in memory");
+        var answer = await TryEditAsync(edit);
+        error = await writable.CommitAllAsync();
+        if (error == 0)
+            error = await FollowHeaderAsync();
+        return error < 0 && answer.Succeeded ? EditAnswer.OfErrno(error, "cannot commit it") : answer;
+    }
+
+    private async LoopTask<EditAnswer> TryEditAsync(Func<LoopTask<EditAnswer>> edit)
+    {
+        try
+        {
+            return await edit();
+        }
+        catch (ImageFormatException damage)
+        {
+            return EditAnswer.Refused(EditResult.Failed, damage.Why);
+        }
+        catch (InvariantBreach breach)
+        {
+            return EditAnswer.OfErrno(_context.Stop(breach), "it was stopped");
+        }
+    }
+
+    /// <summary>The header may be another one now: what is known of it follows, and the log.</summary>
+    private async LoopTask<int> FollowHeaderAsync()
+    {
+        try
+        {
+            _context.Header = await ImageOpener.ReadHeaderAsync(File);
+        }
+        catch (Exception error) when (error is ImageFormatException or System.IO.IOException)
+        {
+            // Nobody else writes it, so the file does not keep what was written: nothing more goes there.
+            return _context.Corrupt($"its header cannot be read back: {error.Message}");
+        }
+
+        if (_context.Log is { } log)
+        {
+            log.Follow(LogIdentities.Of(File, Header));
+            log.Begin(_map.Tables.L1);
+        }
+
+        return 0;
+    }
+}

@@ -40,6 +40,6 @@ internal sealed record ImageEditKind(
     /// <summary>Why it has to be said that this is meant, of an attached image; null if it need not.</summary>
     public string? NeedsForce { get; init; }
 
-    /// <summary>Whether the image is another one afterwards, of another size or content: it is closed, and opened anew to be used.</summary>
+    /// <summary>Whether the image is of another size or content afterwards: it is closed, and opened again to be used.</summary>
     public bool Reopens { get; init; }
 }

@@ -172,7 +172,8 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
             if (index >= 0)
             {
                 return EditAnswer.Refused(EditResult.Invalid,
-                    $"\"{which}\" could be snapshot {entries[index].Id} (\"{entries[index].Name}\") or {entries[i].Id} (\"{entries[i].Name}\")",
+                    $"\"{which}\" could be snapshot {entries[index].Id} (\"{entries[index].Name}\")"
+                        + $" or {entries[i].Id} (\"{entries[i].Name}\")",
                     "say it by an ID or a name that only one of them has");
             }
 

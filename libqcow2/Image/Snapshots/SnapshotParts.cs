@@ -28,7 +28,7 @@ internal sealed class SnapshotParts(
         return committer.FlushAsync();
     }
 
-    /// <summary>Waits for the write that makes all of it true. If it fails, nobody knows which header the disk has: writing stops.</summary>
+    /// <summary>Waits for the write that makes all of it true. If it fails, nobody knows what the disk has: writing stops.</summary>
     public async LoopTask<int> SwitchAsync(LoopTask<int> header)
     {
         var error = await header;

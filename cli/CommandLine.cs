@@ -50,6 +50,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new MapVerb());
         _root.Subcommands.Add(new BitmapVerb());
         _root.Subcommands.Add(new CheckVerb());
+        _root.Subcommands.Add(new SnapshotVerb());
         _root.Subcommands.Add(new CompletionVerb());
         foreach (var option in _root.Options)
         {

@@ -18,9 +18,14 @@ internal sealed partial class EngineDevice
         var what = $"{kind.What(edit)} {Name}";
         if (RefuseEdit(what, kind) is { } refused)
             return refused;
+        if (kind.NeedsForce is { } danger && edit.Find(ImageEditKind.Force) is null)
+            return Outcome.Refused(OutcomeKind.Busy, what, $"it is attached, and {danger}", "use --force if that is meant");
         var image = (Qcow2Image)_disk!;
         if (!kind.Writes)
             return await RunEditAsync(what, edit, image, timeout, cut) ?? NoAnswer(what);
+
+        if (kind.Reopens)
+            return await ReopenWithEditAsync(what, edit, timeout, cut);
 
         // What can be long comes first, while requests go on: the pause is then for the rest.
         if (await OnHomeAsync(image.FlushAsync, timeout, cut) is not { } flushed)
@@ -37,6 +42,30 @@ internal sealed partial class EngineDevice
         if (outcome is not null)
             Export.Release();
         return outcome ?? NoAnswer(what);
+    }
+
+    /// <summary>The image becomes another one: as if it were suspended, edited by another program, and resumed.</summary>
+    private async Task<Outcome> ReopenWithEditAsync(string what, ImageEdit edit, TimeSpan timeout, CancellationToken cut)
+    {
+        var suspended = await SuspendAsync(timeout, cut);
+        if (!suspended.Succeeded)
+            return suspended with { What = what };
+        Outcome outcome;
+        try
+        {
+            outcome = await Task.Run(() => UnattachedImage.Edit(_options, edit, _log), CancellationToken.None);
+        }
+        catch (Exception error)
+        {
+            var refusal = Refusals.From(error, what);
+            outcome = Outcome.Refused(refusal.Kind, what, refusal.Why, refusal.Hint) with { Error = ErrorNumbers.Of(refusal) };
+        }
+
+        // Whatever came of it, the disk goes on; a smaller one was asked for.
+        var resumed = await ResumeAsync(allowShrink: true, LockTimeoutWithin(timeout), cut);
+        if (!resumed.Succeeded)
+            return resumed;
+        return outcome.Succeeded ? outcome with { Note = outcome.Note ?? resumed.Note } : outcome with { What = what };
     }
 
     /// <summary>Why the image cannot be operated on now; null if it can.</summary>

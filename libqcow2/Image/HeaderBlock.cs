@@ -66,6 +66,25 @@ internal sealed class HeaderBlock : IDisposable
         return await WriteAsync();
     }
 
+    /// <summary>Points the header to another snapshot table: count and offset are 12 adjacent bytes.</summary>
+    public async LoopTask<int> SetSnapshotsAsync(HostOffset offset, int count)
+    {
+        await _lock.EnterAsync();
+        BinaryPrimitives.WriteInt32BigEndian(_block.Span[HeaderField.SnapshotCount..], count);
+        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.SnapshotsOffset..], offset.Value);
+        return await WriteAsync();
+    }
+
+    /// <summary>Points the header to another L1 table, of a disk of this size: all at once.</summary>
+    public async LoopTask<int> SetActiveAsync(HostOffset l1, int entries, long size)
+    {
+        await _lock.EnterAsync();
+        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.Size..], size);
+        BinaryPrimitives.WriteInt32BigEndian(_block.Span[HeaderField.L1Size..], entries);
+        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.L1TableOffset..], l1.Value);
+        return await WriteAsync();
+    }
+
     public async LoopTask<int> SetAutoclearAsync(AutoclearFeatures features)
     {
         await _lock.EnterAsync();

@@ -32,4 +32,14 @@ internal sealed record ImageEdit(string Name, IReadOnlyDictionary<string, string
 /// <param name="Arguments">those it knows; others are refused</param>
 /// <param name="Run">does it, on the home loop, with the image as <see cref="Qcow2Image.EditAsync"/> leaves it if it writes</param>
 internal sealed record ImageEditKind(
-    Func<ImageEdit, string> What, bool Writes, IReadOnlyList<string> Arguments, Func<ImageEdit, Qcow2Image, LoopTask<EditAnswer>> Run);
+    Func<ImageEdit, string> What, bool Writes, IReadOnlyList<string> Arguments, Func<ImageEdit, Qcow2Image, LoopTask<EditAnswer>> Run)
+{
+    /// <summary>The argument that says that it is meant.</summary>
+    public const string Force = "force";
+
+    /// <summary>Why it has to be said that this is meant, of an attached image; null if it need not.</summary>
+    public string? NeedsForce { get; init; }
+
+    /// <summary>Whether the image is of another size or content afterwards: it is closed, and opened again to be used.</summary>
+    public bool Reopens { get; init; }
+}

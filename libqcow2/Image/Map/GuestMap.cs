@@ -43,8 +43,8 @@ internal sealed partial class GuestMap
 
     public GuestMap? Below { get; }
 
-    /// <summary>Bytes of the disk.</summary>
-    public long Size { get; }
+    /// <summary>Bytes of the disk. A disk that is made larger has its end written first.</summary>
+    public long Size { get; set; }
 
     public DataHoles Holes { get; }
 

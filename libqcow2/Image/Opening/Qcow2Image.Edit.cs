@@ -87,7 +87,12 @@ internal sealed partial class Qcow2Image
             return _context.Corrupt($"its header cannot be read back: {error.Message}");
         }
 
-        _context.Log?.Follow(LogIdentities.Of(File, Header));
+        if (_context.Log is { } log)
+        {
+            log.Follow(LogIdentities.Of(File, Header));
+            log.Begin(_map.Tables.L1);
+        }
+
         return 0;
     }
 }

@@ -3,6 +3,7 @@ using Qcow2Blk.Image.Change;
 using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image.Data;
 using Qcow2Blk.Image.Map;
+using Qcow2Blk.Image.Snapshots;
 using Qcow2Blk.Image.Space;
 using Qcow2Blk.Scheduling;
 
@@ -25,6 +26,7 @@ internal sealed class WritableParts : IDisposable
         Preparation = new Preparation(context, bitmaps);
         var places = new GuestSpace(context, space.Allocator, space.Frees);
         Replay = new LogReplay(context, options, map, space.Refcounts, space.Allocator, places, Preparation, Committer);
+        Snapshots = new SnapshotParts(context, map, space.Refcounts, space.Allocator, space.Frees, Committer);
         Changes = new GuestChanges(
             new ChangeParts(context, options, map, data, places, space.Refcounts, Committer, Preparation), space.Frees);
     }
@@ -37,17 +39,20 @@ internal sealed class WritableParts : IDisposable
 
     public GuestChanges Changes { get; }
 
+    /// <summary>For changes of whole tables.</summary>
+    public SnapshotParts Snapshots { get; }
+
     /// <summary>Commits until nothing is left: what a commit frees needs one more for the lower refcounts.</summary>
     public async LoopTask<int> CommitAllAsync()
     {
-        while (!Committer.IsClean || !_space.Frees.IsEmpty)
+        do
         {
             var error = await Committer.FlushAsync();
             await _space.Frees.DrainAsync();
             if (error < 0)
                 return error;
         }
-
+        while (!Committer.IsClean || !_space.Frees.IsEmpty);
         return _context.WriteError;
     }
 

@@ -8,6 +8,8 @@ namespace Qcow2Blk.Tests.Devices;
 /// <summary>A block device without a kernel: what is asked of it is noted, and answered as a test says.</summary>
 internal sealed class FakeExport : IExport
 {
+    private long _heldSince;
+
     public string Transport => "fake";
 
     public string? Uri => null;
@@ -35,14 +37,23 @@ internal sealed class FakeExport : IExport
 
     public IoStatistics Statistics() => new();
 
+    /// <summary>How long requests waited the last time.</summary>
+    internal TimeSpan LastPause { get; private set; }
+
     public void Hold(Action drained)
     {
         Held = true;
+        _heldSince = System.Diagnostics.Stopwatch.GetTimestamp();
         if (!Stuck)
             drained();
     }
 
-    public void Release() => Held = false;
+    public void Release()
+    {
+        if (Held)
+            LastPause = System.Diagnostics.Stopwatch.GetElapsedTime(_heldSince);
+        Held = false;
+    }
 
     /// <summary>What every request gets; 0 if they are served.</summary>
     internal int Refusal { get; private set; }

@@ -1,0 +1,26 @@
+using System;
+using Qcow2Blk.Format;
+using Qcow2Blk.Image.Snapshots;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Image.Opening;
+
+/// <summary>Internal snapshots.</summary>
+internal sealed partial class Qcow2Image
+{
+    /// <summary>What makes and removes them; null if the image is only read.</summary>
+    public SnapshotEditor? SnapshotEditor => _writable is null ? null : new SnapshotEditor(_writable.Snapshots);
+
+    /// <summary>The internal snapshots as JSON. At any time.</summary>
+    public async LoopTask<EditAnswer> ListSnapshotsAsJsonAsync()
+    {
+        try
+        {
+            return EditAnswer.Done with { Json = SnapshotList.ToJson(await ListSnapshotsAsync(), Header.Size) };
+        }
+        catch (Exception error) when (error is ImageFormatException or System.IO.IOException)
+        {
+            return EditAnswer.Refused(EditResult.Failed, (error as ImageFormatException)?.Why ?? error.Message);
+        }
+    }
+}

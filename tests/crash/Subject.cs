@@ -43,7 +43,7 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
     {
         if (!HasDataFile)
             return await Qcow2Image.OpenAsync(storage, options, backing, await LuksImage.OpenAsync(storage));
-        var (image, data) = StorageWindow.Both(storage, DiskSize);
+        var (image, data) = StorageWindow.Both(storage);
         return await Qcow2Image.OpenAsync(image, options, backing, data);
     }
 
@@ -105,12 +105,22 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
         return new Subject(name, SparseBytes.FromFile(image), null);
     }
 
+    private static void Shorten(string path, long length)
+    {
+        using var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite);
+        RandomAccess.SetLength(file, length);
+    }
+
     private static Subject DataFile(TempDirectory directory, string name, string options)
     {
         var image = directory.File("image.qcow2");
         var data = directory.File("data.raw");
         Qemu.Img("create", "-f", "qcow2", "-o", $"{options},data_file={data}", image, $"{DiskSize}");
         Qemu.Io(image, "write -P 181 0 300k", "write -z 1300k 100k", "write -P 182 2M 10k");
+
+        // One that has to grow again; a raw one has the size of the disk.
+        if (!options.Contains("raw=on", StringComparison.Ordinal))
+            Shorten(data, (2 << 20) + 10240);
         return new Subject(name, StorageWindow.Join(SparseBytes.FromFile(image), SparseBytes.FromFile(data)), null, HasDataFile: true);
     }
 

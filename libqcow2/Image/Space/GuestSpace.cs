@@ -1,4 +1,5 @@
 using Qcow2Blk.Format;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image.Space;
@@ -12,6 +13,7 @@ namespace Qcow2Blk.Image.Space;
 /// <param name="frees">what is given back there</param>
 internal sealed class GuestSpace(ImageContext context, Allocator allocator, FreeQueue frees)
 {
+    private readonly AsyncLock _growing = new();
     private readonly Geometry _geometry = context.Geometry;
 
     /// <summary>Places for up to <paramref name="count"/> adjacent clusters, at least one. The clusters are locked.</summary>
@@ -40,13 +42,28 @@ internal sealed class GuestSpace(ImageContext context, Allocator allocator, Free
     {
         var offset = guestCluster << _geometry.ClusterBits;
         var end = long.Min(offset + ((long)count << _geometry.ClusterBits), Rounding.Up(_geometry.DiskSize, context.Data.OffsetAlignment));
-        if (end > context.Data.Length)
+        var error = end > context.Data.Length ? await GrowAsync(end) : 0;
+        return error < 0 ? new HostRun(error, 0, 0, false) : new HostRun(0, offset, count, Fresh: false);
+    }
+
+    /// <summary>Makes the data file longer. One at a time: the one that ends last must not cut off what another has added.</summary>
+    private async LoopTask<int> GrowAsync(long end)
+    {
+        if (context.Data.HasFixedLength)
+            return -Errno.ENOSPC;
+        await _growing.EnterAsync();
+        var error = 0;
+        try
         {
-            var error = await context.Data.SetLengthAsync(end);
-            if (error < 0)
-                return new HostRun(error, 0, 0, false);
+            if (end > context.Data.Length)
+                error = await context.Data.SetLengthAsync(end);
+        }
+        catch (InvariantBreach breach)
+        {
+            error = context.Stop(breach);
         }
 
-        return new HostRun(0, offset, count, Fresh: false);
+        _growing.Exit();
+        return error;
     }
 }

@@ -186,7 +186,8 @@ internal sealed class CrashImage : IImageBytes
 
     /// <summary>Whether a flush of a part of the file is of the part that was written (<see cref="StorageWindow"/>).</summary>
     private static bool IsWithin(StorageOperation operation, StorageOperation flush) =>
-        operation.Offset >= flush.Offset && operation.Offset - flush.Offset < flush.Length;
+        operation.Kind == StorageOperationKind.SetLength ? flush.Offset > 0
+            : operation.Offset >= flush.Offset && operation.Offset - flush.Offset < flush.Length;
 
     private void ApplyLength(StorageOperation operation, bool keep)
     {

@@ -9,14 +9,15 @@ namespace Qcow2Blk.Tests.Shared.Simulation;
 /// A file within a larger one: an image and its data file lie side by side in one storage, so that one log tells in which order
 /// both were written. A flush brings down what is in the window and nothing else.
 /// </summary>
-internal sealed class StorageWindow(MemoryStorage whole, long start, long length, string path) : IBlockStorage
+internal sealed class StorageWindow(MemoryStorage whole, long start, string path) : IBlockStorage
 {
     /// <summary>Where the data file begins in the storage of an image that has one.</summary>
     public const long DataStart = 32 << 20;
 
     public string Path => path;
 
-    public long Length { get; private set; } = length;
+    /// <summary>The image has all of its room, whatever it makes of that; the data file ends where the storage does.</summary>
+    public long Length => start == 0 ? DataStart : whole.Length - start;
 
     public bool ReadOnly => whole.ReadOnly;
 
@@ -27,8 +28,8 @@ internal sealed class StorageWindow(MemoryStorage whole, long start, long length
     public long AllocatedBytes => whole.AllocatedBytes;
 
     /// <summary>The image and its data file.</summary>
-    public static (StorageWindow Image, StorageWindow Data) Both(MemoryStorage whole, long diskSize) =>
-        (new StorageWindow(whole, 0, DataStart, "memory.qcow2"), new StorageWindow(whole, DataStart, diskSize, "data.raw"));
+    public static (StorageWindow Image, StorageWindow Data) Both(MemoryStorage whole) =>
+        (new StorageWindow(whole, 0, "memory.qcow2"), new StorageWindow(whole, DataStart, "data.raw"));
 
     /// <summary>The data file alone, for those who read.</summary>
     public static IImageBytes DataOf(IImageBytes joined) => new DataBytes(joined);
@@ -61,11 +62,7 @@ internal sealed class StorageWindow(MemoryStorage whole, long start, long length
 
     public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer) => whole.ReadAsync(start + offset, buffer);
 
-    public LoopTask<int> WriteAsync(long offset, NativeBuffer buffer)
-    {
-        Length = Math.Max(Length, offset + buffer.Length);
-        return whole.WriteAsync(start + offset, buffer);
-    }
+    public LoopTask<int> WriteAsync(long offset, NativeBuffer buffer) => whole.WriteAsync(start + offset, buffer);
 
     public LoopTask<int> FlushAsync() => whole.FlushRangeAsync(start, start == 0 ? DataStart : long.MaxValue / 2);
 
@@ -73,11 +70,8 @@ internal sealed class StorageWindow(MemoryStorage whole, long start, long length
 
     public LoopTask<int> ZeroAsync(long offset, long length) => whole.ZeroAsync(start + offset, length);
 
-    public LoopTask<int> SetLengthAsync(long length)
-    {
-        Length = length;
-        return new LoopTask<int>(0);
-    }
+    public LoopTask<int> SetLengthAsync(long length) =>
+        start == 0 ? new LoopTask<int>(0) : whole.SetLengthAsync(start + length);
 
     /// <summary>The storage is closed with the window that was opened first.</summary>
     public void Dispose()

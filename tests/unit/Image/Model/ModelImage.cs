@@ -90,7 +90,7 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
 
         if (!HasDataFile)
             return await Qcow2Image.OpenAsync(storage, options, below);
-        var (image, data) = StorageWindow.Both((MemoryStorage)storage, Content.Length);
+        var (image, data) = StorageWindow.Both((MemoryStorage)storage);
         return await Qcow2Image.OpenAsync(image, options, below, data);
     }
 
@@ -171,6 +171,10 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
             Qemu.Img("convert", "-f", "qcow2", "-l", "first", "-O", "raw", image, first);
         var isExtended = options.Contains("extended_l2=on", StringComparison.Ordinal);
         var top = SparseBytes.FromFile(image);
+
+        // One that has to grow again; a raw one has the size of the disk.
+        if (hasDataFile && !options.Contains("raw=on", StringComparison.Ordinal))
+            Shorten(data, 960 << 10);
         if (hasDataFile)
             top = StorageWindow.Join(top, SparseBytes.FromFile(data));
         return new ModelImage(
@@ -186,6 +190,12 @@ internal sealed record ModelImage(IReadOnlyList<(string Name, bool Raw, SparseBy
             HasDataFile: hasDataFile,
             IsRaw: options.Contains("data_file_raw=on", StringComparison.Ordinal),
             Discards: !options.StartsWith("compat=0.10", StringComparison.Ordinal) || files.Count == 0);
+    }
+
+    private static void Shorten(string path, long length)
+    {
+        using var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite);
+        RandomAccess.SetLength(file, length);
     }
 
     private static List<(string, bool)> Nothing(TempDirectory directory) => [];

@@ -1,8 +1,8 @@
 using System.Collections.Generic;
 using System.Text.Json;
 using Qcow2Blk.Format;
-using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image.Opening;
 
 namespace Qcow2Blk.Devices;

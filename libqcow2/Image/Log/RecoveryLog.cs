@@ -1,8 +1,8 @@
 using System;
 using System.IO;
 using System.Threading;
-using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Format;
+using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image.Tables;
 using Qcow2Blk.Scheduling;
 

@@ -1,8 +1,8 @@
 using System.IO;
 using System.Linq;
 using Qcow2Blk.Image;
-using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;

@@ -3,9 +3,9 @@ using System.Buffers.Binary;
 using System.Collections.Generic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
-using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;
 

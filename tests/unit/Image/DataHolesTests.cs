@@ -1,10 +1,10 @@
 using System;
 using System.Collections.Generic;
 using Qcow2Blk.Image;
-using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Image.Map;
 using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared.Simulation;
 using Xunit;

@@ -1,8 +1,8 @@
 using System;
 using Qcow2Blk.Image;
-using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Image.Check;
 using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Shared;
 using Qcow2Blk.Tests.Shared.Simulation;

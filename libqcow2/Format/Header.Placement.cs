@@ -95,9 +95,6 @@ internal sealed partial class Header
 
     private long RoundUp(long bytes) => Rounding.Up(bytes, ClusterSize);
 
-    private ImageFormatException NotYet(string field, string what) =>
-        new(Path, field, $"{what} not supported yet") { IsUnsupported = true };
-
     /// <summary>A run of whole clusters that belongs to one table.</summary>
     private readonly record struct Table(string Field, string Name, HostOffset Offset, long End);
 }

@@ -16,7 +16,11 @@ public sealed class DyingServerTests : IDisposable
     public void Server_that_a_signal_kills_as_it_repairs_the_image_leaves_no_device_and_its_signal_is_told()
     {
         var image = _folder.Image("disk.qcow2", "64M", "lazy_refcounts=on");
-        Bytes.Overwrite(image, 79, [1]); // The dirty bit: refcounts are rebuilt, and written past the limit of file sizes.
+        Run.QemuIo(image, "write -P 1 0 64k");
+
+        // The dirty bit, and a refcount that is too low: it is put right, past the limit of file sizes.
+        Bytes.Overwrite(image, 79, [1]);
+        Bytes.Overwrite(image, 0x20000 + (5 * 2), [0, 0]);
 
         string[] limited = ["--fsize=70000", Command.Path, "attach", image, "--socket", _folder.File("s")];
         var outcome = Run.Start(Command.Environment(_folder), "prlimit", limited).Wait();

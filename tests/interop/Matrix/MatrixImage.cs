@@ -65,7 +65,12 @@ internal sealed class MatrixImage
     public void AddBitmap(string name) => Run.QemuImg(["bitmap", .. Secret, "--image-opts", "--add", Options, name]);
 
     /// <summary>Gives up what a killed server took and did not use.</summary>
-    public void FreeLeaks() => Check("-r", "leaks");
+    /// <remarks>By ours: qemu-img 7.2 loses all snapshots in a repair of an image with unknown autoclear bits.</remarks>
+    public void FreeLeaks()
+    {
+        var outcome = _folder.Qcow2Blk("check", "--repair", "leaks", Path);
+        Assert.True(outcome.Status == 0, $"exit {outcome.Status}\n{outcome.Errors}{outcome.Output}");
+    }
 
     public void AssertClean()
     {

@@ -14,24 +14,16 @@ internal sealed partial class SnapshotEditor
     /// <param name="which">its ID or name</param>
     public async LoopTask<EditAnswer> RevertAsync(string which)
     {
-        if (RefuseImage() is { } unsuitable)
-            return unsuitable;
-        var (error, found) = await ReadTableAsync();
-        if (error < 0)
-            return EditAnswer.OfErrno(error, "cannot read the snapshot table");
-        if (Find(found.Entries, which, out var index) is { } missing)
-            return missing;
-        var entry = found.Entries[index];
-        entry.CheckL1(Header, _context.File.Length);
-        var size = entry.DiskSize ?? (ulong)Header.Size;
-        if (RefuseRevert(entry, size) is { } refused)
+        var (refusal, found, index, l1) = await LoadAsync(which);
+        if (refusal is { } refused)
             return refused;
-        (error, var l1) = await parts.ReadL1Async(entry.L1TableOffset, entry.L1Size);
-        if (error < 0)
-            return EditAnswer.OfErrno(error, "cannot read its L1 table");
+        var entry = found.Entries[index];
+        var size = entry.DiskSize ?? (ulong)Header.Size;
+        if (RefuseRevert(entry, size) is { } unsuitable)
+            return unsuitable;
         var before = parts.ActiveL1();
         var share = parts.NewWalk(WalkKind.Share);
-        error = await share.RunAsync(l1);
+        var error = await share.RunAsync(l1);
         long offset = 0;
         if (error == 0)
         {

@@ -50,20 +50,12 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
     /// <param name="which">its ID or name</param>
     public async LoopTask<EditAnswer> DeleteAsync(string which)
     {
-        if (RefuseImage() is { } unsuitable)
-            return unsuitable;
-        var (error, found) = await ReadTableAsync();
-        if (error < 0)
-            return EditAnswer.OfErrno(error, "cannot read the snapshot table");
-        if (Find(found.Entries, which, out var index) is { } missing)
-            return missing;
+        var (refusal, found, index, l1) = await LoadAsync(which);
+        if (refusal is { } refused)
+            return refused;
         var entry = found.Entries[index];
-        entry.CheckL1(Header, _context.File.Length);
-        (error, var l1) = await parts.ReadL1Async(entry.L1TableOffset, entry.L1Size);
-        if (error < 0)
-            return EditAnswer.OfErrno(error, "cannot read its L1 table");
         var remaining = found.Raw.Where((_, i) => i != index).ToList();
-        error = await ReplaceTableAsync(found, SnapshotTableBytes.Join(remaining)!, remaining.Count);
+        var error = await ReplaceTableAsync(found, SnapshotTableBytes.Join(remaining)!, remaining.Count);
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write the snapshot table");
 
@@ -181,6 +173,22 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
         }
 
         return index < 0 ? EditAnswer.Refused(EditResult.NotFound, $"there is no snapshot with ID or name \"{which}\"") : null;
+    }
+
+    /// <summary>The snapshot that is meant, and its L1 table; or why there is none to work on.</summary>
+    private async LoopTask<(EditAnswer? Refusal, FoundTable Found, int Index, ulong[] L1)> LoadAsync(string which)
+    {
+        if (RefuseImage() is { } unsuitable)
+            return (unsuitable, default!, 0, []);
+        var (error, found) = await ReadTableAsync();
+        if (error < 0)
+            return (EditAnswer.OfErrno(error, "cannot read the snapshot table"), found, 0, []);
+        if (Find(found.Entries, which, out var index) is { } missing)
+            return (missing, found, 0, []);
+        var entry = found.Entries[index];
+        entry.CheckL1(Header, _context.File.Length);
+        (error, var l1) = await parts.ReadL1Async(entry.L1TableOffset, entry.L1Size);
+        return (error < 0 ? EditAnswer.OfErrno(error, "cannot read its L1 table") : null, found, index, l1);
     }
 
     private async LoopTask<(int Error, FoundTable Found)> ReadTableAsync()

@@ -38,4 +38,23 @@ internal sealed partial class Allocator
             await ReleaseAsync(run);
         return error < 0 ? error : runs[0].Offset;
     }
+
+    /// <summary>Cuts off the end of the file where no cluster is used, once that is on disk. Nothing else may allocate meanwhile.</summary>
+    public async LoopTask<int> CutFreeEndAsync()
+    {
+        if (_fixedLength || _context.File.Length == 0)
+            return 0;
+        var cluster = (_context.File.Length - 1) >> _geometry.ClusterBits;
+        for (; cluster > 0; cluster--)
+        {
+            var count = await _refcounts.GetAsync(cluster);
+            if (count < 0)
+                return (int)count;
+            if (count > 0)
+                break;
+        }
+
+        var end = (cluster + 1) << _geometry.ClusterBits;
+        return end < _context.File.Length ? await _context.File.SetLengthAsync(end) : 0;
+    }
 }

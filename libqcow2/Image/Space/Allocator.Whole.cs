@@ -36,7 +36,7 @@ internal sealed partial class Allocator
             tooShort.AddRange(runs);
         foreach (var run in tooShort)
             await ReleaseAsync(run);
-        return error < 0 ? error : runs[0].Offset;
+        return error < 0 ? error : runs[0].Offset.Value;
     }
 
     /// <summary>Cuts off the end of the file where no cluster is used, once that is on disk. Nothing else may allocate meanwhile.</summary>

@@ -146,7 +146,7 @@ internal sealed class GuestChanges
     /// <summary>
     /// Makes a range behind the former end of the disk read as zeroes. Nobody uses the disk, and no bitmap records it: there was no disk.
     /// </summary>
-    public async LoopTask<int> ClearNewEndAsync(long offset, long length)
+    public async LoopTask<int> ClearNewEndAsync(GuestOffset offset, long length)
     {
         var error = await _zeroes.ClearNewEndAsync(offset, length);
         return error == -Errno.ENOSPC && await ReclaimAsync() ? await _zeroes.ClearNewEndAsync(offset, length) : error;

@@ -51,9 +51,9 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
     /// <summary>
     /// A range that is about to become the end of the disk: whatever entries, or a longer backing file, say of it, it reads as zeroes.
     /// </summary>
-    public LoopTask<int> ClearNewEndAsync(long offset, long length) => ZeroByEntryAsync(offset, length, unmap: true, fast: false);
+    public LoopTask<int> ClearNewEndAsync(GuestOffset offset, long length) => ZeroByEntryAsync(offset, length, unmap: true, fast: false);
 
-    private async LoopTask<int> ZeroByEntryAsync(long offset, long length, bool unmap, bool fast)
+    private async LoopTask<int> ZeroByEntryAsync(GuestOffset offset, long length, bool unmap, bool fast)
     {
         var end = offset + length;
         var (from, to) = WholeSubclusters(offset, length);

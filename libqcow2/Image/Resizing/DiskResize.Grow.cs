@@ -18,7 +18,7 @@ internal sealed partial class DiskResize
         {
             // The parts that change the disk are to believe that it has its new end already.
             _map.Size = size;
-            error = _context.IsRawDataFile ? await MapDataFileAsync(before, size) : await parts.Changes.ClearNewEndAsync(before, size - before);
+            error = _context.IsRawDataFile ? await MapDataFileAsync(before, size) : await parts.Changes.ClearNewEndAsync(new GuestOffset(before), size - before);
             _map.Size = before;
         }
 
@@ -81,9 +81,9 @@ internal sealed partial class DiskResize
     private async LoopTask<int> MapDataFileAsync(long before, long size)
     {
         var tables = _map.Tables;
-        var last = (size - 1) >> _geometry.ClusterBits;
+        var last = _geometry.ClusterOf(new GuestOffset(size - 1));
         var bitmap = _geometry.HasExtendedL2 ? L2Entry.EncodeBitmap(L2Entry.AllSubclusters, 0) : 0;
-        for (var cluster = before >> _geometry.ClusterBits; cluster <= last;)
+        for (var cluster = _geometry.ClusterOf(new GuestOffset(before)); cluster <= last;)
         {
             var key = tables.KeyOf(cluster);
             var slot = await tables.LoadForWriteAsync(key);
@@ -91,7 +91,7 @@ internal sealed partial class DiskResize
                 return slot == SlicedTables.Absent ? -Interop.Errno.EIO : slot;
             for (; cluster <= last && tables.KeyOf(cluster) == key; cluster++)
             {
-                var host = new HostOffset(cluster << _geometry.ClusterBits);
+                var host = new HostOffset(_geometry.StartOf(cluster).Value);
                 tables.Set(slot, cluster, new StoredL2Entry(L2Entry.EncodeData(host, copied: true), bitmap));
             }
         }

@@ -12,7 +12,7 @@ internal sealed partial class DiskResize
     private async LoopTask<EditAnswer> ShrinkAsync(long size, ResizedBitmaps? bitmaps)
     {
         var before = Tables.ActiveL1();
-        var clusters = (size + _geometry.ClusterMask) >> _geometry.ClusterBits;
+        var clusters = new GuestCluster((size + _geometry.ClusterMask) >> _geometry.ClusterBits);
         var (cutTable, cutEntry) = (_geometry.L1Index(clusters), _geometry.L2Index(clusters));
         var l1 = before[..EntriesFor(size)];
         long copy = 0, place = 0;
@@ -85,8 +85,8 @@ internal sealed partial class DiskResize
         foreach (var raw in cut)
         {
             // What it reaches is given up as data is; the tables of the active state are protected from that.
-            if (L1Entry.Decode(raw) is { IsEmpty: false } table && _context.Metadata!.Contains(table.Offset.Value))
-                _context.Metadata.Remove(table.Offset.Value);
+            if (L1Entry.Decode(raw) is { IsEmpty: false } table && _context.Metadata!.Contains(table.Offset))
+                _context.Metadata.Remove(table.Offset);
         }
 
         var walk = Tables.NewWalk(WalkKind.Drop);

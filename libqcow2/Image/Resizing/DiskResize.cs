@@ -71,7 +71,7 @@ internal sealed partial class DiskResize(ResizeParts parts)
                 $"its data file {Data.Path} is a device of {Data.Length} bytes, and a disk of {size} bytes does not fit");
         }
 
-        return Header.Version < 3 && _map.HasBackingAt(_map.Size) && size > Rounding.Up(_map.Size, _geometry.ClusterSize)
+        return Header.Version < 3 && _map.HasBackingAt(new GuestOffset(_map.Size)) && size > Rounding.Up(_map.Size, _geometry.ClusterSize)
             ? EditAnswer.Refused(EditResult.Failed,
                 "its backing file is longer than its disk, and images of version 2 cannot say that zeroes are over it",
                 "\"qemu-img amend -o compat=1.1\" makes it version 3")

@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image.Space;
@@ -44,8 +45,8 @@ internal sealed partial class Allocator
     {
         if (_fixedLength || _context.File.Length == 0)
             return 0;
-        var cluster = (_context.File.Length - 1) >> _geometry.ClusterBits;
-        for (; cluster > 0; cluster--)
+        var cluster = _geometry.ClusterOf(new HostOffset(_context.File.Length - 1));
+        for (; cluster.Number > 0; cluster--)
         {
             var count = await _refcounts.GetAsync(cluster);
             if (count < 0)
@@ -54,7 +55,7 @@ internal sealed partial class Allocator
                 break;
         }
 
-        var end = (cluster + 1) << _geometry.ClusterBits;
+        var end = _geometry.StartOf(cluster + 1).Value;
         return end < _context.File.Length ? await _context.File.SetLengthAsync(end) : 0;
     }
 }

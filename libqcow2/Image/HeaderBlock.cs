@@ -79,9 +79,7 @@ internal sealed class HeaderBlock : IDisposable
     public async LoopTask<int> SetActiveAsync(HostOffset l1, int entries, long size)
     {
         await _lock.EnterAsync();
-        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.Size..], size);
-        BinaryPrimitives.WriteInt32BigEndian(_block.Span[HeaderField.L1Size..], entries);
-        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.L1TableOffset..], l1.Value);
+        new ActiveTable(l1, entries, size).WriteTo(_block.Span);
         return await WriteAsync();
     }
 
@@ -94,7 +92,10 @@ internal sealed class HeaderBlock : IDisposable
 
     /// <summary>Makes the header point to another bitmap directory, or to none; in steps where that is more than one sector.</summary>
     /// <exception cref="ImageFormatException">the header has no room for that; nothing was changed</exception>
-    public async LoopTask<int> SetBitmapsAsync(BitmapsExtension? extension, int clusterSize)
+    /// <param name="extension">that points to it; null for none</param>
+    /// <param name="clusterSize">of the image</param>
+    /// <param name="active">the disk that the bitmaps are of from then on; null if it stays what it is</param>
+    public async LoopTask<int> SetBitmapsAsync(BitmapsExtension? extension, int clusterSize, ActiveTable? active = null)
     {
         await _lock.EnterAsync();
         var pool = LoopScheduler.Current.Buffers;
@@ -104,7 +105,7 @@ internal sealed class HeaderBlock : IDisposable
             var error = await _file.ReadAsync(0, cluster);
             if (error < 0)
                 return error;
-            foreach (var step in BitmapsExtensionEdit.Plan(cluster.Span[..clusterSize], extension, _file.Path))
+            foreach (var step in BitmapsExtensionEdit.Plan(cluster.Span[..clusterSize], extension, _file.Path, active))
             {
                 error = await WriteStepAsync(cluster, step);
                 if (error < 0)

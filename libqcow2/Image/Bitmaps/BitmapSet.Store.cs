@@ -87,7 +87,13 @@ internal sealed partial class BitmapSet
     /// <summary>Makes another directory the image's, in one step; what it names is written already.</summary>
     /// <param name="next">the directory; without entries, the image has none afterwards</param>
     /// <exception cref="ImageFormatException">the header has no room for it; nothing was changed</exception>
-    public async LoopTask<int> ReplaceDirectoryAsync(BitmapDirectoryBytes next)
+    public LoopTask<int> ReplaceDirectoryAsync(BitmapDirectoryBytes next) => ReplaceDirectoryAsync(next, _space.SetExtensionAsync);
+
+    /// <summary>As the other, with a step of the caller's, who changes more with it.</summary>
+    /// <param name="next">the directory; without entries, the image has none afterwards</param>
+    /// <param name="set">makes the header point to it</param>
+    /// <exception cref="ImageFormatException">the header has no room for it; nothing was changed</exception>
+    public async LoopTask<int> ReplaceDirectoryAsync(BitmapDirectoryBytes next, Func<BitmapsExtension?, LoopTask<int>> set)
     {
         var before = _extension;
         BitmapsExtension? extension = null;
@@ -113,7 +119,7 @@ internal sealed partial class BitmapSet
         int failed;
         try
         {
-            failed = await _space.SetExtensionAsync(extension);
+            failed = await set(extension);
         }
         catch (ImageFormatException)
         {

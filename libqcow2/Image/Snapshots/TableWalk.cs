@@ -50,6 +50,9 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
     /// <summary>Told which L2 table was changed in the file: index in the L1 table, content.</summary>
     public Action<int, NativeBuffer>? Changed { get; init; }
 
+    /// <summary>Of the first table that is not empty, the entry to begin with: what is before it stays in use.</summary>
+    public int FirstEntry { get; set; }
+
     /// <param name="l1">entries in host byte order; their COPIED flags follow, but the caller writes them</param>
     /// <param name="limit">uses to count at most</param>
     /// <returns>0, or a negative errno: see <see cref="Refusal"/></returns>
@@ -110,8 +113,10 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
 
     private async LoopTask<int> VisitEntriesAsync()
     {
-        (_index, _part, _changed) = (0, 0, false);
-        while (true)
+        (_index, _part, _changed, FirstEntry) = (FirstEntry, 0, false, 0);
+
+        // The clusters of an external data file are counted nowhere.
+        while (!_geometry.HasDataFile)
         {
             var number = Advance();
             if (number == Done)
@@ -126,6 +131,8 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
                 return _slot;
             _key = refcounts.KeyOf(cluster);
         }
+
+        return 0;
     }
 
     /// <summary>Goes on as far as the slice of refcounts at hand reaches.</summary>

@@ -89,6 +89,8 @@ internal sealed partial class BitmapSet
     /// <exception cref="ImageFormatException">the header has no room for it; nothing was changed</exception>
     public async LoopTask<int> ReplaceDirectoryAsync(BitmapDirectoryBytes next)
     {
+        if (await ProveAsync() is var unproven and < 0)
+            return unproven;
         var before = _extension;
         BitmapsExtension? extension = null;
         if (next.Entries.Count > 0)

@@ -22,7 +22,7 @@ internal sealed partial class BitmapSet
     {
         if (_isProven || _directory is null)
             return 0;
-        var (once, twice) = (new HashSet<long>(), new HashSet<long>());
+        var (once, twice) = (new HashSet<HostCluster>(), new HashSet<HostCluster>());
         Claim(_extension!.DirectoryOffset.Value, ClustersOf(_extension.DirectorySize));
         foreach (var entry in _directory.Entries)
         {
@@ -42,7 +42,8 @@ internal sealed partial class BitmapSet
         bool Claim(long offset, long clusters)
         {
             var isFirst = true;
-            for (var cluster = offset >> _space.ClusterBits; offset != 0 && cluster < (offset >> _space.ClusterBits) + clusters; cluster++)
+            var first = new HostCluster(offset >> _space.ClusterBits);
+            for (var cluster = first; offset != 0 && cluster < first + clusters; cluster++)
             {
                 if (once.Add(cluster))
                     continue;

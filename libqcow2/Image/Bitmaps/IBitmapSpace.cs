@@ -30,7 +30,7 @@ internal interface IBitmapSpace
 
     /// <summary>Those of these clusters that are in use once, and that no table of the image names, are the bitmaps' own from now on.</summary>
     /// <returns>0, or a negative errno: then none of them is</returns>
-    LoopTask<int> ProveAsync(HashSet<long> clusters);
+    LoopTask<int> ProveAsync(HashSet<HostCluster> clusters);
 
     /// <summary>Whether each of these clusters was allocated in this opening of the image, or proven.</summary>
     bool IsOwn(long offset, long clusters);

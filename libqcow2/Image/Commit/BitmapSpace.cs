@@ -11,8 +11,8 @@ namespace Qcow2Blk.Image.Commit;
 internal sealed class BitmapSpace(
     ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees, RefcountBlocks? refcounts) : IBitmapSpace
 {
-    private readonly HashSet<long> _protected = [];
-    private readonly HashSet<long> _own = [];
+    private readonly HashSet<HostCluster> _protected = [];
+    private readonly HashSet<HostCluster> _own = [];
 
     public IBlockStorage File => context.File;
 
@@ -57,25 +57,27 @@ internal sealed class BitmapSpace(
             await allocator!.ReleaseAsync(run);
         if (error < 0)
             return error;
-        for (var cluster = 0; cluster < clusters; cluster++)
-            _own.Add((runs[0].Offset >> ClusterBits) + cluster);
-        return runs[0].Offset;
+        var first = FirstOf(runs[0].Offset.Value);
+        for (var cluster = first; cluster < first + clusters; cluster++)
+            _own.Add(cluster);
+        return runs[0].Offset.Value;
     }
 
     public void Free(long offset, long clusters)
     {
-        for (var cluster = offset >> ClusterBits; cluster < (offset >> ClusterBits) + clusters; cluster++)
+        var first = FirstOf(offset);
+        for (var cluster = first; cluster < first + clusters; cluster++)
         {
             if (_protected.Remove(cluster))
-                context.Metadata!.Remove(cluster << ClusterBits);
+                context.Metadata!.Remove(context.Geometry.StartOf(cluster));
 
             // A damaged image: what is another's is worth more than a cluster that leaks.
-            if (_own.Remove(cluster) && !context.Metadata!.Contains(cluster << ClusterBits))
+            if (_own.Remove(cluster) && !context.Metadata!.Contains(context.Geometry.StartOf(cluster)))
                 frees!.Add(cluster, 1);
         }
     }
 
-    public async LoopTask<int> ProveAsync(HashSet<long> clusters)
+    public async LoopTask<int> ProveAsync(HashSet<HostCluster> clusters)
     {
         var named = new NamedClusters(context, clusters);
         if (await named.RunAsync() is var error and < 0)
@@ -91,7 +93,8 @@ internal sealed class BitmapSpace(
 
     public bool IsOwn(long offset, long clusters)
     {
-        for (var cluster = offset >> ClusterBits; cluster < (offset >> ClusterBits) + clusters; cluster++)
+        var first = FirstOf(offset);
+        for (var cluster = first; cluster < first + clusters; cluster++)
         {
             if (!_own.Contains(cluster))
                 return false;
@@ -102,16 +105,16 @@ internal sealed class BitmapSpace(
 
     public bool TryProtect(long offset, long clusters)
     {
-        var first = offset >> ClusterBits;
+        var first = FirstOf(offset);
         for (var cluster = first; cluster < first + clusters; cluster++)
         {
-            if (context.Metadata!.Contains(cluster << ClusterBits))
+            if (context.Metadata!.Contains(context.Geometry.StartOf(cluster)))
                 return false;
         }
 
         for (var cluster = first; cluster < first + clusters; cluster++)
         {
-            context.Metadata!.Add(cluster << ClusterBits);
+            context.Metadata!.Add(context.Geometry.StartOf(cluster));
             _protected.Add(cluster);
         }
 
@@ -121,7 +124,7 @@ internal sealed class BitmapSpace(
     public void UnprotectAll()
     {
         foreach (var cluster in _protected)
-            context.Metadata!.Remove(cluster << ClusterBits);
+            context.Metadata!.Remove(context.Geometry.StartOf(cluster));
         _protected.Clear();
     }
 
@@ -145,10 +148,12 @@ internal sealed class BitmapSpace(
     public void MoveDirectory(BitmapsExtension? from, BitmapsExtension? to)
     {
         if (from is not null && context.Header.Autoclear.HasFlag(AutoclearFeatures.Bitmaps))
-            context.Metadata!.Remove(from.DirectoryOffset.Value, ClustersOf(from));
+            context.Metadata!.Remove(from.DirectoryOffset, ClustersOf(from));
         if (to is not null)
-            context.Metadata!.Add(to.DirectoryOffset.Value, ClustersOf(to));
+            context.Metadata!.Add(to.DirectoryOffset, ClustersOf(to));
     }
+
+    private HostCluster FirstOf(long offset) => context.Geometry.ClusterOf(new HostOffset(offset));
 
     private int ClustersOf(BitmapsExtension extension) =>
         (int)(Rounding.Up(extension.DirectorySize, 1L << ClusterBits) >> ClusterBits);

@@ -26,7 +26,7 @@ internal sealed class NamedClusters
 
     private readonly ImageContext _context;
     private readonly Geometry _geometry;
-    private readonly HashSet<long> _wanted;
+    private readonly HashSet<HostCluster> _wanted;
     private readonly ulong[] _filter = new ulong[FilterBits / 64];
     private readonly ClusterSet _seen = new();
     private readonly Queue<(HostOffset Offset, int Entries)> _l1 = new();
@@ -35,15 +35,15 @@ internal sealed class NamedClusters
 
     /// <param name="context">the image</param>
     /// <param name="wanted">what to look for</param>
-    public NamedClusters(ImageContext context, HashSet<long> wanted)
+    public NamedClusters(ImageContext context, HashSet<HostCluster> wanted)
     {
         (_context, _geometry, _wanted) = (context, context.Geometry, wanted);
         foreach (var cluster in wanted)
-            _filter[(cluster & (FilterBits - 1)) >> 6] |= 1UL << (int)(cluster & 63);
+            _filter[(cluster.Number & (FilterBits - 1)) >> 6] |= 1UL << (int)(cluster.Number & 63);
     }
 
     /// <summary>Those of them that were found.</summary>
-    public HashSet<long> Found { get; } = [];
+    public HashSet<HostCluster> Found { get; } = [];
 
     /// <returns>0, or a negative errno: then nobody knows</returns>
     public async LoopTask<int> RunAsync()
@@ -141,12 +141,12 @@ internal sealed class NamedClusters
         while (_next < _piece.Length)
         {
             var entry = L1Entry.Decode(_piece[_next++]);
-            var offset = entry.Offset.Value;
+            var offset = entry.Offset;
             var isTable = !entry.IsEmpty && entry.IsAligned(_geometry)
-                && offset + _geometry.ClusterSize <= Rounding.Up(_context.File.Length, _geometry.ClusterSize);
-            Note(offset >> _geometry.ClusterBits);
-            if (isTable && _seen.Add(offset >> _geometry.ClusterBits))
-                return offset;
+                && offset.Value + _geometry.ClusterSize <= Rounding.Up(_context.File.Length, _geometry.ClusterSize);
+            Note(new HostCluster(offset.Value >> _geometry.ClusterBits));
+            if (isTable && _seen.Add(offset.Value >> _geometry.ClusterBits))
+                return offset.Value;
         }
 
         return 0;
@@ -165,21 +165,21 @@ internal sealed class NamedClusters
             if ((raw & L2Entry.CompressedFlag) != 0)
                 NoteCompressed(raw);
             else if ((raw & L2Entry.OffsetMask) != 0)
-                Note((long)(raw & L2Entry.OffsetMask) >> _geometry.ClusterBits);
+                Note(new HostCluster((long)(raw & L2Entry.OffsetMask) >> _geometry.ClusterBits));
         }
     }
 
     private void NoteCompressed(ulong raw)
     {
         var entry = L2Entry.Decode(raw, _geometry);
-        var last = (entry.Host.Value + Math.Max(entry.CompressedLength, 1) - 1) >> _geometry.ClusterBits;
-        for (var cluster = entry.Host.Value >> _geometry.ClusterBits; cluster <= last; cluster++)
+        var last = new HostCluster((entry.Host.Value + Math.Max(entry.CompressedLength, 1) - 1) >> _geometry.ClusterBits);
+        for (var cluster = new HostCluster(entry.Host.Value >> _geometry.ClusterBits); cluster <= last; cluster++)
             Note(cluster);
     }
 
-    private void Note(long cluster)
+    private void Note(HostCluster cluster)
     {
-        if ((_filter[(cluster & (FilterBits - 1)) >> 6] & (1UL << (int)(cluster & 63))) != 0 && _wanted.Contains(cluster))
+        if ((_filter[(cluster.Number & (FilterBits - 1)) >> 6] & (1UL << (int)(cluster.Number & 63))) != 0 && _wanted.Contains(cluster))
             Found.Add(cluster);
     }
 }

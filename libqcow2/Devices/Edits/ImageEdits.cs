@@ -13,7 +13,8 @@ namespace Qcow2Blk.Devices.Edits;
 /// <summary>The operations on images that there are, and how their answers become outcomes.</summary>
 internal static class ImageEdits
 {
-    private static readonly Dictionary<string, ImageEditKind> s_kinds = BitmapEdits.All.Concat(SnapshotEdits.All).Concat(ResizeEdits.All).ToDictionary();
+    private static readonly Dictionary<string, ImageEditKind> s_kinds =
+        BitmapEdits.All.Concat(SnapshotEdits.All).Concat(CheckpointEdits.All).Concat(ResizeEdits.All).ToDictionary();
 
     /// <summary>Checks what can be checked without the image.</summary>
     /// <exception cref="OutcomeException">there is no such edit, or it knows no such argument</exception>

@@ -21,6 +21,9 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
 
     private Header Header => _context.Header;
 
+    /// <summary>What becomes true with the same write as the snapshot, or its end: it is in the file, and is committed with it.</summary>
+    public BitmapsSwitch? Bitmaps { get; init; }
+
     /// <summary>Keeps the disk as it is now.</summary>
     /// <param name="name">of the snapshot; need not be unique, as in qemu</param>
     /// <param name="taken">when</param>
@@ -139,7 +142,7 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
             return error;
         }
 
-        error = await parts.SwitchAsync(_context.HeaderBlock.SetSnapshotsAsync(new HostOffset(offset), count));
+        error = await parts.SwitchAsync(_context.HeaderBlock.SetSnapshotsAsync(new HostOffset(offset), count, Bitmaps));
         if (error < 0)
             return error;
 

@@ -155,6 +155,13 @@ check_encrypted (void)
        " -c 'read -P 0x5c 1M 64k' | (! grep -iE 'fail|error' >&2)", path);
 }
 
+/* Whether a library that encrypts is loaded. */
+static int
+has_libcrypto (void)
+{
+  return system (format ("grep -q libcrypto /proc/%d/maps", (int) getpid ())) == 0;
+}
+
 int
 main (void)
 {
@@ -162,6 +169,8 @@ main (void)
   check_options ();
   check_overlay ();
   check_arguments ();
+  CHECK (!has_libcrypto ());
   check_encrypted ();
+  CHECK (has_libcrypto ());
   return 0;
 }

@@ -25,10 +25,41 @@ write_served (const char *name, int byte, long long offset, long long length)
   run ("qemu-io -f raw -c 'write -P %d %lld %lld' %s | (! grep -iE 'fail|error' >&2)", byte, offset, length, uri_of (name));
 }
 
+/* An encrypted one is opened again after a suspend and after a revert, when the options with its key are closed. */
+static void
+check_encrypted (void)
+{
+  const char *path = in_folder ("luks.qcow2");
+  qcow2blk_options *options;
+  qcow2blk_device *device;
+  CHECK_OK (qcow2blk_options_create (&options, 0));
+  CHECK_OK (qcow2blk_options_set (options, "encrypt.format", "luks", 0));
+  CHECK_OK (qcow2blk_options_set (options, "encrypt.iter-time", "10", 0));
+  CHECK_OK (qcow2blk_options_set_key (options, "open sesame", 11, 0));
+  CHECK_OK (qcow2blk_create (path, 4 * MiB, options, 0));
+  CHECK_OK (qcow2blk_options_close (options, 0));
+  CHECK_OK (qcow2blk_options_create (&options, 0));
+  CHECK_OK (qcow2blk_options_set (options, "socket", format ("%s/luks.sock", test_folder ()), 0));
+  CHECK_ERR (ENOENT, qcow2blk_device_attach (path, options, &device, 0));
+  CHECK_OK (qcow2blk_options_set_key (options, "open sesame", 11, 0));
+  CHECK_OK (qcow2blk_device_attach (path, options, &device, 0));
+  CHECK_OK (qcow2blk_options_close (options, 0));
+  write_served ("luks", 0x17, 0, 64 * KiB);
+  CHECK_OK (qcow2blk_device_suspend (device, -1, 0));
+  CHECK_OK (qcow2blk_device_resume (device, -1, 0));
+  check_served ("luks", 0x17, 0, 64 * KiB);
+  CHECK_OK (qcow2blk_device_create_snapshot (device, "one", NULL, 0, -1, 0));
+  write_served ("luks", 0x18, 0, 64 * KiB);
+  CHECK_OK (qcow2blk_device_revert_snapshot (device, "one", -1, QCOW2BLK_FORCE));
+  check_served ("luks", 0x17, 0, 64 * KiB);
+  CHECK_OK (qcow2blk_device_close (device, 0));
+}
+
 int
 main (void)
 {
   use_own_runtime_folder ();
+  check_encrypted ();
   const char *path = copy_of ("plain.qcow2");
   qcow2blk_device *device = attach_named (path, "disk"), *found;
   char id[QCOW2BLK_SNAPSHOT_ID_SIZE];

@@ -11,7 +11,7 @@ namespace Qcow2Blk.Image.Commit;
 internal sealed class BitmapSpace(
     ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees, RefcountBlocks? refcounts) : IBitmapSpace
 {
-    private readonly HashSet<long> _protected = [];
+    private readonly HashSet<HostCluster> _protected = [];
 
     public IBlockStorage File => context.File;
 
@@ -54,25 +54,27 @@ internal sealed class BitmapSpace(
             tooShort.AddRange(runs);
         foreach (var run in tooShort)
             await allocator!.ReleaseAsync(run);
-        return error < 0 ? error : runs[0].Offset;
+        return error < 0 ? error : runs[0].Offset.Value;
     }
 
     public void Free(long offset, long clusters)
     {
-        for (var cluster = offset >> ClusterBits; cluster < (offset >> ClusterBits) + clusters; cluster++)
+        var first = FirstOf(offset);
+        for (var cluster = first; cluster < first + clusters; cluster++)
         {
             if (_protected.Remove(cluster))
-                context.Metadata!.Remove(cluster << ClusterBits);
+                context.Metadata!.Remove(context.Geometry.StartOf(cluster));
 
             // A damaged image: its header, its tables are worth more than a cluster that leaks.
-            if (!context.Metadata!.Contains(cluster << ClusterBits))
+            if (!context.Metadata!.Contains(context.Geometry.StartOf(cluster)))
                 frees!.Add(cluster, 1);
         }
     }
 
     public async LoopTask<bool> AreUsedOnceAsync(long offset, long clusters)
     {
-        for (var cluster = offset >> ClusterBits; cluster < (offset >> ClusterBits) + clusters; cluster++)
+        var first = FirstOf(offset);
+        for (var cluster = first; cluster < first + clusters; cluster++)
         {
             if (await refcounts!.GetAsync(cluster) != 1)
                 return false;
@@ -83,16 +85,16 @@ internal sealed class BitmapSpace(
 
     public bool TryProtect(long offset, long clusters)
     {
-        var first = offset >> ClusterBits;
+        var first = FirstOf(offset);
         for (var cluster = first; cluster < first + clusters; cluster++)
         {
-            if (context.Metadata!.Contains(cluster << ClusterBits))
+            if (context.Metadata!.Contains(context.Geometry.StartOf(cluster)))
                 return false;
         }
 
         for (var cluster = first; cluster < first + clusters; cluster++)
         {
-            context.Metadata!.Add(cluster << ClusterBits);
+            context.Metadata!.Add(context.Geometry.StartOf(cluster));
             _protected.Add(cluster);
         }
 
@@ -102,7 +104,7 @@ internal sealed class BitmapSpace(
     public void UnprotectAll()
     {
         foreach (var cluster in _protected)
-            context.Metadata!.Remove(cluster << ClusterBits);
+            context.Metadata!.Remove(context.Geometry.StartOf(cluster));
         _protected.Clear();
     }
 
@@ -126,10 +128,12 @@ internal sealed class BitmapSpace(
     public void MoveDirectory(BitmapsExtension? from, BitmapsExtension? to)
     {
         if (from is not null && context.Header.Autoclear.HasFlag(AutoclearFeatures.Bitmaps))
-            context.Metadata!.Remove(from.DirectoryOffset.Value, ClustersOf(from));
+            context.Metadata!.Remove(from.DirectoryOffset, ClustersOf(from));
         if (to is not null)
-            context.Metadata!.Add(to.DirectoryOffset.Value, ClustersOf(to));
+            context.Metadata!.Add(to.DirectoryOffset, ClustersOf(to));
     }
+
+    private HostCluster FirstOf(long offset) => context.Geometry.ClusterOf(new HostOffset(offset));
 
     private int ClustersOf(BitmapsExtension extension) =>
         (int)(Rounding.Up(extension.DirectorySize, 1L << ClusterBits) >> ClusterBits);

@@ -36,6 +36,6 @@ internal sealed partial class Allocator
             tooShort.AddRange(runs);
         foreach (var run in tooShort)
             await ReleaseAsync(run);
-        return error < 0 ? error : runs[0].Offset;
+        return error < 0 ? error : runs[0].Offset.Value;
     }
 }

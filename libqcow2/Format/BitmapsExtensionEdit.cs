@@ -12,7 +12,7 @@ namespace Qcow2Blk.Format;
 /// Each step changes what means nothing yet, or one sector. Whatever part of a step is there, the header says what it said before the
 /// step or what it says after it. Where neither will do, the autoclear bit is cleared first, so that nobody believes the extension.
 /// </remarks>
-internal sealed class BitmapsExtensionEdit
+internal sealed partial class BitmapsExtensionEdit
 {
     private const int Sector = 512;
     private const int WholeLength = HeaderExtension.PrefixLength + BitmapsExtension.Length;
@@ -26,16 +26,12 @@ internal sealed class BitmapsExtensionEdit
     /// <param name="cluster">the whole first cluster of a version 3 image</param>
     /// <param name="extension">what it shall say; null for no bitmaps</param>
     /// <param name="path">of the image, for messages</param>
-    /// <param name="active">the disk that the bitmaps are of from then on; null if it stays what it is. Only if there are bitmaps</param>
     /// <returns>what the cluster is to hold, one after the other, each on disk before the next is begun</returns>
     /// <exception cref="ImageFormatException">the header has no room for it, or is damaged</exception>
-    public static IReadOnlyList<byte[]> Plan(
-        ReadOnlySpan<byte> cluster, BitmapsExtension? extension, string path, ActiveTable? active = null)
+    public static IReadOnlyList<byte[]> Plan(ReadOnlySpan<byte> cluster, BitmapsExtension? extension, string path)
     {
         var edit = new BitmapsExtensionEdit(cluster, path);
-        if (active is { } table && extension is not null)
-            edit.Set(extension.Encode(), table);
-        else if (extension is null)
+        if (extension is null)
             edit.Remove();
         else
             edit.Set(extension.Encode());
@@ -69,30 +65,6 @@ internal sealed class BitmapsExtensionEdit
         }
 
         Trust(true);
-    }
-
-    /// <summary>Bitmaps of another size, and the disk of that size: a table of bits that does not fit the disk is damage.</summary>
-    private void Set(byte[] data, ActiveTable active)
-    {
-        var present = Scan(out _).Find(extension => extension.Type == HeaderExtension.Bitmaps)
-            ?? throw Bad("the bitmaps extension is gone");
-        var offset = present.Offset + HeaderExtension.PrefixLength;
-        if (present.Data.Length != data.Length)
-            throw Bad($"bitmaps extension has {present.Data.Length} bytes, must have {data.Length}");
-        if (offset + data.Length > Sector)
-        {
-            Trust(false);
-            Write(offset, data);
-        }
-
-        var sector = _now.AsSpan(0, Sector).ToArray();
-        if (offset + data.Length <= Sector)
-            data.CopyTo(sector.AsSpan(offset));
-        active.WriteTo(sector);
-        var features = (AutoclearFeatures)BinaryPrimitives.ReadUInt64BigEndian(sector.AsSpan(HeaderField.AutoclearFeatures));
-        BinaryPrimitives.WriteUInt64BigEndian(
-            sector.AsSpan(HeaderField.AutoclearFeatures), (ulong)(features | AutoclearFeatures.Bitmaps));
-        Write(0, sector);
     }
 
     private void Remove()

@@ -41,6 +41,9 @@ internal sealed record ImageEditKind(
     /// <summary>Why it has to be said that this is meant, of an attached image; null if it need not.</summary>
     public string? NeedsForce { get; init; }
 
+    /// <summary>The edit as steps, of which only some hold requests of an attached image back; null if it is done in one.</summary>
+    public Func<ImageEdit, Qcow2Image, ILongEdit>? InSteps { get; init; }
+
     /// <summary>Whether the image is of another size or content afterwards: it is closed, and opened again to be used.</summary>
     public bool Reopens { get; init; }
 

@@ -5,6 +5,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Scheduling;
 
@@ -13,7 +14,8 @@ namespace Qcow2Blk.Devices.Edits;
 /// <summary>The operations on images that there are, and how their answers become outcomes.</summary>
 internal static class ImageEdits
 {
-    private static readonly Dictionary<string, ImageEditKind> s_kinds = BitmapEdits.All.Concat(SnapshotEdits.All).Concat(ResizeEdits.All).ToDictionary();
+    private static readonly Dictionary<string, ImageEditKind> s_kinds =
+        BitmapEdits.All.Concat(SnapshotEdits.All).Concat(CheckpointEdits.All).Concat(ResizeEdits.All).ToDictionary();
 
     /// <summary>Checks what can be checked without the image.</summary>
     /// <exception cref="OutcomeException">there is no such edit, or it knows no such argument</exception>
@@ -59,7 +61,11 @@ internal static class ImageEdits
     /// <param name="what">what was not done, if it was not</param>
     public static Outcome OutcomeOf(EditAnswer answer, string what) => answer.Succeeded
         ? Outcome.Done(answer.Note) with { Json = answer.Json }
-        : Outcome.Refused(KindOf(answer.Result), what, answer.Why!, answer.Hint) with { Error = answer.Error };
+        : Outcome.Refused(KindOf(answer.Result), what, answer.Why!, answer.Hint) with { Error = ErrorOf(answer) };
+
+    /// <summary>Nothing of that name is in the image: not to be taken for a device that is not there.</summary>
+    private static int ErrorOf(EditAnswer answer) =>
+        answer.Error == 0 && answer.Result == EditResult.NotFound ? -Errno.ENOENT : answer.Error;
 
     private static OutcomeKind KindOf(EditResult result) => result switch
     {

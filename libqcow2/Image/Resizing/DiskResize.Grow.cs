@@ -53,7 +53,7 @@ internal sealed partial class DiskResize
             return error;
         }
 
-        error = await Tables.SwitchAsync(_context.HeaderBlock.SetActiveAsync(new HostOffset(place), entries, Header.Size));
+        error = await Tables.SwitchAsync(_context.HeaderBlock.SetActiveAsync(new ActiveTable(new HostOffset(place), entries, Header.Size)));
         if (error < 0)
             return error;
         Tables.Protect(place, (long)entries * sizeof(ulong));

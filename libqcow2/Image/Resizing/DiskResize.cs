@@ -80,9 +80,12 @@ internal sealed partial class DiskResize(ResizeParts parts)
 
     /// <summary>From this write on the disk has its new size, and bitmaps that fit.</summary>
     private LoopTask<int> SwitchAsync(ActiveTable active, ResizedBitmaps? bitmaps) => bitmaps is null
-        ? Tables.SwitchAsync(_context.HeaderBlock.SetActiveAsync(active.L1, active.Entries, active.Size))
-        : bitmaps.ReplaceAsync(extension =>
-            Tables.SwitchAsync(_context.HeaderBlock.SetBitmapsAsync(extension, _geometry.ClusterSize, active)));
+        ? Tables.SwitchAsync(_context.HeaderBlock.SetActiveAsync(active))
+        : bitmaps.ReplaceAsync(async extension =>
+        {
+            var error = await _context.HeaderBlock.MakeRoomAsync(extension!, _geometry.ClusterSize);
+            return error < 0 ? error : await Tables.SwitchAsync(_context.HeaderBlock.SetActiveAsync(active, new BitmapsSwitch(extension)));
+        });
 
     /// <summary>L1 entries that a disk of this size needs.</summary>
     private int EntriesFor(long size)

@@ -22,8 +22,8 @@ internal enum WalkKind
 }
 
 /// <summary>
-/// Walks from an L1 table over its L2 tables to everything that they point to, in the file: all that was changed in memory is
-/// committed, and nobody uses the disk. One L2 table at a time is in memory, however large the disk.
+/// Walks from an L1 table over its L2 tables to everything that they point to, in the file: all that was changed of them in memory
+/// is committed, and nobody changes them. One L2 table at a time is in memory, however large the disk.
 /// </summary>
 internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, FreeQueue frees, WalkKind kind)
 {
@@ -53,6 +53,9 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
     /// <summary>Of the first table that is not empty, the entry to begin with: what is before it stays in use.</summary>
     public int FirstEntry { get; set; }
 
+    /// <summary>Whether others have their turn after each table; null: nobody uses the disk. Returns whether to go on.</summary>
+    public Func<bool>? GoesOn { get; init; }
+
     /// <param name="l1">entries in host byte order; their COPIED flags follow, but the caller writes them</param>
     /// <param name="limit">uses to count at most</param>
     /// <returns>0, or a negative errno: see <see cref="Refusal"/></returns>
@@ -71,6 +74,11 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
                 var error = await VisitTableAsync(l1, index, entry);
                 if (error < 0)
                     return error;
+                if (GoesOn is null)
+                    continue;
+                await LoopScheduler.Current.DelayAsync(0);
+                if (!GoesOn())
+                    return -Errno.ECANCELED;
             }
 
             return 0;

@@ -1,4 +1,4 @@
-namespace Qcow2Blk.Image.Resizing;
+namespace Qcow2Blk.Image;
 
 /// <summary>What is said of sizes, whatever the format.</summary>
 internal static class DiskSize

@@ -6,6 +6,7 @@ using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices.Edits;
@@ -13,7 +14,8 @@ namespace Qcow2Blk.Devices.Edits;
 /// <summary>The operations on images that there are, and how their answers become outcomes.</summary>
 internal static class ImageEdits
 {
-    private static readonly Dictionary<string, ImageEditKind> s_kinds = BitmapEdits.All.Concat(SnapshotEdits.All).ToDictionary();
+    private static readonly Dictionary<string, ImageEditKind> s_kinds =
+        BitmapEdits.All.Concat(SnapshotEdits.All).Concat(CheckpointEdits.All).Concat(ResizeEdits.All).ToDictionary();
 
     /// <summary>Checks what can be checked without the image.</summary>
     /// <exception cref="OutcomeException">there is no such edit, or it knows no such argument</exception>
@@ -32,12 +34,27 @@ internal static class ImageEdits
                 OutcomeKind.Invalid, $"bad {edit.Name}", $"it knows no {unknown}", Nearest.Hint(unknown, kind.Arguments));
     }
 
-    /// <summary>Carries it out, on the home loop of the image, which nobody uses meanwhile if the edit writes.</summary>
-    public static LoopTask<EditAnswer> RunAsync(ImageEdit edit, Qcow2Image image)
+    /// <summary>Carries it out, on the home loop of the disk, which nobody uses meanwhile if the edit writes.</summary>
+    public static async LoopTask<EditAnswer> RunAsync(ImageEdit edit, IDisk disk)
     {
-        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(disk);
         var kind = KindOf(edit);
-        return kind.Writes ? image.EditAsync(() => kind.Run(edit, image)) : kind.Run(edit, image);
+        if (RefuseDisk(kind, disk) is { } unsuitable)
+            return unsuitable;
+        if (kind.Check is { } check && await check(edit, disk) is { } answer)
+            return answer;
+        if (disk is RawDisk raw)
+            return await kind.RunRaw!(edit, raw);
+        var image = (Qcow2Image)disk;
+        return kind.Writes ? await image.EditAsync(() => kind.Run(edit, image)) : await kind.Run(edit, image);
+    }
+
+    /// <summary>Why it is not for this disk; null if it is.</summary>
+    public static EditAnswer? RefuseDisk(ImageEditKind kind, IDisk disk)
+    {
+        if (disk is not Qcow2Image && (kind.RunRaw is null || disk is not RawDisk))
+            return EditAnswer.Refused(EditResult.Failed, "it is raw: only qcow2 images have that");
+        return kind.Writes && disk.ReadOnly ? EditAnswer.Refused(EditResult.Failed, "it is open read-only") : null;
     }
 
     /// <param name="answer">of the image</param>

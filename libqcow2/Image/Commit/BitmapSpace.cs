@@ -12,6 +12,7 @@ internal sealed class BitmapSpace(
     ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees, RefcountBlocks? refcounts) : IBitmapSpace
 {
     private readonly HashSet<HostCluster> _protected = [];
+    private readonly HashSet<HostCluster> _own = [];
 
     public IBlockStorage File => context.File;
 
@@ -19,7 +20,7 @@ internal sealed class BitmapSpace(
 
     public int WriteUnit => context.WriteUnit;
 
-    public long DiskSize => context.Geometry.DiskSize;
+    public long DiskSize => Rounding.Down(context.Header.Size, 512);
 
     public long SmallestRegion => options.BitmapRegionBytes;
 
@@ -54,7 +55,12 @@ internal sealed class BitmapSpace(
             tooShort.AddRange(runs);
         foreach (var run in tooShort)
             await allocator!.ReleaseAsync(run);
-        return error < 0 ? error : runs[0].Offset.Value;
+        if (error < 0)
+            return error;
+        var first = FirstOf(runs[0].Offset.Value);
+        for (var cluster = first; cluster < first + clusters; cluster++)
+            _own.Add(cluster);
+        return runs[0].Offset.Value;
     }
 
     public void Free(long offset, long clusters)
@@ -65,18 +71,32 @@ internal sealed class BitmapSpace(
             if (_protected.Remove(cluster))
                 context.Metadata!.Remove(context.Geometry.StartOf(cluster));
 
-            // A damaged image: its header, its tables are worth more than a cluster that leaks.
-            if (!context.Metadata!.Contains(context.Geometry.StartOf(cluster)))
+            // A damaged image: what is another's is worth more than a cluster that leaks.
+            if (_own.Remove(cluster) && !context.Metadata!.Contains(context.Geometry.StartOf(cluster)))
                 frees!.Add(cluster, 1);
         }
     }
 
-    public async LoopTask<bool> AreUsedOnceAsync(long offset, long clusters)
+    public async LoopTask<int> ProveAsync(HashSet<HostCluster> clusters)
+    {
+        var named = new NamedClusters(context, clusters);
+        if (await named.RunAsync() is var error and < 0)
+            return error;
+        foreach (var cluster in clusters)
+        {
+            if (!named.Found.Contains(cluster) && await refcounts!.GetAsync(cluster) == 1)
+                _own.Add(cluster);
+        }
+
+        return 0;
+    }
+
+    public bool IsOwn(long offset, long clusters)
     {
         var first = FirstOf(offset);
         for (var cluster = first; cluster < first + clusters; cluster++)
         {
-            if (await refcounts!.GetAsync(cluster) != 1)
+            if (!_own.Contains(cluster))
                 return false;
         }
 

@@ -43,12 +43,22 @@ internal abstract class EditVerb : Verb
         var registry = Targets.Registry();
         var outcome = Find(registry, target) is { } entry
             ? OnDevice(registry, entry, edit, timeout)
-            : UnattachedImage.Edit(new AttachOptions { Image = Path.GetFullPath(target) }, edit, new StderrLog(LogLevel.Warning));
+            : Open(Unattached(parsed) with { Image = Path.GetFullPath(target) }, edit);
         return outcome.Succeeded ? outcome
             : throw new OutcomeException(outcome.Kind, outcome.What ?? target, outcome.Why ?? "failed", outcome.Hint)
             {
                 Error = outcome.Error,
             };
+    }
+
+    /// <summary>What the command line says of an image that is not attached; its path is known.</summary>
+    protected virtual AttachOptions Unattached(ParseResult parsed) => new() { Image = "" };
+
+    private static Outcome Open(AttachOptions options, ImageEdit edit)
+    {
+        var collected = KeySources.Collect(options);
+        using var held = collected.HeldKey;
+        return UnattachedImage.Edit(collected, edit, new StderrLog(LogLevel.Warning));
     }
 
     /// <returns>null if no device answers to the target, and a file does</returns>

@@ -8,6 +8,7 @@ using System.Threading.Tasks;
 using Qcow2Blk.Devices.Control;
 using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Exports;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Scheduling;
@@ -28,13 +29,16 @@ internal sealed partial class EngineDevice
             return refused;
         if (kind.NeedsForce is { } danger && edit.Find(ImageEditKind.Force) is null)
             return Outcome.Refused(OutcomeKind.Busy, what, $"it is attached, and {danger}", "use --force if that is meant");
-        var image = (Qcow2Image)_disk!;
+        if (kind.Check is not null && await CheckEditAsync(what, kind, edit, timeout, cut) is { } known)
+            return known;
+        var disk = _disk!;
         if (!kind.Writes)
-            return await RunEditAsync(what, () => ImageEdits.RunAsync(edit, image), timeout, cut) ?? NoAnswer(what);
+            return await RunEditAsync(what, () => ImageEdits.RunAsync(edit, disk), timeout, cut) ?? NoAnswer(what);
 
         if (kind.Reopens)
             return await ReopenWithEditAsync(what, edit, timeout, cut);
 
+        var image = (Qcow2Image)disk;
         return kind.InSteps is null
             ? await InPauseAsync(what, image, () => ImageEdits.RunAsync(edit, image), timeout, cut)
             : await EditInStepsAsync(what, image, kind.InSteps(edit, image), timeout, cut);
@@ -132,7 +136,10 @@ internal sealed partial class EngineDevice
         var resumed = await ResumeAsync(allowShrink: true, LockTimeoutWithin(timeout), cut);
         if (!resumed.Succeeded)
             return resumed;
-        return outcome.Succeeded ? outcome with { Note = outcome.Note ?? resumed.Note } : outcome with { What = what };
+        if (!outcome.Succeeded)
+            return outcome with { What = what };
+        return outcome.Note is { } note && resumed.Note is { } more ? outcome with { Note = $"{note}; {more}" }
+            : outcome with { Note = outcome.Note ?? resumed.Note };
     }
 
     /// <summary>Why the image cannot be operated on now; null if it can.</summary>
@@ -146,12 +153,41 @@ internal sealed partial class EngineDevice
                 return Outcome.Refused(OutcomeKind.Busy, what, "it is being detached");
         }
 
-        if (_disk is not Qcow2Image image)
-            return Outcome.Refused(OutcomeKind.Failed, what, "its image is raw: only qcow2 images have that");
-        return kind.Writes && image.ReadOnly
-            ? Outcome.Refused(OutcomeKind.Failed, what, "it is attached read-only", "detach it, and name the image")
-            : null;
+        if (kind.Writes && _disk!.ReadOnly)
+            return Outcome.Refused(OutcomeKind.Failed, what, "it is attached read-only", "detach it, and name the image");
+        return ImageEdits.RefuseDisk(kind, _disk!) is { } refused ? ImageEdits.OutcomeOf(refused, what) : null;
     }
+
+    /// <summary>What can be answered while requests go on.</summary>
+    /// <returns>null if the edit has to be carried out</returns>
+    private async Task<Outcome?> CheckEditAsync(
+        string what, ImageEditKind kind, ImageEdit edit, TimeSpan timeout, CancellationToken cut)
+    {
+        EditAnswer? answer = null;
+        var disk = _disk!;
+        if (await OnHomeAsync(CheckAsync, timeout, cut) is null)
+            return NoAnswer(what);
+        if (answer is { } known)
+            return ImageEdits.OutcomeOf(known, what);
+        if (kind.SizeAfter is not { } sizeAfter)
+            return null;
+        var size = sizeAfter(edit, disk.Size);
+        if (_options.IsBlockDevice && new BlockDeviceSize(size, _options.BlockSize).Refusal is { } tooSmall)
+            return Outcome.Refused(OutcomeKind.Failed, what, tooSmall, "another size");
+        if (size >= disk.Size || edit.Find(ImageEditKind.Force) is not null || await FindUserOrClientAsync() is not { } user)
+            return null;
+        return Outcome.Refused(OutcomeKind.Busy, what, $"it is {user}, and who uses it would lose what is behind the new end",
+            "use --force if that is meant");
+
+        async LoopTask<int> CheckAsync()
+        {
+            answer = await kind.Check!(edit, disk);
+            return 0;
+        }
+    }
+
+    private async Task<string?> FindUserOrClientAsync() =>
+        Export.DevicePath is not null ? await FindUserAsync() : Export.Connections > 0 ? "in use by clients" : null;
 
     /// <returns>null if it did not end in time: then its requests wait until it does</returns>
     private async Task<Outcome?> RunEditAsync(

@@ -62,6 +62,14 @@ internal sealed class BitmapDirectoryBytes
         _entries[index] = Entries[index] with { TableOffset = table };
     }
 
+    /// <summary>Lets an entry have a table of another size.</summary>
+    public void SetTable(int index, HostOffset table, int tableSize)
+    {
+        BinaryPrimitives.WriteInt32BigEndian(Bytes.AsSpan(Entries[index].EntryOffset + 8), tableSize);
+        _entries[index] = Entries[index] with { TableSize = tableSize };
+        SetTable(index, table);
+    }
+
     public void Remove(int index)
     {
         var start = Entries[index].EntryOffset;

@@ -12,7 +12,7 @@ namespace Qcow2Blk.Format;
 /// Each step changes what means nothing yet, or one sector. Whatever part of a step is there, the header says what it said before the
 /// step or what it says after it. Where neither will do, the autoclear bit is cleared first, so that nobody believes the extension.
 /// </remarks>
-internal sealed class BitmapsExtensionEdit
+internal sealed partial class BitmapsExtensionEdit
 {
     private const int Sector = 512;
     private const int WholeLength = HeaderExtension.PrefixLength + BitmapsExtension.Length;

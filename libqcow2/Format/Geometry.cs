@@ -119,18 +119,33 @@ internal readonly struct Geometry
 
     /// <summary>Which subcluster of its cluster holds an offset on the disk; 0 without extended L2 entries.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public int Subcluster(long offset) => (int)((offset & ClusterMask) >> SubclusterBits);
+    public int Subcluster(GuestOffset offset) => (int)(Within(offset) >> SubclusterBits);
+
+    /// <summary>How far into its cluster an offset is.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public long Within(GuestOffset offset) => offset.Value & ClusterMask;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public long GuestCluster(long offset) => offset >> ClusterBits;
+    public GuestCluster ClusterOf(GuestOffset offset) => new(offset.Value >> ClusterBits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public HostCluster ClusterOf(HostOffset offset) => new(offset.Value >> ClusterBits);
+
+    /// <summary>Where on the disk a cluster begins.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public GuestOffset StartOf(GuestCluster cluster) => new(cluster.Number << ClusterBits);
+
+    /// <summary>Where in the file a cluster begins.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public HostOffset StartOf(HostCluster cluster) => new(cluster.Number << ClusterBits);
 
     /// <summary>The L1 entry of a guest cluster. The cluster must be on a disk whose L1 table was accepted.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public int L1Index(long guestCluster) => (int)(guestCluster >> L2Bits);
+    public int L1Index(GuestCluster cluster) => (int)(cluster.Number >> L2Bits);
 
     /// <summary>The entry of a guest cluster in its L2 table.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public int L2Index(long guestCluster) => (int)guestCluster & ((1 << L2Bits) - 1);
+    public int L2Index(GuestCluster cluster) => (int)cluster.Number & ((1 << L2Bits) - 1);
 
     /// <summary>Which slice of its L2 table an entry is in.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

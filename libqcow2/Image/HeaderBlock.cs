@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Collections.Generic;
 using DotNext.Buffers;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
@@ -67,21 +68,26 @@ internal sealed class HeaderBlock : IDisposable
     }
 
     /// <summary>Points the header to another snapshot table: count and offset are 12 adjacent bytes.</summary>
-    public async LoopTask<int> SetSnapshotsAsync(HostOffset offset, int count)
+    /// <param name="offset">where it is</param>
+    /// <param name="count">its entries</param>
+    /// <param name="bitmaps">what changes with it; <see cref="MakeRoomAsync"/> was done before</param>
+    public async LoopTask<int> SetSnapshotsAsync(HostOffset offset, int count, BitmapsSwitch? bitmaps = null)
     {
         await _lock.EnterAsync();
+        Put(bitmaps);
         BinaryPrimitives.WriteInt32BigEndian(_block.Span[HeaderField.SnapshotCount..], count);
         BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.SnapshotsOffset..], offset.Value);
         return await WriteAsync();
     }
 
-    /// <summary>Points the header to another L1 table, of a disk of this size: all at once.</summary>
-    public async LoopTask<int> SetActiveAsync(HostOffset l1, int entries, long size)
+    /// <summary>Points the header to another L1 table, of a disk of another size: all at once.</summary>
+    /// <param name="active">the table and the size</param>
+    /// <param name="bitmaps">what changes with it; <see cref="MakeRoomAsync"/> was done before</param>
+    public async LoopTask<int> SetActiveAsync(ActiveTable active, BitmapsSwitch? bitmaps = null)
     {
         await _lock.EnterAsync();
-        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.Size..], size);
-        BinaryPrimitives.WriteInt32BigEndian(_block.Span[HeaderField.L1Size..], entries);
-        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.L1TableOffset..], l1.Value);
+        Put(bitmaps);
+        active.WriteTo(_block.Span);
         return await WriteAsync();
     }
 
@@ -94,7 +100,32 @@ internal sealed class HeaderBlock : IDisposable
 
     /// <summary>Makes the header point to another bitmap directory, or to none; in steps where that is more than one sector.</summary>
     /// <exception cref="ImageFormatException">the header has no room for that; nothing was changed</exception>
-    public async LoopTask<int> SetBitmapsAsync(BitmapsExtension? extension, int clusterSize)
+    public LoopTask<int> SetBitmapsAsync(BitmapsExtension? extension, int clusterSize) =>
+        EditAsync(clusterSize, cluster => BitmapsExtensionEdit.Plan(cluster, extension, _file.Path));
+
+    /// <summary>Gets the bitmaps extension into the first sector, so that it can be changed with the fields there.</summary>
+    /// <exception cref="ImageFormatException">there is no room for it; nothing was changed</exception>
+    public LoopTask<int> MakeRoomAsync(BitmapsExtension extension, int clusterSize) =>
+        EditAsync(clusterSize, cluster => BitmapsExtensionEdit.PlanRoom(cluster, extension, _file.Path));
+
+    public void Dispose() => _memory.Dispose();
+
+    private void Put(BitmapsSwitch? bitmaps)
+    {
+        if (bitmaps is null)
+            return;
+        var field = _block.Span[HeaderField.AutoclearFeatures..];
+        var features = (AutoclearFeatures)BinaryPrimitives.ReadUInt64BigEndian(field);
+        features = bitmaps.Extension is null ? features & ~AutoclearFeatures.Bitmaps : features | AutoclearFeatures.Bitmaps;
+        BinaryPrimitives.WriteUInt64BigEndian(field, (ulong)features);
+        if (bitmaps.Extension is not { } extension)
+            return;
+        var place = BitmapsExtensionEdit.DataInFirstSector(_block.Span);
+        Invariant.Holds(place is not null, "what changes with one write is in one sector", _block.Length);
+        extension.Encode().CopyTo(_block.Span[place!.Value..]);
+    }
+
+    private async LoopTask<int> EditAsync(int clusterSize, Func<byte[], IReadOnlyList<byte[]>> plan)
     {
         await _lock.EnterAsync();
         var pool = LoopScheduler.Current.Buffers;
@@ -104,7 +135,7 @@ internal sealed class HeaderBlock : IDisposable
             var error = await _file.ReadAsync(0, cluster);
             if (error < 0)
                 return error;
-            foreach (var step in BitmapsExtensionEdit.Plan(cluster.Span[..clusterSize], extension, _file.Path))
+            foreach (var step in plan(cluster.Span[..clusterSize].ToArray()))
             {
                 error = await WriteStepAsync(cluster, step);
                 if (error < 0)
@@ -119,8 +150,6 @@ internal sealed class HeaderBlock : IDisposable
             _lock.Exit();
         }
     }
-
-    public void Dispose() => _memory.Dispose();
 
     /// <summary>Writes what differs, in whole units, and brings it to disk.</summary>
     private async LoopTask<int> WriteStepAsync(NativeBuffer cluster, byte[] step)

@@ -85,32 +85,32 @@ internal sealed class ImageContext
 
     /// <summary>What the image begins to point to lies in the file, at the start of a cluster and behind the header.</summary>
     /// <exception cref="InvariantBreach">it does not</exception>
-    public void RequireInFile(long hostOffset, long clusters)
+    public void RequireInFile(HostOffset offset, long clusters)
     {
         Invariant.Holds(
-            (hostOffset & Geometry.ClusterMask) == 0 && hostOffset > 0, "what the image points to begins with a cluster", hostOffset);
+            (offset.Value & Geometry.ClusterMask) == 0 && offset.Value > 0, "what the image points to begins with a cluster", offset.Value);
         Invariant.Holds(
-            hostOffset + (clusters << Geometry.ClusterBits) <= Rounding.Up(File.Length, Geometry.ClusterSize),
+            offset.Value + (clusters << Geometry.ClusterBits) <= Rounding.Up(File.Length, Geometry.ClusterSize),
             "what the image points to is in the file",
-            hostOffset,
+            offset.Value,
             File.Length);
     }
 
     /// <summary>As <see cref="RequireInFile"/>, of guest clusters: in an external data file they may begin with the first byte.</summary>
     /// <exception cref="InvariantBreach">it does not</exception>
-    public void RequireInData(long hostOffset, long clusters)
+    public void RequireInData(HostOffset offset, long clusters)
     {
         if (!Geometry.HasDataFile)
         {
-            RequireInFile(hostOffset, clusters);
+            RequireInFile(offset, clusters);
             return;
         }
 
         Invariant.Holds(
-            (hostOffset & Geometry.ClusterMask) == 0 && hostOffset >= 0
-                && hostOffset + (clusters << Geometry.ClusterBits) <= Rounding.Up(Data.Length, Geometry.ClusterSize),
+            (offset.Value & Geometry.ClusterMask) == 0 && offset.Value >= 0
+                && offset.Value + (clusters << Geometry.ClusterBits) <= Rounding.Up(Data.Length, Geometry.ClusterSize),
             "what an entry points to is in the data file",
-            hostOffset,
+            offset.Value,
             Data.Length);
     }
 

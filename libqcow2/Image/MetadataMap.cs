@@ -56,25 +56,25 @@ internal sealed class MetadataMap
         return map;
     }
 
-    public bool Contains(long hostOffset) => _clusters.Contains(hostOffset >> _clusterBits);
+    public bool Contains(HostOffset offset) => _clusters.Contains(offset.Value >> _clusterBits);
 
     /// <summary>The clusters of a new table or block.</summary>
-    public void Add(long hostOffset, int clusters = 1)
+    public void Add(HostOffset offset, int clusters = 1)
     {
         for (var i = 0; i < clusters; i++)
         {
-            var isNew = _clusters.Add((hostOffset >> _clusterBits) + i);
-            Invariant.Holds(isNew, "new metadata lies where no other is", hostOffset, i);
+            var isNew = _clusters.Add((offset.Value >> _clusterBits) + i);
+            Invariant.Holds(isNew, "new metadata lies where no other is", offset.Value, i);
         }
     }
 
     /// <summary>The clusters hold no metadata of the active image any more.</summary>
-    public void Remove(long hostOffset, int clusters = 1)
+    public void Remove(HostOffset offset, int clusters = 1)
     {
         for (var i = 0; i < clusters; i++)
         {
-            Invariant.Holds(_clusters.Contains((hostOffset >> _clusterBits) + i), "metadata that is given up was there", hostOffset, i);
-            _clusters.Remove((hostOffset >> _clusterBits) + i);
+            Invariant.Holds(_clusters.Contains((offset.Value >> _clusterBits) + i), "metadata that is given up was there", offset.Value, i);
+            _clusters.Remove((offset.Value >> _clusterBits) + i);
         }
     }
 

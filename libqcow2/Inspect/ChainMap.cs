@@ -68,7 +68,7 @@ internal sealed class ChainMap
                 return Raw(image, depth, offset, limit);
             if (offset >= _emptyTo[depth])
             {
-                var piece = map.Lookup(offset, limit);
+                var piece = map.Lookup(new GuestOffset(offset), limit);
                 if (piece.Kind != L2Kind.Unallocated)
                     return Present(piece, depth, offset, image);
                 _emptyTo[depth] = offset + piece.Length;

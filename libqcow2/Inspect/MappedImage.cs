@@ -23,7 +23,7 @@ internal sealed class MappedImage
         _file = file;
         _geometry = new Geometry(header);
         _l2 = new ulong[_geometry.ClusterSize / sizeof(ulong)];
-        long needed = _geometry.GuestClusters == 0 ? 0 : _geometry.L1Index(_geometry.GuestClusters - 1) + 1;
+        long needed = _geometry.GuestClusters == 0 ? 0 : _geometry.L1Index(new GuestCluster(_geometry.GuestClusters - 1)) + 1;
         if (needed > 0 && header.L1TableOffset.Value + needed * sizeof(ulong) > file.Length)
         {
             throw new ImageFormatException(file.Path, "l1_table_offset",
@@ -36,13 +36,13 @@ internal sealed class MappedImage
     /// <summary>What the entries say from an offset on.</summary>
     /// <param name="offset">within the disk</param>
     /// <param name="limit">bytes of interest</param>
-    internal MappedPiece Lookup(long offset, long limit)
+    internal MappedPiece Lookup(GuestOffset offset, long limit)
     {
-        var cluster = _geometry.GuestCluster(offset);
+        var cluster = _geometry.ClusterOf(offset);
         int l1Index = _geometry.L1Index(cluster), l2Index = _geometry.L2Index(cluster);
         if (L1Entry.Decode(_l1[l1Index]).IsEmpty)
         {
-            var emptyTo = (long)(l1Index + 1) << (_geometry.L2Bits + _geometry.ClusterBits);
+            var emptyTo = new GuestOffset((long)(l1Index + 1) << (_geometry.L2Bits + _geometry.ClusterBits));
             return new MappedPiece(L2Kind.Unallocated, 0, Math.Min(limit, emptyTo - offset));
         }
 
@@ -50,7 +50,7 @@ internal sealed class MappedImage
         var first = Entry(l1Index, l2Index, cluster);
         var subcluster = _geometry.Subcluster(offset);
         var kind = first.KindAt(subcluster, _geometry);
-        var start = cluster << _geometry.ClusterBits;
+        var start = _geometry.StartOf(cluster);
         var clusterEnd = start + _geometry.ClusterSize;
         var end = start + ((long)(subcluster + first.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits);
         while (end == clusterEnd && ++l2Index < _geometry.L2Entries && end - offset < limit)
@@ -63,16 +63,16 @@ internal sealed class MappedImage
             clusterEnd += _geometry.ClusterSize;
         }
 
-        return new MappedPiece(kind, first.Host.Value + (offset & _geometry.ClusterMask), Math.Min(limit, end - offset));
+        return new MappedPiece(kind, first.Host.Value + _geometry.Within(offset), Math.Min(limit, end - offset));
     }
 
-    private L2Entry Entry(int l1Index, int l2Index, long cluster)
+    private L2Entry Entry(int l1Index, int l2Index, GuestCluster cluster)
     {
         var stored = _geometry.HasExtendedL2
             ? new StoredL2Entry(_l2[l2Index * 2], _l2[(l2Index * 2) + 1])
             : new StoredL2Entry(_l2[l2Index]);
         var entry = L2Entry.Decode(stored, _geometry);
-        var isElsewhere = _geometry.HasDataFile && entry.HasHost && entry.Host.Value != cluster << _geometry.ClusterBits;
+        var isElsewhere = _geometry.HasDataFile && entry.HasHost && entry.Host.Value != _geometry.StartOf(cluster).Value;
         if (entry.Kind == L2Kind.Invalid || isElsewhere)
         {
             throw new ImageFormatException(

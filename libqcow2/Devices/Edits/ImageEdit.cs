@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices.Edits;
@@ -45,4 +46,16 @@ internal sealed record ImageEditKind(
 
     /// <summary>Whether the image is of another size or content afterwards: it is closed, and opened again to be used.</summary>
     public bool Reopens { get; init; }
+
+    /// <summary>
+    /// What can be known before anything is changed, and before the requests of an attached disk wait: an answer ends the edit.
+    /// On the home loop.
+    /// </summary>
+    public Func<ImageEdit, IDisk, LoopTask<EditAnswer?>>? Check { get; init; }
+
+    /// <summary>Does it to a raw disk; null if only qcow2 images have that.</summary>
+    public Func<ImageEdit, RawDisk, LoopTask<EditAnswer>>? RunRaw { get; init; }
+
+    /// <summary>Bytes that a disk of so many will have, if all goes well; null if an edit leaves the size alone.</summary>
+    public Func<ImageEdit, long, long>? SizeAfter { get; init; }
 }

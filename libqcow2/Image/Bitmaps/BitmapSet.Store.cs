@@ -84,54 +84,6 @@ internal sealed partial class BitmapSet
         _space.Free(stored.TableOffset.Value, TableClusters(stored));
     }
 
-    /// <summary>Makes another directory the image's, in one step; what it names is written already.</summary>
-    /// <param name="next">the directory; without entries, the image has none afterwards</param>
-    /// <exception cref="ImageFormatException">the header has no room for it; nothing was changed</exception>
-    public async LoopTask<int> ReplaceDirectoryAsync(BitmapDirectoryBytes next)
-    {
-        var before = _extension;
-        BitmapsExtension? extension = null;
-        if (next.Entries.Count > 0)
-        {
-            var offset = await _space.AllocateAsync(ClustersOf(next.Bytes.Length));
-            if (offset < 0)
-                return (int)offset;
-            extension = new BitmapsExtension(next.Entries.Count, next.Bytes.Length, new HostOffset(offset));
-            var error = await WriteDirectoryAsync(offset, next.Bytes);
-            if (error == 0)
-                error = await _space.CommitAsync();
-            if (error == 0)
-                error = await _space.SyncAsync();
-            if (error < 0)
-            {
-                _space.Free(offset, ClustersOf(next.Bytes.Length));
-                return error;
-            }
-        }
-
-        // If this fails the header may say either: both stay as they are, and one of them leaks.
-        int failed;
-        try
-        {
-            failed = await _space.SetExtensionAsync(extension);
-        }
-        catch (ImageFormatException)
-        {
-            // It has no room for that, and was not changed.
-            if (extension is not null)
-                _space.Free(extension.DirectoryOffset.Value, ClustersOf(extension.DirectorySize));
-            throw;
-        }
-
-        if (failed < 0)
-            return failed;
-        _space.MoveDirectory(before, extension);
-        if (before is not null)
-            _space.Free(before.DirectoryOffset.Value, ClustersOf(before.DirectorySize));
-        (_extension, _directory) = (extension, extension is null ? null : next);
-        return 0;
-    }
-
     private async LoopTask<int> WriteNewAsync(StoredBitmap stored, DirtyBitmap? bits, List<(long Offset, long Clusters)> taken)
     {
         for (var index = 0; index < stored.Clusters; index++)
@@ -219,17 +171,6 @@ internal sealed partial class BitmapSet
             error = await _space.SyncAsync();
         if (error == 0)
             _directory = changed;
-        return error;
-    }
-
-    private async LoopTask<int> WriteDirectoryAsync(long offset, byte[] bytes)
-    {
-        var pool = LoopScheduler.Current.Buffers;
-        var buffer = pool.Rent((int)Rounding.Up(bytes.Length, _space.WriteUnit));
-        buffer.Clear();
-        bytes.CopyTo(buffer.Span);
-        var error = await _space.File.WriteAsync(offset, buffer);
-        pool.Return(buffer);
         return error;
     }
 

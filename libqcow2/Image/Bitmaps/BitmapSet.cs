@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using System.Threading;
 using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
@@ -65,7 +66,17 @@ internal sealed partial class BitmapSet : IDisposable
         (_extension, _shadow) = (extension, shadow);
         if (extension is null)
             return 0;
+        if (_foreignDirectory is not null)
+        {
+            Damage = _foreignDirectory;
+            return 0;
+        }
+
         var error = await ReadDirectoryAsync(extension);
+        if (error < 0 || _directory is null)
+            return error;
+        if (forWriting && _directory.Entries.Any(entry => entry.Flags.HasFlag(BitmapFlags.Auto)))
+            error = await ProveDirectoryAsync();
         if (error < 0 || _directory is null)
             return error;
         if (forWriting)
@@ -221,8 +232,8 @@ internal sealed partial class BitmapSet : IDisposable
         {
             var (error, stored) = await StoredBitmap.LoadAsync(_space.File, entry, _space.DiskSize, _space.ClusterBits);
             return (error < 0 ? $"its table cannot be read: {Errno.Text(error)}"
-                : await ProtectAsync(stored!) ? null
-                : "its clusters are free, used for other metadata, or twice", stored);
+                : TryProtect(stored!) ? null
+                : "its clusters are free, or used for something else", stored);
         }
         catch (ImageFormatException damage)
         {
@@ -230,19 +241,19 @@ internal sealed partial class BitmapSet : IDisposable
         }
     }
 
-    private async LoopTask<bool> ProtectAsync(StoredBitmap stored)
+    private bool TryProtect(StoredBitmap stored)
     {
-        if (!await TryProtectAsync(stored.TableOffset.Value, TableClusters(stored)))
+        if (!TryProtect(stored.TableOffset.Value, TableClusters(stored)))
             return false;
         for (var index = 0; index < stored.Clusters; index++)
         {
-            if (BitmapTableEntry.OffsetOf(stored[index]) is not 0 and var offset && !await TryProtectAsync(offset, 1))
+            if (BitmapTableEntry.OffsetOf(stored[index]) is not 0 and var offset && !TryProtect(offset, 1))
                 return false;
         }
 
         return true;
     }
 
-    private async LoopTask<bool> TryProtectAsync(long offset, long clusters) =>
-        await _space.AreUsedOnceAsync(offset, clusters) && _space.TryProtect(offset, clusters);
+    private bool TryProtect(long offset, long clusters) =>
+        _space.IsOwn(offset, clusters) && _space.TryProtect(offset, clusters);
 }

@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
@@ -24,11 +25,15 @@ internal interface IBitmapSpace
     /// <returns>the offset of the first, or a negative errno</returns>
     LoopTask<long> AllocateAsync(long clusters);
 
-    /// <summary>Gives up clusters that nothing on disk points to any more. What is metadata of another kind is left alone.</summary>
+    /// <summary>Gives up clusters that nothing on disk points to any more. What is not the bitmaps' own is left alone.</summary>
     void Free(long offset, long clusters);
 
-    /// <summary>Whether each of these clusters is in use, once: a damaged table may name any.</summary>
-    LoopTask<bool> AreUsedOnceAsync(long offset, long clusters);
+    /// <summary>Those of these clusters that are in use once, and that no table of the image names, are the bitmaps' own from now on.</summary>
+    /// <returns>0, or a negative errno: then none of them is</returns>
+    LoopTask<int> ProveAsync(HashSet<HostCluster> clusters);
+
+    /// <summary>Whether each of these clusters was allocated in this opening of the image, or proven.</summary>
+    bool IsOwn(long offset, long clusters);
 
     /// <summary>From now on nothing else is written where these clusters of a bitmap are.</summary>
     /// <returns>false if one of them has metadata already: then none is protected</returns>

@@ -30,12 +30,12 @@ internal sealed record ChangeParts(
         Context.Log is { IsNearlyFull: true } ? Committer.FlushAsync() : new LoopTask<int>(0);
 
     /// <summary>An entry changes only under its cluster's lock, inside an epoch, and once the header was prepared for it.</summary>
-    public void RequireMayChange(long first, long count)
+    public void RequireMayChange(GuestCluster first, long count)
     {
-        Invariant.Holds(Locks.IsHeld(first, count), "an L2 entry is changed only under the lock of its cluster", first, count);
-        Invariant.Holds(Preparation.IsDone, "no entry changes before the header says who writes the image", first);
+        Invariant.Holds(Locks.IsHeld(first, count), "an L2 entry is changed only under the lock of its cluster", first.Number, count);
+        Invariant.Holds(Preparation.IsDone, "no entry changes before the header says who writes the image", first.Number);
         if (Invariant.Thorough)
-            Invariant.Holds(Context.Epochs.InProgress > 0, "the mapping is changed only inside an epoch", first);
+            Invariant.Holds(Context.Epochs.InProgress > 0, "the mapping is changed only inside an epoch", first.Number);
     }
 
     /// <summary>Queues what an entry pointed to, which no entry in memory does any more.</summary>

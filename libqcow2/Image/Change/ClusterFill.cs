@@ -9,7 +9,7 @@ using Qcow2Blk.Scheduling;
 namespace Qcow2Blk.Image.Change;
 
 /// <summary>A range of the disk that lies in host clusters now.</summary>
-internal readonly record struct FilledRange(long Start, long End);
+internal readonly record struct FilledRange(GuestOffset Start, GuestOffset End);
 
 /// <summary>
 /// Copy on write: writes the guest's bytes and whatever else must be around them in clusters that are not published yet, or in
@@ -28,15 +28,15 @@ internal sealed class ClusterFill(ChangeParts parts)
     /// <param name="run">where the clusters are that hold the write, the first one that of <paramref name="offset"/></param>
     /// <param name="reuse">whether the run is what the cluster has already: then its data stays where it is</param>
     /// <returns>0 or a negative errno, and what is there now</returns>
-    public async LoopTask<(int Error, FilledRange Filled)> FillAsync(long offset, NativeBuffer data, HostRun run, bool reuse)
+    public async LoopTask<(int Error, FilledRange Filled)> FillAsync(GuestOffset offset, NativeBuffer data, HostRun run, bool reuse)
     {
         var end = offset + data.Length;
         var tables = parts.Map.Tables;
-        var slot = await tables.LoadAsync(tables.KeyOf(offset >> _geometry.ClusterBits));
+        var slot = await tables.LoadAsync(tables.KeyOf(_geometry.ClusterOf(offset)));
         if (slot < 0)
             return (slot == SlicedTables.Absent ? -Errno.EIO : slot, default);
-        var first = tables.Entry(slot, offset >> _geometry.ClusterBits);
-        var last = tables.Entry(slot, (end - 1) >> _geometry.ClusterBits);
+        var first = tables.Entry(slot, _geometry.ClusterOf(offset));
+        var last = tables.Entry(slot, _geometry.ClusterOf(end - 1));
         var range = reuse ? RangeInside(first, offset, end) : RangeAround(first, last, offset, end);
         var isZero = ReadsAsZero(first, range.Start, offset) && ReadsAsZero(last, end, range.End);
         var error = await WriteAsync(offset, data, run, range, isZero, reuse);
@@ -44,20 +44,20 @@ internal sealed class ClusterFill(ChangeParts parts)
     }
 
     /// <summary>What new clusters must hold: whole subclusters, and all that is in a cluster they replace.</summary>
-    private FilledRange RangeAround(in L2Entry first, in L2Entry last, long offset, long end)
+    private FilledRange RangeAround(in L2Entry first, in L2Entry last, GuestOffset offset, GuestOffset end)
     {
-        var start = Rounding.Down(offset, _geometry.SubclusterSize);
-        var stop = Rounding.Up(end, _geometry.SubclusterSize);
+        var start = offset.RoundDown(_geometry.SubclusterSize);
+        var stop = end.RoundUp(_geometry.SubclusterSize);
         if (_geometry.HasExtendedL2)
         {
             var firstHeld = first.Kind == L2Kind.Compressed ? 0 : BitOperations.TrailingZeroCount(first.Allocated);
-            start = Math.Min(start, (offset & ~_geometry.ClusterMask) + ((long)firstHeld << _geometry.SubclusterBits));
+            start = GuestOffset.Min(start, StartOfCluster(offset) + ((long)firstHeld << _geometry.SubclusterBits));
             var heldEnd = last.Kind == L2Kind.Compressed ? 32 : 32 - BitOperations.LeadingZeroCount(last.Allocated);
-            stop = Math.Max(stop, ((end - 1) & ~_geometry.ClusterMask) + ((long)heldEnd << _geometry.SubclusterBits));
+            stop = GuestOffset.Max(stop, StartOfCluster(end - 1) + ((long)heldEnd << _geometry.SubclusterBits));
 
             // A device may have larger sectors than subclusters.
-            start = Rounding.Down(start, parts.Data.Alignment);
-            stop = Rounding.Up(stop, parts.Data.Alignment);
+            start = start.RoundDown(parts.Data.Alignment);
+            stop = stop.RoundUp(parts.Data.Alignment);
         }
 
         return new FilledRange(start, Clip(stop, end));
@@ -66,21 +66,24 @@ internal sealed class ClusterFill(ChangeParts parts)
     /// <summary>
     /// What is written of a cluster that stays where it is: nothing of a subcluster that is there already but the write itself.
     /// </summary>
-    private FilledRange RangeInside(in L2Entry entry, long offset, long end)
+    private FilledRange RangeInside(in L2Entry entry, GuestOffset offset, GuestOffset end)
     {
-        var start = IsData(entry, offset) ? offset : Rounding.Down(offset, _geometry.SubclusterSize);
-        var stop = IsData(entry, end - 1) ? end : Rounding.Up(end, _geometry.SubclusterSize);
+        var start = IsData(entry, offset) ? offset : offset.RoundDown(_geometry.SubclusterSize);
+        var stop = IsData(entry, end - 1) ? end : end.RoundUp(_geometry.SubclusterSize);
         return new FilledRange(start, Clip(stop, end));
     }
 
     /// <summary>A data file is not made longer than the disk.</summary>
-    private long Clip(long stop, long end) =>
-        _geometry.HasDataFile ? Math.Clamp(Rounding.Up(_geometry.DiskSize, parts.Data.Alignment), end, stop) : stop;
+    private GuestOffset Clip(GuestOffset stop, GuestOffset end) => _geometry.HasDataFile
+        ? GuestOffset.Min(stop, GuestOffset.Max(end, new GuestOffset(_geometry.DiskSize).RoundUp(parts.Data.Alignment)))
+        : stop;
 
-    private bool IsData(in L2Entry entry, long offset) => entry.KindAt(_geometry.Subcluster(offset), _geometry) == L2Kind.Data;
+    private GuestOffset StartOfCluster(GuestOffset offset) => offset - _geometry.Within(offset);
+
+    private bool IsData(in L2Entry entry, GuestOffset offset) => entry.KindAt(_geometry.Subcluster(offset), _geometry) == L2Kind.Data;
 
     /// <summary>Whether a range within one cluster reads as zeroes before the write.</summary>
-    private bool ReadsAsZero(in L2Entry entry, long from, long to)
+    private bool ReadsAsZero(in L2Entry entry, GuestOffset from, GuestOffset to)
     {
         while (from < to)
         {
@@ -94,17 +97,17 @@ internal sealed class ClusterFill(ChangeParts parts)
             if (!isZero)
                 return false;
             var next = (long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits;
-            from = (from & ~_geometry.ClusterMask) + next;
+            from = StartOfCluster(from) + next;
         }
 
         return true;
     }
 
-    private async LoopTask<int> WriteAsync(long offset, NativeBuffer data, HostRun run, FilledRange range, bool isZero, bool reuse)
+    private async LoopTask<int> WriteAsync(GuestOffset offset, NativeBuffer data, HostRun run, FilledRange range, bool isZero, bool reuse)
     {
         var end = offset + data.Length;
-        var host = run.Offset + (offset & _geometry.ClusterMask);
-        var isAligned = ((offset | (uint)data.Length) & (parts.Data.Alignment - 1)) == 0;
+        var host = run.Offset + _geometry.Within(offset);
+        var isAligned = ((offset.Value | (uint)data.Length) & (parts.Data.Alignment - 1)) == 0;
         if (isAligned && ((range.Start == offset && range.End == end) || (isZero && run.Fresh && parts.Context.NewClustersAreZeroes)))
             return await parts.Data.WriteHostAsync(host, data);
 
@@ -120,7 +123,7 @@ internal sealed class ClusterFill(ChangeParts parts)
     }
 
     /// <summary>Old bytes, new bytes, old bytes, in one buffer and one write.</summary>
-    private async LoopTask<int> AssembleAsync(long offset, NativeBuffer data, long host, FilledRange range)
+    private async LoopTask<int> AssembleAsync(GuestOffset offset, NativeBuffer data, HostOffset host, FilledRange range)
     {
         var pool = LoopScheduler.Current.Buffers;
         var whole = pool.Rent(checked((int)(range.End - range.Start)));
@@ -140,9 +143,9 @@ internal sealed class ClusterFill(ChangeParts parts)
     }
 
     /// <summary>The last cluster goes on behind the end of the disk, with zeroes.</summary>
-    private LoopTask<int> ReadTailAsync(long offset, NativeBuffer buffer)
+    private LoopTask<int> ReadTailAsync(GuestOffset offset, NativeBuffer buffer)
     {
-        var onDisk = (int)Math.Clamp(parts.Map.Size - offset, 0, buffer.Length);
+        var onDisk = (int)Math.Clamp(parts.Map.Size - offset.Value, 0, buffer.Length);
         buffer.Slice(onDisk).Clear();
         return onDisk == 0 ? new LoopTask<int>(0) : parts.Data.ReadAsync(offset, buffer.Slice(0, onDisk));
     }

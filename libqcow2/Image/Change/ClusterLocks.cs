@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image.Change;
@@ -10,15 +11,15 @@ namespace Qcow2Blk.Image.Change;
 internal sealed class ClusterLocks
 {
     private readonly WaitQueue _released = new();
-    private (long First, long End)[] _held = new (long, long)[32];
+    private (GuestCluster First, GuestCluster End)[] _held = new (GuestCluster, GuestCluster)[32];
     private int _count;
 
     /// <summary>Whether no range is held.</summary>
     public bool IsEmpty => _count == 0;
 
-    public bool TryEnter(long first, long count)
+    public bool TryEnter(GuestCluster first, long count)
     {
-        Invariant.Holds(first >= 0 && count > 0, "a range of guest clusters that is locked is on the disk", first, count);
+        Invariant.Holds(first.Number >= 0 && count > 0, "a range of guest clusters that is locked is on the disk", first.Number, count);
         var end = first + count;
         for (var i = 0; i < _count; i++)
         {
@@ -36,7 +37,7 @@ internal sealed class ClusterLocks
     public LoopTask<int> WaitForReleaseAsync() => _released.WaitAsync();
 
     /// <summary>Whether all of the range is held as one; by whom is for the caller to know.</summary>
-    public bool IsHeld(long first, long count)
+    public bool IsHeld(GuestCluster first, long count)
     {
         for (var i = 0; i < _count; i++)
         {
@@ -47,10 +48,10 @@ internal sealed class ClusterLocks
         return false;
     }
 
-    public void Exit(long first, long count)
+    public void Exit(GuestCluster first, long count)
     {
         var range = Array.IndexOf(_held, (first, first + count), 0, _count);
-        Invariant.Holds(range >= 0, "guest clusters are unlocked as they were locked, by who holds them", first, count);
+        Invariant.Holds(range >= 0, "guest clusters are unlocked as they were locked, by who holds them", first.Number, count);
         _held[range] = _held[--_count];
         _released.WakeAll();
     }

@@ -13,10 +13,10 @@ internal sealed class DataWrites(ChangeParts parts, NewClusters newClusters)
 
     /// <summary>Writes a range of any alignment.</summary>
     /// <returns>0, or a negative errno</returns>
-    public async LoopTask<int> WriteAsync(long offset, NativeBuffer buffer)
+    public async LoopTask<int> WriteAsync(GuestOffset offset, NativeBuffer buffer)
     {
         _context.Log?.NoteAlive();
-        if (((offset | (uint)buffer.Length) & (parts.Data.Alignment - 1)) != 0)
+        if (((offset.Value | (uint)buffer.Length) & (parts.Data.Alignment - 1)) != 0)
             return await WriteUnalignedAsync(offset, buffer);
         var change = await parts.Turns.BeginChangeAsync();
         var error = await WriteAlignedAsync(offset, buffer);
@@ -24,7 +24,7 @@ internal sealed class DataWrites(ChangeParts parts, NewClusters newClusters)
         return error;
     }
 
-    private async LoopTask<int> WriteAlignedAsync(long offset, NativeBuffer buffer)
+    private async LoopTask<int> WriteAlignedAsync(GuestOffset offset, NativeBuffer buffer)
     {
         var group = TaskGroup.Rent();
         var error = 0;
@@ -55,10 +55,10 @@ internal sealed class DataWrites(ChangeParts parts, NewClusters newClusters)
 
     /// <summary>Writes one run: starts it in <paramref name="group"/> when in place, else allocates and writes it.</summary>
     /// <returns>bytes covered; 0 to look again; or a negative errno</returns>
-    private async LoopTask<int> WriteRunAsync(long offset, NativeBuffer buffer, TaskGroup group)
+    private async LoopTask<int> WriteRunAsync(GuestOffset offset, NativeBuffer buffer, TaskGroup group)
     {
         var tables = parts.Map.Tables;
-        var slot = await tables.LoadAsync(tables.KeyOf(offset >> _geometry.ClusterBits));
+        var slot = await tables.LoadAsync(tables.KeyOf(_geometry.ClusterOf(offset)));
         if (slot is < 0 and not SlicedTables.Absent)
             return slot;
 
@@ -82,25 +82,25 @@ internal sealed class DataWrites(ChangeParts parts, NewClusters newClusters)
         }
     }
 
-    private void RequireInPlace(long offset, in StoredL2Entry stored)
+    private void RequireInPlace(GuestOffset offset, in StoredL2Entry stored)
     {
         Invariant.Holds((stored.Descriptor & L2Entry.CopiedFlag) != 0, "only a cluster that nothing else uses is written in place",
-            offset, (long)stored.Descriptor);
+            offset.Value, (long)stored.Descriptor);
         if (Invariant.Thorough)
-            Invariant.Holds(_context.Epochs.InProgress > 0, "a cluster is written in place only inside an epoch", offset);
+            Invariant.Holds(_context.Epochs.InProgress > 0, "a cluster is written in place only inside an epoch", offset.Value);
     }
 
     /// <summary>
     /// A write that the file does not take as it is (O_DIRECT): the sectors it only partly covers are read first.
     /// Nothing else may change them in between, so direct writes of other loops are shut out and waited for.
     /// </summary>
-    private async LoopTask<int> WriteUnalignedAsync(long offset, NativeBuffer buffer)
+    private async LoopTask<int> WriteUnalignedAsync(GuestOffset offset, NativeBuffer buffer)
     {
         await parts.Turns.BeginExclusiveAsync();
         var alignment = parts.Data.Alignment;
-        var start = Rounding.Down(offset, alignment);
-        var end = Rounding.Up(offset + buffer.Length, alignment);
-        var onDisk = (int)(long.Min(end, parts.Map.Size) - start);
+        var start = offset.RoundDown(alignment);
+        var end = (offset + buffer.Length).RoundUp(alignment);
+        var onDisk = (int)(long.Min(end.Value, parts.Map.Size) - start.Value);
         var pool = LoopScheduler.Current.Buffers;
         var sectors = pool.Rent(checked((int)(end - start)));
         sectors.Slice(onDisk).Clear();

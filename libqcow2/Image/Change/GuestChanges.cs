@@ -33,7 +33,7 @@ internal sealed class GuestChanges
     public bool AreOver => _changes.IsZero && _parts.Locks.IsEmpty;
 
     /// <summary>Finds one piece of a file that holds the whole range and may be written in place. Any loop.</summary>
-    public bool TryMapWrite(long offset, int length, out FileExtent extent)
+    public bool TryMapWrite(GuestOffset offset, int length, out FileExtent extent)
     {
         extent = default;
         if (!_parts.Preparation.IsOpen || _parts.Turns.IsExclusive || _parts.Options.DetectZeroes != DetectZeroes.Off
@@ -42,29 +42,29 @@ internal sealed class GuestChanges
             return false;
         }
 
-        if (((offset | (uint)length) & (_parts.Data.Alignment - 1)) != 0
+        if (((offset.Value | (uint)length) & (_parts.Data.Alignment - 1)) != 0
             || !_parts.Map.TryMapRun(offset, length, inPlace: true, out var host))
         {
             return false;
         }
 
         // Past the end of the file (a truncated image) a write makes the file longer, which only the home loop does.
-        if (host + length > _context.Data.Length)
+        if (host.Value + length > _context.Data.Length)
             return false;
-        if ((host < _context.Geometry.ClusterSize && !_context.Geometry.HasDataFile)
+        if ((host.Value < _context.Geometry.ClusterSize && !_context.Geometry.HasDataFile)
             || (Invariant.Thorough && _context.Epochs.InProgress == 0))
         {
             return RefuseMapping(offset, host);
         }
 
-        if (!_parts.Preparation.TryTouch(offset, length))
+        if (!_parts.Preparation.TryTouch(offset.Value, length))
             return false;
         _context.Log?.NoteAlive();
-        extent = new FileExtent(_context.Data, host);
+        extent = new FileExtent(_context.Data, host.Value);
         return true;
     }
 
-    public async LoopTask<int> WriteAsync(long offset, NativeBuffer buffer)
+    public async LoopTask<int> WriteAsync(GuestOffset offset, NativeBuffer buffer)
     {
         int error;
         _changes.Begin();
@@ -89,7 +89,7 @@ internal sealed class GuestChanges
         return error;
     }
 
-    public async LoopTask<int> WriteZeroesAsync(long offset, long length, ZeroFlags flags)
+    public async LoopTask<int> WriteZeroesAsync(GuestOffset offset, long length, ZeroFlags flags)
     {
         int error;
         _changes.Begin();
@@ -115,7 +115,7 @@ internal sealed class GuestChanges
     }
 
     /// <summary>Frees what lies wholly inside the range, if the options and the image's version allow it.</summary>
-    public async LoopTask<int> DiscardAsync(long offset, long length)
+    public async LoopTask<int> DiscardAsync(GuestOffset offset, long length)
     {
         // Version 2 over a backing file has no way to drop a cluster without showing what is below it.
         if (_parts.Options.Discard == DiscardMode.Ignore || !_zeroes.CanZeroByEntry || length == 0)
@@ -143,12 +143,21 @@ internal sealed class GuestChanges
         return error;
     }
 
+    /// <summary>
+    /// Makes a range behind the former end of the disk read as zeroes. Nobody uses the disk, and no bitmap records it: there was no disk.
+    /// </summary>
+    public async LoopTask<int> ClearNewEndAsync(GuestOffset offset, long length)
+    {
+        var error = await _zeroes.ClearNewEndAsync(offset, length);
+        return error == -Errno.ENOSPC && await ReclaimAsync() ? await _zeroes.ClearNewEndAsync(offset, length) : error;
+    }
+
     /// <summary>Completes when no change is in progress. None may begin any more.</summary>
     public LoopTask<int> WaitForEndAsync() => _changes.WaitForEndAsync();
 
     /// <summary>A breach on the loop of an export, which serves others too: the home loop will answer this request.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private bool RefuseMapping(long offset, long host)
+    private bool RefuseMapping(GuestOffset offset, HostOffset host)
     {
         _context.Stop(new InvariantBreach(
             "what loops write in place is mapped inside an epoch, and is not the header"
@@ -157,10 +166,10 @@ internal sealed class GuestChanges
     }
 
     /// <summary>What was freed but not committed is no space yet: where there is none, that is made so, and tried once more.</summary>
-    private async LoopTask<int> PrepareAsync(long offset, long length)
+    private async LoopTask<int> PrepareAsync(GuestOffset offset, long length)
     {
-        var error = await _parts.Preparation.RunAsync(offset, length);
-        return error == -Errno.ENOSPC && await ReclaimAsync() ? await _parts.Preparation.RunAsync(offset, length) : error;
+        var error = await _parts.Preparation.RunAsync(offset.Value, length);
+        return error == -Errno.ENOSPC && await ReclaimAsync() ? await _parts.Preparation.RunAsync(offset.Value, length) : error;
     }
 
     /// <summary>Makes all that was freed available. Not from inside a request's epoch.</summary>

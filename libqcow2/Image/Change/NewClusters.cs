@@ -20,11 +20,11 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
     private readonly Geometry _geometry = parts.Context.Geometry;
 
     /// <returns>bytes written; 0 to look again; or a negative errno</returns>
-    public async LoopTask<int> WriteAsync(long offset, NativeBuffer buffer)
+    public async LoopTask<int> WriteAsync(GuestOffset offset, NativeBuffer buffer)
     {
         if (await parts.MakeRoomInLogAsync() is var full and < 0)
             return full;
-        var first = offset >> _geometry.ClusterBits;
+        var first = _geometry.ClusterOf(offset);
         var count = ClustersOfRun(first, offset, buffer.Length);
         if (!parts.Locks.TryEnter(first, count))
         {
@@ -51,15 +51,15 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
         return result;
     }
 
-    private int ClustersOfRun(long first, long offset, int length)
+    private int ClustersOfRun(GuestCluster first, GuestOffset offset, int length)
     {
-        var last = (offset + length - 1) >> _geometry.ClusterBits;
-        var sliceEnd = (parts.Map.Tables.KeyOf(first) + 1) << _geometry.SliceBits;
+        var last = _geometry.ClusterOf(offset + (length - 1));
+        var stop = parts.Map.Tables.SliceEnd(first);
         var limit = Math.Max(1, MaximumRunBytes >> _geometry.ClusterBits);
-        return (int)Math.Min(Math.Min(last + 1, sliceEnd) - first, limit);
+        return (int)Math.Min((last < stop ? last + 1 : stop) - first, limit);
     }
 
-    private async LoopTask<int> WriteUnderLockAsync(long offset, NativeBuffer buffer, long first, int count)
+    private async LoopTask<int> WriteUnderLockAsync(GuestOffset offset, NativeBuffer buffer, GuestCluster first, int count)
     {
         var tables = parts.Map.Tables;
         var slot = await tables.LoadForWriteAsync(tables.KeyOf(first));
@@ -68,7 +68,7 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
         if (_context.WriteError != 0)
             return _context.WriteError;
 
-        Invariant.Holds(parts.Locks.IsHeld(first, count), "who changes the mapping of clusters has locked them", first, count);
+        Invariant.Holds(parts.Locks.IsHeld(first, count), "who changes the mapping of clusters has locked them", first.Number, count);
 
         // Decided only now: while this waited, another request may have done the work.
         count = CountToChange(slot, offset, count);
@@ -76,10 +76,10 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
             return 0;
         var old = tables.Entry(slot, first);
         var reuse = old is { HasHost: true, Copied: true };
-        var run = reuse ? new HostRun(0, old.Host.Value, 1, false) : await parts.Space.AllocateAsync(first, count);
+        var run = reuse ? new HostRun(0, old.Host, 1, false) : await parts.Space.AllocateAsync(first, count);
         if (run.Error < 0)
             return run.Error;
-        var length = (int)Math.Min(buffer.Length, ((first + run.Clusters) << _geometry.ClusterBits) - offset);
+        var length = (int)Math.Min(buffer.Length, _geometry.StartOf(first + run.Clusters) - offset);
         var (error, filled) = await fill.FillAsync(offset, buffer.Slice(0, length), run, reuse);
         if (error == 0)
         {
@@ -97,10 +97,10 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
     /// How many clusters from the one of <paramref name="offset"/> on need new host clusters; 1 if the first can be filled where it
     /// is; 0 if it need not change.
     /// </summary>
-    private int CountToChange(int slot, long offset, int limit)
+    private int CountToChange(int slot, GuestOffset offset, int limit)
     {
         var tables = parts.Map.Tables;
-        var first = offset >> _geometry.ClusterBits;
+        var first = _geometry.ClusterOf(offset);
         for (var i = 0; i < limit; i++)
         {
             var entry = tables.Entry(slot, first + i);
@@ -124,7 +124,7 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
     /// <param name="run">where they are</param>
     /// <param name="filled">what of the disk is there now</param>
     /// <param name="reuse">whether the cluster had this place before</param>
-    private async LoopTask<int> PublishAsync(long first, HostRun run, FilledRange filled, bool reuse)
+    private async LoopTask<int> PublishAsync(GuestCluster first, HostRun run, FilledRange filled, bool reuse)
     {
         var tables = parts.Map.Tables;
         var slot = await tables.LoadForWriteAsync(tables.KeyOf(first));
@@ -135,7 +135,7 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
         {
             var cluster = first + i;
             var old = tables.Entry(slot, cluster);
-            var host = new HostOffset(run.Offset + ((long)i << _geometry.ClusterBits));
+            var host = run.Offset + ((long)i << _geometry.ClusterBits);
             var bitmap = _geometry.HasExtendedL2 ? Bitmap(cluster, old, filled, isNew: !reuse) : 0;
             tables.Set(slot, cluster, new StoredL2Entry(L2Entry.EncodeData(host, copied: true), bitmap), run.Taken);
             if (old.Host != host || !old.HasHost)
@@ -146,14 +146,15 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
     }
 
     /// <summary>The subclusters of a cluster that was filled: those that were written are there; the others stay what they were.</summary>
-    private ulong Bitmap(long cluster, in L2Entry old, FilledRange filled, bool isNew)
+    private ulong Bitmap(GuestCluster cluster, in L2Entry old, FilledRange filled, bool isNew)
     {
-        var start = cluster << _geometry.ClusterBits;
+        var start = _geometry.StartOf(cluster);
         var from = Math.Max(filled.Start - start, 0) >> _geometry.SubclusterBits;
         var to = Math.Min(Rounding.Up(filled.End - start, _geometry.SubclusterSize), _geometry.ClusterSize) >> _geometry.SubclusterBits;
         var written = (uint)(((1UL << (int)to) - 1) & ~((1UL << (int)from) - 1));
         Invariant.Holds(
-            !isNew || (old.Allocated & ~written) == 0, "a new cluster has all that the old one held", cluster, old.Allocated & ~written);
+            !isNew || (old.Allocated & ~written) == 0, "a new cluster has all that the old one held", cluster.Number,
+            old.Allocated & ~written);
         return L2Entry.EncodeBitmap(old.Allocated | written, old.Zeroes & ~written);
     }
 
@@ -164,11 +165,11 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
         for (var i = 0; i < run.Clusters && isNew && !_geometry.HasDataFile; i++)
         {
             var offset = run.Offset + ((long)i << _geometry.ClusterBits);
-            Invariant.Holds(!_context.Metadata!.Contains(offset), "guest data is never where metadata is", offset);
+            Invariant.Holds(!_context.Metadata!.Contains(offset), "guest data is never where metadata is", offset.Value);
             if (Invariant.Thorough)
             {
                 Invariant.Holds(
-                    parts.Refcounts.Peek(offset >> _geometry.ClusterBits) is 1 or null, "COPIED is set only with refcount 1", offset);
+                    parts.Refcounts.Peek(_geometry.ClusterOf(offset)) is 1 or null, "COPIED is set only with refcount 1", offset.Value);
             }
         }
     }

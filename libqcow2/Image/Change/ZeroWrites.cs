@@ -23,7 +23,7 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
     public bool CanZeroByEntry => _geometry.Version >= 3 || parts.Map.Backing is null;
 
     /// <summary>Frees what lies wholly inside the range.</summary>
-    public async LoopTask<int> DiscardAsync(long offset, long length)
+    public async LoopTask<int> DiscardAsync(GuestOffset offset, long length)
     {
         if (_context.IsRawDataFile)
             return await DiscardRawAsync(offset, length);
@@ -33,10 +33,10 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
 
         // A compressed cluster goes as a whole or stays.
         var (from, to) = await WithoutCompressedEdgesAsync(start, end);
-        return from < 0 ? (int)from : from < to ? await ZeroEntriesAsync(from, to, unmap: true) : 0;
+        return from.Value < 0 ? (int)from.Value : from < to ? await ZeroEntriesAsync(from, to, unmap: true) : 0;
     }
 
-    public async LoopTask<int> ZeroAsync(long offset, long length, ZeroFlags flags)
+    public async LoopTask<int> ZeroAsync(GuestOffset offset, long length, ZeroFlags flags)
     {
         var unmap = (flags & ZeroFlags.MayUnmap) != 0 && parts.Options.Discard == DiscardMode.Unmap;
         var byEntry = _geometry.Version >= 3 || (parts.Map.Backing is null && unmap);
@@ -45,12 +45,22 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
             return await ZeroRawAsync(offset, length, unmap, fast);
         if (!byEntry)
             return fast ? -Errno.EOPNOTSUPP : await WriteZeroesAsync(offset, length);
+        return await ZeroByEntryAsync(offset, length, unmap, fast);
+    }
+
+    /// <summary>
+    /// A range that is about to become the end of the disk: whatever entries, or a longer backing file, say of it, it reads as zeroes.
+    /// </summary>
+    public LoopTask<int> ClearNewEndAsync(GuestOffset offset, long length) => ZeroByEntryAsync(offset, length, unmap: true, fast: false);
+
+    private async LoopTask<int> ZeroByEntryAsync(GuestOffset offset, long length, bool unmap, bool fast)
+    {
         var end = offset + length;
         var (from, to) = WholeSubclusters(offset, length);
         if (from < to)
             (from, to) = await WithoutCompressedEdgesAsync(from, to);
-        if (from < 0)
-            return (int)from;
+        if (from.Value < 0)
+            return (int)from.Value;
         var isWhole = from < to;
 
         // The edges first: a fast request that cannot be met must not have changed anything.
@@ -64,52 +74,52 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
     /// The subclusters wholly inside the range (clusters, without extended L2 entries); the last one of the disk counts as whole if
     /// the range reaches the end.
     /// </summary>
-    private (long Start, long End) WholeSubclusters(long offset, long length)
+    private (GuestOffset Start, GuestOffset End) WholeSubclusters(GuestOffset offset, long length)
     {
         var end = offset + length;
-        var stop = end == parts.Map.Size ? end : Rounding.Down(end, _geometry.SubclusterSize);
-        return (Rounding.Up(offset, _geometry.SubclusterSize), stop);
+        var stop = end.Value == parts.Map.Size ? end : end.RoundDown(_geometry.SubclusterSize);
+        return (offset.RoundUp(_geometry.SubclusterSize), stop);
     }
 
     /// <summary>The range without the parts of compressed clusters at its ends: of those nothing is said by their entries.</summary>
     /// <returns>the range, perhaps empty; a negative errno in its start</returns>
-    private async LoopTask<(long Start, long End)> WithoutCompressedEdgesAsync(long start, long end)
+    private async LoopTask<(GuestOffset Start, GuestOffset End)> WithoutCompressedEdgesAsync(GuestOffset start, GuestOffset end)
     {
         if (!_geometry.HasExtendedL2)
             return (start, end);
-        if ((start & _geometry.ClusterMask) != 0)
+        if (_geometry.Within(start) != 0)
         {
             var compressed = await IsCompressedAsync(start);
             if (compressed < 0)
-                return (compressed, 0);
+                return (new GuestOffset(compressed), default);
             if (compressed > 0)
-                start = Rounding.Up(start, _geometry.ClusterSize);
+                start = start.RoundUp(_geometry.ClusterSize);
         }
 
-        if (start < end && (end & _geometry.ClusterMask) != 0 && end != parts.Map.Size)
+        if (start < end && _geometry.Within(end) != 0 && end.Value != parts.Map.Size)
         {
             var compressed = await IsCompressedAsync(end - 1);
             if (compressed < 0)
-                return (compressed, 0);
+                return (new GuestOffset(compressed), default);
             if (compressed > 0)
-                end = Rounding.Down(end, _geometry.ClusterSize);
+                end = end.RoundDown(_geometry.ClusterSize);
         }
 
         return (start, end);
     }
 
     /// <returns>1 or 0, or a negative errno</returns>
-    private async LoopTask<int> IsCompressedAsync(long offset)
+    private async LoopTask<int> IsCompressedAsync(GuestOffset offset)
     {
         var tables = parts.Map.Tables;
-        var slot = await tables.LoadAsync(tables.KeyOf(offset >> _geometry.ClusterBits));
+        var slot = await tables.LoadAsync(tables.KeyOf(_geometry.ClusterOf(offset)));
         if (slot is < 0 and not SlicedTables.Absent)
             return slot;
         return parts.Map.At(slot, offset, 1).Kind == L2Kind.Compressed ? 1 : 0;
     }
 
     /// <summary>Zeroes a piece that covers no whole subcluster (but may touch two).</summary>
-    private async LoopTask<int> ZeroEdgeAsync(long offset, long length, bool fast)
+    private async LoopTask<int> ZeroEdgeAsync(GuestOffset offset, long length, bool fast)
     {
         while (length > 0)
         {
@@ -132,7 +142,7 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
         return 0;
     }
 
-    private async LoopTask<int> WriteZeroesAsync(long offset, long length)
+    private async LoopTask<int> WriteZeroesAsync(GuestOffset offset, long length)
     {
         var pool = LoopScheduler.Current.Buffers;
         var zeroes = pool.Rent((int)Math.Min(length, ZeroPieceBytes));
@@ -151,7 +161,7 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
     }
 
     /// <summary>Whole subclusters; only the end of the disk may be within one.</summary>
-    private async LoopTask<int> ZeroEntriesAsync(long start, long end, bool unmap)
+    private async LoopTask<int> ZeroEntriesAsync(GuestOffset start, GuestOffset end, bool unmap)
     {
         var change = await parts.Turns.BeginChangeAsync();
         var tables = parts.Map.Tables;
@@ -162,12 +172,12 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
             error = await parts.MakeRoomInLogAsync();
             if (error < 0)
                 break;
-            var stop = Math.Min(end, start + WithoutTable(start));
+            var stop = GuestOffset.Min(end, start + WithoutTable(start));
             if (stop == start)
             {
-                var first = start >> _geometry.ClusterBits;
-                stop = Math.Min(end, (tables.KeyOf(first) + 1) << (_geometry.SliceBits + _geometry.ClusterBits));
-                var count = ((stop + _geometry.ClusterMask) >> _geometry.ClusterBits) - first;
+                var first = _geometry.ClusterOf(start);
+                stop = GuestOffset.Min(end, _geometry.StartOf(tables.SliceEnd(first)));
+                var count = _geometry.ClusterOf(stop + _geometry.ClusterMask) - first;
                 if (!parts.Locks.TryEnter(first, count))
                 {
                     await parts.Locks.WaitForReleaseAsync();
@@ -204,19 +214,19 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
     /// How much of the disk from here on reads as zeroes as no L2 table covers it and nothing is below; 0 if that is not so.
     /// Most of a huge disk is skipped by whole tables.
     /// </summary>
-    private long WithoutTable(long offset)
+    private long WithoutTable(GuestOffset offset)
     {
-        if (parts.Map.HasBackingAt(offset) || !parts.Map.Tables.HasNoTable(offset >> _geometry.ClusterBits))
+        if (parts.Map.HasBackingAt(offset) || !parts.Map.Tables.HasNoTable(_geometry.ClusterOf(offset)))
             return 0;
         var bits = _geometry.L2Bits + _geometry.ClusterBits;
-        return (((offset >> bits) + 1) << bits) - offset;
+        return (((offset.Value >> bits) + 1) << bits) - offset.Value;
     }
 
-    private async LoopTask<int> ZeroInSliceAsync(long start, long end, bool unmap)
+    private async LoopTask<int> ZeroInSliceAsync(GuestOffset start, GuestOffset end, bool unmap)
     {
         var tables = parts.Map.Tables;
-        var first = start >> _geometry.ClusterBits;
-        var last = (end - 1) >> _geometry.ClusterBits;
+        var first = _geometry.ClusterOf(start);
+        var last = _geometry.ClusterOf(end - 1);
         var key = tables.KeyOf(first);
         var slot = await tables.LoadAsync(key);
 
@@ -243,10 +253,10 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
         {
             var stored = tables.Stored(slot, cluster);
             var old = L2Entry.Decode(stored, _geometry);
-            var at = Math.Max(start, cluster << _geometry.ClusterBits);
+            var at = GuestOffset.Max(start, _geometry.StartOf(cluster));
             if (old.Kind == L2Kind.Invalid || tables.IsMisplaced(old, cluster))
                 return parts.Map.Invalid(at, parts.Map.At(slot, at, 1));
-            var hasBacking = parts.Map.HasBackingAt(cluster << _geometry.ClusterBits);
+            var hasBacking = parts.Map.HasBackingAt(_geometry.StartOf(cluster));
             var changed = _geometry.HasExtendedL2
                 ? ZeroedEntry.OfSubclusters(old, stored, Subclusters(cluster, start, end), hasBacking, unmap)
                 : new StoredL2Entry(ZeroedEntry.OfCluster(old, stored.Descriptor, hasBacking, unmap, _geometry));
@@ -264,9 +274,9 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
     }
 
     /// <summary>The subclusters of a cluster that a range covers: bit n for subcluster n.</summary>
-    private uint Subclusters(long cluster, long start, long end)
+    private uint Subclusters(GuestCluster cluster, GuestOffset start, GuestOffset end)
     {
-        var clusterStart = cluster << _geometry.ClusterBits;
+        var clusterStart = _geometry.StartOf(cluster);
         var from = (int)(Math.Max(start - clusterStart, 0) >> _geometry.SubclusterBits);
         var to = (int)(Math.Min(Rounding.Up(end - clusterStart, _geometry.SubclusterSize), _geometry.ClusterSize)
             >> _geometry.SubclusterBits);
@@ -274,20 +284,20 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
     }
 
     /// <summary>Gives space of the data file back; that it cannot be is no error, as the entries say that there are zeroes.</summary>
-    private async LoopTask<int> PunchAsync(long start, long end)
+    private async LoopTask<int> PunchAsync(GuestOffset start, GuestOffset end)
     {
-        var error = await _context.Data.PunchAsync(start, end - start);
+        var error = await _context.Data.PunchAsync(start.Value, end - start);
         if (error is < 0 and not -Errno.EOPNOTSUPP)
             _context.Report?.Invoke($"cannot punch a hole into {_context.Data.Path}: {Errno.Text(error)}");
         return 0;
     }
 
     /// <summary>A raw data file is what the guest sees, whatever the entries say: it is what is zeroed.</summary>
-    private async LoopTask<int> ZeroRawAsync(long offset, long length, bool unmap, bool fast)
+    private async LoopTask<int> ZeroRawAsync(GuestOffset offset, long length, bool unmap, bool fast)
     {
         var alignment = parts.Data.Alignment;
-        var start = Rounding.Up(offset, alignment);
-        var end = Rounding.Down(offset + length, alignment);
+        var start = offset.RoundUp(alignment);
+        var end = (offset + length).RoundDown(alignment);
         var error = fast && (start > end || start != offset || end != offset + length) ? -Errno.EOPNOTSUPP : 0;
         if (error == 0 && start >= end)
             return await WriteZeroesAsync(offset, length);
@@ -298,21 +308,21 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
         return error == 0 && offset + length > end ? await WriteZeroesAsync(end, offset + length - end) : error;
     }
 
-    private async LoopTask<int> ZeroRawSectorsAsync(long start, long end, bool unmap, bool fast)
+    private async LoopTask<int> ZeroRawSectorsAsync(GuestOffset start, GuestOffset end, bool unmap, bool fast)
     {
         var change = await parts.Turns.BeginChangeAsync();
-        var error = unmap ? await _context.Data.PunchAsync(start, end - start) : -Errno.EOPNOTSUPP;
+        var error = unmap ? await _context.Data.PunchAsync(start.Value, end - start) : -Errno.EOPNOTSUPP;
         if (error == -Errno.EOPNOTSUPP && !fast)
-            error = await _context.Data.ZeroAsync(start, end - start);
+            error = await _context.Data.ZeroAsync(start.Value, end - start);
         _context.NoteData();
         parts.Turns.EndChange(change);
         return error;
     }
 
-    private async LoopTask<int> DiscardRawAsync(long offset, long length)
+    private async LoopTask<int> DiscardRawAsync(GuestOffset offset, long length)
     {
-        var start = Rounding.Up(offset, parts.Data.Alignment);
-        var end = Rounding.Down(offset + length, parts.Data.Alignment);
+        var start = offset.RoundUp(parts.Data.Alignment);
+        var end = (offset + length).RoundDown(parts.Data.Alignment);
         if (start >= end)
             return 0;
         var error = await ZeroRawSectorsAsync(start, end, unmap: true, fast: true);

@@ -19,41 +19,40 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
     /// <param name="records">whether it follows changes from now on</param>
     public async LoopTask<EditAnswer> AddAsync(string name, long? granularity, bool records)
     {
-        if (header.Version < 3)
+        var directory = set.Directory?.Copy() ?? Empty();
+        var (refused, stored) = await AddToAsync(directory, name, granularity, records);
+        return refused ?? await ReplaceAsync(directory, stored);
+    }
+
+    /// <summary>Makes a bitmap, and names it in a directory that is to be the next.</summary>
+    /// <returns>why not, or where it is</returns>
+    public async LoopTask<(EditAnswer? Refused, StoredBitmap? Stored)> AddToAsync(
+        BitmapDirectoryBytes directory, string name, long? granularity, bool records)
+    {
+        if (RefuseNew(name, granularity, out var shape) is { } refused)
+            return (refused, null);
+        if (directory.Find(name) >= 0)
         {
-            return EditAnswer.Refused(
-                EditResult.Failed, "images of version 2 cannot have bitmaps", "\"qemu-img amend -o compat=1.1\" makes it version 3");
+            return (EditAnswer.Refused(EditResult.Failed, $"there is a bitmap \"{name}\" already") with { Error = -Interop.Errno.EEXIST },
+                null);
         }
 
-        if (space.DiskSize == 0)
-            return EditAnswer.Refused(EditResult.Failed, "its disk has no bytes");
-        if (RefuseName(name) is { } badName)
-            return badName;
-        if (granularity is { } bytes && (bytes <= 0 || (bytes & (bytes - 1)) != 0))
-            return EditAnswer.Refused(EditResult.Invalid, $"granularity {bytes} is not a power of two");
-        var bits = granularity is { } given ? System.Numerics.BitOperations.Log2((ulong)given)
-            : BitmapShape.DefaultGranularityBits(space.ClusterBits);
-        var shape = new BitmapShape(space.DiskSize, bits);
-        if (shape.Refusal() is { } why)
-            return EditAnswer.Refused(EditResult.Invalid, why, "another --granularity");
-        if (set.Damage is { } damage)
-            return EditAnswer.Refused(EditResult.Failed, damage);
-        var directory = set.Directory?.Copy() ?? Empty();
-        if (directory.Find(name) >= 0)
-            return EditAnswer.Refused(EditResult.Failed, $"there is a bitmap \"{name}\" already");
         if (directory.Entries.Count >= Limits.MaxBitmaps)
-            return EditAnswer.Refused(EditResult.Failed, $"it has {directory.Entries.Count} bitmaps, which is the most there can be");
+        {
+            return (EditAnswer.Refused(
+                EditResult.Failed, $"it has {directory.Entries.Count} bitmaps, which is the most there can be"), null);
+        }
+
         var stored = StoredBitmap.New(name, shape, space.ClusterBits);
         if (await set.WriteNewAsync(stored, null) is var unwritten and < 0)
-            return EditAnswer.OfErrno(unwritten, "cannot write its table");
-        directory.Add(name, records ? BitmapFlags.Auto : BitmapFlags.None, bits, stored.TableOffset, stored.Clusters);
-        if (directory.Bytes.Length > Limits.MaxBitmapDirectoryBytes)
-        {
-            set.Free(stored);
-            return EditAnswer.Refused(EditResult.Failed, $"its directory would have more than {Limits.MaxBitmapDirectoryBytes} bytes");
-        }
-
-        return await ReplaceAsync(directory, stored);
+            return (EditAnswer.OfErrno(unwritten, "cannot write its table"), null);
+        directory.Add(
+            name, records ? BitmapFlags.Auto : BitmapFlags.None, shape.GranularityBits, stored.TableOffset, stored.Clusters);
+        if (directory.Bytes.Length <= Limits.MaxBitmapDirectoryBytes)
+            return (null, stored);
+        set.Free(stored);
+        return (EditAnswer.Refused(
+            EditResult.Failed, $"its directory would have more than {Limits.MaxBitmapDirectoryBytes} bytes"), null);
     }
 
     /// <summary>The one thing that can be done with an inconsistent bitmap.</summary>
@@ -143,6 +142,27 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
         return EditAnswer.Done with { Json = Encoding.UTF8.GetString(buffer.WrittenSpan) };
     }
 
+    /// <summary>
+    /// The bits of one as they are now, which the caller disposes of: also of one that is followed, or inside somebody's view. Changes
+    /// nothing, and may run at any time but during an edit.
+    /// </summary>
+    public async LoopTask<(EditAnswer Answer, DirtyBitmap? Bits)> CopyAsync(string name)
+    {
+        if (set.Find(name) is { } loaded)
+            return (EditAnswer.Done, loaded.Copy());
+        if (Find(name, mayBeInconsistent: false, out var index, mayBeShown: true) is { } refused)
+            return (refused, null);
+        try
+        {
+            var (error, bits) = await set.ReadAsync(set.Directory!.Entries[index]);
+            return (error == 0 ? EditAnswer.Done : EditAnswer.OfErrno(error, "cannot read it"), bits);
+        }
+        catch (ImageFormatException damage)
+        {
+            return (EditAnswer.Refused(EditResult.Failed, damage.Why), null);
+        }
+    }
+
     private void Write(Utf8JsonWriter writer, BitmapEntry entry, long? dirty)
     {
         writer.WriteStartObject();
@@ -160,7 +180,7 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
     }
 
     /// <returns>null if it is inconsistent or cannot be read: then nobody can say</returns>
-    private async LoopTask<long?> DirtyBytesAsync(BitmapEntry entry)
+    public async LoopTask<long?> DirtyBytesAsync(BitmapEntry entry)
     {
         if (set.Find(entry.Name) is { } bits)
             return bits.DirtyBytes;
@@ -182,18 +202,29 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
     private async LoopTask<EditAnswer> ReplaceContentAsync(int index, DirtyBitmap? bits)
     {
         var directory = set.Directory!.Copy();
+        var (refused, before, stored) = await PutContentAsync(directory, index, bits);
+        if (refused is { } why)
+            return why;
+        var answer = await ReplaceAsync(directory, stored);
+        if (answer.Succeeded)
+            set.Free(before!);
+        return answer;
+    }
+
+    /// <summary>Lets an entry of a directory that is to be the next have another table, with these bits.</summary>
+    /// <returns>why not; or the table of before, to be given up when that directory is the image's, and the new one</returns>
+    public async LoopTask<(EditAnswer? Refused, StoredBitmap? Before, StoredBitmap? Stored)> PutContentAsync(
+        BitmapDirectoryBytes directory, int index, DirtyBitmap? bits)
+    {
         var entry = directory.Entries[index];
         var (before, note) = await TryLoadAsync(entry);
         if (before is null)
-            return EditAnswer.Refused(EditResult.Failed, note!);
+            return (EditAnswer.Refused(EditResult.Failed, note!), null, null);
         var stored = StoredBitmap.New(entry.Name, before.Shape, space.ClusterBits);
         if (await set.WriteNewAsync(stored, bits) is var unwritten and < 0)
-            return EditAnswer.OfErrno(unwritten, "cannot write its bits");
+            return (EditAnswer.OfErrno(unwritten, "cannot write its bits"), null, null);
         directory.SetTable(index, stored.TableOffset);
-        var answer = await ReplaceAsync(directory, stored);
-        if (answer.Succeeded)
-            set.Free(before);
-        return answer;
+        return (null, before, stored);
     }
 
     /// <param name="directory">the next one</param>
@@ -214,7 +245,7 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
     }
 
     /// <returns>its table; or null, and what is wrong with it</returns>
-    private async LoopTask<(StoredBitmap? Stored, string? Why)> TryLoadAsync(BitmapEntry entry)
+    public async LoopTask<(StoredBitmap? Stored, string? Why)> TryLoadAsync(BitmapEntry entry)
     {
         try
         {
@@ -246,6 +277,29 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
         return null;
     }
 
+    private EditAnswer? RefuseNew(string name, long? granularity, out BitmapShape shape)
+    {
+        shape = default;
+        if (header.Version < 3)
+        {
+            return EditAnswer.Refused(
+                EditResult.Failed, "images of version 2 cannot have bitmaps", "\"qemu-img amend -o compat=1.1\" makes it version 3");
+        }
+
+        if (space.DiskSize == 0)
+            return EditAnswer.Refused(EditResult.Failed, "its disk has no bytes");
+        if (RefuseName(name) is { } badName)
+            return badName;
+        if (granularity is { } bytes && (bytes <= 0 || (bytes & (bytes - 1)) != 0))
+            return EditAnswer.Refused(EditResult.Invalid, $"granularity {bytes} is not a power of two");
+        var bits = granularity is { } given ? System.Numerics.BitOperations.Log2((ulong)given)
+            : BitmapShape.DefaultGranularityBits(space.ClusterBits);
+        shape = new BitmapShape(space.DiskSize, bits);
+        if (shape.Refusal() is { } why)
+            return EditAnswer.Refused(EditResult.Invalid, why, "another --granularity");
+        return set.Damage is { } damage ? EditAnswer.Refused(EditResult.Failed, damage) : null;
+    }
+
     private static EditAnswer? RefuseName(string name)
     {
         var length = Encoding.UTF8.GetByteCount(name);
@@ -254,5 +308,6 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
             : null;
     }
 
-    private BitmapDirectoryBytes Empty() => new([], 0, 1 << space.ClusterBits, space.File.Path);
+    /// <summary>A directory without entries.</summary>
+    public BitmapDirectoryBytes Empty() => new([], 0, 1 << space.ClusterBits, space.File.Path);
 }

@@ -11,7 +11,8 @@ namespace Qcow2Blk.Image.Commit;
 internal sealed class BitmapSpace(
     ImageContext context, ImageOptions options, Allocator? allocator, FreeQueue? frees, RefcountBlocks? refcounts) : IBitmapSpace
 {
-    private readonly HashSet<long> _protected = [];
+    private readonly HashSet<HostCluster> _protected = [];
+    private readonly HashSet<HostCluster> _own = [];
 
     public IBlockStorage File => context.File;
 
@@ -19,7 +20,7 @@ internal sealed class BitmapSpace(
 
     public int WriteUnit => context.WriteUnit;
 
-    public long DiskSize => context.Geometry.DiskSize;
+    public long DiskSize => Rounding.Down(context.Header.Size, 512);
 
     public long SmallestRegion => options.BitmapRegionBytes;
 
@@ -54,27 +55,48 @@ internal sealed class BitmapSpace(
             tooShort.AddRange(runs);
         foreach (var run in tooShort)
             await allocator!.ReleaseAsync(run);
-        return error < 0 ? error : runs[0].Offset;
+        if (error < 0)
+            return error;
+        var first = FirstOf(runs[0].Offset.Value);
+        for (var cluster = first; cluster < first + clusters; cluster++)
+            _own.Add(cluster);
+        return runs[0].Offset.Value;
     }
 
     public void Free(long offset, long clusters)
     {
-        for (var cluster = offset >> ClusterBits; cluster < (offset >> ClusterBits) + clusters; cluster++)
+        var first = FirstOf(offset);
+        for (var cluster = first; cluster < first + clusters; cluster++)
         {
             if (_protected.Remove(cluster))
-                context.Metadata!.Remove(cluster << ClusterBits);
+                context.Metadata!.Remove(context.Geometry.StartOf(cluster));
 
-            // A damaged image: its header, its tables are worth more than a cluster that leaks.
-            if (!context.Metadata!.Contains(cluster << ClusterBits))
+            // A damaged image: what is another's is worth more than a cluster that leaks.
+            if (_own.Remove(cluster) && !context.Metadata!.Contains(context.Geometry.StartOf(cluster)))
                 frees!.Add(cluster, 1);
         }
     }
 
-    public async LoopTask<bool> AreUsedOnceAsync(long offset, long clusters)
+    public async LoopTask<int> ProveAsync(HashSet<HostCluster> clusters)
     {
-        for (var cluster = offset >> ClusterBits; cluster < (offset >> ClusterBits) + clusters; cluster++)
+        var named = new NamedClusters(context, clusters);
+        if (await named.RunAsync() is var error and < 0)
+            return error;
+        foreach (var cluster in clusters)
         {
-            if (await refcounts!.GetAsync(cluster) != 1)
+            if (!named.Found.Contains(cluster) && await refcounts!.GetAsync(cluster) == 1)
+                _own.Add(cluster);
+        }
+
+        return 0;
+    }
+
+    public bool IsOwn(long offset, long clusters)
+    {
+        var first = FirstOf(offset);
+        for (var cluster = first; cluster < first + clusters; cluster++)
+        {
+            if (!_own.Contains(cluster))
                 return false;
         }
 
@@ -83,16 +105,16 @@ internal sealed class BitmapSpace(
 
     public bool TryProtect(long offset, long clusters)
     {
-        var first = offset >> ClusterBits;
+        var first = FirstOf(offset);
         for (var cluster = first; cluster < first + clusters; cluster++)
         {
-            if (context.Metadata!.Contains(cluster << ClusterBits))
+            if (context.Metadata!.Contains(context.Geometry.StartOf(cluster)))
                 return false;
         }
 
         for (var cluster = first; cluster < first + clusters; cluster++)
         {
-            context.Metadata!.Add(cluster << ClusterBits);
+            context.Metadata!.Add(context.Geometry.StartOf(cluster));
             _protected.Add(cluster);
         }
 
@@ -102,7 +124,7 @@ internal sealed class BitmapSpace(
     public void UnprotectAll()
     {
         foreach (var cluster in _protected)
-            context.Metadata!.Remove(cluster << ClusterBits);
+            context.Metadata!.Remove(context.Geometry.StartOf(cluster));
         _protected.Clear();
     }
 
@@ -126,10 +148,12 @@ internal sealed class BitmapSpace(
     public void MoveDirectory(BitmapsExtension? from, BitmapsExtension? to)
     {
         if (from is not null && context.Header.Autoclear.HasFlag(AutoclearFeatures.Bitmaps))
-            context.Metadata!.Remove(from.DirectoryOffset.Value, ClustersOf(from));
+            context.Metadata!.Remove(from.DirectoryOffset, ClustersOf(from));
         if (to is not null)
-            context.Metadata!.Add(to.DirectoryOffset.Value, ClustersOf(to));
+            context.Metadata!.Add(to.DirectoryOffset, ClustersOf(to));
     }
+
+    private HostCluster FirstOf(long offset) => context.Geometry.ClusterOf(new HostOffset(offset));
 
     private int ClustersOf(BitmapsExtension extension) =>
         (int)(Rounding.Up(extension.DirectorySize, 1L << ClusterBits) >> ClusterBits);

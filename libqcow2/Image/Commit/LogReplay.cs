@@ -56,7 +56,7 @@ internal sealed class LogReplay(
             options.Progress?.Invoke(Replaying, 0.5 + (count / 2.0 / changes.Count));
             count++;
             if (error == 0)
-                error = await ReplayEntryAsync(entry.Index, entry.New);
+                error = await ReplayEntryAsync(new GuestCluster(entry.Index), entry.New);
         }
 
         log.IsReplaying = false; // From here on a commit covers all of it.
@@ -67,7 +67,7 @@ internal sealed class LogReplay(
         return error;
     }
 
-    private async LoopTask<int> ReplayEntryAsync(long cluster, StoredL2Entry entry)
+    private async LoopTask<int> ReplayEntryAsync(GuestCluster cluster, StoredL2Entry entry)
     {
         var tables = map.Tables;
         var slot = await tables.LoadForWriteAsync(tables.KeyOf(cluster));

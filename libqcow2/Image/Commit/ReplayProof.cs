@@ -31,12 +31,13 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
                 throw Damaged($"guest cluster {entry.Index} is not on the disk");
             if (!entry.IsWhole())
                 throw Damaged($"the changes of guest cluster {entry.Index} do not follow each other");
-            var slot = await tables.LoadAsync(tables.KeyOf(entry.Index));
+            var cluster = new GuestCluster(entry.Index);
+            var slot = await tables.LoadAsync(tables.KeyOf(cluster));
             if (context.WriteErrorReason is { } corrupt)
                 throw Changed(corrupt);
             if (slot is < 0 and not SlicedTables.Absent)
                 return slot;
-            var found = slot == SlicedTables.Absent ? default : tables.Stored(slot, entry.Index);
+            var found = slot == SlicedTables.Absent ? default : tables.Stored(slot, cluster);
             if (!entry.CanBeInFile(found))
                 throw Changed($"guest cluster {entry.Index} is mapped by {found}, it was by {entry.Old}");
             var error = await ProveRefcountsAsync(entry, L2Entry.Decode(found, _geometry));
@@ -82,7 +83,7 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
 
         // A cluster that is shared keeps its place when some of its subclusters become zeroes; else what is set is ours alone.
         var isKept = !wanted.Copied && _geometry.HasExtendedL2 && HostOf(wanted) == HostOf(L2Entry.Decode(entry.Old, _geometry));
-        if (HostOf(wanted) is not { } host || !(wanted.Copied || isKept) || context.Metadata!.Contains(host))
+        if (HostOf(wanted) is not { } host || !(wanted.Copied || isKept) || context.Metadata!.Contains(new HostOffset(host)))
             throw Damaged($"guest cluster {entry.Index} became {entry.New}");
         if (host > context.File.Length - _geometry.ClusterSize)
             throw Changed($"host cluster 0x{host:x} is past the end of the file (size {context.File.Length})");
@@ -112,7 +113,7 @@ internal sealed class ReplayProof(ImageContext context, L2Tables tables, Refcoun
         return (0, entry[step].IsTakenBefore(log.Header.Captures) ? 1 : 0);
     }
 
-    private LoopTask<long> CountAsync(long host) => refcounts.GetAsync(host >> _geometry.ClusterBits);
+    private LoopTask<long> CountAsync(long host) => refcounts.GetAsync(_geometry.ClusterOf(new HostOffset(host)));
 
     private static long? HostOf(L2Entry entry) => entry.Kind is L2Kind.Data or L2Kind.ZeroAllocated ? entry.Host.Value : null;
 

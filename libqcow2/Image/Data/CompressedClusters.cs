@@ -37,9 +37,9 @@ internal sealed class CompressedClusters : IDisposable
     /// <param name="length">as <see cref="L2Entry.CompressedLength"/></param>
     /// <param name="within">where the part begins in the cluster</param>
     /// <param name="buffer">the part</param>
-    public LoopTask<int> ReadAsync(long host, int length, int within, NativeBuffer buffer)
+    public LoopTask<int> ReadAsync(HostOffset host, int length, int within, NativeBuffer buffer)
     {
-        var slot = Find(host);
+        var slot = Find(host.Value);
         if (slot is { Ready: true })
         {
             Hits++;
@@ -76,11 +76,11 @@ internal sealed class CompressedClusters : IDisposable
         }
     }
 
-    private async LoopTask<int> ReadThroughCacheAsync(long host, int length, int within, NativeBuffer buffer)
+    private async LoopTask<int> ReadThroughCacheAsync(HostOffset host, int length, int within, NativeBuffer buffer)
     {
         while (true)
         {
-            var slot = Find(host);
+            var slot = Find(host.Value);
             if (slot is { Ready: true })
             {
                 slot.LastUse = ++_clock;
@@ -100,16 +100,16 @@ internal sealed class CompressedClusters : IDisposable
         }
     }
 
-    private async LoopTask<int> FillAsync(Slot slot, long host, int length, int within, NativeBuffer buffer)
+    private async LoopTask<int> FillAsync(Slot slot, HostOffset host, int length, int within, NativeBuffer buffer)
     {
         if (slot.Content.IsEmpty)
             slot.Content = LoopScheduler.Current.Buffers.Rent(_context.Geometry.ClusterSize);
-        slot.Key = host;
+        slot.Key = host.Value;
         slot.Ready = false;
         slot.Busy = true;
         var error = await InflateAsync(host, length, slot.Content);
         slot.Busy = false;
-        slot.Ready = error == 0 && slot.Key == host;
+        slot.Ready = error == 0 && slot.Key == host.Value;
         slot.LastUse = ++_clock;
         if (!slot.Ready)
             slot.Key = -1;
@@ -119,15 +119,15 @@ internal sealed class CompressedClusters : IDisposable
         return error;
     }
 
-    private async LoopTask<int> InflateAsync(long host, int length, NativeBuffer output)
+    private async LoopTask<int> InflateAsync(HostOffset host, int length, NativeBuffer output)
     {
         Misses++;
         var pool = LoopScheduler.Current.Buffers;
 
         // Read whole sectors of the file, so that no bounce is needed; the descriptor counts them anyway.
         var unit = Math.Max(512, _context.File.OffsetAlignment);
-        var start = Rounding.Down(host, unit);
-        var end = Rounding.Up(host + length, unit);
+        var start = Rounding.Down(host.Value, unit);
+        var end = Rounding.Up(host.Value + length, unit);
         var sectors = pool.Rent(checked((int)(end - start)));
         int error;
         try
@@ -143,7 +143,7 @@ internal sealed class CompressedClusters : IDisposable
         {
             var work = InflateWork.Rent();
             work.Type = _context.Header.CompressionType;
-            work.Input = sectors.Slice((int)(host - start), length);
+            work.Input = sectors.Slice((int)(host.Value - start), length);
             work.Output = output;
             error = await LoopScheduler.Current.OffloadAsync(work);
             work.Recycle();

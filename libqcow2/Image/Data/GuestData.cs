@@ -37,7 +37,7 @@ internal sealed class GuestData : IDisposable
     public int Alignment => _context.Data.OffsetAlignment;
 
     /// <summary>Reads a range of the disk.</summary>
-    public async LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
+    public async LoopTask<int> ReadAsync(GuestOffset offset, NativeBuffer buffer)
     {
         var parity = _context.Epochs.Enter(0);
         var group = TaskGroup.Rent();
@@ -72,21 +72,21 @@ internal sealed class GuestData : IDisposable
     }
 
     /// <summary>Writes to host clusters that belong to the guest.</summary>
-    public LoopTask<int> WriteHostAsync(long host, NativeBuffer buffer) => _context.Data.WriteAsync(host, buffer);
+    public LoopTask<int> WriteHostAsync(HostOffset host, NativeBuffer buffer) => _context.Data.WriteAsync(host.Value, buffer);
 
     /// <summary>Makes a piece of host clusters that belong to the guest read as zeroes.</summary>
-    public LoopTask<int> ZeroHostAsync(long host, long length) => _context.Data.ZeroAsync(host, length);
+    public LoopTask<int> ZeroHostAsync(HostOffset host, long length) => _context.Data.ZeroAsync(host.Value, length);
 
     public void Dispose() => Compressed.Dispose();
 
     /// <summary>Starts reading what one layer holds.</summary>
     /// <returns>how many bytes that covers</returns>
-    private int StartRead(in Layer found, long offset, NativeBuffer buffer, TaskGroup group)
+    private int StartRead(in Layer found, GuestOffset offset, NativeBuffer buffer, TaskGroup group)
     {
         if (found.Map is not null)
             return _layers[found.Depth - 1].StartReadOwn(found, offset, buffer, group);
         if (found.Disk is { } disk)
-            group.Add(disk.ReadAsync(offset, buffer));
+            group.Add(disk.ReadAsync(offset.Value, buffer));
         else
             buffer.Clear();
         return buffer.Length;
@@ -94,7 +94,7 @@ internal sealed class GuestData : IDisposable
 
     /// <summary>Starts reading one piece of this image. Nothing is awaited before: the slice is where it was found.</summary>
     /// <returns>how many bytes it covers</returns>
-    private int StartReadOwn(in Layer found, long offset, NativeBuffer buffer, TaskGroup group)
+    private int StartReadOwn(in Layer found, GuestOffset offset, NativeBuffer buffer, TaskGroup group)
     {
         var piece = _map.At(found.Slot, offset, buffer.Length);
         var length = (int)piece.Length;
@@ -102,10 +102,10 @@ internal sealed class GuestData : IDisposable
         switch (piece.Kind)
         {
             case L2Kind.Data:
-                group.Add(_context.Data.ReadGuestAsync(piece.Host, offset, buffer));
+                group.Add(_context.Data.ReadGuestAsync(piece.Host.Value, offset.Value, buffer));
                 break;
             case L2Kind.Compressed:
-                group.Add(Compressed.ReadAsync(piece.Host, piece.CompressedLength, (int)(offset & _geometry.ClusterMask), buffer));
+                group.Add(Compressed.ReadAsync(piece.Host, piece.CompressedLength, (int)_geometry.Within(offset), buffer));
                 break;
             case L2Kind.Zero or L2Kind.ZeroAllocated:
                 buffer.Clear();

@@ -105,17 +105,17 @@ internal sealed unsafe class RecoveryLog : IDisposable
     }
 
     /// <summary>An L2 entry is about to change in memory.</summary>
-    /// <param name="guestCluster">whose entry</param>
+    /// <param name="cluster">whose entry</param>
     /// <param name="old">what it was</param>
     /// <param name="entry">what it becomes</param>
     /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
-    public void Append(long guestCluster, in StoredL2Entry old, in StoredL2Entry entry, LogTime taken)
+    public void Append(GuestCluster cluster, in StoredL2Entry old, in StoredL2Entry entry, LogTime taken)
     {
-        Invariant.Holds(!_disposed, "a log is written only while it is there", guestCluster);
+        Invariant.Holds(!_disposed, "a log is written only while it is there", cluster.Number);
         if (IsReplaying)
             return;
         NoteAlive();
-        Append(new LogRecord(guestCluster, 0, old, entry, taken));
+        Append(new LogRecord(cluster.Number, 0, old, entry, taken));
     }
 
     /// <summary>An L1 entry is about to change in memory.</summary>
@@ -126,12 +126,12 @@ internal sealed unsafe class RecoveryLog : IDisposable
     }
 
     /// <summary>Host clusters got refcount 0 in memory.</summary>
-    public void NoteFree(long first, long count) => _freed.Add(first, count);
+    public void NoteFree(HostCluster first, long count) => _freed.Add(first.Number, count);
 
     /// <summary>Host clusters are being allocated.</summary>
-    public LogTime NoteTaken(long first, int count)
+    public LogTime NoteTaken(HostCluster first, int count)
     {
-        for (var cluster = first; cluster < first + count; cluster++)
+        for (var cluster = first.Number; cluster < first.Number + count; cluster++)
         {
             if (_freed.Contains(cluster) || _freedBefore.Contains(cluster))
                 return new LogTime(_header->Captures, Recycled: true);
@@ -195,9 +195,9 @@ internal sealed unsafe class RecoveryLog : IDisposable
     public ref readonly LogRecord this[ulong position] => ref _records[position % Capacity];
 
     /// <summary>Whether the last record says this, or there need not be one.</summary>
-    public bool EndsWith(long guestCluster, in StoredL2Entry entry) =>
+    public bool EndsWith(GuestCluster cluster, in StoredL2Entry entry) =>
         IsReplaying || _header->Dropped != 0
-        || (Count > 0 && this[_header->End - 1] is var last && last.Index == guestCluster && last.New == entry);
+        || (Count > 0 && this[_header->End - 1] is var last && last.Index == cluster.Number && last.New == entry);
 
     public void Dispose()
     {

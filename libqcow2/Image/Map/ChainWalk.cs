@@ -1,4 +1,5 @@
 using System;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Image.Map;
 
@@ -15,7 +16,7 @@ internal sealed class ChainWalk
     private ChainWalk? _next;
 
     // Guest offsets, the top first. A request only moves forward.
-    private long[] _emptyTo = [];
+    private GuestOffset[] _emptyTo = [];
 
     private ChainWalk()
     {
@@ -28,7 +29,7 @@ internal sealed class ChainWalk
         s_free = walk._next;
         walk._next = null;
         if (walk._emptyTo.Length < layers)
-            walk._emptyTo = new long[layers];
+            walk._emptyTo = new GuestOffset[layers];
         walk._emptyTo.AsSpan(0, layers).Clear();
         return walk;
     }
@@ -40,8 +41,8 @@ internal sealed class ChainWalk
     }
 
     /// <summary>Bytes from <paramref name="offset"/> on of which the layer is known to hold nothing; 0 or less: not known.</summary>
-    public long KnownEmpty(int layer, long offset) => _emptyTo[layer] - offset;
+    public long KnownEmpty(int layer, GuestOffset offset) => _emptyTo[layer] - offset;
 
     /// <summary>The layer holds nothing up to there.</summary>
-    public void NoteEmpty(int layer, long end) => _emptyTo[layer] = end;
+    public void NoteEmpty(int layer, GuestOffset end) => _emptyTo[layer] = end;
 }

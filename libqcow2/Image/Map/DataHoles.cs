@@ -35,12 +35,12 @@ internal readonly struct DataHoles(IBlockStorage file, Geometry geometry)
         public int Seeks { get; private set; }
 
         /// <returns>how many bytes of the piece go on with what the run is; less than it has: the run ends there</returns>
-        public long Add(long host, long length)
+        public long Add(HostOffset host, long length)
         {
             var done = 0L;
             while (done < length)
             {
-                var at = host + done;
+                var at = host.Value + done;
                 if (!_any || at < _start || at >= _last.End)
                 {
                     if (Seeks >= MaximumSeeks)

@@ -38,7 +38,7 @@ internal sealed partial class GuestMap
     /// <param name="offset">not before that of the walk's last call</param>
     /// <param name="length">bytes of interest, on the disk</param>
     /// <param name="walk">one for all pieces of a request</param>
-    public async LoopTask<Layer> LocateAsync(long offset, long length, ChainWalk walk)
+    public async LoopTask<Layer> LocateAsync(GuestOffset offset, long length, ChainWalk walk)
     {
         var map = this;
         for (var layer = 0; ; layer++)
@@ -46,7 +46,7 @@ internal sealed partial class GuestMap
             var empty = walk.KnownEmpty(layer, offset);
             if (empty <= 0)
             {
-                var slot = await map.Tables.LoadToReadAsync(map.Tables.KeyOf(offset >> map._geometry.ClusterBits));
+                var slot = await map.Tables.LoadToReadAsync(map.Tables.KeyOf(map._geometry.ClusterOf(offset)));
                 if (slot is < 0 and not SlicedTables.Absent)
                     return new Layer(slot, 0, 0);
                 empty = map.RunOfKind(slot, offset, length, out var kind);
@@ -60,9 +60,9 @@ internal sealed partial class GuestMap
                 return new Layer(0, length, 0);
 
             // The zeroes past the end of a shorter backing image count as its own, as in qemu.
-            if (offset >= backing.Size)
+            if (offset.Value >= backing.Size)
                 return new Layer(0, length, layer + 2);
-            length = Math.Min(length, backing.Size - offset);
+            length = Math.Min(length, backing.Size - offset.Value);
             if (map.Below is not { } next)
                 return new Layer(0, length, layer + 2) { Disk = backing };
             map = next;
@@ -70,11 +70,11 @@ internal sealed partial class GuestMap
     }
 
     /// <summary>Finds one contiguous piece of a file of the chain that holds the whole range. Any loop.</summary>
-    public bool TryMapRead(long offset, int length, out FileExtent extent)
+    public bool TryMapRead(GuestOffset offset, int length, out FileExtent extent)
     {
         if (TryMapRun(offset, length, inPlace: false, out var host))
         {
-            extent = new FileExtent(_context.Data, host, Holes.AreExpected);
+            extent = new FileExtent(_context.Data, host.Value, Holes.AreExpected);
             return true;
         }
 
@@ -82,18 +82,18 @@ internal sealed partial class GuestMap
     }
 
     /// <summary>An image that holds nothing there passes the question on, if the answer for the whole range is in its base.</summary>
-    private bool TryMapReadBelow(long offset, int length, out FileExtent extent)
+    private bool TryMapReadBelow(GuestOffset offset, int length, out FileExtent extent)
     {
         extent = default;
         for (var map = this; map.Backing is { } backing; map = map.Below)
         {
-            if (offset + length > backing.Size || !map.TryFindNothing(offset, length))
+            if (offset.Value + length > backing.Size || !map.TryFindNothing(offset, length))
                 return false;
             if (map.Below is not { } next)
-                return backing.TryMapRead(offset, length, out extent);
+                return backing.TryMapRead(offset.Value, length, out extent);
             if (!next.TryMapRun(offset, length, inPlace: false, out var host))
                 continue;
-            extent = new FileExtent(next._context.Data, host, next.Holes.AreExpected);
+            extent = new FileExtent(next._context.Data, host.Value, next.Holes.AreExpected);
             return true;
         }
 
@@ -101,18 +101,18 @@ internal sealed partial class GuestMap
     }
 
     /// <summary>Whether it is known that the whole range reads as zeroes. Any loop.</summary>
-    public bool TryMapZeroes(long offset, int length)
+    public bool TryMapZeroes(GuestOffset offset, int length)
     {
         for (var map = this; ; map = map.Below)
         {
             if (!map.TryFindOnlyZeroes(offset, length, out var unallocated))
                 return false;
-            if (!unallocated || map.Backing is not { } backing || offset >= backing.Size)
+            if (!unallocated || map.Backing is not { } backing || offset.Value >= backing.Size)
                 return true;
-            if (offset + length > backing.Size)
+            if (offset.Value + length > backing.Size)
                 return false;
             if (map.Below is null)
-                return backing.TryMapZeroes(offset, length);
+                return backing.TryMapZeroes(offset.Value, length);
         }
     }
 }

@@ -12,7 +12,7 @@ internal sealed partial class GuestMap
     private const int MaximumSlicesPerMap = 64;
 
     /// <summary>One extent from <paramref name="offset"/> on, at most <paramref name="length"/> bytes.</summary>
-    public async LoopTask<DiskExtent> MapAsync(long offset, long length)
+    public async LoopTask<DiskExtent> MapAsync(GuestOffset offset, long length)
     {
         var parity = _context.Epochs.Enter(0);
         var walk = ChainWalk.Rent(Layers);
@@ -31,7 +31,7 @@ internal sealed partial class GuestMap
         return extent;
     }
 
-    private async LoopTask<DiskExtent> MapPiecesAsync(long offset, long length, ChainWalk walk)
+    private async LoopTask<DiskExtent> MapPiecesAsync(GuestOffset offset, long length, ChainWalk walk)
     {
         var first = await MapOneAsync(offset, length, walk);
         var slices = 1;
@@ -52,22 +52,22 @@ internal sealed partial class GuestMap
     }
 
     /// <summary>Whether a piece may have ended there only because a slice of one of the images did.</summary>
-    private bool IsSliceEnd(long offset) => (offset & (_smallestSlice - 1)) == 0;
+    private bool IsSliceEnd(GuestOffset offset) => (offset.Value & (_smallestSlice - 1)) == 0;
 
     /// <summary>The extent at <paramref name="offset"/> within one slice of each image.</summary>
-    private async LoopTask<DiskExtent> MapOneAsync(long offset, long length, ChainWalk walk)
+    private async LoopTask<DiskExtent> MapOneAsync(GuestOffset offset, long length, ChainWalk walk)
     {
         var found = await LocateAsync(offset, length, walk);
         if (found.Map is { } map)
             return map.MapOwn(found, offset);
         if (found.Disk is not { } disk)
             return new DiskExtent(found.Error, found.Length, IsHole: true, IsZero: true, found.Depth);
-        var below = await disk.MapAsync(offset, found.Length);
+        var below = await disk.MapAsync(offset.Value, found.Length);
         return below.Depth == 0 ? below : below with { Depth = below.Depth + found.Depth - 1 };
     }
 
     /// <summary>What this image's own entries say, all of one kind. Nothing is awaited: the slice stays where it is.</summary>
-    private DiskExtent MapOwn(in Layer found, long offset) => found.Kind switch
+    private DiskExtent MapOwn(in Layer found, GuestOffset offset) => found.Kind switch
     {
         L2Kind.Zero => new DiskExtent(0, found.Length, IsHole: true, IsZero: true, found.Depth),
         L2Kind.ZeroAllocated => new DiskExtent(0, found.Length, IsHole: false, IsZero: true, found.Depth),
@@ -77,7 +77,7 @@ internal sealed partial class GuestMap
     };
 
     /// <summary>Data, all or the first of which is alike: stored, or in holes of the file. Nothing is awaited.</summary>
-    private DiskExtent MapData(in Layer found, long offset)
+    private DiskExtent MapData(in Layer found, GuestOffset offset)
     {
         var answer = Holes.Begin();
         var done = 0L;

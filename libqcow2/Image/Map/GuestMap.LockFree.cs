@@ -12,16 +12,16 @@ internal sealed partial class GuestMap
     /// <param name="inPlace">whether nothing else may use the clusters: they are to be written</param>
     /// <param name="host">where the piece begins</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool TryMapRun(long offset, int length, bool inPlace, out long host)
+    public bool TryMapRun(GuestOffset offset, int length, bool inPlace, out HostOffset host)
     {
         if (_geometry.HasExtendedL2 | _geometry.HasDataFile)
             return TryMapPieces(offset, length, inPlace, out host);
-        var cluster = offset >> _geometry.ClusterBits;
-        var last = (offset + length - 1) >> _geometry.ClusterBits;
-        host = 0;
+        var cluster = _geometry.ClusterOf(offset);
+        var last = _geometry.ClusterOf(offset + (length - 1));
+        host = default;
         if (!TryMapCluster(cluster, inPlace, out var first))
             return false;
-        host = first + (offset & _geometry.ClusterMask);
+        host = first + _geometry.Within(offset);
         for (var next = first + _geometry.ClusterSize; ++cluster <= last; next += _geometry.ClusterSize)
         {
             if (!TryMapCluster(cluster, inPlace, out var here) || here != next)
@@ -35,7 +35,7 @@ internal sealed partial class GuestMap
     /// <param name="offset">on the disk</param>
     /// <param name="length">bytes</param>
     /// <param name="unallocated">whether it leaves some of it to the image below</param>
-    private bool TryFindOnlyZeroes(long offset, int length, out bool unallocated)
+    private bool TryFindOnlyZeroes(GuestOffset offset, int length, out bool unallocated)
     {
         unallocated = false;
 
@@ -63,7 +63,7 @@ internal sealed partial class GuestMap
     }
 
     /// <summary>Whether the image is known to hold nothing in the range.</summary>
-    private bool TryFindNothing(long offset, int length)
+    private bool TryFindNothing(GuestOffset offset, int length)
     {
         if (_closed)
             return false;
@@ -81,10 +81,10 @@ internal sealed partial class GuestMap
     /// <summary>What a subcluster is, as far as that is known; <see cref="L2Kind.Invalid"/> if it is not.</summary>
     /// <param name="offset">on the disk</param>
     /// <param name="known">bytes from the offset on that are of this kind</param>
-    private L2Kind TryKindAt(long offset, out long known)
+    private L2Kind TryKindAt(GuestOffset offset, out long known)
     {
-        var cluster = offset >> _geometry.ClusterBits;
-        known = _geometry.ClusterSize - (offset & _geometry.ClusterMask);
+        var cluster = _geometry.ClusterOf(offset);
+        known = _geometry.ClusterSize - _geometry.Within(offset);
 
         // The cache is asked first: a table that is new since the L1 entry was seen empty is not one of our concern,
         // as what it points to was not acknowledged before this request began.
@@ -94,7 +94,7 @@ internal sealed partial class GuestMap
         {
             var subcluster = _geometry.Subcluster(offset);
             var run = (long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits;
-            known = run - (offset & _geometry.ClusterMask);
+            known = run - _geometry.Within(offset);
             return entry.KindAt(subcluster, _geometry);
         }
 
@@ -102,36 +102,36 @@ internal sealed partial class GuestMap
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private bool TryMapCluster(long cluster, bool inPlace, out long host)
+    private bool TryMapCluster(GuestCluster cluster, bool inPlace, out HostOffset host)
     {
-        host = 0;
+        host = default;
         if (!Tables.TryReadDescriptor(cluster, out var raw))
             return false;
         if ((raw & (L2Entry.CompressedFlag | L2Entry.ZeroFlag)) != 0 || (inPlace && (raw & L2Entry.CopiedFlag) == 0))
             return false;
-        host = (long)(raw & L2Entry.OffsetMask);
-        return host != 0 && (host & _geometry.ClusterMask) == 0;
+        host = new HostOffset((long)(raw & L2Entry.OffsetMask));
+        return host.Value != 0 && (host.Value & _geometry.ClusterMask) == 0;
     }
 
     /// <summary>As <see cref="TryMapRun"/>, in an image with subclusters or a data file.</summary>
-    private bool TryMapPieces(long offset, int length, bool inPlace, out long host)
+    private bool TryMapPieces(GuestOffset offset, int length, bool inPlace, out HostOffset host)
     {
-        host = 0;
+        host = default;
         var end = offset + length;
         for (var here = offset; here < end;)
         {
-            var cluster = here >> _geometry.ClusterBits;
+            var cluster = _geometry.ClusterOf(here);
             if (!Tables.TryRead(cluster, out var entry) || Tables.IsMisplaced(entry, cluster) || (inPlace && !entry.Copied))
                 return false;
             var subcluster = _geometry.Subcluster(here);
             if (entry.KindAt(subcluster, _geometry) != L2Kind.Data)
                 return false;
-            var at = entry.Host.Value + (here & _geometry.ClusterMask);
+            var at = entry.Host + _geometry.Within(here);
             if (here == offset)
                 host = at;
             else if (at != host + (here - offset))
                 return false;
-            here = (cluster << _geometry.ClusterBits)
+            here = _geometry.StartOf(cluster)
                 + ((long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits);
         }
 

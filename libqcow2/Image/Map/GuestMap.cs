@@ -61,19 +61,19 @@ internal sealed partial class GuestMap
     /// <param name="offset">on the disk</param>
     /// <param name="length">bytes of interest</param>
     /// <param name="sameOwner">whether all of the piece must have the COPIED flag that its first cluster has</param>
-    public Mapping At(int slot, long offset, long length, bool sameOwner = false)
+    public Mapping At(int slot, GuestOffset offset, long length, bool sameOwner = false)
     {
-        var cluster = offset >> _geometry.ClusterBits;
-        var clusterEnd = (cluster + 1) << _geometry.ClusterBits;
+        var cluster = _geometry.ClusterOf(offset);
+        var clusterEnd = _geometry.StartOf(cluster + 1);
         if (slot == SlicedTables.Absent)
-            return new Mapping(L2Kind.Unallocated, 0, Math.Min(length, SliceEnd(offset) - offset));
+            return new Mapping(L2Kind.Unallocated, default, Math.Min(length, SliceEnd(offset) - offset));
         var stored = Tables.Stored(slot, cluster);
         var entry = L2Entry.Decode(stored, _geometry);
         var subcluster = _geometry.Subcluster(offset);
         var kind = Tables.IsMisplaced(entry, cluster) ? L2Kind.Invalid : entry.KindAt(subcluster, _geometry);
         if (kind is L2Kind.Compressed or L2Kind.Invalid)
         {
-            return new Mapping(kind, entry.Host.Value, Math.Min(length, clusterEnd - offset))
+            return new Mapping(kind, entry.Host, Math.Min(length, clusterEnd - offset))
             {
                 CompressedLength = entry.CompressedLength,
                 Stored = stored,
@@ -81,12 +81,12 @@ internal sealed partial class GuestMap
         }
 
         var run = (long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits;
-        var end = clusterEnd - _geometry.ClusterSize + run;
-        var stop = Math.Min(offset + length, SliceEnd(offset));
-        for (var host = entry.Host.Value + _geometry.ClusterSize; end == clusterEnd && end < stop; host += _geometry.ClusterSize)
+        var end = _geometry.StartOf(cluster) + run;
+        var stop = GuestOffset.Min(offset + length, SliceEnd(offset));
+        for (var host = entry.Host + _geometry.ClusterSize; end == clusterEnd && end < stop; host += _geometry.ClusterSize)
         {
             var next = Tables.Entry(slot, ++cluster);
-            if (next.KindAt(0, _geometry) != kind || (kind == L2Kind.Data && next.Host.Value != host)
+            if (next.KindAt(0, _geometry) != kind || (kind == L2Kind.Data && next.Host != host)
                 || (sameOwner && next.Copied != entry.Copied))
             {
                 break;
@@ -96,7 +96,7 @@ internal sealed partial class GuestMap
             clusterEnd += _geometry.ClusterSize;
         }
 
-        return new Mapping(kind, entry.Host.Value + (offset & _geometry.ClusterMask), Math.Min(length, end - offset))
+        return new Mapping(kind, entry.Host + _geometry.Within(offset), Math.Min(length, end - offset))
         {
             Copied = entry.Copied,
             Stored = stored,
@@ -104,22 +104,22 @@ internal sealed partial class GuestMap
     }
 
     /// <summary>How many bytes from <paramref name="offset"/> on are of one kind, wherever in the file, within the slice.</summary>
-    public long RunOfKind(int slot, long offset, long length, out L2Kind kind)
+    public long RunOfKind(int slot, GuestOffset offset, long length, out L2Kind kind)
     {
-        var stop = Math.Min(offset + length, SliceEnd(offset));
+        var stop = GuestOffset.Min(offset + length, SliceEnd(offset));
         if (slot == SlicedTables.Absent)
         {
             kind = L2Kind.Unallocated;
             return stop - offset;
         }
 
-        var cluster = offset >> _geometry.ClusterBits;
-        var clusterEnd = (cluster + 1) << _geometry.ClusterBits;
+        var cluster = _geometry.ClusterOf(offset);
+        var clusterEnd = _geometry.StartOf(cluster + 1);
         var entry = Tables.Entry(slot, cluster);
         var subcluster = _geometry.Subcluster(offset);
         kind = Tables.IsMisplaced(entry, cluster) ? L2Kind.Invalid : entry.KindAt(subcluster, _geometry);
         var run = (long)(subcluster + entry.RunAt(subcluster, _geometry)) << _geometry.SubclusterBits;
-        var end = clusterEnd - _geometry.ClusterSize + run;
+        var end = _geometry.StartOf(cluster) + run;
         while (end == clusterEnd && end < stop)
         {
             var next = Tables.Entry(slot, ++cluster);
@@ -129,30 +129,30 @@ internal sealed partial class GuestMap
             clusterEnd += _geometry.ClusterSize;
         }
 
-        return Math.Min(end, stop) - offset;
+        return GuestOffset.Min(end, stop) - offset;
     }
 
     /// <summary>An entry says what cannot be: the image is corrupt.</summary>
-    public int Invalid(long offset, in Mapping found) =>
-        _context.Corrupt($"L2 entry {found.Stored} for guest offset 0x{offset & ~_geometry.ClusterMask:x} is not valid");
+    public int Invalid(GuestOffset offset, in Mapping found) =>
+        _context.Corrupt($"L2 entry {found.Stored} for guest offset {offset.RoundDown(_geometry.ClusterSize)} is not valid");
 
     /// <summary>Whether something is below this image at that offset of the disk.</summary>
-    public bool HasBackingAt(long offset) => Backing is not null && offset < Backing.Size;
+    public bool HasBackingAt(GuestOffset offset) => Backing is not null && offset.Value < Backing.Size;
 
     /// <summary>Reads tables ahead of a request to come.</summary>
     /// <returns>0, or a negative errno</returns>
-    public async LoopTask<int> PrefetchAsync(long offset, long length)
+    public async LoopTask<int> PrefetchAsync(GuestOffset offset, long length)
     {
         var parity = _context.Epochs.Enter(0);
-        var last = (offset + length - 1) >> _geometry.ClusterBits;
+        var last = _geometry.ClusterOf(offset + (length - 1));
         var error = 0;
 
         // Half the cache at most: reading ahead must not drive out what is in use.
         var left = Math.Min(Tables.Cache.Capacity / 2, MaximumSlicesPerPrefetch);
         try
         {
-            for (var cluster = offset >> _geometry.ClusterBits; cluster <= last && left-- > 0
-                && error == 0; cluster = (Tables.KeyOf(cluster) + 1) << _geometry.SliceBits)
+            for (var cluster = _geometry.ClusterOf(offset); cluster <= last && left-- > 0
+                && error == 0; cluster = Tables.SliceEnd(cluster))
             {
                 var slot = await Tables.LoadAsync(Tables.KeyOf(cluster));
                 error = slot is < 0 and not SlicedTables.Absent ? slot : 0;
@@ -169,6 +169,5 @@ internal sealed partial class GuestMap
 
     /// <summary>Where on the disk the slice ends that maps an offset.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private long SliceEnd(long offset) =>
-        (Tables.KeyOf(offset >> _geometry.ClusterBits) + 1) << (_geometry.SliceBits + _geometry.ClusterBits);
+    private GuestOffset SliceEnd(GuestOffset offset) => _geometry.StartOf(Tables.SliceEnd(_geometry.ClusterOf(offset)));
 }

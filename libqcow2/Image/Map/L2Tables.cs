@@ -39,46 +39,50 @@ internal sealed class L2Tables : SlicedTables
     public MetadataTable L1 { get; }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public long KeyOf(long guestCluster) => guestCluster >> _geometry.SliceBits;
+    public long KeyOf(GuestCluster cluster) => cluster.Number >> _geometry.SliceBits;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public int IndexOf(long guestCluster) => (int)guestCluster & (_geometry.SliceEntries - 1);
+    public int IndexOf(GuestCluster cluster) => (int)cluster.Number & (_geometry.SliceEntries - 1);
+
+    /// <summary>The first cluster behind those that the slice of a cluster maps.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public GuestCluster SliceEnd(GuestCluster cluster) => new((KeyOf(cluster) + 1) << _geometry.SliceBits);
 
     /// <summary>The entry of a cluster as it is stored.</summary>
-    public StoredL2Entry Stored(int slot, long guestCluster)
+    public StoredL2Entry Stored(int slot, GuestCluster guestCluster)
     {
         // It holds only until something is awaited: then another slice may be there.
         if (Invariant.Thorough)
         {
             Invariant.Holds(
-                Cache.Shows(slot, KeyOf(guestCluster)), "an L2 entry is read from the slice of its cluster", guestCluster, slot);
+                Cache.Shows(slot, KeyOf(guestCluster)), "an L2 entry is read from the slice of its cluster", guestCluster.Number, slot);
         }
 
         return StoredAt(slot, IndexOf(guestCluster));
     }
 
-    public L2Entry Entry(int slot, long guestCluster) => L2Entry.Decode(Stored(slot, guestCluster), _geometry);
+    public L2Entry Entry(int slot, GuestCluster guestCluster) => L2Entry.Decode(Stored(slot, guestCluster), _geometry);
 
     /// <summary>Changes the mapping of one cluster in memory; the next commit writes it.</summary>
     /// <param name="slot">of the slice</param>
     /// <param name="guestCluster">whose entry</param>
     /// <param name="entry">what it becomes</param>
     /// <param name="taken">when the host cluster in it was allocated; default for one that the entry had before, or none</param>
-    public void Set(int slot, long guestCluster, in StoredL2Entry entry, LogTime taken = default)
+    public void Set(int slot, GuestCluster guestCluster, in StoredL2Entry entry, LogTime taken = default)
     {
-        Invariant.Holds(Context.IsHome, "only the home loop changes the mapping", guestCluster);
+        Invariant.Holds(Context.IsHome, "only the home loop changes the mapping", guestCluster.Number);
         Invariant.Holds(
-            Cache.HasSlice(slot, KeyOf(guestCluster)), "an L2 entry is changed in the slice of its cluster", guestCluster, slot);
+            Cache.HasSlice(slot, KeyOf(guestCluster)), "an L2 entry is changed in the slice of its cluster", guestCluster.Number, slot);
         Invariant.Holds(
             L2Entry.Decode(entry, _geometry).Kind != L2Kind.Invalid,
-            "an L2 entry that is set can be read again", guestCluster, (long)entry.Descriptor);
+            "an L2 entry that is set can be read again", guestCluster.Number, (long)entry.Descriptor);
 
         // First the log: as soon as other loops see the entry, they may write in place and answer.
         Context.Log?.Append(guestCluster, Stored(slot, guestCluster), entry, taken);
         if (Invariant.Thorough)
         {
             Invariant.Holds(
-                Context.Log?.EndsWith(guestCluster, entry) ?? true, "an entry is in the log before anybody sees it", guestCluster);
+                Context.Log?.EndsWith(guestCluster, entry) ?? true, "an entry is in the log before anybody sees it", guestCluster.Number);
         }
 
         var descriptor = BinaryPrimitives.ReverseEndianness(entry.Descriptor);
@@ -90,7 +94,7 @@ internal sealed class L2Tables : SlicedTables
 
     /// <summary>Reads the descriptor of an image without extended L2 entries, without a lock. Any loop.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool TryReadDescriptor(long guestCluster, out ulong descriptor)
+    public bool TryReadDescriptor(GuestCluster guestCluster, out ulong descriptor)
     {
         var found = Cache.TryRead(KeyOf(guestCluster), IndexOf(guestCluster), out descriptor);
         descriptor = BinaryPrimitives.ReverseEndianness(descriptor);
@@ -98,7 +102,7 @@ internal sealed class L2Tables : SlicedTables
     }
 
     /// <summary>Reads a whole entry without a lock. Any loop.</summary>
-    public bool TryRead(long guestCluster, out L2Entry entry)
+    public bool TryRead(GuestCluster guestCluster, out L2Entry entry)
     {
         ulong descriptor, bitmap = 0;
         var found = _geometry.HasExtendedL2
@@ -112,7 +116,7 @@ internal sealed class L2Tables : SlicedTables
     }
 
     /// <summary>Whether the image has no L2 table for the cluster. Any loop: L1 entries are read whole.</summary>
-    public bool HasNoTable(long guestCluster)
+    public bool HasNoTable(GuestCluster guestCluster)
     {
         var index = L1IndexOf(KeyOf(guestCluster));
         return index >= L1.Entries || L1Entry.Decode(L1[index]).IsEmpty;
@@ -181,13 +185,13 @@ internal sealed class L2Tables : SlicedTables
             var stored = StoredAt(slot, index);
             if (stored.IsEmpty || L2Entry.Decode(stored, _geometry) is not { HasHost: true } entry)
                 continue;
-            var cluster = (key << _geometry.SliceBits) + index;
+            var cluster = new GuestCluster((key << _geometry.SliceBits) + index);
             if (_geometry.HasDataFile)
             {
                 if (IsMisplaced(entry, cluster))
                     Context.Corrupt($"guest cluster {cluster} is mapped to {entry.Host} of the data file, not to where it is on the disk");
             }
-            else if (metadata.Contains(entry.Host.Value))
+            else if (metadata.Contains(entry.Host))
             {
                 Context.Corrupt($"guest cluster {cluster} is mapped to metadata at {entry.Host}");
             }
@@ -195,8 +199,8 @@ internal sealed class L2Tables : SlicedTables
     }
 
     /// <summary>Whether an entry of an image with a data file points elsewhere than to where its cluster is on the disk.</summary>
-    public bool IsMisplaced(in L2Entry entry, long guestCluster) =>
-        _geometry.HasDataFile && entry.HasHost && entry.Host.Value != guestCluster << _geometry.ClusterBits;
+    public bool IsMisplaced(in L2Entry entry, GuestCluster guestCluster) =>
+        _geometry.HasDataFile && entry.HasHost && entry.Host.Value != _geometry.StartOf(guestCluster).Value;
 
     private StoredL2Entry StoredAt(int slot, int index) => _geometry.HasExtendedL2
         ? new StoredL2Entry(
@@ -237,9 +241,9 @@ internal sealed class L2Tables : SlicedTables
             return run.Error;
         int error;
         if (old.IsEmpty)
-            error = run.Fresh ? 0 : await Context.File.ZeroAsync(run.Offset, _geometry.ClusterSize);
+            error = run.Fresh ? 0 : await Context.File.ZeroAsync(run.Offset.Value, _geometry.ClusterSize);
         else
-            error = await CopyClusterAsync(old.Offset.Value, run.Offset);
+            error = await CopyClusterAsync(old.Offset, run.Offset);
         if (error < 0)
         {
             await _allocator.ReleaseAsync(run);
@@ -252,28 +256,28 @@ internal sealed class L2Tables : SlicedTables
         Invariant.Holds(!old.Copied, "an L2 table is replaced only if it is shared, or there is none", index);
         Context.RequireInFile(run.Offset, 1);
         Context.Metadata!.Add(run.Offset);
-        var raw = L1Entry.Encode(new HostOffset(run.Offset), copied: true);
+        var raw = L1Entry.Encode(run.Offset, copied: true);
         Context.Log?.AppendL1(index, L1[index], raw);
         L1[index] = raw;
         if (old.IsEmpty)
             return 0;
         var first = (long)index << (_geometry.L2Bits - _geometry.SliceBits);
         for (var slice = 0; slice < _geometry.SlicesPerL2; slice++)
-            Cache.Move(first + slice, run.Offset + ((long)slice * _geometry.SliceBytes));
-        Context.Metadata.Remove(old.Offset.Value);
-        _frees!.Add(old.Offset.Value >> _geometry.ClusterBits, 1);
+            Cache.Move(first + slice, run.Offset.Value + ((long)slice * _geometry.SliceBytes));
+        Context.Metadata.Remove(old.Offset);
+        _frees!.Add(_geometry.ClusterOf(old.Offset), 1);
         return 0;
     }
 
-    private async LoopTask<int> CopyClusterAsync(long from, long to)
+    private async LoopTask<int> CopyClusterAsync(HostOffset from, HostOffset to)
     {
         var pool = LoopScheduler.Current.Buffers;
         var buffer = pool.Rent(_geometry.ClusterSize);
-        var error = await Context.File.ReadAsync(from, buffer);
+        var error = await Context.File.ReadAsync(from.Value, buffer);
         if (!_geometry.HasDataFile)
             TakeCopied(buffer.Span);
         if (error == 0)
-            error = await Context.File.WriteAsync(to, buffer);
+            error = await Context.File.WriteAsync(to.Value, buffer);
         pool.Return(buffer);
         return error;
     }

@@ -11,7 +11,7 @@ namespace Qcow2Blk.Image.Map;
 /// </param>
 /// <param name="Length">bytes of the disk, at most as many as were asked for</param>
 [StructLayout(LayoutKind.Auto)]
-internal readonly record struct Mapping(L2Kind Kind, long Host, long Length)
+internal readonly record struct Mapping(L2Kind Kind, HostOffset Host, long Length)
 {
     /// <summary>Whether the host clusters are used by nothing else, so that data is written in place.</summary>
     public bool Copied { get; init; }

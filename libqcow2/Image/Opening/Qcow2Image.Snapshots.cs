@@ -15,6 +15,23 @@ internal sealed partial class Qcow2Image
     public ILongEdit NewSnapshot(string name, DateTimeOffset taken) =>
         new LiveSnapshot(this, new SnapshotCreation(_writable!.Snapshots, name, taken));
 
+    /// <summary>What makes and removes checkpoints; null if the image is only read.</summary>
+    public CheckpointEditor? CheckpointEditor =>
+        _writable is null ? null : new CheckpointEditor(_writable.Snapshots, _bitmaps.Editor, _bitmaps.Set);
+
+    /// <summary>The checkpoints as JSON. At any time.</summary>
+    public async LoopTask<EditAnswer> ListCheckpointsAsJsonAsync()
+    {
+        try
+        {
+            return await CheckpointList.ToJsonAsync(await ListSnapshotsAsync(), _bitmaps.Set, _bitmaps.Editor);
+        }
+        catch (Exception error) when (error is ImageFormatException or System.IO.IOException)
+        {
+            return EditAnswer.Refused(EditResult.Failed, (error as ImageFormatException)?.Why ?? error.Message);
+        }
+    }
+
     /// <summary>The internal snapshots as JSON. At any time.</summary>
     public async LoopTask<EditAnswer> ListSnapshotsAsJsonAsync()
     {

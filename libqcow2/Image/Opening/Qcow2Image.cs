@@ -103,14 +103,14 @@ internal sealed partial class Qcow2Image : IDisk
     public static LoopTask<Qcow2Image> OpenAsync(IBlockStorage file, ImageOptions options, IDisk? backing, IBlockStorage? data = null) =>
         ImageOpener.OpenAsync(file, options, backing, data);
 
-    public bool TryMapRead(long offset, int length, out FileExtent extent) => _map.TryMapRead(offset, length, out extent);
+    public bool TryMapRead(long offset, int length, out FileExtent extent) => _map.TryMapRead(new GuestOffset(offset), length, out extent);
 
-    public bool TryMapZeroes(long offset, int length) => _map.TryMapZeroes(offset, length);
+    public bool TryMapZeroes(long offset, int length) => _map.TryMapZeroes(new GuestOffset(offset), length);
 
     public bool TryMapWrite(long offset, int length, out FileExtent extent)
     {
         if (_writable is { } writable)
-            return writable.Changes.TryMapWrite(offset, length, out extent);
+            return writable.Changes.TryMapWrite(new GuestOffset(offset), length, out extent);
         extent = default;
         return false;
     }
@@ -127,8 +127,9 @@ internal sealed partial class Qcow2Image : IDisk
             committer.FlushAsync().Forget();
     }
 
-    public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer) =>
-        CheckRange(offset, buffer.Length) is var refusal and < 0 ? new LoopTask<int>(refusal) : _data.ReadAsync(offset, buffer);
+    public LoopTask<int> ReadAsync(long offset, NativeBuffer buffer) => CheckRange(offset, buffer.Length) is var refusal and < 0
+        ? new LoopTask<int>(refusal)
+        : _data.ReadAsync(new GuestOffset(offset), buffer);
 
     public async LoopTask<int> WriteAsync(long offset, NativeBuffer buffer, bool forceUnitAccess)
     {
@@ -140,7 +141,7 @@ internal sealed partial class Qcow2Image : IDisk
             return await WriteZeroesAsync(offset, buffer.Length, flags | (forceUnitAccess ? ZeroFlags.ForceUnitAccess : 0));
         }
 
-        var error = await _writable!.Changes.WriteAsync(offset, buffer);
+        var error = await _writable!.Changes.WriteAsync(new GuestOffset(offset), buffer);
         return error == 0 && forceUnitAccess ? await FlushAsync() : error;
     }
 
@@ -148,13 +149,13 @@ internal sealed partial class Qcow2Image : IDisk
     {
         if (RefuseChange(offset, length) is var refusal and < 0)
             return refusal;
-        var error = await _writable!.Changes.WriteZeroesAsync(offset, length, flags);
+        var error = await _writable!.Changes.WriteZeroesAsync(new GuestOffset(offset), length, flags);
         return error == 0 && (flags & ZeroFlags.ForceUnitAccess) != 0 ? await FlushAsync() : error;
     }
 
     public LoopTask<int> DiscardAsync(long offset, long length) => RefuseChange(offset, length) is var refusal and < 0
         ? new LoopTask<int>(refusal)
-        : _writable!.Changes.DiscardAsync(offset, length);
+        : _writable!.Changes.DiscardAsync(new GuestOffset(offset), length);
 
     public LoopTask<int> FlushAsync() =>
         _closed ? new LoopTask<int>(-Errno.ESHUTDOWN) : _writable?.Committer.FlushAsync() ?? new LoopTask<int>(0);
@@ -163,13 +164,13 @@ internal sealed partial class Qcow2Image : IDisk
     {
         if (CheckRange(offset, length) is var refusal && (refusal < 0 || length == 0))
             return new LoopTask<DiskExtent>(new DiskExtent(refusal < 0 ? refusal : -Errno.EINVAL, 0, false, false, 0));
-        return _map.MapAsync(offset, length);
+        return _map.MapAsync(new GuestOffset(offset), length);
     }
 
     public LoopTask<int> PrefetchAsync(long offset, long length) =>
         CheckRange(offset, length) is var refusal && (refusal < 0 || length == 0)
             ? new LoopTask<int>(refusal)
-            : _map.PrefetchAsync(offset, length);
+            : _map.PrefetchAsync(new GuestOffset(offset), length);
 
     /// <summary>The internal snapshots in the order of the image.</summary>
     /// <exception cref="ImageFormatException">the snapshot table is damaged</exception>

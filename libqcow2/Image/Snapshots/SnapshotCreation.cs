@@ -43,6 +43,9 @@ internal sealed class SnapshotCreation(SnapshotParts parts, string name, DateTim
     private bool _isTakenBack;
     private volatile bool _isCanceled;
 
+    /// <summary>As <see cref="SnapshotEditor.Bitmaps"/>.</summary>
+    public BitmapsSwitch? Bitmaps { get; init; }
+
     /// <summary>Whether it will not be made: only <see cref="EndAsync"/> is left to do.</summary>
     public bool IsGivenUp => _isTakenBack && !_isCounting;
 
@@ -107,7 +110,7 @@ internal sealed class SnapshotCreation(SnapshotParts parts, string name, DateTim
     {
         if (_isCanceled)
             return EditAnswer.Refused(EditResult.Failed, "it was canceled");
-        var error = await parts.SwitchAsync(_context.HeaderBlock.SetSnapshotsAsync(new HostOffset(_table), _found.Raw.Count + 1));
+        var error = await parts.SwitchAsync(_context.HeaderBlock.SetSnapshotsAsync(new HostOffset(_table), _found.Raw.Count + 1, Bitmaps));
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write the header");
         _isPublished = true;

@@ -38,7 +38,7 @@ internal sealed partial class SnapshotEditor
             return share.Refusal is { } why ? EditAnswer.Refused(EditResult.Failed, why) : EditAnswer.OfErrno(error, "cannot write it");
         }
 
-        error = await parts.SwitchAsync(_context.HeaderBlock.SetActiveAsync(new HostOffset(offset), l1.Length, (long)size));
+        error = await parts.SwitchAsync(_context.HeaderBlock.SetActiveAsync(new ActiveTable(new HostOffset(offset), l1.Length, (long)size)));
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write the header");
         parts.Protect(offset, (long)l1.Length * sizeof(ulong));
@@ -51,8 +51,8 @@ internal sealed partial class SnapshotEditor
         foreach (var raw in before)
         {
             // What it reaches is given up as data is; the tables of the active state are protected from that.
-            if (L1Entry.Decode(raw) is { IsEmpty: false } table && _context.Metadata!.Contains(table.Offset.Value))
-                _context.Metadata.Remove(table.Offset.Value);
+            if (L1Entry.Decode(raw) is { IsEmpty: false } table && _context.Metadata!.Contains(table.Offset))
+                _context.Metadata.Remove(table.Offset);
         }
 
         parts.Free(Header.L1TableOffset.Value, (long)before.Length * sizeof(ulong));

@@ -20,12 +20,15 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
 
     private Header Header => _context.Header;
 
+    /// <summary>What becomes true with the same write as the snapshot, or its end: it is in the file, and is committed with it.</summary>
+    public BitmapsSwitch? Bitmaps { get; init; }
+
     /// <summary>Keeps the disk as it is now, in one step: nobody uses it meanwhile.</summary>
     /// <param name="name">of the snapshot; need not be unique, as in qemu</param>
     /// <param name="taken">when</param>
     public async LoopTask<EditAnswer> CreateAsync(string name, DateTimeOffset taken)
     {
-        var creation = new SnapshotCreation(parts, name, taken);
+        var creation = new SnapshotCreation(parts, name, taken) { Bitmaps = Bitmaps };
         var answer = await creation.BeginAsync();
         if (answer.Succeeded)
             answer = await creation.CountAsync(inTurns: false);
@@ -79,7 +82,7 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
             return error;
         }
 
-        error = await parts.SwitchAsync(_context.HeaderBlock.SetSnapshotsAsync(new HostOffset(offset), count));
+        error = await parts.SwitchAsync(_context.HeaderBlock.SetSnapshotsAsync(new HostOffset(offset), count, Bitmaps));
         if (error < 0)
             return error;
 

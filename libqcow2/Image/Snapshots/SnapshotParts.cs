@@ -77,13 +77,13 @@ internal sealed class SnapshotParts(
 
     /// <summary>Gives back what nothing on disk points to.</summary>
     public async LoopTask<int> ReleaseAsync(long offset, long bytes) =>
-        await allocator.ReleaseAsync(new HostRun(0, offset, ClustersOf(bytes), Fresh: false));
+        await allocator.ReleaseAsync(new HostRun(0, new HostOffset(offset), ClustersOf(bytes), Fresh: false));
 
     /// <summary>From now on this is a table of the image.</summary>
     public void Protect(long offset, long bytes)
     {
         if (bytes > 0)
-            context.Metadata!.Add(offset, ClustersOf(bytes));
+            context.Metadata!.Add(new HostOffset(offset), ClustersOf(bytes));
     }
 
     /// <summary>Gives up a table that nothing on disk points to any more.</summary>
@@ -91,8 +91,8 @@ internal sealed class SnapshotParts(
     {
         if (bytes == 0)
             return;
-        context.Metadata!.Remove(offset, ClustersOf(bytes));
-        frees.Add(offset >> Geometry.ClusterBits, ClustersOf(bytes));
+        context.Metadata!.Remove(new HostOffset(offset), ClustersOf(bytes));
+        frees.Add(Geometry.ClusterOf(new HostOffset(offset)), ClustersOf(bytes));
     }
 
     /// <summary>The entries of the active L1 table.</summary>

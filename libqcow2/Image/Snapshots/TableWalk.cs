@@ -50,6 +50,9 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
     /// <summary>Told which L2 table was changed in the file: index in the L1 table, content.</summary>
     public Action<int, NativeBuffer>? Changed { get; init; }
 
+    /// <summary>Of the first table that is not empty, the entry to begin with: what is before it stays in use.</summary>
+    public int FirstEntry { get; set; }
+
     /// <summary>Whether others have their turn after each table; null: nobody uses the disk. Returns whether to go on.</summary>
     public Func<bool>? GoesOn { get; init; }
 
@@ -96,7 +99,7 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
             return error;
 
         // The table itself, then what it points to.
-        var cluster = offset >> _geometry.ClusterBits;
+        var cluster = _geometry.ClusterOf(entry.Offset);
         _slot = await refcounts.LoadAsync(refcounts.KeyOf(cluster));
         _key = _slot < 0 ? -1 : refcounts.KeyOf(cluster);
         if (_slot < 0)
@@ -118,25 +121,30 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
 
     private async LoopTask<int> VisitEntriesAsync()
     {
-        (_index, _part, _changed) = (0, 0, false);
-        while (true)
+        (_index, _part, _changed, FirstEntry) = (FirstEntry, 0, false, 0);
+
+        // The clusters of an external data file are counted nowhere.
+        while (!_geometry.HasDataFile)
         {
-            var cluster = Advance();
-            if (cluster == Done)
+            var number = Advance();
+            if (number == Done)
                 return 0;
-            if (cluster == Wrong)
+            if (number == Wrong)
                 return Refuse(null);
+            var cluster = new HostCluster(number);
             _slot = await refcounts.LoadAsync(refcounts.KeyOf(cluster));
             if (_slot == SlicedTables.Absent)
-                return Refuse($"cluster at 0x{cluster << _geometry.ClusterBits:x} is in use with refcount 0");
+                return Refuse($"cluster at {_geometry.StartOf(cluster)} is in use with refcount 0");
             if (_slot < 0)
                 return _slot;
             _key = refcounts.KeyOf(cluster);
         }
+
+        return 0;
     }
 
     /// <summary>Goes on as far as the slice of refcounts at hand reaches.</summary>
-    /// <returns>the cluster whose slice is needed</returns>
+    /// <returns>the number of the cluster whose slice is needed, or one of the constants</returns>
     private long Advance()
     {
         var words = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ulong>(_table.Span);
@@ -155,15 +163,15 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
 
             if (!entry.HasHost && entry.Kind != L2Kind.Compressed)
                 continue;
-            var first = entry.Host.Value >> _geometry.ClusterBits;
-            var last = entry.HasHost ? first : (entry.Host.Value + entry.CompressedLength - 1) >> _geometry.ClusterBits;
+            var first = _geometry.ClusterOf(entry.Host);
+            var last = entry.HasHost ? first : _geometry.ClusterOf(entry.Host + (entry.CompressedLength - 1));
             for (var cluster = first + _part; cluster <= last; cluster++, _part++)
             {
                 if (_left == 0)
                     return Done;
                 if (refcounts.KeyOf(cluster) != _key)
-                    return cluster;
-                if (context.Metadata!.Contains(cluster << _geometry.ClusterBits))
+                    return cluster.Number;
+                if (context.Metadata!.Contains(_geometry.StartOf(cluster)))
                 {
                     Refuse($"L2 entry 0x{descriptor:x} points to metadata");
                     return Wrong;
@@ -187,13 +195,13 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
     /// <summary>The slice of the cluster is at hand.</summary>
     /// <param name="cluster">in use</param>
     /// <param name="copied">whether its refcount is 1 now</param>
-    private bool TryVisit(long cluster, out bool copied)
+    private bool TryVisit(HostCluster cluster, out bool copied)
     {
         var count = refcounts.Get(_slot, refcounts.IndexOf(cluster));
         copied = kind == WalkKind.Flag && count == 1;
         if (count == 0)
         {
-            Refuse($"cluster at 0x{cluster << _geometry.ClusterBits:x} is in use with refcount 0");
+            Refuse($"cluster at {_geometry.StartOf(cluster)} is in use with refcount 0");
             return false;
         }
 
@@ -201,7 +209,7 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
             return true;
         if (kind == WalkKind.Share && count == _geometry.RefcountMax)
         {
-            Refuse($"cluster at 0x{cluster << _geometry.ClusterBits:x} has refcount {count},"
+            Refuse($"cluster at {_geometry.StartOf(cluster)} has refcount {count},"
                 + $" and {1 << _geometry.RefcountOrder} bits hold no larger one");
             return false;
         }

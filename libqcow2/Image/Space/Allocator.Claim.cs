@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image.Space;
@@ -18,7 +19,7 @@ internal sealed partial class Allocator
         var error = 0;
         foreach (var cluster in clusters)
         {
-            error = await ClaimOneAsync(cluster);
+            error = await ClaimOneAsync(new HostCluster(cluster));
             if (error < 0)
                 break;
         }
@@ -28,7 +29,7 @@ internal sealed partial class Allocator
         return error;
     }
 
-    private async LoopTask<int> ClaimOneAsync(long cluster)
+    private async LoopTask<int> ClaimOneAsync(HostCluster cluster)
     {
         while (true)
         {
@@ -44,7 +45,7 @@ internal sealed partial class Allocator
             var slot = await _refcounts.LoadAsync(_refcounts.KeyOf(cluster));
             if (slot == SlicedTables.Absent)
             {
-                var error = await MakeBlockAsync(FirstUnclaimed((long)_refcounts.BlockOf(cluster) * _geometry.RefcountBlockEntries));
+                var error = await MakeBlockAsync(FirstUnclaimed(_refcounts.BlockStart(_refcounts.BlockOf(cluster))));
                 if (error < 0)
                     return error;
                 continue;
@@ -61,12 +62,12 @@ internal sealed partial class Allocator
     }
 
     /// <summary>A refcount block lies in the first cluster that it counts, unless data was there before.</summary>
-    private long FirstUnclaimed(long cluster)
+    private HostCluster FirstUnclaimed(HostCluster cluster)
     {
-        while (_claimed!.Contains(cluster))
+        while (IsClaimed(cluster))
             cluster++;
         return cluster;
     }
 
-    private bool IsClaimed(long cluster) => _claimed is not null && _claimed.Contains(cluster);
+    private bool IsClaimed(HostCluster cluster) => _claimed is not null && _claimed.Contains(cluster.Number);
 }

@@ -22,21 +22,21 @@ internal sealed partial class Allocator
         var (tableClusters, blocks) = PlanGrowth(block, firstBlock, entriesPerCluster);
         if ((long)tableClusters * _geometry.ClusterSize > Limits.MaxRefcountTableBytes)
             return -Errno.EFBIG;
-        var start = (long)firstBlock * _geometry.RefcountBlockEntries;
+        var start = new HostCluster((long)firstBlock * _geometry.RefcountBlockEntries);
         var end = start + blocks + tableClusters;
-        if (end << _geometry.ClusterBits > Limits.MaxHostOffset)
+        if (_geometry.StartOf(end).Value > Limits.MaxHostOffset)
             return -Errno.EFBIG;
-        if (_fixedLength && end << _geometry.ClusterBits > _context.File.Length)
+        if (_fixedLength && _geometry.StartOf(end).Value > _context.File.Length)
             return -Errno.ENOSPC;
         for (var cluster = start; cluster < end; cluster++)
         {
-            if (_context.Metadata!.Contains(cluster << _geometry.ClusterBits))
-                return _context.Corrupt($"metadata at 0x{cluster << _geometry.ClusterBits:x} has no refcount block");
+            if (_context.Metadata!.Contains(_geometry.StartOf(cluster)))
+                return _context.Corrupt($"metadata at {_geometry.StartOf(cluster)} has no refcount block");
             if (IsClaimed(cluster))
                 return -Errno.EIO; // The log is damaged, not the image.
         }
 
-        var error = await ReserveAsync(end << _geometry.ClusterBits);
+        var error = await ReserveAsync(_geometry.StartOf(end).Value);
         for (var i = 0; i < blocks && error == 0; i++)
             error = await WriteGrowthBlockAsync(start + i, start + ((long)i * _geometry.RefcountBlockEntries), end);
         if (error < 0)
@@ -45,15 +45,15 @@ internal sealed partial class Allocator
         // From here on nothing is awaited: a commit sees either all of it or nothing.
         _context.NoteData();
         Invariant.Holds(_refcounts.EntriesInFile == firstBlock, "a refcount table grows by one task at a time", firstBlock);
-        _context.RequireInFile(start << _geometry.ClusterBits, blocks + tableClusters);
+        _context.RequireInFile(_geometry.StartOf(start), blocks + tableClusters);
         if (table.Entries < tableClusters * entriesPerCluster)
             table.Grow(tableClusters * entriesPerCluster);
         for (var i = 0; i < blocks; i++)
-            table[firstBlock + i] = (ulong)((start + i) << _geometry.ClusterBits);
-        _frees.Add(table.HostOffset >> _geometry.ClusterBits, _refcounts.EntriesInFile / entriesPerCluster);
-        _context.Metadata!.Remove(table.HostOffset, _refcounts.EntriesInFile / entriesPerCluster);
-        _context.Metadata.Add(start << _geometry.ClusterBits, blocks + tableClusters);
-        table.MoveTo((start + blocks) << _geometry.ClusterBits);
+            table[firstBlock + i] = (ulong)_geometry.StartOf(start + i).Value;
+        _frees.Add(_geometry.ClusterOf(new HostOffset(table.HostOffset)), _refcounts.EntriesInFile / entriesPerCluster);
+        _context.Metadata!.Remove(new HostOffset(table.HostOffset), _refcounts.EntriesInFile / entriesPerCluster);
+        _context.Metadata.Add(_geometry.StartOf(start), blocks + tableClusters);
+        table.MoveTo(_geometry.StartOf(start + blocks).Value);
         _refcounts.EntriesInFile = table.Entries;
         _refcounts.HeaderIsStale = true;
         return 0;
@@ -85,7 +85,7 @@ internal sealed partial class Allocator
 
     /// <summary>Writes the block in cluster <paramref name="at"/> that counts the clusters from <paramref name="first"/> on; those below
     /// <paramref name="end"/> are used.</summary>
-    private async LoopTask<int> WriteGrowthBlockAsync(long at, long first, long end)
+    private async LoopTask<int> WriteGrowthBlockAsync(HostCluster at, HostCluster first, HostCluster end)
     {
         var pool = LoopScheduler.Current.Buffers;
         var content = pool.Rent(_geometry.ClusterSize);
@@ -93,7 +93,7 @@ internal sealed partial class Allocator
         var used = (int)Math.Clamp(end - first, 0, _geometry.RefcountBlockEntries);
         for (var i = 0; i < used; i++)
             RefcountEntries.Set(content.Span, i, _geometry.RefcountOrder, 1);
-        var error = await _context.File.WriteAsync(at << _geometry.ClusterBits, content);
+        var error = await _context.File.WriteAsync(_geometry.StartOf(at).Value, content);
         pool.Return(content);
         return error;
     }

@@ -12,10 +12,13 @@ namespace Qcow2Blk.Image.Space;
 /// <param name="Offset">where the run begins in the file</param>
 /// <param name="Clusters">its length</param>
 /// <param name="Fresh">whether the clusters were never written and read as zeroes</param>
-internal readonly record struct HostRun(int Error, long Offset, int Clusters, bool Fresh)
+internal readonly record struct HostRun(int Error, HostOffset Offset, int Clusters, bool Fresh)
 {
     /// <summary>When they were allocated, for the log.</summary>
     public LogTime Taken { get; init; }
+
+    /// <param name="error">a negative errno</param>
+    public static HostRun Failed(int error) => new(error, default, 0, false);
 }
 
 /// <summary>
@@ -35,7 +38,7 @@ internal sealed partial class Allocator
     private readonly Geometry _geometry;
     private readonly bool _fixedLength;
     private readonly long _initialLength;
-    private long _cursor;
+    private HostCluster _cursor;
     private long _freshFrom;
     private long _grownTo;
     private bool _freedMeanwhile;
@@ -68,7 +71,7 @@ internal sealed partial class Allocator
         }
         catch (InvariantBreach breach)
         {
-            run = new HostRun(_context.Stop(breach), 0, 0, false);
+            run = HostRun.Failed(_context.Stop(breach));
         }
 
         _lock.Exit();
@@ -78,8 +81,8 @@ internal sealed partial class Allocator
     /// <summary>Gives back clusters that nothing points to yet.</summary>
     public async LoopTask<int> ReleaseAsync(HostRun run)
     {
-        Invariant.Holds(run is { Error: 0, Clusters: > 0 }, "only what was allocated is given back", run.Offset, run.Clusters);
-        var first = run.Offset >> _geometry.ClusterBits;
+        Invariant.Holds(run is { Error: 0, Clusters: > 0 }, "only what was allocated is given back", run.Offset.Value, run.Clusters);
+        var first = _geometry.ClusterOf(run.Offset);
         for (var cluster = first; cluster < first + run.Clusters; cluster++)
         {
             var error = await _refcounts.DecrementAsync(cluster);
@@ -92,13 +95,13 @@ internal sealed partial class Allocator
     }
 
     /// <summary>Clusters became free. They were written, so they are not fresh, wherever they lie.</summary>
-    public void NoteFree(long first, long count)
+    public void NoteFree(HostCluster first, long count)
     {
-        _cursor = Math.Min(_cursor, first);
+        _cursor = first < _cursor ? first : _cursor;
         _freedMeanwhile = true;
         _context.Log?.NoteFree(first, count);
         if (!_fixedLength)
-            _freshFrom = Math.Max(_freshFrom, (first + count) << _geometry.ClusterBits);
+            _freshFrom = Math.Max(_freshFrom, _geometry.StartOf(first + count).Value);
     }
 
     /// <summary>Cuts off what the file grew ahead of need, as far as no cluster in it is used.</summary>
@@ -108,11 +111,11 @@ internal sealed partial class Allocator
         if (_grownTo == 0 || _context.File.Length != _grownTo)
             return 0;
         var needed = Math.Max(_initialLength, _freshFrom);
-        var cluster = (_context.File.Length - 1) >> _geometry.ClusterBits;
+        var cluster = _geometry.ClusterOf(new HostOffset(_context.File.Length - 1));
 
         // A damaged image may use clusters past its former end: those were perhaps written, and stay. The growth ahead
         // of need bounds the search.
-        for (; cluster << _geometry.ClusterBits >= needed; cluster--)
+        for (; _geometry.StartOf(cluster).Value >= needed; cluster--)
         {
             var count = await _refcounts.GetAsync(cluster);
             if (count < 0)
@@ -132,39 +135,39 @@ internal sealed partial class Allocator
         var wrapped = false;
         while (true)
         {
-            if (_fixedLength && (cluster + 1) << _geometry.ClusterBits > _context.File.Length)
+            if (_fixedLength && _geometry.StartOf(cluster + 1).Value > _context.File.Length)
             {
                 if (wrapped)
-                    return new HostRun(-Errno.ENOSPC, 0, 0, false);
-                (wrapped, cluster) = (true, 0);
+                    return HostRun.Failed(-Errno.ENOSPC);
+                (wrapped, cluster) = (true, default);
             }
 
             // What the table in the file cannot say may only be used by the table that replaces it.
             var error = _refcounts.BlockOf(cluster) < _refcounts.EntriesInFile ? 0 : await GrowTableAsync(_refcounts.BlockOf(cluster));
             if (error < 0)
-                return new HostRun(error, 0, 0, false);
+                return HostRun.Failed(error);
             var slot = await _refcounts.LoadAsync(_refcounts.KeyOf(cluster));
             if (slot == SlicedTables.Absent)
             {
                 error = await MakeBlockAsync(cluster);
                 if (error < 0)
-                    return new HostRun(error, 0, 0, false);
+                    return HostRun.Failed(error);
                 continue;
             }
 
             if (slot < 0)
-                return new HostRun(slot, 0, 0, false);
+                return HostRun.Failed(slot);
             var index = _refcounts.FindFree(slot, _refcounts.IndexOf(cluster));
             if (index < 0)
             {
-                cluster = (_refcounts.KeyOf(cluster) + 1) * _refcounts.SliceEntries;
+                cluster = _refcounts.SliceStart(_refcounts.KeyOf(cluster) + 1);
                 continue;
             }
 
-            cluster = (_refcounts.KeyOf(cluster) * _refcounts.SliceEntries) + index;
+            cluster = _refcounts.SliceStart(_refcounts.KeyOf(cluster)) + index;
             var length = FreeLength(slot, index, count);
             if (_fixedLength)
-                length = (int)Math.Min(length, (_context.File.Length >> _geometry.ClusterBits) - cluster);
+                length = (int)Math.Min(length, _geometry.ClusterOf(new HostOffset(_context.File.Length)) - cluster);
             if (length <= 0)
             {
                 cluster++;
@@ -184,28 +187,28 @@ internal sealed partial class Allocator
     }
 
     /// <summary>The clusters are free and their slice is loaded: from here to the refcounts nothing is awaited.</summary>
-    private async LoopTask<HostRun> TakeAsync(int slot, long cluster, int count)
+    private async LoopTask<HostRun> TakeAsync(int slot, HostCluster cluster, int count)
     {
-        Invariant.Holds(cluster > 0 && count > 0, "what is allocated is at least one cluster, and not the header", cluster, count);
-        var offset = cluster << _geometry.ClusterBits;
-        if (offset + ((long)count << _geometry.ClusterBits) > Limits.MaxHostOffset)
-            return new HostRun(-Errno.EFBIG, 0, 0, false);
+        Invariant.Holds(
+            cluster.Number > 0 && count > 0, "what is allocated is at least one cluster, and not the header", cluster.Number, count);
+        var offset = _geometry.StartOf(cluster);
+        var end = _geometry.StartOf(cluster + count).Value;
+        if (end > Limits.MaxHostOffset)
+            return HostRun.Failed(-Errno.EFBIG);
         for (var i = 0; i < count; i++)
         {
-            if (_context.Metadata!.Contains(offset + ((long)i << _geometry.ClusterBits)))
-            {
-                return new HostRun(_context.Corrupt($"metadata at 0x{offset + ((long)i << _geometry.ClusterBits):x} has refcount 0"), 0, 0,
-                    false);
-            }
+            var here = _geometry.StartOf(cluster + i);
+            if (_context.Metadata!.Contains(here))
+                return HostRun.Failed(_context.Corrupt($"metadata at {here} has refcount 0"));
         }
 
         for (var i = 0; i < count; i++)
         {
             var refcount = _refcounts.Get(slot, _refcounts.IndexOf(cluster + i));
-            Invariant.Holds(refcount == 0, "only a cluster that nobody uses is allocated", cluster + i, (long)refcount);
+            Invariant.Holds(refcount == 0, "only a cluster that nobody uses is allocated", (cluster + i).Number, (long)refcount);
             Invariant.Holds(
                 !Invariant.Thorough || !_frees.IsQueued(cluster + i),
-                "a cluster is not allocated before all that freed it is done", cluster + i);
+                "a cluster is not allocated before all that freed it is done", (cluster + i).Number);
             _refcounts.Set(slot, cluster + i, 1);
         }
 
@@ -214,8 +217,7 @@ internal sealed partial class Allocator
         // Unless something was freed below meanwhile: that must stay in reach.
         if (!_freedMeanwhile)
             _cursor = cluster + count;
-        var end = offset + ((long)count << _geometry.ClusterBits);
-        var fresh = offset >= _freshFrom;
+        var fresh = offset.Value >= _freshFrom;
         if (!_fixedLength)
             _freshFrom = Math.Max(_freshFrom, end);
         var run = new HostRun(0, offset, count, fresh) { Taken = taken };
@@ -225,7 +227,7 @@ internal sealed partial class Allocator
         if (error == 0)
             return run;
         await ReleaseAsync(run);
-        return new HostRun(error, 0, 0, false);
+        return HostRun.Failed(error);
     }
 
     private async LoopTask<int> GrowFileAsync(long end)
@@ -243,29 +245,30 @@ internal sealed partial class Allocator
     /// Makes the refcount block that covers <paramref name="cluster"/>, in that very cluster: it is free, as no
     /// block says otherwise, and the new block counts itself.
     /// </summary>
-    private async LoopTask<int> MakeBlockAsync(long cluster)
+    private async LoopTask<int> MakeBlockAsync(HostCluster cluster)
     {
-        var offset = cluster << _geometry.ClusterBits;
+        var offset = _geometry.StartOf(cluster);
         if (_context.Metadata!.Contains(offset))
-            return _context.Corrupt($"metadata at 0x{offset:x} has no refcount block");
-        var end = offset + _geometry.ClusterSize;
-        var fresh = offset >= _freshFrom;
+            return _context.Corrupt($"metadata at {offset} has no refcount block");
+        var end = offset.Value + _geometry.ClusterSize;
+        var fresh = offset.Value >= _freshFrom;
         var error = await ReserveAsync(end);
         if (error < 0)
             return error;
-        error = fresh ? 0 : await _context.File.ZeroAsync(offset, _geometry.ClusterSize);
+        error = fresh ? 0 : await _context.File.ZeroAsync(offset.Value, _geometry.ClusterSize);
         if (error == 0)
             error = await WriteOwnCountAsync(cluster);
         if (error < 0)
             return error;
         _context.NoteData();
         var former = _refcounts.Table[_refcounts.BlockOf(cluster)];
-        Invariant.Holds(former == 0, "a refcount block is made only where there is none", cluster, (long)former);
+        Invariant.Holds(former == 0, "a refcount block is made only where there is none", cluster.Number, (long)former);
         Invariant.Holds(
-            _refcounts.BlockOf(cluster) < _refcounts.EntriesInFile, "a refcount block is one that the table in the file can name", cluster);
+            _refcounts.BlockOf(cluster) < _refcounts.EntriesInFile, "a refcount block is one that the table in the file can name",
+            cluster.Number);
         _context.RequireInFile(offset, 1);
         _context.Metadata!.Add(offset);
-        _refcounts.Table[_refcounts.BlockOf(cluster)] = (ulong)offset;
+        _refcounts.Table[_refcounts.BlockOf(cluster)] = (ulong)offset.Value;
         return 0;
     }
 
@@ -273,7 +276,7 @@ internal sealed partial class Allocator
     /// Writes the slice of a new block that counts the block itself. It must be in the file before the table points
     /// there: a commit may take its copy of the table at any moment after that.
     /// </summary>
-    private async LoopTask<int> WriteOwnCountAsync(long block)
+    private async LoopTask<int> WriteOwnCountAsync(HostCluster block)
     {
         var sliceBytes = _refcounts.Cache.SliceBytes;
         var pool = LoopScheduler.Current.Buffers;
@@ -281,7 +284,7 @@ internal sealed partial class Allocator
         slice.Clear();
         RefcountEntries.Set(slice.Span, _refcounts.IndexOf(block), _geometry.RefcountOrder, 1);
         var inBlock = _refcounts.KeyOf(block) & ((_geometry.ClusterSize / sliceBytes) - 1);
-        var error = await _context.File.WriteAsync((block << _geometry.ClusterBits) + (inBlock * sliceBytes), slice);
+        var error = await _context.File.WriteAsync(_geometry.StartOf(block).Value + (inBlock * sliceBytes), slice);
         pool.Return(slice);
         return error;
     }

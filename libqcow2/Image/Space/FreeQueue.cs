@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Qcow2Blk.Format;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
@@ -16,10 +17,10 @@ internal sealed class FreeQueue
     private readonly ImageContext _context;
     private readonly RefcountBlocks _refcounts;
     private readonly bool _punch;
-    private List<(long First, long Count)> _unpublished = [];
-    private List<(long First, long Count)> _committing = [];
-    private List<(long First, long Count)> _committed = [];
-    private List<(long First, long Count)> _reclaiming = [];
+    private List<(HostCluster First, long Count)> _unpublished = [];
+    private List<(HostCluster First, long Count)> _committing = [];
+    private List<(HostCluster First, long Count)> _committed = [];
+    private List<(HostCluster First, long Count)> _reclaiming = [];
     private bool _cannotPunch;
     private bool _running;
     private bool _isHeld;
@@ -36,7 +37,7 @@ internal sealed class FreeQueue
     }
 
     /// <summary>Told when clusters have become free. Set once by the image.</summary>
-    public Action<long, long>? Freed { get; set; }
+    public Action<HostCluster, long>? Freed { get; set; }
 
     /// <summary>Clusters that wait for a commit.</summary>
     public long UnpublishedClusters { get; private set; }
@@ -64,10 +65,10 @@ internal sealed class FreeQueue
     public bool NeedsCommit => _unpublished.Count > 0;
 
     /// <summary>One use less of each cluster, once the change in memory that removed the pointers is on disk.</summary>
-    public void Add(long first, long count)
+    public void Add(HostCluster first, long count)
     {
-        Invariant.Holds(_context.IsHome, "only the home loop frees clusters", first);
-        Invariant.Holds(first >= 0 && count > 0, "a range that is freed has clusters", first, count);
+        Invariant.Holds(_context.IsHome, "only the home loop frees clusters", first.Number);
+        Invariant.Holds(first.Number >= 0 && count > 0, "a range that is freed has clusters", first.Number, count);
         UnpublishedClusters += count;
         if (_unpublished.Count > 0)
         {
@@ -160,13 +161,13 @@ internal sealed class FreeQueue
         return 0;
     }
 
-    private async LoopTask<int> FreeAsync(long first, long count)
+    private async LoopTask<int> FreeAsync(HostCluster first, long count)
     {
         var end = first + count;
         for (var cluster = first; cluster < end; cluster++)
         {
-            if (_context.Metadata!.Contains(cluster << _context.Geometry.ClusterBits))
-                return _context.Corrupt($"cluster at 0x{cluster << _context.Geometry.ClusterBits:x} was used for data and for metadata");
+            if (_context.Metadata!.Contains(_context.Geometry.StartOf(cluster)))
+                return _context.Corrupt($"cluster at {_context.Geometry.StartOf(cluster)} was used for data and for metadata");
         }
 
         while (first < end)
@@ -181,7 +182,7 @@ internal sealed class FreeQueue
                 await PunchAsync(first, last - first);
             }
 
-            var stop = Math.Max(last, first + 1);
+            var stop = last > first ? last : first + 1;
             for (var cluster = first; cluster < stop; cluster++)
                 await _refcounts.DecrementAsync(cluster);
             if (last > first)
@@ -193,10 +194,10 @@ internal sealed class FreeQueue
     }
 
     /// <summary>Whether the cluster waits for a commit, or for the requests before it. For who only checks: it walks the lists.</summary>
-    public bool IsQueued(long cluster) =>
+    public bool IsQueued(HostCluster cluster) =>
         HasCluster(_unpublished, cluster) || HasCluster(_committing, cluster) || HasCluster(_committed, cluster);
 
-    private static bool HasCluster(List<(long First, long Count)> ranges, long cluster)
+    private static bool HasCluster(List<(HostCluster First, long Count)> ranges, HostCluster cluster)
     {
         foreach (var (first, count) in ranges)
         {
@@ -207,7 +208,7 @@ internal sealed class FreeQueue
         return false;
     }
 
-    private static long CountOf(List<(long First, long Count)> ranges)
+    private static long CountOf(List<(HostCluster First, long Count)> ranges)
     {
         long sum = 0;
         foreach (var (_, count) in ranges)
@@ -216,18 +217,17 @@ internal sealed class FreeQueue
     }
 
     /// <summary>What is punched is used by nobody else. A slice that is not in memory any more was looked at just before.</summary>
-    private void RequireLastUse(long first, long count)
+    private void RequireLastUse(HostCluster first, long count)
     {
         for (var cluster = first; cluster < first + count && Invariant.Thorough; cluster++)
-            Invariant.Holds(_refcounts.Peek(cluster) is 1 or null, "only a cluster whose last use it was is punched", cluster);
+            Invariant.Holds(_refcounts.Peek(cluster) is 1 or null, "only a cluster whose last use it was is punched", cluster.Number);
     }
 
-    private async LoopTask<int> PunchAsync(long first, long count)
+    private async LoopTask<int> PunchAsync(HostCluster first, long count)
     {
         if (!_punch || _cannotPunch)
             return 0;
-        var bits = _context.Geometry.ClusterBits;
-        var error = await _context.File.PunchAsync(first << bits, count << bits);
+        var error = await _context.File.PunchAsync(_context.Geometry.StartOf(first).Value, count << _context.Geometry.ClusterBits);
         if (error == -Errno.EOPNOTSUPP)
             _cannotPunch = true;
         else if (error < 0)

@@ -19,7 +19,7 @@ internal sealed class GuestSpace(ImageContext context, Allocator allocator, Free
     /// <summary>Places for up to <paramref name="count"/> adjacent clusters, at least one. The clusters are locked.</summary>
     /// <param name="guestCluster">the first one</param>
     /// <param name="count">how many are wanted</param>
-    public LoopTask<HostRun> AllocateAsync(long guestCluster, int count) =>
+    public LoopTask<HostRun> AllocateAsync(GuestCluster guestCluster, int count) =>
         _geometry.HasDataFile ? PlaceAsync(guestCluster, count) : allocator.AllocateAsync(count);
 
     /// <summary>Gives back clusters that nothing points to yet.</summary>
@@ -30,20 +30,20 @@ internal sealed class GuestSpace(ImageContext context, Allocator allocator, Free
     {
         if (_geometry.HasDataFile)
             return;
-        var first = old.Host.Value >> _geometry.ClusterBits;
+        var first = _geometry.ClusterOf(old.Host);
         if (old.HasHost)
             frees.Add(first, 1);
         else if (old.Kind == L2Kind.Compressed)
-            frees.Add(first, ((old.Host.Value + old.CompressedLength - 1) >> _geometry.ClusterBits) - first + 1);
+            frees.Add(first, _geometry.ClusterOf(old.Host + (old.CompressedLength - 1)) - first + 1);
     }
 
     /// <summary>What was there before is not known to be zeroes: another program may have written the file.</summary>
-    private async LoopTask<HostRun> PlaceAsync(long guestCluster, int count)
+    private async LoopTask<HostRun> PlaceAsync(GuestCluster guestCluster, int count)
     {
-        var offset = guestCluster << _geometry.ClusterBits;
+        var offset = _geometry.StartOf(guestCluster).Value;
         var end = long.Min(offset + ((long)count << _geometry.ClusterBits), Rounding.Up(_geometry.DiskSize, context.Data.OffsetAlignment));
         var error = end > context.Data.Length ? await GrowAsync(end) : 0;
-        return error < 0 ? new HostRun(error, 0, 0, false) : new HostRun(0, offset, count, Fresh: false);
+        return error < 0 ? HostRun.Failed(error) : new HostRun(0, new HostOffset(offset), count, Fresh: false);
     }
 
     /// <summary>Makes the data file longer. One at a time: the one that ends last must not cut off what another has added.</summary>

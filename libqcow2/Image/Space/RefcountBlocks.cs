@@ -30,27 +30,33 @@ internal sealed class RefcountBlocks : SlicedTables
     /// <summary>Whether the header still points to a former table.</summary>
     public bool HeaderIsStale { get; set; }
 
-    public long KeyOf(long cluster) => cluster >> _sliceShift;
+    public long KeyOf(HostCluster cluster) => cluster.Number >> _sliceShift;
 
-    public int IndexOf(long cluster) => (int)cluster & (SliceEntries - 1);
+    public int IndexOf(HostCluster cluster) => (int)cluster.Number & (SliceEntries - 1);
 
-    public int BlockOf(long cluster) => checked((int)(cluster >> BlockShift));
+    public int BlockOf(HostCluster cluster) => checked((int)(cluster.Number >> BlockShift));
+
+    /// <summary>The first cluster that a slice counts.</summary>
+    public HostCluster SliceStart(long key) => new(key << _sliceShift);
+
+    /// <summary>The first cluster that a block counts.</summary>
+    public HostCluster BlockStart(int block) => new((long)block << BlockShift);
 
     private int BlockShift => _geometry.ClusterBits + 3 - _geometry.RefcountOrder;
 
     public ulong Get(int slot, int index) => RefcountEntries.Get(Cache.Data(slot), index, _geometry.RefcountOrder);
 
-    public void Set(int slot, long cluster, ulong value)
+    public void Set(int slot, HostCluster cluster, ulong value)
     {
-        Invariant.Holds(Context.IsHome, "only the home loop changes refcounts", cluster);
-        Invariant.Holds(Cache.HasSlice(slot, KeyOf(cluster)), "a refcount is changed in the slice of its cluster", cluster, slot);
-        Invariant.Holds(value <= _geometry.RefcountMax, "a refcount has room for its value", cluster, (long)value);
+        Invariant.Holds(Context.IsHome, "only the home loop changes refcounts", cluster.Number);
+        Invariant.Holds(Cache.HasSlice(slot, KeyOf(cluster)), "a refcount is changed in the slice of its cluster", cluster.Number, slot);
+        Invariant.Holds(value <= _geometry.RefcountMax, "a refcount has room for its value", cluster.Number, (long)value);
         RefcountEntries.Set(Cache.Data(slot), IndexOf(cluster), _geometry.RefcountOrder, value);
         Cache.MarkDirty(slot);
     }
 
     /// <summary>The refcount of a cluster if its slice is in memory, else null. For who only checks.</summary>
-    public ulong? Peek(long cluster) => Cache.Peek(KeyOf(cluster)) is var slot and >= 0 ? Get(slot, IndexOf(cluster)) : null;
+    public ulong? Peek(HostCluster cluster) => Cache.Peek(KeyOf(cluster)) is var slot and >= 0 ? Get(slot, IndexOf(cluster)) : null;
 
     /// <summary>The first refcount of 0 in the slice at or after <paramref name="index"/>, or -1.</summary>
     public int FindFree(int slot, int index) =>
@@ -58,7 +64,7 @@ internal sealed class RefcountBlocks : SlicedTables
 
     /// <summary>The refcount of a cluster.</summary>
     /// <returns>0 and more, or a negative errno</returns>
-    public async LoopTask<long> GetAsync(long cluster)
+    public async LoopTask<long> GetAsync(HostCluster cluster)
     {
         var slot = await LoadAsync(KeyOf(cluster));
         if (slot == Absent)
@@ -67,7 +73,7 @@ internal sealed class RefcountBlocks : SlicedTables
     }
 
     /// <summary>One use less. A refcount of 0 means that the metadata is wrong.</summary>
-    public async LoopTask<int> DecrementAsync(long cluster)
+    public async LoopTask<int> DecrementAsync(HostCluster cluster)
     {
         var slot = await LoadAsync(KeyOf(cluster));
         if (slot is < 0 and not Absent)
@@ -75,7 +81,7 @@ internal sealed class RefcountBlocks : SlicedTables
         var index = IndexOf(cluster);
         var count = slot == Absent ? 0 : Get(slot, index);
         if (count == 0)
-            return Context.Corrupt($"cluster at 0x{cluster << _geometry.ClusterBits:x} is in use with refcount 0");
+            return Context.Corrupt($"cluster at {_geometry.StartOf(cluster)} is in use with refcount 0");
         Set(slot, cluster, count - 1);
         return 0;
     }

@@ -31,12 +31,13 @@ public sealed class GeometryTests
     {
         var geometry = new Geometry(clusterBits, 1L << 61);
         var last = ((long)Limits.MaxL1Entries << geometry.L2Bits) - 1;
-        foreach (var cluster in (long[])[0, 1, geometry.L2Entries - 1, geometry.L2Entries, 5L * geometry.L2Entries + 77, last])
+        foreach (var number in (long[])[0, 1, geometry.L2Entries - 1, geometry.L2Entries, 5L * geometry.L2Entries + 77, last])
         {
+            var cluster = new GuestCluster(number);
             var l2 = geometry.L2Index(cluster);
 
-            Assert.Equal(cluster, geometry.GuestCluster((cluster << clusterBits) + geometry.ClusterMask));
-            Assert.Equal(cluster, ((long)geometry.L1Index(cluster) << geometry.L2Bits) + l2);
+            Assert.Equal(cluster, geometry.ClusterOf(geometry.StartOf(cluster) + geometry.ClusterMask));
+            Assert.Equal(number, ((long)geometry.L1Index(cluster) << geometry.L2Bits) + l2);
             Assert.Equal(l2, geometry.SliceIndex(l2) * geometry.SliceEntries + geometry.IndexInSlice(l2));
             Assert.InRange(geometry.SliceIndex(l2), 0, geometry.SlicesPerL2 - 1);
         }

@@ -100,7 +100,7 @@ public sealed class RecoveryLogFileTests : IDisposable
         using (var log = RecoveryLog.Create(Path, s_image))
         {
             for (var i = 0; i <= RecoveryLog.Capacity; i++)
-                log.Append(i, default, new StoredL2Entry(1), default);
+                log.Append(new GuestCluster(i), default, new StoredL2Entry(1), default);
         }
 
         var refused = Assert.Throws<RecoveryLogException>(() => RecoveryLog.Open(Path, s_image with { Mark = Mark() }));
@@ -125,8 +125,8 @@ public sealed class RecoveryLogFileTests : IDisposable
     {
         using (var log = RecoveryLog.Create(Path, s_image))
         {
-            for (var i = 0; i < records; i++)
-                log.Append(7, new StoredL2Entry((ulong)i, (ulong)i + 9), new StoredL2Entry((ulong)i + 1, (ulong)i + 10), default);
+            for (var i = 0UL; i < (ulong)records; i++)
+                log.Append(new GuestCluster(7), new StoredL2Entry(i, i + 9), new StoredL2Entry(i + 1, i + 10), default);
         }
 
         return File.ReadAllBytes(Path);

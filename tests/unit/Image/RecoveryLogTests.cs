@@ -165,7 +165,7 @@ public sealed class RecoveryLogTests : IDisposable
     }
 
     private static void Append(RecoveryLog log, long cluster, ulong raw) =>
-        log.Append(cluster, old: default, new StoredL2Entry(raw), default);
+        log.Append(new GuestCluster(cluster), old: default, new StoredL2Entry(raw), default);
 
     /// <summary>What each guest cluster's entry became last.</summary>
     private static (long, ulong)[] Records(RecoveryLog log)

@@ -2,6 +2,7 @@ using System;
 using System.Diagnostics;
 using System.Linq;
 using System.Threading;
+using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Change;
 using Qcow2Blk.Scheduling;
@@ -152,18 +153,18 @@ public sealed class RequestEpochsTests
     {
         using var loop = new SimulatedLoop(1);
         var locks = new ClusterLocks();
-        Assert.True(locks.TryEnter(10, 5));
+        Assert.True(locks.TryEnter(At(10), 5));
 
         Assert.Equal((false, false, false, false),
-            (locks.TryEnter(14, 1), locks.TryEnter(10, 1), locks.TryEnter(5, 6), locks.TryEnter(0, 100)));
-        Assert.Equal((true, true), (locks.TryEnter(15, 5), locks.TryEnter(9, 1)));
+            (locks.TryEnter(At(14), 1), locks.TryEnter(At(10), 1), locks.TryEnter(At(5), 6), locks.TryEnter(At(0), 100)));
+        Assert.Equal((true, true), (locks.TryEnter(At(15), 5), locks.TryEnter(At(9), 1)));
 
         var waiting = locks.WaitForReleaseAsync();
         Assert.False(waiting.IsCompleted);
-        locks.Exit(10, 5);
+        locks.Exit(At(10), 5);
         Assert.Equal(0, loop.RunUntilComplete(waiting));
-        Assert.True(locks.TryEnter(10, 5));
-        Assert.Throws<InvariantBreach>(() => locks.Exit(10, 4));
+        Assert.True(locks.TryEnter(At(10), 5));
+        Assert.Throws<InvariantBreach>(() => locks.Exit(At(10), 4));
     }
 
     [Fact]
@@ -172,11 +173,13 @@ public sealed class RequestEpochsTests
         using var loop = new SimulatedLoop(1);
         var locks = new ClusterLocks();
         for (var range = 0; range < 200; range++)
-            Assert.True(locks.TryEnter(range * 10, 10));
+            Assert.True(locks.TryEnter(At(range * 10), 10));
         for (var range = 0; range < 200; range++)
-            Assert.False(locks.TryEnter((range * 10) + 9, 1));
+            Assert.False(locks.TryEnter(At((range * 10) + 9), 1));
         for (var range = 0; range < 200; range++)
-            locks.Exit(range * 10, 10);
-        Assert.True(locks.TryEnter(0, 2000));
+            locks.Exit(At(range * 10), 10);
+        Assert.True(locks.TryEnter(At(0), 2000));
     }
+
+    private static GuestCluster At(long number) => new(number);
 }

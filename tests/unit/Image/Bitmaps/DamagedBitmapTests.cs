@@ -24,6 +24,7 @@ public sealed class DamagedBitmapTests : IDisposable
 
     [Theory]
     [InlineData(0xff)]
+    [InlineData(0x80)]
     [InlineData(0x01)]
     public void One_byte_wrong_in_directory_or_table_hurts_no_data(byte flip)
     {

@@ -24,6 +24,7 @@ pub const CLUSTER: u64 = 64 * KIB;
 pub const EPERM: i32 = 1;
 pub const ENOENT: i32 = 2;
 pub const EIO: i32 = 5;
+pub const EEXIST: i32 = 17;
 pub const EAGAIN: i32 = 11;
 pub const EBUSY: i32 = 16;
 pub const ENODEV: i32 = 19;

@@ -16,7 +16,7 @@ internal sealed partial class EngineDevice
     {
         var kind = ImageEdits.KindOf(edit);
         var what = $"{kind.What(edit)} {Name}";
-        if (RefuseEdit(what, kind) is { } refused)
+        if (RefuseEdit(what, kind.Writes) is { } refused)
             return refused;
         if (kind.NeedsForce is { } danger && edit.Find(ImageEditKind.Force) is null)
             return Outcome.Refused(OutcomeKind.Busy, what, $"it is attached, and {danger}", "use --force if that is meant");
@@ -69,7 +69,7 @@ internal sealed partial class EngineDevice
     }
 
     /// <summary>Why the image cannot be operated on now; null if it can.</summary>
-    private Outcome? RefuseEdit(string what, ImageEditKind kind)
+    private Outcome? RefuseEdit(string what, bool writes)
     {
         switch ((DeviceState)_state)
         {
@@ -81,7 +81,7 @@ internal sealed partial class EngineDevice
 
         if (_disk is not Qcow2Image image)
             return Outcome.Refused(OutcomeKind.Failed, what, "its image is raw: only qcow2 images have that");
-        return kind.Writes && image.ReadOnly
+        return writes && image.ReadOnly
             ? Outcome.Refused(OutcomeKind.Failed, what, "it is attached read-only", "detach it, and name the image")
             : null;
     }

@@ -62,6 +62,13 @@ internal sealed class BitmapDirectoryBytes
         _entries[index] = Entries[index] with { TableOffset = table };
     }
 
+    public void SetTable(int index, HostOffset table, int size)
+    {
+        SetTable(index, table);
+        BinaryPrimitives.WriteInt32BigEndian(Bytes.AsSpan(Entries[index].EntryOffset + 8), size);
+        _entries[index] = Entries[index] with { TableSize = size };
+    }
+
     public void Remove(int index)
     {
         var start = Entries[index].EntryOffset;

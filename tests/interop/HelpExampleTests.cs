@@ -80,7 +80,8 @@ public sealed class HelpExampleTests : IDisposable
     /// <summary>Those that say nothing when they work.</summary>
     private static readonly string[] s_silent =
         ["detach", "suspend", "resume", "qcow2blk set", "bitmap add", "bitmap merge", "bitmap remove", "snapshot create", "snapshot revert",
-            "snapshot delete", "qcow2blk resize", "source", "completion fish", "qcow2blk create", "metrics --output", "top --json", "doctor --json"];
+            "snapshot delete", "qcow2blk resize",
+            "source", "completion fish", "qcow2blk create", "metrics --output", "top --json", "doctor --json"];
 
     /// <summary>Those that a person looks at until they press q.</summary>
     private static readonly string[] s_live =

@@ -110,7 +110,17 @@ internal sealed class SnapshotCreation(SnapshotParts parts, string name, DateTim
     {
         if (_isCanceled)
             return EditAnswer.Refused(EditResult.Failed, "it was canceled");
-        var error = await parts.SwitchAsync(_context.HeaderBlock.SetSnapshotsAsync(new HostOffset(_table), _found.Raw.Count + 1, Bitmaps));
+        int error;
+        try
+        {
+            error = await parts.SwitchAsync(_context.HeaderBlock.SetSnapshotsAsync(new HostOffset(_table), _found.Raw.Count + 1, Bitmaps));
+        }
+        catch (ImageFormatException full)
+        {
+            // The header has no room for the bitmaps: nothing was written, and all is to be taken back.
+            return EditAnswer.Refused(EditResult.Failed, full.Why);
+        }
+
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write the header");
         _isPublished = true;

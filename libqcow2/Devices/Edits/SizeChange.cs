@@ -22,7 +22,8 @@ internal readonly record struct SizeChange(int Sign, decimal Bytes)
             // "10G", "10GB" and "10GiB" are the same, and a B of its own is a byte.
             var digits = number.TrimEnd('b', 'B');
             digits = digits.Length > 1 && digits[^1] == 'i' && digits.Length < number.Length ? digits[..^1] : digits;
-            shift = digits.Length == 0 ? 0 : (Suffixes.IndexOf(char.ToUpperInvariant(digits[^1]), System.StringComparison.Ordinal) + 1) * 10;
+            var suffix = digits.Length == 0 ? -1 : Suffixes.IndexOf(char.ToUpperInvariant(digits[^1]), System.StringComparison.Ordinal);
+            shift = (suffix + 1) * 10;
             number = shift > 0 ? digits[..^1] : digits;
         }
 

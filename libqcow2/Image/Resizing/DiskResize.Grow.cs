@@ -18,7 +18,9 @@ internal sealed partial class DiskResize
         {
             // The parts that change the disk are to believe that it has its new end already.
             _map.Size = size;
-            error = _context.IsRawDataFile ? await MapDataFileAsync(before, size) : await parts.Changes.ClearNewEndAsync(new GuestOffset(before), size - before);
+            error = _context.IsRawDataFile
+                ? await MapDataFileAsync(before, size)
+                : await parts.Changes.ClearNewEndAsync(new GuestOffset(before), size - before);
             _map.Size = before;
         }
 

@@ -123,6 +123,7 @@ public sealed class ResizeDeviceTests : IDisposable
     {
         var arguments = flags.ToDictionary(flag => flag, _ => "true");
         arguments["size"] = size;
-        return _device!.EditAsync(new ImageEdit("resize", arguments), EngineScene.Patience, CancellationToken.None).GetAwaiter().GetResult();
+        return _device!.EditAsync(new ImageEdit("resize", arguments), EngineScene.Patience, CancellationToken.None)
+            .GetAwaiter().GetResult();
     }
 }

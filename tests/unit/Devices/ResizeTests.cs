@@ -13,7 +13,9 @@ using QemuImg = Qcow2Blk.Tests.Support.QemuImg;
 
 namespace Qcow2Blk.Tests.Devices;
 
-/// <summary>A resize makes of an image what <c>qemu-img resize</c> makes of it, and refuses what that refuses, with nothing changed.</summary>
+/// <summary>
+/// A resize makes of an image what <c>qemu-img resize</c> makes of it, and refuses what that refuses, with nothing changed.
+/// </summary>
 public sealed class ResizeTests : IDisposable
 {
     private const string Ours = "ours.qcow2";
@@ -294,7 +296,8 @@ public sealed class ResizeTests : IDisposable
         Qemu.Img("create", "-q", "-f", "raw", File(Ours), "1M");
         Qemu.IoAs("raw", File(Ours), "write -P 3 0 1M");
         var options = new AttachOptions { Image = File(Ours), Format = ImageFormat.Raw };
-        Assert.Contains("use --shrink", UnattachedImage.Edit(options, Edit("512k", shrink: false), new ListLog()).Hint, StringComparison.Ordinal);
+        var refused = UnattachedImage.Edit(options, Edit("512k", shrink: false), new ListLog());
+        Assert.Contains("use --shrink", refused.Hint, StringComparison.Ordinal);
         Assert.Equal(1 << 20, new FileInfo(File(Ours)).Length);
         Resize("512k", options);
         Resize("+1M", options);

@@ -47,6 +47,13 @@ internal static unsafe partial class Exports
     private static int DeviceRevertSnapshot(nint device, byte* snapshot, int timeout, uint flags) => EditDevice(device, timeout, flags,
         Force, snapshot, which => ImageEditRequests.RevertSnapshot(which, force: (flags & Force) != 0));
 
+    // Where shrinking is allowed, users that would lose the end have to be named too.
+    private const uint ForceShrink = 2;
+
+    [UnmanagedCallersOnly(EntryPoint = "managed_device_resize", CallConvs = [typeof(CallConvCdecl)])]
+    private static int DeviceResize(nint device, ulong size, int timeout, uint flags) => EditDevice(device, timeout, flags,
+        AllowShrink | ForceShrink, () => ImageEditRequests.Resize(size, (flags & AllowShrink) != 0, (flags & ForceShrink) != 0));
+
     [UnmanagedCallersOnly(EntryPoint = "managed_device_list_bitmaps", CallConvs = [typeof(CallConvCdecl)])]
     private static int DeviceListBitmaps(
         nint device, delegate* unmanaged[Cdecl]<void*, Bitmap*, int> callback, void* userData, int timeout, uint flags)

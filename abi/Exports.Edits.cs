@@ -26,6 +26,10 @@ internal static unsafe partial class Exports
     private static int ImageRevertSnapshot(nint image, byte* snapshot, uint flags) =>
         EditImage(image, flags, NoFlags, snapshot, which => ImageEditRequests.RevertSnapshot(which, force: true));
 
+    [UnmanagedCallersOnly(EntryPoint = "managed_image_resize", CallConvs = [typeof(CallConvCdecl)])]
+    private static int ImageResize(nint image, ulong size, uint flags) => EditImage(
+        image, flags, AllowShrink, () => ImageEditRequests.Resize(size, (flags & AllowShrink) != 0, force: false));
+
     [UnmanagedCallersOnly(EntryPoint = "managed_image_add_bitmap", CallConvs = [typeof(CallConvCdecl)])]
     private static int ImageAddBitmap(nint image, byte* name, ulong granularity, uint flags) => EditImage(
         image, flags, BitmapDisabled, name, of => ImageEditRequests.AddBitmap(of, granularity, (flags & BitmapDisabled) != 0));

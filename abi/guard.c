@@ -355,3 +355,9 @@ GUARD (int, device_disable_bitmap,
 GUARD (int, device_merge_bitmap,
        (qcow2blk_device *device, const char *name, const char *from, int timeout, uint32_t flags),
        (device, name, from, timeout, flags))
+GUARD (int, image_resize,
+       (qcow2blk_image *image, uint64_t size, uint32_t flags),
+       (image, size, flags))
+GUARD (int, device_resize,
+       (qcow2blk_device *device, uint64_t size, int timeout, uint32_t flags),
+       (device, size, timeout, flags))

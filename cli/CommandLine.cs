@@ -49,6 +49,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new InfoVerb());
         _root.Subcommands.Add(new MapVerb());
         _root.Subcommands.Add(new BitmapVerb());
+        _root.Subcommands.Add(new CheckpointVerb());
         _root.Subcommands.Add(new CheckVerb());
         _root.Subcommands.Add(new SnapshotVerb());
         _root.Subcommands.Add(new ResizeVerb());

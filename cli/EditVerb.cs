@@ -36,19 +36,44 @@ internal abstract class EditVerb : Verb
     /// <param name="parsed">has the target</param>
     /// <param name="edit">what to do</param>
     /// <exception cref="OutcomeException">it was refused or failed</exception>
-    protected Outcome Run(ParseResult parsed, ImageEdit edit)
+    protected Outcome Run(ParseResult parsed, ImageEdit edit) => On(parsed.GetValue(Target)!, parsed, edit);
+
+    /// <summary>Carries an edit out, wherever the image is.</summary>
+    /// <param name="target">which image is meant</param>
+    /// <param name="parsed">has the options</param>
+    /// <param name="edit">what to do</param>
+    /// <exception cref="OutcomeException">it was refused or failed</exception>
+    protected Outcome On(string target, ParseResult parsed, ImageEdit edit)
     {
-        var target = parsed.GetValue(Target)!;
-        var timeout = DeviceCommand.Seconds(parsed, _timeout);
+        var timeout = TimeoutOf(parsed);
         var registry = Targets.Registry();
         var outcome = Find(registry, target) is { } entry
             ? OnDevice(registry, entry, edit, timeout)
             : Open(Unattached(parsed) with { Image = Path.GetFullPath(target) }, edit);
-        return outcome.Succeeded ? outcome
-            : throw new OutcomeException(outcome.Kind, outcome.What ?? target, outcome.Why ?? "failed", outcome.Hint)
-            {
-                Error = outcome.Error,
-            };
+        RefuseUnlessDone(outcome);
+        return outcome;
+    }
+
+    protected TimeSpan TimeoutOf(ParseResult parsed) => DeviceCommand.Seconds(parsed, _timeout);
+
+    /// <exception cref="OutcomeException">it was refused or failed</exception>
+    protected static void RefuseUnlessDone(in Outcome outcome)
+    {
+        if (outcome.Succeeded)
+            return;
+        var why = outcome.Note is { } note ? $"{outcome.Why}, {note}" : outcome.Why;
+        throw new OutcomeException(outcome.Kind, outcome.What ?? "failed", why ?? "failed", outcome.Hint) { Error = outcome.Error };
+    }
+
+    /// <summary>Connects to the server of a device.</summary>
+    /// <exception cref="OutcomeException">it cannot be asked now</exception>
+    protected static ControlClient Connect(DeviceRegistry registry, DeviceEntry entry, ImageEdit edit)
+    {
+        var what = $"{ImageEdits.KindOf(edit).What(edit)} {entry.Record.Name}";
+        if (!entry.Alive)
+            RefuseUnlessDone(Dead(registry, entry, what));
+        return ControlClient.TryConnect(registry.Directory, entry.Record.Name)
+            ?? throw new OutcomeException(OutcomeKind.Busy, what, "its server is still starting", "try again");
     }
 
     /// <summary>What the command line says of an image that is not attached; its path is known.</summary>
@@ -62,7 +87,7 @@ internal abstract class EditVerb : Verb
     }
 
     /// <returns>null if no device answers to the target, and a file does</returns>
-    private static DeviceEntry? Find(DeviceRegistry registry, string target)
+    protected static DeviceEntry? Find(DeviceRegistry registry, string target)
     {
         try
         {
@@ -79,24 +104,17 @@ internal abstract class EditVerb : Verb
         }
     }
 
-    private Outcome OnDevice(DeviceRegistry registry, DeviceEntry entry, ImageEdit edit, TimeSpan timeout)
+    private static Outcome OnDevice(DeviceRegistry registry, DeviceEntry entry, ImageEdit edit, TimeSpan timeout)
     {
-        var record = entry.Record;
-        var what = $"{ImageEdits.KindOf(edit).What(edit)} {record.Name}";
-        if (!entry.Alive)
-        {
-            return entry.IsRecovering
-                ? Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment")
-                : Outcome.Refused(OutcomeKind.Failed, what, "its server is dead, and its last writes may not be in the image",
-                    registry.IsLost(entry)
-                        ? $"\"qcow2blk attach --recover {record.Name}\" starts one, \"qcow2blk detach {record.Name}\" ends it"
-                        : $"\"qcow2blk detach {record.Name}\" cleans up after it");
-        }
-
-        using var client = ControlClient.TryConnect(registry.Directory, record.Name);
-        return client is null
-            ? Outcome.Refused(OutcomeKind.Busy, what, "its server is still starting", "try again")
-            : client.Ask(new ControlRequest(
-                ControlVerb.Edit, timeout, Force: false, AllowShrink: false, Options: edit.Arguments, Edit: edit.Name)).Result;
+        using var client = Connect(registry, entry, edit);
+        return client.Ask(new ControlRequest(
+            ControlVerb.Edit, timeout, Force: false, AllowShrink: false, Options: edit.Arguments, Edit: edit.Name)).Result;
     }
+
+    private static Outcome Dead(DeviceRegistry registry, DeviceEntry entry, string what) => entry.IsRecovering
+        ? Outcome.Refused(OutcomeKind.Busy, what, "its server died and is being started again", "try again in a moment")
+        : Outcome.Refused(OutcomeKind.Failed, what, "its server is dead, and its last writes may not be in the image",
+            registry.IsLost(entry)
+                ? $"\"qcow2blk attach --recover {entry.Record.Name}\" starts one, \"qcow2blk detach {entry.Record.Name}\" ends it"
+                : $"\"qcow2blk detach {entry.Record.Name}\" cleans up after it");
 }

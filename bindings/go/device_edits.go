@@ -15,6 +15,12 @@ func (d *Device) Snapshots(timeout time.Duration) ([]Snapshot, error) {
 	})
 }
 
+// Resize gives the disk another size. Without AllowShrink it does not become smaller, and without ForceShrink not while it has
+// users.
+func (d *Device) Resize(size int64, timeout time.Duration, flags ResizeFlags) error {
+	return checked("resize", C.q2_device_resize(d.handle.get(), C.uint64_t(size), milliseconds(timeout), C.uint32_t(flags)))
+}
+
 // CreateSnapshot keeps the disk as it is now: all writes that have ended are in the snapshot. The name need not be unique, the
 // ID that comes back is.
 func (d *Device) CreateSnapshot(name string, timeout time.Duration) (id string, err error) {

@@ -5,6 +5,16 @@ package qcow2blk
 */
 import "C"
 
+// Resize gives the disk another size. What is new reads as zeroes; without AllowShrink it does not become smaller. Should the
+// image not open again afterwards, all that needs the disk fails with EIO, and the image can only be closed.
+func (i *openImage) Resize(size int64, flags ResizeFlags) error {
+	err := checked("resize", C.q2_image_resize(i.handle.get(), C.uint64_t(size), C.uint32_t(flags)))
+	if size, unknown := i.Size(); unknown == nil {
+		i.size.Store(size)
+	}
+	return err
+}
+
 // CreateSnapshot keeps the disk as it is now: all writes that have ended are in the snapshot. The name need not be unique, the
 // ID that comes back is.
 func (i *openImage) CreateSnapshot(name string) (id string, err error) {

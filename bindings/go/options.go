@@ -60,7 +60,7 @@ func (o *Options) SetKey(key []byte) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return checked(op, C.q2_options_set_key(o.handle.get(), unsafe.Pointer(unsafe.SliceData(key)), C.size_t(len(key))))
+	return checked(op, C.q2_options_set_key(o.handle.get(), unsafe.Pointer(&key[0]), C.size_t(len(key))))
 }
 
 // AddFile gives an open file of the backing chain: the image itself first, then its backing file, and so on down to the

@@ -464,6 +464,12 @@ q2_check (const char *path, struct qcow2blk_check_result *result, uintptr_t told
 /* ---------------------------------------------------------------- snapshots and bitmaps */
 
 q2_result
+q2_image_resize (uintptr_t image, uint64_t size, uint32_t flags)
+{
+  return done (qcow2blk_image_resize (IMAGE (image), size, flags));
+}
+
+q2_result
 q2_image_create_snapshot (uintptr_t image, const char *name, char *id, size_t size)
 {
   return done (qcow2blk_image_create_snapshot (IMAGE (image), name, id, size, 0));
@@ -527,6 +533,12 @@ q2_result
 q2_image_bitmap_status (uintptr_t image, const char *name, uint64_t offset, uint64_t length, uintptr_t walk)
 {
   return done (qcow2blk_image_bitmap_status (IMAGE (image), name, offset, length, each_extent, (void *) walk, 0));
+}
+
+q2_result
+q2_device_resize (uintptr_t device, uint64_t size, int timeout, uint32_t flags)
+{
+  return done (qcow2blk_device_resize (DEVICE (device), size, timeout, flags));
 }
 
 q2_result

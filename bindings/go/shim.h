@@ -57,6 +57,7 @@ q2_result q2_image_write_zeroes (uintptr_t image, uint64_t offset, uint64_t leng
 q2_result q2_image_block_status (uintptr_t image, uint64_t offset, uint64_t length, uintptr_t walk);
 
 /* Snapshots and bitmaps of images. */
+q2_result q2_image_resize (uintptr_t image, uint64_t size, uint32_t flags);
 q2_result q2_image_create_snapshot (uintptr_t image, const char *name, char *id, size_t size);
 q2_result q2_image_delete_snapshot (uintptr_t image, const char *snapshot);
 q2_result q2_image_revert_snapshot (uintptr_t image, const char *snapshot);
@@ -102,6 +103,7 @@ q2_result q2_device_resume (uintptr_t device, int timeout, uint32_t flags);
 q2_result q2_device_detach (uintptr_t device, int timeout, uint32_t flags);
 q2_result q2_device_set_event_callback (uintptr_t device, uintptr_t sink);
 q2_result q2_device_close (uintptr_t device);
+q2_result q2_device_resize (uintptr_t device, uint64_t size, int timeout, uint32_t flags);
 q2_result q2_device_list_snapshots (uintptr_t device, uintptr_t walk, int timeout);
 q2_result q2_device_create_snapshot (uintptr_t device, const char *name, char *id, size_t size, int timeout);
 q2_result q2_device_delete_snapshot (uintptr_t device, const char *snapshot, int timeout);

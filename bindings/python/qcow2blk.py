@@ -27,7 +27,7 @@ CHECK_REPAIR_LEAKS, CHECK_REPAIR_ALL, CHECK_IGNORE_LOCKS = 1, 2, 4
 CHECK_PROGRESS, CHECK_LEAK, CHECK_ERROR, CHECK_STOPPED = range(4)
 _ID_SIZE = 24
 STATE_RUNNING, STATE_SUSPENDING, STATE_SUSPENDED, STATE_DETACHING, STATE_FAILED, STATE_ENDED = range(6)
-ALLOW_SHRINK, FORCE = 1, 1
+ALLOW_SHRINK, FORCE, FORCE_SHRINK = 1, 1, 2
 EVENT_STATE, EVENT_NO_SPACE, EVENT_ERROR, EVENT_CORRUPT, EVENT_SERVER = range(1, 6)
 LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG = range(4)
 
@@ -139,6 +139,8 @@ _declare(c_ssize_t, [_pointer, c_void_p, c_size_t, c_uint64, c_uint32], _lib.qco
 _declare(c_ssize_t, [_pointer, *_vector, c_uint64, c_uint32], _lib.qcow2blk_image_preadv, _lib.qcow2blk_image_pwritev)
 _declare(c_int, [_pointer, *_range, c_uint32], _lib.qcow2blk_image_discard, _lib.qcow2blk_image_write_zeroes)
 _declare(c_int, [_pointer, *_range, _ExtentFn, _pointer, c_uint32], _lib.qcow2blk_image_block_status)
+_declare(c_int, [_pointer, c_uint64, c_uint32], _lib.qcow2blk_image_resize)
+_declare(c_int, [_pointer, c_uint64, c_int, c_uint32], _lib.qcow2blk_device_resize)
 _declare(c_int, [_pointer, c_char_p, c_char_p, c_size_t, c_uint32], _lib.qcow2blk_image_create_snapshot)
 _declare(c_int, [_pointer, c_char_p, c_uint32], _lib.qcow2blk_image_delete_snapshot, _lib.qcow2blk_image_revert_snapshot,
          _lib.qcow2blk_image_remove_bitmap, _lib.qcow2blk_image_clear_bitmap, _lib.qcow2blk_image_enable_bitmap,
@@ -453,6 +455,10 @@ class _Editable(_Handle):
         self._edit(self._list_snapshots, collect, None, timeout=timeout)
         return found
 
+    def resize(self, size, flags=0, timeout=None):
+        """flags: ALLOW_SHRINK; of a device that has users with FORCE_SHRINK."""
+        self._edit(self._resize, size, timeout=timeout, flags=flags)
+
     def create_snapshot(self, name, timeout=None):
         """Keeps the disk as it is now. The ID of the snapshot, which is unique."""
         identity = ctypes.create_string_buffer(_ID_SIZE)
@@ -505,6 +511,7 @@ class Image(_Editable):
     """
 
     _end = staticmethod(_lib.qcow2blk_image_close)
+    _resize = staticmethod(_lib.qcow2blk_image_resize)
     _list_snapshots = staticmethod(_lib.qcow2blk_image_list_snapshots)
     _create_snapshot = staticmethod(_lib.qcow2blk_image_create_snapshot)
     _delete_snapshot = staticmethod(_lib.qcow2blk_image_delete_snapshot)
@@ -659,6 +666,7 @@ class Device(_Editable):
     """
 
     _end = staticmethod(_lib.qcow2blk_device_close)
+    _resize = staticmethod(_lib.qcow2blk_device_resize)
     _list_snapshots = staticmethod(_lib.qcow2blk_device_list_snapshots)
     _create_snapshot = staticmethod(_lib.qcow2blk_device_create_snapshot)
     _delete_snapshot = staticmethod(_lib.qcow2blk_device_delete_snapshot)

@@ -143,7 +143,10 @@ internal sealed partial class EngineDevice
     }
 
     /// <summary>Why the image cannot be operated on now; null if it can.</summary>
-    private Outcome? RefuseEdit(string what, ImageEditKind kind)
+    private Outcome? RefuseEdit(string what, ImageEditKind kind) => RefuseEdit(what, kind.Writes)
+        ?? (ImageEdits.RefuseDisk(kind, _disk!) is { } refused ? ImageEdits.OutcomeOf(refused, what) : null);
+
+    private Outcome? RefuseEdit(string what, bool writes)
     {
         switch ((DeviceState)_state)
         {
@@ -153,9 +156,9 @@ internal sealed partial class EngineDevice
                 return Outcome.Refused(OutcomeKind.Busy, what, "it is being detached");
         }
 
-        if (kind.Writes && _disk!.ReadOnly)
-            return Outcome.Refused(OutcomeKind.Failed, what, "it is attached read-only", "detach it, and name the image");
-        return ImageEdits.RefuseDisk(kind, _disk!) is { } refused ? ImageEdits.OutcomeOf(refused, what) : null;
+        return writes && _disk!.ReadOnly
+            ? Outcome.Refused(OutcomeKind.Failed, what, "it is attached read-only", "detach it, and name the image")
+            : null;
     }
 
     /// <summary>What can be answered while requests go on.</summary>

@@ -227,7 +227,9 @@ internal sealed partial class ImageChain
     {
         try
         {
-            file.Lock = await _locks.AcquireAsync(file.Descriptor, file.Path, write: !readOnly);
+            // A snapshot does not change while others write the image, and who deletes it looks for this lock.
+            var besideWriter = _files.Count == 0 && readOnly && _options.Snapshot is not null;
+            file.Lock = await _locks.AcquireAsync(file.Descriptor, file.Path, write: !readOnly, besideWriter);
             if (format == ImageFormat.Raw)
                 return new LockedFile(file, null);
 

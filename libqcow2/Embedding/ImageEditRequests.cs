@@ -53,6 +53,19 @@ internal static class ImageEditRequests
         return new ImageEdit("bitmap-merge", arguments);
     }
 
+    /// <param name="size">bytes of the disk</param>
+    /// <param name="mayShrink">whether it may become smaller</param>
+    /// <param name="force">whether a device may, that has users</param>
+    public static ImageEdit Resize(ulong size, bool mayShrink, bool force)
+    {
+        var arguments = new Dictionary<string, string> { ["size"] = size.ToString(CultureInfo.InvariantCulture) };
+        if (mayShrink)
+            arguments[ResizeEdits.Shrink] = "true";
+        if (force)
+            arguments[ImageEditKind.Force] = "true";
+        return new ImageEdit("resize", arguments);
+    }
+
     private static ImageEdit Of(string edit, string name) => new(edit, Named(name));
 
     private static Dictionary<string, string> Named(string name) => new() { ["name"] = name };

@@ -71,23 +71,49 @@ internal sealed partial class OpenImage
     private async LoopTask<Outcome> EditAsync(ImageEdit edit, string what)
     {
         var kind = ImageEdits.KindOf(edit);
-        if (_disk is not Qcow2Image image)
-            return Refuse(what, -Errno.EOPNOTSUPP, NotQcow2);
-        if (!kind.Writes)
-            return ImageEdits.OutcomeOf(await ImageEdits.RunAsync(edit, image), what);
-        if (image.ReadOnly)
+        var disk = _disk;
+        if (kind.Writes && disk.ReadOnly)
             return Refuse(what, -Errno.EROFS, "it is open for reading only");
+        if (ImageEdits.RefuseDisk(kind, disk) is { } unsuitable)
+            return Refuse(what, -Errno.EOPNOTSUPP, unsuitable.Why!);
+        if (kind.Check is { } check && await check(edit, disk) is { } known)
+            return ImageEdits.OutcomeOf(known, what);
+        if (!kind.Writes)
+            return ImageEdits.OutcomeOf(await ImageEdits.RunAsync(edit, disk), what);
+        return kind.InSteps is { } steps && disk is Qcow2Image image
+            ? await EditInStepsAsync(what, steps(edit, image))
+            : await InPauseAsync(what, async () =>
+            {
+                var answer = await ImageEdits.RunAsync(edit, disk);
+                if (kind.Reopens && answer.Result is EditResult.Done or EditResult.Failed)
+                    await ReopenAsync(disk, what);
+                return answer;
+            });
+    }
 
+    /// <summary>Requests go on between the first and the last step.</summary>
+    private async LoopTask<Outcome> EditInStepsAsync(string what, ILongEdit steps)
+    {
+        var begun = await InPauseAsync(what, steps.BeginAsync);
+        if (!begun.Succeeded)
+            return begun;
+        await steps.WorkAsync();
+        var ended = await InPauseAsync(what, steps.EndAsync);
+        if (!ended.Succeeded)
+            await steps.GiveUpAsync();
+        return ended;
+    }
+
+    /// <summary>Runs what nobody may use the disk for.</summary>
+    private async LoopTask<Outcome> InPauseAsync(string what, Func<LoopTask<EditAnswer>> run)
+    {
         // What can be long comes first, while requests go on: they wait for the rest.
-        if (await image.FlushAsync() is var error and < 0)
+        if (await _disk.FlushAsync() is var error and < 0)
             return Refuse(what, error, $"cannot write out what is in memory: {Errno.Text(error)}");
         await HoldRequestsAsync();
         try
         {
-            var answer = await ImageEdits.RunAsync(edit, image);
-            if (kind.Reopens && answer.Result is EditResult.Done or EditResult.Failed)
-                await ReopenAsync(image, what);
-            return ImageEdits.OutcomeOf(answer, what);
+            return ImageEdits.OutcomeOf(await run(), what);
         }
         finally
         {
@@ -96,17 +122,18 @@ internal sealed partial class OpenImage
         }
     }
 
-    /// <summary>Lets no request begin, and waits for those in progress; what threads transfer by themselves an edit waits for.</summary>
-    private LoopTask<int> HoldRequestsAsync()
+    /// <summary>Lets no request begin, and waits for those in progress, on the loop and on threads that transfer by themselves.</summary>
+    private async LoopTask<int> HoldRequestsAsync()
     {
         var drained = ManualSource<int>.Rent();
         // A turn later: the last one tells of its end from the middle of its own work.
         Gate.Hold(() => _loop.Post(() => drained.SetResult(0)));
-        return drained.Task;
+        await drained.Task;
+        return await _disk.Epochs.WaitForQuietAsync();
     }
 
     /// <summary>What is in memory is of the disk before. On failure nothing can be done with the image any more.</summary>
-    private async LoopTask<int> ReopenAsync(Qcow2Image before, string what)
+    private async LoopTask<int> ReopenAsync(IDisk before, string what)
     {
         try
         {

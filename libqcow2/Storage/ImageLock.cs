@@ -37,11 +37,13 @@ internal sealed class ImageLock
     private readonly int _fd;
     private readonly string _path;
     private readonly Permissions _used;
+    private readonly Permissions _unshared;
 
-    private ImageLock(int fd, string path, bool write)
+    private ImageLock(int fd, string path, bool write, bool besideWriter)
     {
         _fd = fd;
         _path = path;
+        _unshared = besideWriter ? 0 : Unshared;
         _used = write ? Permissions.ConsistentRead | Permissions.Write | Permissions.Resize : Permissions.ConsistentRead;
     }
 
@@ -52,15 +54,22 @@ internal sealed class ImageLock
     /// <param name="fd">open for reading at least; the locks live as long as its description</param>
     /// <param name="path">for messages</param>
     /// <param name="write">whether it will be written</param>
+    /// <param name="besideWriter">read only what does not change while another writes: a snapshot</param>
     /// <exception cref="ImageLockedException">somebody is in the way; nothing is held</exception>
     /// <exception cref="IOException">the file system cannot lock</exception>
-    public static ImageLock Acquire(int fd, string path, bool write)
+    public static ImageLock Acquire(int fd, string path, bool write, bool besideWriter = false)
     {
         ArgumentNullException.ThrowIfNull(path);
-        var imageLock = new ImageLock(fd, path, write);
+        var imageLock = new ImageLock(fd, path, write, besideWriter);
         imageLock.Reacquire();
         return imageLock;
     }
+
+    /// <summary>Who reads the image beside us, who write it: what is read may be a snapshot.</summary>
+    /// <returns>null if nobody does</returns>
+    public LockHolder? FindReader() => Fcntl.TestLock(_fd, F_WRLCK, UsedBase, 1, out var process) <= 0 ? null
+        : process > 0 ? LockHolder.Of(process)
+        : LockHolder.Find(_fd, UsedBase);
 
     /// <summary>Drops the locks: others may write the file now, so nothing read from it before may be trusted.</summary>
     public void Release()
@@ -99,7 +108,7 @@ internal sealed class ImageLock
     {
         if (Has(_used, n))
             Take(UsedBase + n);
-        if (Has(Unshared, n))
+        if (Has(_unshared, n))
             Take(UnsharedBase + n);
     }
 
@@ -107,7 +116,7 @@ internal sealed class ImageLock
     {
         if (Has(_used, n))
             Test(UnsharedBase + n, Forbids((Permissions)(1 << n)));
-        if (Has(Unshared, n))
+        if (Has(_unshared, n))
             Test(UsedBase + n, Uses((Permissions)(1 << n)));
     }
 

@@ -33,15 +33,16 @@ internal sealed class ImageLockPatience
     /// <param name="fd">open for reading at least; the locks live as long as its description</param>
     /// <param name="path">for messages</param>
     /// <param name="write">whether it will be written</param>
+    /// <param name="besideWriter">read only what does not change while another writes</param>
     /// <exception cref="ImageLockedException">somebody is in the way; nothing is held</exception>
     /// <exception cref="System.IO.IOException">the file system cannot lock</exception>
-    public async LoopTask<ImageLock> AcquireAsync(int fd, string path, bool write)
+    public async LoopTask<ImageLock> AcquireAsync(int fd, string path, bool write, bool besideWriter = false)
     {
         var pause = FirstPauseMilliseconds;
         while (true)
         {
             var started = Stopwatch.GetTimestamp();
-            if (TryAcquire(fd, path, write) is { } taken)
+            if (TryAcquire(fd, path, write, besideWriter) is { } taken)
                 return taken;
             // The search for the holder counts too, and never takes more than half of the processor.
             var search = Stopwatch.GetElapsedTime(started);
@@ -60,11 +61,11 @@ internal sealed class ImageLockPatience
     }
 
     /// <returns>null if it is worth another try</returns>
-    private ImageLock? TryAcquire(int fd, string path, bool write)
+    private ImageLock? TryAcquire(int fd, string path, bool write, bool besideWriter)
     {
         try
         {
-            return ImageLock.Acquire(fd, path, write);
+            return ImageLock.Acquire(fd, path, write, besideWriter);
         }
         catch (ImageLockedException locked) when (!locked.HolderLives && _left > TimeSpan.Zero)
         {

@@ -150,6 +150,21 @@ class Numbered(unittest.TestCase):
             self.fails(errno.ENOENT, image.delete_snapshot, "one")
         self.check_with_qemu(path, 1, 0, KiB)
 
+    def test_290_resize(self):
+        path = self.copy("plain.qcow2")
+        with qcow2blk.Image(path) as image:
+            image.resize(128 * MiB)
+            image.pwrite(b"\x77" * KiB, 100 * MiB)
+            self.assertEqual(128 * MiB, image.size)
+            self.fails(errno.ERANGE, image.resize, MiB)
+            image.resize(MiB, qcow2blk.ALLOW_SHRINK)
+            self.fails(errno.EINVAL, image.pread, 1, MiB)
+        self.check_with_qemu(path, 1, 0, KiB)
+        with qcow2blk.Device(path, socket=self.folder / "s", name="resized") as device:
+            device.resize(2 * MiB)
+            device.resize(MiB, qcow2blk.ALLOW_SHRINK | qcow2blk.FORCE_SHRINK)
+        self.check_with_qemu(path, 1, 0, KiB)
+
     def check_bitmaps(self, target, write):
         target.add_bitmap("monday", 64 * KiB)
         target.add_bitmap("week", flags=qcow2blk.BITMAP_DISABLED)

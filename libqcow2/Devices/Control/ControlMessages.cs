@@ -35,6 +35,12 @@ internal enum ControlVerb
 
     /// <summary>An operation on the image: <see cref="ControlRequest.Edit"/>.</summary>
     Edit,
+
+    /// <summary>Requests wait, from now on, until the same connection says <see cref="Release"/> or ends.</summary>
+    Hold,
+
+    /// <summary>Requests that wait go on.</summary>
+    Release,
 }
 
 internal static class ControlVerbs
@@ -43,7 +49,7 @@ internal static class ControlVerbs
         (ControlVerb.Hello, "hello"), (ControlVerb.Status, "status"), (ControlVerb.Suspend, "suspend"), (ControlVerb.Resume, "resume"),
         (ControlVerb.Detach, "detach"), (ControlVerb.HandOver, "hand-over"),
         (ControlVerb.Set, "set"), (ControlVerb.Watch, "watch"), (ControlVerb.Trace, "trace"), (ControlVerb.Metrics, "metrics"),
-        (ControlVerb.Edit, "edit"));
+        (ControlVerb.Edit, "edit"), (ControlVerb.Hold, "hold"), (ControlVerb.Release, "release"));
 }
 
 /// <summary>One request line.</summary>

@@ -34,6 +34,7 @@ internal sealed partial class ControlServer : IDisposable
     private readonly ILog _log;
     private readonly Func<ControlRequest, Task<Outcome>> _execute;
     private readonly Action<ControlRequest> _unheard;
+    private readonly Func<ControlRequest, HeldRequests, Task<Outcome>> _hold;
     private readonly ControlLimits _limits;
     private readonly CancellationTokenSource _closing = new();
 
@@ -49,10 +50,13 @@ internal sealed partial class ControlServer : IDisposable
     /// <param name="unheard">told of a request that was done and whose asker was gone when it was answered</param>
     /// <param name="log">for refused peers</param>
     /// <param name="limits">null for those of the protocol</param>
+    /// <param name="hold">holds requests, and ends when they go on; null if they cannot be held</param>
     /// <exception cref="OutcomeException">the socket cannot be made</exception>
     public ControlServer(string path, IDevice device, Func<ControlRequest, Task<Outcome>> execute, Action<ControlRequest> unheard, ILog log,
-        ControlLimits? limits = null)
+        ControlLimits? limits = null, Func<ControlRequest, HeldRequests, Task<Outcome>>? hold = null)
     {
+        _hold = hold ?? ((_, _) => Task.FromResult(
+            Outcome.Refused(OutcomeKind.Invalid, "cannot hold requests", "this server does not do that")));
         _device = device;
         _unheard = unheard;
         _execute = execute;
@@ -214,6 +218,8 @@ internal sealed partial class ControlServer : IDisposable
                 return await AnswerWatchAsync(connection, buffer);
             if (request.Verb == ControlVerb.Trace)
                 return await AnswerTraceAsync(connection, buffer);
+            if (request.Verb == ControlVerb.Hold)
+                return await AnswerHoldAsync(connection, buffer, request);
             (var reply, var descriptors) = await PerformAsync(request);
             var heard = await TryReplyAsync(connection, reply, descriptors);
             if (!heard)

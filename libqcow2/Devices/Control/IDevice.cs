@@ -90,6 +90,20 @@ internal interface IDevice : IDisposable
     /// <exception cref="OutcomeException">there is no such operation</exception>
     Task<Outcome> EditAsync(ImageEdit edit, TimeSpan timeout, CancellationToken cut);
 
+    /// <summary>
+    /// Holds requests, to edit several devices at one instant. After success <see cref="ReleaseHold"/> has to follow; no other command
+    /// comes in between.
+    /// </summary>
+    /// <param name="timeout">how long to wait for requests in flight</param>
+    /// <param name="cut">as if they had taken too long</param>
+    Task<Outcome> HoldAsync(TimeSpan timeout, CancellationToken cut);
+
+    /// <summary>As <see cref="EditAsync"/>, while requests are held.</summary>
+    Task<Outcome> EditHeldAsync(ImageEdit edit, CancellationToken cut);
+
+    /// <summary>Requests go on.</summary>
+    void ReleaseHold();
+
     /// <summary>Its requests, traced while somebody reads that.</summary>
     RequestTrace Trace { get; }
 

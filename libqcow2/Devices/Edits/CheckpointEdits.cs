@@ -17,7 +17,9 @@ internal static class CheckpointEdits
             new(_ => "cannot list the checkpoints of", Writes: false, [], (_, image) => image.ListCheckpointsAsJsonAsync()),
         ["checkpoint-create"] = Change("create", ["granularity"], (edit, image) =>
             image.CheckpointEditor!.CreateAsync(edit.Need(Name), Granularity(edit), DateTimeOffset.UtcNow)),
-        ["checkpoint-delete"] = Change("delete", [], (edit, image) => image.CheckpointEditor!.DeleteAsync(edit.Need(Name))),
+        ["checkpoint-delete"] = Change("delete", [], (edit, image) =>
+            image.RefuseWhileRead() is { } read ? new LoopTask<EditAnswer>(read)
+                : image.CheckpointEditor!.DeleteAsync(edit.Need(Name))),
     };
 
     private const string Name = "name";

@@ -17,7 +17,8 @@ internal static class SnapshotEdits
         {
             InSteps = (edit, image) => image.NewSnapshot(edit.Need(Name), DateTimeOffset.UtcNow),
         },
-        ["snapshot-delete"] = Change("delete", "of", (edit, image) => image.SnapshotEditor!.DeleteAsync(edit.Need(Name))),
+        ["snapshot-delete"] = Change("delete", "of", (edit, image) =>
+            image.RefuseWhileRead() is { } read ? new LoopTask<EditAnswer>(read) : image.SnapshotEditor!.DeleteAsync(edit.Need(Name))),
         ["snapshot-revert"] = Change("revert to", "of", (edit, image) => image.SnapshotEditor!.RevertAsync(edit.Need(Name))) with
         {
             Arguments = [Name, ImageEditKind.Force],

@@ -40,6 +40,8 @@ internal sealed partial class DeviceServer
         ControlVerb.HandOver => HandOverAsync(request.Timeout, ending: false),
         ControlVerb.Set => SetAsync(request.Options, request.Timeout),
         ControlVerb.Edit => EditAsync(request, request.Timeout),
+        ControlVerb.Release => Task.FromResult(
+            Outcome.Refused(OutcomeKind.Invalid, "cannot release requests", "this connection does not hold any")),
         _ => Task.FromResult(Outcome.Done()), // Status and greetings wait behind nothing.
     };
 

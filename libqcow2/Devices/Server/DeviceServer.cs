@@ -160,7 +160,12 @@ internal sealed partial class DeviceServer : IDisposable
             device.History = new DeviceHistory(record.Started, record.Recoveries, record.Supervisor?.Pid, null);
             server = new DeviceServer(claim, device, record, log);
             if (claim is not null)
-                server._control = new ControlServer(registry.Directory.SocketOf(name), device, server.ExecuteAsync, server.NotHeard, log);
+            {
+                server._control = new ControlServer(
+                    registry.Directory.SocketOf(name), device, server.ExecuteAsync, server.NotHeard, log, hold: server.HoldAsync);
+            }
+
+
             claim?.Publish(record);
             server._pidFile = options.PidFile is { } pidFile ? PidFile.Write(pidFile) : null;
             if (KernelNode.TryParse(record.DevicePath) is { } node)

@@ -2,6 +2,7 @@ using System;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image.Snapshots;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Image.Opening;
 
@@ -9,7 +10,8 @@ namespace Qcow2Blk.Image.Opening;
 internal sealed partial class Qcow2Image
 {
     /// <summary>What makes and removes them; null if the image is only read.</summary>
-    public SnapshotEditor? SnapshotEditor => _writable is null ? null : new SnapshotEditor(_writable.Snapshots);
+    public SnapshotEditor? SnapshotEditor => _writable is null ? null
+        : new SnapshotEditor(_writable.Snapshots) { Dirtied = new DirtiedBitmaps(_writable.Snapshots, _bitmaps.Editor, _bitmaps.Set) };
 
     /// <summary>Makes a snapshot while the disk is used. The image is open for writing.</summary>
     public ILongEdit NewSnapshot(string name, DateTimeOffset taken) =>
@@ -18,6 +20,12 @@ internal sealed partial class Qcow2Image
     /// <summary>What makes and removes checkpoints; null if the image is only read.</summary>
     public CheckpointEditor? CheckpointEditor =>
         _writable is null ? null : new CheckpointEditor(_writable.Snapshots, _bitmaps.Editor, _bitmaps.Set);
+
+    /// <summary>Why no snapshot may go: somebody else has the image open to read one.</summary>
+    /// <returns>null if nobody does</returns>
+    public EditAnswer? RefuseWhileRead() => (File as FileStorage)?.Lock?.FindReader() is { } reader
+        ? EditAnswer.Refused(EditResult.Busy, $"{reader.Name} reads the image, maybe this snapshot", "end that first")
+        : null;
 
     /// <summary>The checkpoints as JSON. At any time.</summary>
     public async LoopTask<EditAnswer> ListCheckpointsAsJsonAsync()

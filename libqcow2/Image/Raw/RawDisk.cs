@@ -4,7 +4,6 @@ using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image.Change;
 using Qcow2Blk.Image.Opening;
-using Qcow2Blk.Image.Resizing;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;

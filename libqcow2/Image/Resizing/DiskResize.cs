@@ -52,7 +52,12 @@ internal sealed partial class DiskResize(ResizeParts parts)
     public async LoopTask<EditAnswer> RunAsync(long size)
     {
         Invariant.Holds(_context.Log is null, "no log has what happens behind the end of a disk: it is resized by who has none", size);
-        var (error, bitmaps) = await ResizedBitmaps.WriteAsync(parts.Bitmaps.Set, parts.Bitmaps.Space, size);
+
+        // Where the header has no room for both in one sector, that is known before anything is written.
+        var error = Header.Bitmaps is { } present ? await _context.HeaderBlock.MakeRoomAsync(present, _geometry.ClusterSize) : 0;
+        if (error < 0)
+            return EditAnswer.OfErrno(error, "cannot write the header");
+        (error, var bitmaps) = await ResizedBitmaps.WriteAsync(parts.Bitmaps.Set, parts.Bitmaps.Space, size);
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write its bitmaps");
         var answer = size < _map.Size ? await ShrinkAsync(size, bitmaps) : await GrowAsync(size, bitmaps);
@@ -81,11 +86,8 @@ internal sealed partial class DiskResize(ResizeParts parts)
     /// <summary>From this write on the disk has its new size, and bitmaps that fit.</summary>
     private LoopTask<int> SwitchAsync(ActiveTable active, ResizedBitmaps? bitmaps) => bitmaps is null
         ? Tables.SwitchAsync(_context.HeaderBlock.SetActiveAsync(active))
-        : bitmaps.ReplaceAsync(async extension =>
-        {
-            var error = await _context.HeaderBlock.MakeRoomAsync(extension!, _geometry.ClusterSize);
-            return error < 0 ? error : await Tables.SwitchAsync(_context.HeaderBlock.SetActiveAsync(active, new BitmapsSwitch(extension)));
-        });
+        : bitmaps.ReplaceAsync(extension =>
+            Tables.SwitchAsync(_context.HeaderBlock.SetActiveAsync(active, new BitmapsSwitch(extension))));
 
     /// <summary>L1 entries that a disk of this size needs.</summary>
     private int EntriesFor(long size)

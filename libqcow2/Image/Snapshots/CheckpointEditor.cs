@@ -4,6 +4,7 @@ using System.Linq;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image.Bitmaps;
 using Qcow2Blk.Image.Commit;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image.Snapshots;
@@ -18,8 +19,6 @@ namespace Qcow2Blk.Image.Snapshots;
 /// </remarks>
 internal sealed class CheckpointEditor(SnapshotParts parts, BitmapEditor bitmaps, BitmapSet set)
 {
-    private readonly ImageContext _context = parts.Context;
-
     /// <summary>Keeps the disk as it is, freezes the bitmap of the last checkpoint, and starts one that records what comes now.</summary>
     /// <param name="name">of snapshot and bitmap</param>
     /// <param name="granularity">bytes that one bit stands for; null for what the bitmap before has, or for what qemu takes</param>
@@ -39,7 +38,11 @@ internal sealed class CheckpointEditor(SnapshotParts parts, BitmapEditor bitmaps
         }
 
         var (notAdded, stored) = await bitmaps.AddToAsync(directory, name, granularity, records: true);
-        return notAdded ?? await SwitchAsync(directory, [stored!], [], editor => editor.CreateAsync(name, taken));
+        if (notAdded is { } refusal)
+            return refusal;
+        var next = new DirectorySwitch(parts, set);
+        next.Made.Add(stored!);
+        return await SwitchAsync(next, directory, editor => editor.CreateAsync(name, taken));
     }
 
     /// <summary>
@@ -58,25 +61,23 @@ internal sealed class CheckpointEditor(SnapshotParts parts, BitmapEditor bitmaps
         var before = index > 0 ? checkpoints[index - 1] : null;
         if (RefuseShown(name, before?.Name) is { } isShown)
             return isShown;
-        var (made, replaced) = (new List<StoredBitmap>(), new List<StoredBitmap>());
-        if (before is not null && await MergeAsync(directory, before.Bitmap, checkpoints[index].Bitmap, made, replaced) is { } notMerged)
+        var next = new DirectorySwitch(parts, set);
+        if (before is not null && await MergeAsync(directory, before.Bitmap, checkpoints[index].Bitmap, next) is { } notMerged)
             return notMerged;
         var (stored, leak) = await bitmaps.TryLoadAsync(directory.Entries[checkpoints[index].Bitmap]);
         if (stored is not null)
-            replaced.Add(stored);
+            next.Replaced.Add(stored);
         directory.Remove(checkpoints[index].Bitmap);
-        var answer = await SwitchAsync(directory, made, replaced, editor => editor.DeleteAsync(checkpoints[index].Id));
+        var answer = await SwitchAsync(next, directory, editor => editor.DeleteAsync(checkpoints[index].Id));
         return answer.Succeeded && leak is not null ? answer with { Note = $"clusters of its bitmap leak: {leak}" } : answer;
     }
 
     /// <param name="directory">to be the next</param>
     /// <param name="target">index of the bitmap that gets the bits</param>
     /// <param name="source">index of the bitmap that has them</param>
-    /// <param name="made">gets what only the next directory names</param>
-    /// <param name="replaced">gets what only the present one names</param>
+    /// <param name="next">gets what is made and replaced</param>
     /// <returns>why not; null if it is done</returns>
-    private async LoopTask<EditAnswer?> MergeAsync(
-        BitmapDirectoryBytes directory, int target, int source, List<StoredBitmap> made, List<StoredBitmap> replaced)
+    private async LoopTask<EditAnswer?> MergeAsync(BitmapDirectoryBytes directory, int target, int source, DirectorySwitch next)
     {
         var (into, from) = (directory.Entries[target], directory.Entries[source]);
         if ((into.Flags | from.Flags).HasFlag(BitmapFlags.InUse))
@@ -99,8 +100,8 @@ internal sealed class CheckpointEditor(SnapshotParts parts, BitmapEditor bitmaps
             var (refused, before, stored) = await bitmaps.PutContentAsync(directory, target, bits);
             if (refused is not null)
                 return refused;
-            made.Add(stored!);
-            replaced.Add(before!);
+            next.Made.Add(stored!);
+            next.Replaced.Add(before!);
             directory.SetFlags(target, into.Flags | (from.Flags & BitmapFlags.Auto));
             return null;
         }
@@ -112,53 +113,16 @@ internal sealed class CheckpointEditor(SnapshotParts parts, BitmapEditor bitmaps
     }
 
     /// <summary>Lets the image have another directory, and what an edit of snapshots makes of it, with one write.</summary>
+    /// <param name="next">to be switched to</param>
     /// <param name="directory">the next one</param>
-    /// <param name="made">what only that names</param>
-    /// <param name="replaced">what only the present one names</param>
     /// <param name="edit">of the snapshots; writes the header when all else is on disk</param>
-    private async LoopTask<EditAnswer> SwitchAsync(BitmapDirectoryBytes directory, IReadOnlyList<StoredBitmap> made,
-        IReadOnlyList<StoredBitmap> replaced, Func<SnapshotEditor, LoopTask<EditAnswer>> edit)
+    private async LoopTask<EditAnswer> SwitchAsync(
+        DirectorySwitch next, BitmapDirectoryBytes directory, Func<SnapshotEditor, LoopTask<EditAnswer>> edit)
     {
-        var (error, written) = await set.WriteDirectoryAsync(directory);
-        var answer = error < 0 ? EditAnswer.OfErrno(error, "cannot write the bitmap directory") : EditAnswer.Done;
-        var hadExtension = _context.Header.Bitmaps is not null;
-        if (answer.Succeeded && written.Extension is { } extension)
-            answer = await MakeRoomAsync(extension);
-        if (answer.Succeeded)
-            answer = await edit(new SnapshotEditor(parts) { Bitmaps = new BitmapsSwitch(written.Extension) });
-        if (answer.Succeeded)
-        {
-            set.Become(written);
-            foreach (var stored in replaced)
-                set.Free(stored);
-        }
-        else if (_context.WriteError == 0)
-        {
-            set.GiveBack(written);
-            foreach (var stored in made)
-                set.Free(stored);
-        }
-
-        // Without bitmaps the extension is not believed, and has no place in the header.
-        var isWithout = answer.Succeeded ? written.Extension is null : !hadExtension;
-        if (isWithout && _context.WriteError == 0)
-            await _context.HeaderBlock.SetBitmapsAsync(null, _context.Geometry.ClusterSize);
-        return answer;
-    }
-
-    private async LoopTask<EditAnswer> MakeRoomAsync(BitmapsExtension extension)
-    {
-        try
-        {
-            var error = await _context.HeaderBlock.MakeRoomAsync(extension, _context.Geometry.ClusterSize);
-            if (error < 0)
-                _context.SyncFailed(error);
-            return error < 0 ? EditAnswer.OfErrno(error, "cannot write the header") : EditAnswer.Done;
-        }
-        catch (ImageFormatException noRoom)
-        {
-            return EditAnswer.Refused(EditResult.Failed, noRoom.Why);
-        }
+        var answer = await next.PrepareAsync(directory)
+            ?? await edit(new SnapshotEditor(parts) { Bitmaps = next.Value });
+        var error = await next.EndAsync(answer.Succeeded);
+        return error < 0 && answer.Succeeded ? answer with { Note = $"the header keeps an extension: {Errno.Text(error)}" } : answer;
     }
 
     private EditAnswer? RefuseTaken(IReadOnlyList<SnapshotEntry> snapshots, string name) =>

@@ -21,6 +21,13 @@ internal sealed partial class SnapshotEditor
         var size = entry.DiskSize ?? (ulong)Header.Size;
         if (RefuseRevert(entry, size) is { } unsuitable)
             return unsuitable;
+        if (Header.Bitmaps is not null && await Dirtied!.PrepareAsync((long)size) is { } notDirtied)
+        {
+            await Dirtied.Switch.EndAsync(switched: false);
+            return notDirtied;
+        }
+
+        var dirtied = Header.Bitmaps is null ? null : Dirtied!.Switch;
         var before = parts.ActiveL1();
         var share = parts.NewWalk(WalkKind.Share);
         var error = await share.RunAsync(l1);
@@ -35,13 +42,18 @@ internal sealed partial class SnapshotEditor
         {
             if (_context.WriteError == 0)
                 await TakeBackAsync(share, offset, l1);
+            if (dirtied is not null)
+                await dirtied.EndAsync(switched: false);
             return share.Refusal is { } why ? EditAnswer.Refused(EditResult.Failed, why) : EditAnswer.OfErrno(error, "cannot write it");
         }
 
-        error = await parts.SwitchAsync(_context.HeaderBlock.SetActiveAsync(new ActiveTable(new HostOffset(offset), l1.Length, (long)size)));
+        var active = new ActiveTable(new HostOffset(offset), l1.Length, (long)size);
+        error = await parts.SwitchAsync(_context.HeaderBlock.SetActiveAsync(active, dirtied?.Value));
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write the header");
         parts.Protect(offset, (long)l1.Length * sizeof(ulong));
+        if (dirtied is not null)
+            await dirtied.EndAsync(switched: true);
         return await DropAsync(before);
     }
 
@@ -73,9 +85,6 @@ internal sealed partial class SnapshotEditor
 
     private EditAnswer? RefuseRevert(SnapshotEntry entry, ulong size)
     {
-        // The bits would say nothing of what changes.
-        if (Header.Bitmaps is not null)
-            return EditAnswer.Refused(EditResult.Failed, "it has bitmaps, which cannot follow", "remove them first");
         if (size > Limits.MaxFileBytes || size % 512 != 0)
             return EditAnswer.Refused(EditResult.Failed, $"snapshot {entry.Id} is of a disk of {size} bytes, which cannot be");
         return Header.Version < 3 && size != (ulong)Header.Size

@@ -23,6 +23,9 @@ internal sealed partial class SnapshotEditor(SnapshotParts parts)
     /// <summary>What becomes true with the same write as the snapshot, or its end: it is in the file, and is committed with it.</summary>
     public BitmapsSwitch? Bitmaps { get; init; }
 
+    /// <summary>What becomes of bitmaps when the disk becomes another one; needed to go back, if there are any.</summary>
+    public DirtiedBitmaps? Dirtied { get; init; }
+
     /// <summary>Keeps the disk as it is now, in one step: nobody uses it meanwhile.</summary>
     /// <param name="name">of the snapshot; need not be unique, as in qemu</param>
     /// <param name="taken">when</param>

@@ -192,6 +192,7 @@ run_rounds (const char *path, const char *cache, const char *cluster_size)
     sleep_ms (20);
     make_snapshot (i);
     certain += check_bitmap (format ("b%d", i));
+    CHECK_OK (qcow2blk_image_resize (image, (uint64_t) (24 + i % 4) * MiB, QCOW2BLK_ALLOW_SHRINK));
     if (i % 3 == 2)
       CHECK_OK (qcow2blk_image_delete_snapshot (image, ids[i - 1], 0));
   }

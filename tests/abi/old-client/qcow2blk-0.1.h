@@ -605,13 +605,35 @@ QCOW2BLK_API int qcow2blk_image_block_status (qcow2blk_image *image, uint64_t of
                                               qcow2blk_extent_fn *callback, void *user_data, uint32_t flags);
 #define QCOW2BLK_HAVE_IMAGE_BLOCK_STATUS 1
 
-/* ---------------------------------------------------------------- snapshots and bitmaps of an image
+/* ---------------------------------------------------------------- size, snapshots and bitmaps of an image
  *
  * These change the image itself while it is in use. Requests that are in progress are waited for, those that come
  * meanwhile wait and are not refused, whatever thread or queue they are of; one such change is made after the other.
  * A change that fails has changed nothing, unless it says otherwise. It waits, so a callback of the library gets
  * -EDEADLK.
  */
+
+/* Of a resize, and of a resume: the disk may become smaller. */
+#define QCOW2BLK_ALLOW_SHRINK 1U
+
+/**
+ * qcow2blk_image_resize - give the disk another size
+ *
+ * size is in bytes, rounded up to a multiple of 512. What is new reads as zeroes; what is behind the end of a
+ * smaller disk is lost. The files are closed and opened again, as qcow2blk_image_revert_snapshot() says; requests
+ * that waited and do not fit any more end with -EINVAL. Bitmaps get the new size too. A raw image can be resized.
+ * flags: QCOW2BLK_ALLOW_SHRINK.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: EINVAL: not such a handle, or no disk can have that size; ERANGE: it would become smaller, see
+ * QCOW2BLK_ALLOW_SHRINK; EROFS: the image is open for reading only; EIO: it cannot have that size, see
+ * qcow2blk_last_error(); ENOSPC and others of the files, and of qcow2blk_image_open(); ESHUTDOWN: the image is being
+ * closed; EDEADLK: called from a callback
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_resize (qcow2blk_image *image, uint64_t size, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_RESIZE 1
 
 /* Room for the ID of a snapshot that was made here, with its NUL. */
 #define QCOW2BLK_SNAPSHOT_ID_SIZE 24
@@ -1149,9 +1171,6 @@ QCOW2BLK_API ssize_t qcow2blk_device_status (qcow2blk_device *device, char *buff
 QCOW2BLK_API int qcow2blk_device_suspend (qcow2blk_device *device, int timeout, uint32_t flags);
 #define QCOW2BLK_HAVE_DEVICE_SUSPEND 1
 
-/* Of a resume: the disk may have become smaller. */
-#define QCOW2BLK_ALLOW_SHRINK 1U
-
 /**
  * qcow2blk_device_resume - open the image again, as it is now, and continue
  *
@@ -1237,13 +1256,31 @@ QCOW2BLK_API int qcow2blk_device_set_event_callback (qcow2blk_device *device, qc
 QCOW2BLK_API int qcow2blk_device_close (qcow2blk_device *device, uint32_t flags);
 #define QCOW2BLK_HAVE_DEVICE_CLOSE 1
 
-/* ---------------------------------------------------------------- snapshots and bitmaps of a device
+/* ---------------------------------------------------------------- size, snapshots and bitmaps of a device
  *
  * As those of an image, carried out by the server of the device, whichever process that is. Its users wait meanwhile.
  * timeout is how long requests in progress may take; -1 is 30 seconds. Beside the errors of the functions of images
  * these give: EINVAL: a timeout below -1; ETIMEDOUT: requests or the storage were not done in time; EBUSY: it is
  * suspended or being detached, or another command is not done; ESRCH: the device has ended.
  */
+
+/* Of a device that is made smaller: also if it has users, who lose its end. */
+#define QCOW2BLK_FORCE_SHRINK 2U
+
+/**
+ * qcow2blk_device_resize - give the disk of a device another size
+ *
+ * A block device tells its users of the new size; NBD clients learn it when they connect again. flags:
+ * QCOW2BLK_ALLOW_SHRINK, and with it QCOW2BLK_FORCE_SHRINK.
+ *
+ * Returns: 0 or a negative errno; if the image cannot be opened again the device stays suspended
+ * Errors: as qcow2blk_image_resize(), and those of all devices; EBUSY: it would become smaller and has users, see
+ * QCOW2BLK_FORCE_SHRINK
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_resize (qcow2blk_device *device, uint64_t size, int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_RESIZE 1
 
 /**
  * qcow2blk_device_list_snapshots - tell of the internal snapshots of a device

@@ -52,6 +52,19 @@ internal sealed class FakeDevice(string name, string image) : IDevice
         return Task.FromResult(Outcome.Done() with { Json = "[1]" });
     }
 
+    /// <summary>Whether requests are held.</summary>
+    internal bool IsHeld { get; private set; }
+
+    public Task<Outcome> HoldAsync(TimeSpan timeout, CancellationToken cut)
+    {
+        IsHeld = true;
+        return Task.FromResult(Outcome.Done());
+    }
+
+    public Task<Outcome> EditHeldAsync(ImageEdit edit, CancellationToken cut) => EditAsync(edit, TimeSpan.Zero, cut);
+
+    public void ReleaseHold() => IsHeld = false;
+
     public DeviceState State
     {
         get;

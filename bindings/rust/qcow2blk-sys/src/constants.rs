@@ -90,8 +90,10 @@ pub const QCOW2BLK_STATE_FAILED: c_int = 4;
 /// State: detached, or its server died.
 pub const QCOW2BLK_STATE_ENDED: c_int = 5;
 
-/// Of a resume: the disk may have become smaller.
+/// Of a resize, and of a resume: the disk may become smaller.
 pub const QCOW2BLK_ALLOW_SHRINK: u32 = 1;
+/// Of a device that is made smaller: also if it has users.
+pub const QCOW2BLK_FORCE_SHRINK: u32 = 2;
 /// Of a detach: take the device from its users, and lose what cannot be written.
 pub const QCOW2BLK_FORCE: u32 = 1;
 

@@ -155,6 +155,9 @@ extern "C" {
         flags: u32,
     ) -> c_int;
 
+    /// Give the disk another size.
+    pub fn qcow2blk_image_resize(image: *mut qcow2blk_image, size: u64, flags: u32) -> c_int;
+
     /// Keep the disk as it is now.
     pub fn qcow2blk_image_create_snapshot(
         image: *mut qcow2blk_image,
@@ -361,6 +364,9 @@ extern "C" {
 
     /// Let go of a device.
     pub fn qcow2blk_device_close(device: *mut qcow2blk_device, flags: u32) -> c_int;
+
+    /// Give the disk of a device another size.
+    pub fn qcow2blk_device_resize(device: *mut qcow2blk_device, size: u64, timeout: c_int, flags: u32) -> c_int;
 
     /// Tell of the internal snapshots of a device.
     pub fn qcow2blk_device_list_snapshots(

@@ -39,6 +39,7 @@ fn all_functions_are_exported_and_are_different() {
         qcow2blk_image_discard,
         qcow2blk_image_write_zeroes,
         qcow2blk_image_block_status,
+        qcow2blk_image_resize,
         qcow2blk_image_create_snapshot,
         qcow2blk_image_delete_snapshot,
         qcow2blk_image_revert_snapshot,
@@ -77,6 +78,7 @@ fn all_functions_are_exported_and_are_different() {
         qcow2blk_device_detach,
         qcow2blk_device_set_event_callback,
         qcow2blk_device_close,
+        qcow2blk_device_resize,
         qcow2blk_device_list_snapshots,
         qcow2blk_device_create_snapshot,
         qcow2blk_device_delete_snapshot,
@@ -92,5 +94,5 @@ fn all_functions_are_exported_and_are_different() {
     let mut addresses: Vec<usize> = functions.iter().map(|(_, address)| *address as usize).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    assert_eq!(addresses.len(), 78, "{functions:?}");
+    assert_eq!(addresses.len(), 80, "{functions:?}");
 }

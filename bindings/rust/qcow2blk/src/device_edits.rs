@@ -6,13 +6,33 @@ use qcow2blk_sys::*;
 
 use crate::bitmap::{self, Bitmap};
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{check, Result};
 use crate::queue::milliseconds;
 use crate::snapshot::Snapshot;
 use crate::text;
 
 /// What can be done with snapshots and bitmaps while its users wait.
 impl Device {
+    /// Makes the disk larger, or leaves it as it is.
+    pub fn resize(&self, size: u64, timeout: Option<Duration>) -> Result<()> {
+        self.resize_with(size, timeout, 0)
+    }
+
+    /// As [`resize`](Self::resize), also to a smaller size unless it has users.
+    pub fn resize_or_shrink(&self, size: u64, timeout: Option<Duration>) -> Result<()> {
+        self.resize_with(size, timeout, QCOW2BLK_ALLOW_SHRINK)
+    }
+
+    /// As [`resize_or_shrink`](Self::resize_or_shrink), also if it has users, who lose its end.
+    pub fn resize_or_shrink_by_force(&self, size: u64, timeout: Option<Duration>) -> Result<()> {
+        self.resize_with(size, timeout, QCOW2BLK_ALLOW_SHRINK | QCOW2BLK_FORCE_SHRINK)
+    }
+
+    fn resize_with(&self, size: u64, timeout: Option<Duration>, flags: u32) -> Result<()> {
+        // SAFETY: the handle is open.
+        check(unsafe { qcow2blk_device_resize(self.as_ptr(), size, milliseconds(timeout), flags) }.into()).map(|_| ())
+    }
+
     /// The internal snapshots of its image.
     pub fn snapshots(&self, timeout: Option<Duration>) -> Result<Vec<Snapshot>> {
         let time = milliseconds(timeout);

@@ -10,6 +10,23 @@ use crate::extent::Extent;
 use crate::text;
 
 impl Disk {
+    /// Makes the disk larger, or leaves it as it is. What is new reads as zeroes.
+    ///
+    /// Should the image not open again afterwards, all that needs the disk fails with `EIO`, and it can only be closed.
+    pub fn resize(&self, size: u64) -> Result<()> {
+        self.resize_with(size, 0)
+    }
+
+    /// As [`resize`](Self::resize), also to a smaller size: what is behind the end is lost.
+    pub fn resize_or_shrink(&self, size: u64) -> Result<()> {
+        self.resize_with(size, QCOW2BLK_ALLOW_SHRINK)
+    }
+
+    fn resize_with(&self, size: u64, flags: u32) -> Result<()> {
+        // SAFETY: the handle is open.
+        check(unsafe { qcow2blk_image_resize(self.as_ptr(), size, flags) }.into()).map(|_| ())
+    }
+
     /// Keeps the disk as it is now: all writes that have ended are in the snapshot. The name need not be unique; the ID
     /// that comes back is.
     pub fn create_snapshot(&self, name: &str) -> Result<String> {

@@ -24,6 +24,7 @@ mod t250_write_zeroes;
 mod t260_block_status;
 mod t270_snapshots;
 mod t280_bitmaps;
+mod t290_resize;
 mod t300_aio_pread;
 mod t310_aio_pwrite;
 mod t320_aio_vectors;

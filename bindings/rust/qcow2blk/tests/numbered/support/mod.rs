@@ -30,6 +30,7 @@ pub const EBUSY: i32 = 16;
 pub const ENODEV: i32 = 19;
 pub const EINVAL: i32 = 22;
 pub const EROFS: i32 = 30;
+pub const ERANGE: i32 = 34;
 pub const EDEADLK: i32 = 35;
 pub const EILSEQ: i32 = 84;
 pub const EOPNOTSUPP: i32 = 95;

@@ -139,31 +139,9 @@ internal static unsafe partial class Exports
             return ThreadRefused(refusal);
         try
         {
-            if (opened.ListSnapshots(out var snapshots) is var error and < 0)
-                return IoFailed(error);
-            foreach (var entry in snapshots)
-            {
-                var id = Marshal.StringToCoTaskMemUTF8(entry.Id);
-                var name = Marshal.StringToCoTaskMemUTF8(entry.Name);
-                Snapshot snapshot = new()
-                {
-                    Size = (uint)sizeof(Snapshot),
-                    DateNanoseconds = entry.DateNanoseconds,
-                    Id = (byte*)id,
-                    Name = (byte*)name,
-                    DateSeconds = entry.DateSeconds,
-                    VmClock = entry.VmClockNanoseconds,
-                    VmStateSize = entry.VmStateSize,
-                    DiskSize = entry.DiskSize ?? (ulong)opened.Size,
-                };
-                var result = callback(userData, &snapshot);
-                Marshal.FreeCoTaskMem(id);
-                Marshal.FreeCoTaskMem(name);
-                if (result != 0)
-                    return result;
-            }
-
-            return 0;
+            var outcome = opened.ListSnapshots(out var snapshots);
+            return outcome.Succeeded ? TellSnapshots(snapshots, callback, userData)
+                : LastError.Set(Failure.Of(outcome, "cannot list the snapshots"));
         }
         catch (Exception error)
         {

@@ -101,7 +101,7 @@ internal static unsafe partial class Exports
             if (s_handles.Find<OpenImage>(image) is not { } opened)
                 return LastError.NotAHandle();
             var result = opened.Execute(shape, pieces);
-            return result >= 0 ? result : IoFailed((int)result);
+            return result >= 0 ? result : opened.Lost is { } why ? LastError.Set((int)result, why) : IoFailed((int)result);
         }
         catch (Exception error)
         {

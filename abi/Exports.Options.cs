@@ -2,6 +2,7 @@ using System;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Embedding;
+using Qcow2Blk.Format;
 
 namespace Qcow2Blk.Abi;
 
@@ -61,6 +62,28 @@ internal static unsafe partial class Exports
         catch (Exception error)
         {
             return LastError.Set(Failure.Of(error, $"cannot use descriptor {fd}"));
+        }
+    }
+
+    [UnmanagedCallersOnly(EntryPoint = "managed_options_set_key", CallConvs = [typeof(CallConvCdecl)])]
+    private static int OptionsSetKey(nint options, byte* key, nuint length, uint flags)
+    {
+        if (s_handles.Find<OpenSettings>(options) is not { } settings)
+            return LastError.NotAHandle();
+        if (key is null)
+            return LastError.Missing();
+        if (flags != 0)
+            return LastError.UnknownFlags();
+        if (length is 0 or > Limits.MaxKeyBytes)
+            return LastError.Set(-Interop.Errno.EINVAL, "a key has 1 byte to 8 MiB"u8);
+        try
+        {
+            settings.SetKey(new ReadOnlySpan<byte>(key, (int)length));
+            return 0;
+        }
+        catch (Exception error)
+        {
+            return LastError.Set(Failure.Of(error, "cannot keep a key"));
         }
     }
 

@@ -276,3 +276,88 @@ GUARD (int, device_set_event_callback,
 GUARD (int, device_close,
        (qcow2blk_device *device, uint32_t flags),
        (device, flags))
+GUARD (int, options_set_key,
+       (qcow2blk_options *options, const void *key, size_t length, uint32_t flags),
+       (options, key, length, flags))
+GUARD (int, create,
+       (const char *path, int64_t size, const qcow2blk_options *options, uint32_t flags),
+       (path, size, options, flags))
+GUARD (int, check,
+       (const char *path, struct qcow2blk_check_result *result, qcow2blk_check_fn *callback, void
+        *user_data, uint32_t flags),
+       (path, result, callback, user_data, flags))
+GUARD (int, image_create_snapshot,
+       (qcow2blk_image *image, const char *name, char *id, size_t size, uint32_t flags),
+       (image, name, id, size, flags))
+GUARD (int, image_delete_snapshot,
+       (qcow2blk_image *image, const char *snapshot, uint32_t flags),
+       (image, snapshot, flags))
+GUARD (int, image_revert_snapshot,
+       (qcow2blk_image *image, const char *snapshot, uint32_t flags),
+       (image, snapshot, flags))
+GUARD (int, image_list_bitmaps,
+       (qcow2blk_image *image, qcow2blk_bitmap_fn *callback, void *user_data, uint32_t flags),
+       (image, callback, user_data, flags))
+GUARD (int, image_add_bitmap,
+       (qcow2blk_image *image, const char *name, uint64_t granularity, uint32_t flags),
+       (image, name, granularity, flags))
+GUARD (int, image_remove_bitmap,
+       (qcow2blk_image *image, const char *name, uint32_t flags),
+       (image, name, flags))
+GUARD (int, image_clear_bitmap,
+       (qcow2blk_image *image, const char *name, uint32_t flags),
+       (image, name, flags))
+GUARD (int, image_enable_bitmap,
+       (qcow2blk_image *image, const char *name, uint32_t flags),
+       (image, name, flags))
+GUARD (int, image_disable_bitmap,
+       (qcow2blk_image *image, const char *name, uint32_t flags),
+       (image, name, flags))
+GUARD (int, image_merge_bitmap,
+       (qcow2blk_image *image, const char *name, const char *from, uint32_t flags),
+       (image, name, from, flags))
+GUARD (int, image_bitmap_status,
+       (qcow2blk_image *image, const char *name, uint64_t offset, uint64_t length, qcow2blk_extent_fn
+        *callback, void *user_data, uint32_t flags),
+       (image, name, offset, length, callback, user_data, flags))
+GUARD (int, device_list_snapshots,
+       (qcow2blk_device *device, qcow2blk_snapshot_fn *callback, void *user_data, int timeout, uint32_t
+        flags),
+       (device, callback, user_data, timeout, flags))
+GUARD (int, device_create_snapshot,
+       (qcow2blk_device *device, const char *name, char *id, size_t size, int timeout, uint32_t flags),
+       (device, name, id, size, timeout, flags))
+GUARD (int, device_delete_snapshot,
+       (qcow2blk_device *device, const char *snapshot, int timeout, uint32_t flags),
+       (device, snapshot, timeout, flags))
+GUARD (int, device_revert_snapshot,
+       (qcow2blk_device *device, const char *snapshot, int timeout, uint32_t flags),
+       (device, snapshot, timeout, flags))
+GUARD (int, device_list_bitmaps,
+       (qcow2blk_device *device, qcow2blk_bitmap_fn *callback, void *user_data, int timeout, uint32_t
+        flags),
+       (device, callback, user_data, timeout, flags))
+GUARD (int, device_add_bitmap,
+       (qcow2blk_device *device, const char *name, uint64_t granularity, int timeout, uint32_t flags),
+       (device, name, granularity, timeout, flags))
+GUARD (int, device_remove_bitmap,
+       (qcow2blk_device *device, const char *name, int timeout, uint32_t flags),
+       (device, name, timeout, flags))
+GUARD (int, device_clear_bitmap,
+       (qcow2blk_device *device, const char *name, int timeout, uint32_t flags),
+       (device, name, timeout, flags))
+GUARD (int, device_enable_bitmap,
+       (qcow2blk_device *device, const char *name, int timeout, uint32_t flags),
+       (device, name, timeout, flags))
+GUARD (int, device_disable_bitmap,
+       (qcow2blk_device *device, const char *name, int timeout, uint32_t flags),
+       (device, name, timeout, flags))
+GUARD (int, device_merge_bitmap,
+       (qcow2blk_device *device, const char *name, const char *from, int timeout, uint32_t flags),
+       (device, name, from, timeout, flags))
+GUARD (int, image_resize,
+       (qcow2blk_image *image, uint64_t size, uint32_t flags),
+       (image, size, flags))
+GUARD (int, device_resize,
+       (qcow2blk_device *device, uint64_t size, int timeout, uint32_t flags),
+       (device, size, timeout, flags))

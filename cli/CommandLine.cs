@@ -52,6 +52,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new CheckpointVerb());
         _root.Subcommands.Add(new CheckVerb());
         _root.Subcommands.Add(new SnapshotVerb());
+        _root.Subcommands.Add(new ResizeVerb());
         _root.Subcommands.Add(new CompletionVerb());
         foreach (var option in _root.Options)
         {
@@ -110,7 +111,8 @@ internal sealed class CommandLine
             return null;
         return parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(argument => argument.Tokens)
             .Concat(parsed.CommandResult.Tokens)
-            .FirstOrDefault(token => token.Value.Length > 1 && token.Value[0] == '-')?.Value;
+            .FirstOrDefault(token => token.Value.Length > 1 && token.Value[0] == '-'
+                && (parsed.CommandResult.Command as Verb)?.IsValue(token.Value) != true)?.Value;
     }
 
     private sealed class HelpWithExamples(HelpAction inner) : SynchronousCommandLineAction

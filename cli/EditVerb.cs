@@ -49,7 +49,7 @@ internal abstract class EditVerb : Verb
         var registry = Targets.Registry();
         var outcome = Find(registry, target) is { } entry
             ? OnDevice(registry, entry, edit, timeout)
-            : UnattachedImage.Edit(new AttachOptions { Image = Path.GetFullPath(target) }, edit, new StderrLog(LogLevel.Warning));
+            : Open(Unattached(parsed) with { Image = Path.GetFullPath(target) }, edit);
         RefuseUnlessDone(outcome);
         return outcome;
     }
@@ -74,6 +74,16 @@ internal abstract class EditVerb : Verb
             RefuseUnlessDone(Dead(registry, entry, what));
         return ControlClient.TryConnect(registry.Directory, entry.Record.Name)
             ?? throw new OutcomeException(OutcomeKind.Busy, what, "its server is still starting", "try again");
+    }
+
+    /// <summary>What the command line says of an image that is not attached; its path is known.</summary>
+    protected virtual AttachOptions Unattached(ParseResult parsed) => new() { Image = "" };
+
+    private static Outcome Open(AttachOptions options, ImageEdit edit)
+    {
+        var collected = KeySources.Collect(options);
+        using var held = collected.HeldKey;
+        return UnattachedImage.Edit(collected, edit, new StderrLog(LogLevel.Warning));
     }
 
     /// <returns>null if no device answers to the target, and a file does</returns>

@@ -27,6 +27,9 @@ internal abstract class Verb(string name, string description, params string[] ex
         }
     });
 
+    /// <summary>Whether a word that begins with - is no option: -1G, for a verb that takes such sizes.</summary>
+    internal virtual bool IsValue(string token) => false;
+
     /// <summary>The exit status of a command that was refused.</summary>
     internal virtual ExitCode ExitOf(OutcomeKind kind) => ExitCodes.Of(kind);
 

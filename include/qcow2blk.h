@@ -13,8 +13,8 @@
  * call on a handle that another thread is closing ends as usual or gives -EINVAL, -ESHUTDOWN or -ECANCELED.
  * Completion, log and event callbacks run on threads of the library (with QCOW2BLK_OPEN_CALLER_LOOP on yours). From
  * them you may submit requests; whatever has to wait, for any image (synchronous I/O, open, close, detach), gives
- * -EDEADLK. Callbacks that walk a list (qcow2blk_image_block_status, qcow2blk_image_list_snapshots) run inside the
- * call, and may do everything.
+ * -EDEADLK. Callbacks that walk a list (qcow2blk_image_block_status, qcow2blk_image_list_snapshots and the like) run
+ * inside the call, and may do everything.
  *
  * Ownership. Buffers, strings and structures stay yours. A buffer that was given to a function named _aio_ must stay
  * valid and untouched until its completion was delivered; all else is read before the call returns. Strings, file
@@ -92,9 +92,9 @@ QCOW2BLK_API uint32_t qcow2blk_version (void);
 /**
  * qcow2blk_has_feature - whether the library, on this machine, can do something
  *
- * The names are "io_uring" (the kernel lets us use it; without it threads do the work), "ublk" and "nbd" (block devices
- * of that kind can be made here and now), "deflate" and "zstd" (compressed clusters of that kind can be read). A name
- * that the library does not know is a feature that it does not have.
+ * The names are "io_uring" (the kernel lets us use it; without it threads do the work), "ublk" and "nbd" (block
+ * devices of that kind can be made here and now), "deflate" and "zstd" (compressed clusters of that kind can be
+ * read). A name that the library does not know is a feature that it does not have.
  *
  * Returns: 1, 0, or a negative errno
  * Errors: EINVAL: name is NULL
@@ -139,9 +139,9 @@ typedef void qcow2blk_log_fn (void *user_data, int level, const char *message);
 /**
  * qcow2blk_set_log - hear what the library has to say that no result tells
  *
- * Without it nothing is said. It holds for all images and devices of the process, those that are open too. Lines above
- * level (one of QCOW2BLK_LOG_*) are left out. NULL as callback ends it; when that returns, the former callback is not
- * running and will not be called again.
+ * Without it nothing is said. It holds for all images and devices of the process, those that are open too. Lines
+ * above level (one of QCOW2BLK_LOG_*) are left out. NULL as callback ends it; when that returns, the former callback
+ * is not running and will not be called again.
  *
  * Returns: 0 or a negative errno
  * Errors: EINVAL: no such level; EDEADLK: called from the callback
@@ -169,9 +169,13 @@ QCOW2BLK_API int qcow2blk_options_create (qcow2blk_options **options, uint32_t f
 /**
  * qcow2blk_options_set - set an option by name and text
  *
- * Names and values are those of "qcow2blk attach" without the dashes, such as "cache-size" and "64M"; flags take "true"
- * and "false". attach-options.md lists them. An option that can be given several times gets one value more with each
- * call. Those that only mean something for a device (its name, address, kind) are refused by qcow2blk_image_open().
+ * Names and values are those of "qcow2blk attach" without the dashes, such as "cache-size" and "64M"; flags take
+ * "true" and "false". attach-options.md lists them. An option that can be given several times gets one value more
+ * with each call. Those that only mean something for a device (its name, address, kind) are refused by
+ * qcow2blk_image_open().
+ *
+ * The names after "-o" of "qcow2blk create" are known too, such as "cluster_size" and "encrypt.format". They are for
+ * qcow2blk_create() only, which takes no others than these and those of keys.
  *
  * Returns: 0 or a negative errno; the options are as they were then
  * Errors: EINVAL: no such option, or not a value of it
@@ -184,11 +188,11 @@ QCOW2BLK_API int qcow2blk_options_set (qcow2blk_options *options, const char *na
 /**
  * qcow2blk_options_add_fd - give an open file of the backing chain
  *
- * The first one is the image itself, the next its backing file, and so on down to the base. If any are given, all must
- * be: no file is opened by name then, so that a process without the right to open them can use them. A descriptor is
- * duplicated, and stays yours. It must be open for reading, that of the image for writing too unless it is opened
- * read-only. Whether the page cache is bypassed is decided by O_DIRECT of the descriptor. Image locks belong to the
- * open file description: who shares it shares the lock.
+ * The first one is the image itself, the next its backing file, and so on down to the base. If any are given, all
+ * must be: no file is opened by name then, so that a process without the right to open them can use them. A
+ * descriptor is duplicated, and stays yours. It must be open for reading, that of the image for writing too unless
+ * it is opened read-only. Whether the page cache is bypassed is decided by O_DIRECT of the descriptor. Image locks
+ * belong to the open file description: who shares it shares the lock.
  *
  * Returns: 0 or a negative errno
  * Errors: EBADF: not an open descriptor; E2BIG: more than a chain may have
@@ -197,6 +201,24 @@ QCOW2BLK_API int qcow2blk_options_set (qcow2blk_options *options, const char *na
  */
 QCOW2BLK_API int qcow2blk_options_add_fd (qcow2blk_options *options, int fd, uint32_t flags);
 #define QCOW2BLK_HAVE_OPTIONS_ADD_FD 1
+
+/**
+ * qcow2blk_options_set_key - give the key of an encrypted image
+ *
+ * The bytes are the passphrase of LUKS, or the key of legacy AES, without a line end. They are copied into memory
+ * that is locked (if RLIMIT_MEMLOCK allows it), in no core dump, and wiped when the options are closed; every image
+ * and device that is opened with them has a copy of its own, which is wiped when it is closed. No text ever has the
+ * key. Wipe your own. Another call takes the place of the key before. The options "key-file", "key-credential",
+ * "key-env" and "key-fd" name places where keys are, which are tried after this one; "key-prompt" asks on the
+ * terminal of the process.
+ *
+ * Returns: 0 or a negative errno; the options are as they were then
+ * Errors: EINVAL: not such a handle, key is NULL, or length is 0 or over 8 MiB; ENOMEM
+ * Threads: one at a time for the same options
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_options_set_key (qcow2blk_options *options, const void *key, size_t length, uint32_t flags);
+#define QCOW2BLK_HAVE_OPTIONS_SET_KEY 1
 
 /**
  * qcow2blk_options_close - end a set of options
@@ -208,6 +230,89 @@ QCOW2BLK_API int qcow2blk_options_add_fd (qcow2blk_options *options, int fd, uin
  */
 QCOW2BLK_API int qcow2blk_options_close (qcow2blk_options *options, uint32_t flags);
 #define QCOW2BLK_HAVE_OPTIONS_CLOSE 1
+
+/* ---------------------------------------------------------------- image files */
+
+/* Of a new image: replace a file that is there already, or overwrite a block device. */
+#define QCOW2BLK_CREATE_REPLACE 1U
+
+/**
+ * qcow2blk_create - make an image
+ *
+ * The file appears under its name when it is whole, with the bytes that qemu-img would write. options, which may be
+ * NULL, has what stands after "-o" of "qcow2blk create": "cluster_size", "compat", "preallocation", "backing_file"
+ * with "backing_fmt" and so on (qcow2blk-create(8)). A key (qcow2blk_options_set_key() or the options that name one)
+ * is needed with "encrypt.format", and refused without. size is bytes of the disk, rounded up to a multiple of 512;
+ * -1 is the size of the backing file, or what the option "size" says. flags: QCOW2BLK_CREATE_REPLACE.
+ *
+ * Returns: 0, or a negative errno, and then nothing has changed, except on a block device
+ * Errors: EINVAL: path is NULL, or options that no image can have, or that are not for it; EEXIST: there is such a
+ * file, see QCOW2BLK_CREATE_REPLACE; EBUSY: the file that was to be replaced is in use; ENOENT, EACCES and others of
+ * open(2), of the backing file too; EUCLEAN: the backing file is damaged; ENOSPC; EDEADLK: called from a callback
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_create (const char *path, int64_t size, const qcow2blk_options *options, uint32_t flags);
+#define QCOW2BLK_HAVE_CREATE 1
+
+/* What a check found; the numbers are those of "qemu-img check", in clusters unless it says otherwise. */
+struct qcow2blk_check_result {
+  uint32_t size; /* sizeof (struct qcow2blk_check_result) */
+  uint32_t reserved;
+  int64_t check_errors;        /* could not be looked at */
+  int64_t corruptions;         /* errors that are left: reads may be wrong, writes may lose data */
+  int64_t leaks;               /* lost space that is left */
+  int64_t corruptions_fixed;   /* errors that were repaired */
+  int64_t leaks_fixed;         /* lost space that was given back */
+  int64_t image_end_offset;    /* bytes: where the last cluster in use ends in the file */
+  int64_t total_clusters;      /* of the disk */
+  int64_t allocated_clusters;  /* of these, in use */
+  int64_t fragmented_clusters; /* of these, not behind the one before */
+  int64_t compressed_clusters; /* of the allocated ones, compressed */
+};
+
+/* Kinds of what a check tells. */
+#define QCOW2BLK_CHECK_PROGRESS 0 /* message is what is being done, done the part of it that is: 0 to 1 */
+#define QCOW2BLK_CHECK_LEAK 1     /* message is a finding: space is lost */
+#define QCOW2BLK_CHECK_ERROR 2    /* message is a finding: an error */
+#define QCOW2BLK_CHECK_STOPPED 3  /* message says why the check, or the repair, ended early */
+
+/* It is called on a thread of the library or on the one that checks, one at a time, and must not call the library. The
+ * message is valid during the call; done is 0 of a finding. */
+typedef void qcow2blk_check_fn (void *user_data, int kind, const char *message, double done);
+
+/* Repair leaks, and nothing else. */
+#define QCOW2BLK_CHECK_REPAIR_LEAKS 1U
+
+/* Repair all that can be repaired. */
+#define QCOW2BLK_CHECK_REPAIR_ALL 2U
+
+/* Look at an image that somebody is writing: the findings may be wrong. Not with a repair. */
+#define QCOW2BLK_CHECK_IGNORE_LOCKS 4U
+
+/* Results of a check: the exit codes of "qemu-img check". */
+#define QCOW2BLK_CHECK_CLEAN 0
+#define QCOW2BLK_CHECK_INCOMPLETE 1 /* something could not be looked at, or be repaired */
+#define QCOW2BLK_CHECK_CORRUPT 2    /* there are errors */
+#define QCOW2BLK_CHECK_LEAKING 3    /* there are leaks and no errors */
+
+/**
+ * qcow2blk_check - check the metadata of an image file, and repair it
+ *
+ * What is said of the image is how it is afterwards: what was repaired is only counted as that. An encrypted image
+ * needs no key. result and callback may be NULL; of very many findings the callback is told the first. flags:
+ * QCOW2BLK_CHECK_REPAIR_LEAKS or QCOW2BLK_CHECK_REPAIR_ALL, QCOW2BLK_CHECK_IGNORE_LOCKS.
+ *
+ * Returns: QCOW2BLK_CHECK_CLEAN, _INCOMPLETE, _CORRUPT or _LEAKING; or a negative errno, and *result is as it was
+ * Errors: EINVAL: path is NULL, size of *result is too small, or flags that contradict each other; ENOENT, EACCES and
+ * others of open(2); EBUSY: somebody has the image open; EOPNOTSUPP: it is not a qcow2 image; EDEADLK: called from a
+ * callback
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_check (const char *path, struct qcow2blk_check_result *result, qcow2blk_check_fn *callback,
+                                 void *user_data, uint32_t flags);
+#define QCOW2BLK_HAVE_CHECK 1
 
 /* ---------------------------------------------------------------- images */
 
@@ -312,8 +417,8 @@ QCOW2BLK_API ssize_t qcow2blk_image_backing_file (qcow2blk_image *image, char *b
 /**
  * qcow2blk_image_info - all that is known of the open image, as a JSON object
  *
- * Its members are those of "qcow2blk status --json" as far as they are about the image (json.md): "image", "geometry",
- * "chain", "cache", "bitmaps", "error".
+ * Its members are those of "qcow2blk status --json" as far as they are about the image (json.md): "image",
+ * "geometry", "chain", "cache", "bitmaps", "error".
  *
  * Returns: the length of the text (see "Ownership" above for strings); or a negative errno
  * Errors: EINVAL: not such a handle, or buffer is NULL and size is not 0; EDEADLK: called from a callback
@@ -366,8 +471,8 @@ QCOW2BLK_API int qcow2blk_image_list_snapshots (qcow2blk_image *image, qcow2blk_
 /**
  * qcow2blk_image_pread - read
  *
- * All of the range is read or none: the result is never short. What lies in clusters that are in use already, and whose
- * tables are cached, is read by the calling thread itself with one system call.
+ * All of the range is read or none: the result is never short. What lies in clusters that are in use already, and
+ * whose tables are cached, is read by the calling thread itself with one system call.
  *
  * Returns: count, or a negative errno
  * Errors: EINVAL: not such a handle, buffer is NULL, or the range is not on the disk; EDEADLK: called from a callback
@@ -429,7 +534,8 @@ QCOW2BLK_API ssize_t qcow2blk_image_pwritev (qcow2blk_image *image, const struct
  * It covers the writes that were completed before the call.
  *
  * Returns: 0 or a negative errno
- * Errors: EINVAL: not such a handle; EDEADLK: called from a callback of the image; EIO, ENOSPC and others of the files
+ * Errors: EINVAL: not such a handle; EDEADLK: called from a callback of the image; EIO, ENOSPC and others of the
+ * files
  * Threads: any
  * Since: 0.1
  */
@@ -469,6 +575,9 @@ QCOW2BLK_API int qcow2blk_image_write_zeroes (qcow2blk_image *image, uint64_t of
 /* It reads as zeroes. */
 #define QCOW2BLK_EXTENT_ZERO 2U
 
+/* A bitmap has it dirty: qcow2blk_image_bitmap_status() alone tells this. */
+#define QCOW2BLK_EXTENT_DIRTY 4U
+
 /* A range of the disk that is alike. */
 struct qcow2blk_extent {
   uint64_t offset;
@@ -483,18 +592,233 @@ typedef int qcow2blk_extent_fn (void *user_data, const struct qcow2blk_extent *e
 /**
  * qcow2blk_image_block_status - tell what a range of the disk holds
  *
- * The extents come in order and without gaps, the last one cut to the range. Two neighbours may be alike. The callback
- * runs on the calling thread, inside this call.
+ * The extents come in order and without gaps, the last one cut to the range. Two neighbours may be alike. The
+ * callback runs on the calling thread, inside this call.
  *
  * Returns: 0, what the callback returned to end the walk, or a negative errno
- * Errors: EINVAL: not such a handle, callback is NULL, or the range is not on the disk; EDEADLK: called from a callback
- * of the image; EIO and others of the files
+ * Errors: EINVAL: not such a handle, callback is NULL, or the range is not on the disk; EDEADLK: called from a
+ * callback of the image; EIO and others of the files
  * Threads: any
  * Since: 0.1
  */
 QCOW2BLK_API int qcow2blk_image_block_status (qcow2blk_image *image, uint64_t offset, uint64_t length,
                                               qcow2blk_extent_fn *callback, void *user_data, uint32_t flags);
 #define QCOW2BLK_HAVE_IMAGE_BLOCK_STATUS 1
+
+/* ---------------------------------------------------------------- size, snapshots and bitmaps of an image
+ *
+ * These change the image itself while it is in use. Requests that are in progress are waited for, those that come
+ * meanwhile wait and are not refused, whatever thread or queue they are of; one such change is made after the other.
+ * A change that fails has changed nothing, unless it says otherwise. It waits, so a callback of the library gets
+ * -EDEADLK.
+ */
+
+/* Of a resize, and of a resume: the disk may become smaller. */
+#define QCOW2BLK_ALLOW_SHRINK 1U
+
+/**
+ * qcow2blk_image_resize - give the disk another size
+ *
+ * size is in bytes, rounded up to a multiple of 512. What is new reads as zeroes; what is behind the end of a
+ * smaller disk is lost. The files are closed and opened again, as qcow2blk_image_revert_snapshot() says; requests
+ * that waited and do not fit any more end with -EINVAL. Bitmaps get the new size too. A raw image can be resized.
+ * flags: QCOW2BLK_ALLOW_SHRINK.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: EINVAL: not such a handle, or no disk can have that size; ERANGE: it would become smaller, see
+ * QCOW2BLK_ALLOW_SHRINK; EROFS: the image is open for reading only; EIO: it cannot have that size, see
+ * qcow2blk_last_error(); ENOSPC and others of the files, and of qcow2blk_image_open(); ESHUTDOWN: the image is being
+ * closed; EDEADLK: called from a callback
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_resize (qcow2blk_image *image, uint64_t size, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_RESIZE 1
+
+/* Room for the ID of a snapshot that was made here, with its NUL. */
+#define QCOW2BLK_SNAPSHOT_ID_SIZE 24
+
+/**
+ * qcow2blk_image_create_snapshot - keep the disk as it is now
+ *
+ * All writes that have ended are in the snapshot. name need not be unique; the ID of the snapshot, which is, is put
+ * into id unless that is NULL, cut to size and ended with a NUL.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: EINVAL: not such a handle, name is NULL or over 65535 bytes; EROFS: the image is open for reading only;
+ * EOPNOTSUPP: it is raw; EIO: it cannot have one, see qcow2blk_last_error(); ENOSPC and others of the files;
+ * ESHUTDOWN: the image is being closed; EDEADLK: called from a callback
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_create_snapshot (qcow2blk_image *image, const char *name, char *id, size_t size,
+                                                 uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_CREATE_SNAPSHOT 1
+
+/**
+ * qcow2blk_image_delete_snapshot - forget a snapshot
+ *
+ * snapshot is an ID or a name that only one of them has.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_create_snapshot(); ENOENT: there is no such snapshot; EINVAL: it could be several
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_delete_snapshot (qcow2blk_image *image, const char *snapshot, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_DELETE_SNAPSHOT 1
+
+/**
+ * qcow2blk_image_revert_snapshot - make the disk what it was when a snapshot was made
+ *
+ * What was written since is lost. snapshot is an ID or a name that only one of them has. The disk has the size that
+ * it had then, so qcow2blk_image_size() may change; requests that waited and do not fit any more end with -EINVAL.
+ * The files are closed and opened again, by the names or descriptors that they were opened by. Should that fail, the
+ * result says why, the handle gives -EIO for all that needs the disk, and can only be closed; the file itself is
+ * whole.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_delete_snapshot(), and as qcow2blk_image_open()
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_revert_snapshot (qcow2blk_image *image, const char *snapshot, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_REVERT_SNAPSHOT 1
+
+/* Of a bitmap that is added: do not record until it is enabled. */
+#define QCOW2BLK_BITMAP_DISABLED 1U
+
+/* What a bitmap is. */
+#define QCOW2BLK_BITMAP_RECORDS 2U      /* enabled: every write, discard and write of zeroes sets its bits */
+#define QCOW2BLK_BITMAP_INCONSISTENT 4U /* of no use: whoever wrote the image last did not keep it */
+#define QCOW2BLK_BITMAP_EXPORTED 8U     /* NBD clients look at it */
+
+/* A persistent dirty bitmap. Its name is valid during the callback. */
+struct qcow2blk_bitmap {
+  uint32_t size;  /* of what the library has filled in */
+  uint32_t flags; /* QCOW2BLK_BITMAP_*; none if it is disabled and valid */
+  const char *name;
+  uint64_t granularity; /* bytes of the disk that a bit stands for */
+  int64_t dirty_bytes;  /* bytes of the disk that its bits stand for; -1 if nobody can tell */
+};
+
+/* A value other than 0 ends the list, and becomes the result of the function. */
+typedef int qcow2blk_bitmap_fn (void *user_data, const struct qcow2blk_bitmap *bitmap);
+
+/**
+ * qcow2blk_image_list_bitmaps - tell of the persistent bitmaps, in the order of the image
+ *
+ * The callback runs on the calling thread, inside this call.
+ *
+ * Returns: 0, what the callback returned to end the list, or a negative errno
+ * Errors: EINVAL: not such a handle, or callback is NULL; EIO: their directory is damaged; EDEADLK: called from a
+ * callback of the image
+ * Threads: any, but not from a callback of the image
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_list_bitmaps (qcow2blk_image *image, qcow2blk_bitmap_fn *callback, void *user_data,
+                                              uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_LIST_BITMAPS 1
+
+/**
+ * qcow2blk_image_add_bitmap - add a persistent bitmap
+ *
+ * It has no bit set, and records from now on, in this image and whoever opens it after this. granularity is a power
+ * of two, 512 bytes to 2 GiB; 0 is the size of a cluster, 4 KiB at least and 64 KiB at most. flags:
+ * QCOW2BLK_BITMAP_DISABLED.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: EINVAL: not such a handle, name is NULL, empty or over 1023 bytes, or no such granularity; EEXIST: there
+ * is one of that name; EROFS: the image is open for reading only; EOPNOTSUPP: it is raw; EIO: it cannot have one,
+ * see qcow2blk_last_error(); ENOSPC and others of the files; ESHUTDOWN: the image is being closed; EDEADLK: called
+ * from a callback
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_add_bitmap (qcow2blk_image *image, const char *name, uint64_t granularity,
+                                            uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_ADD_BITMAP 1
+
+/**
+ * qcow2blk_image_remove_bitmap - remove a bitmap
+ *
+ * This alone can be done with a bitmap that is inconsistent.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_add_bitmap(); ENOENT: there is no such bitmap
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_remove_bitmap (qcow2blk_image *image, const char *name, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_REMOVE_BITMAP 1
+
+/**
+ * qcow2blk_image_clear_bitmap - clear every bit of a bitmap
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_remove_bitmap(); EIO: also if it is inconsistent
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_clear_bitmap (qcow2blk_image *image, const char *name, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_CLEAR_BITMAP 1
+
+/**
+ * qcow2blk_image_enable_bitmap - have a bitmap record from now on
+ *
+ * One that records already does so still.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_clear_bitmap()
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_enable_bitmap (qcow2blk_image *image, const char *name, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_ENABLE_BITMAP 1
+
+/**
+ * qcow2blk_image_disable_bitmap - have a bitmap stay as it is now
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_clear_bitmap()
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_disable_bitmap (qcow2blk_image *image, const char *name, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_DISABLE_BITMAP 1
+
+/**
+ * qcow2blk_image_merge_bitmap - add the bits of one bitmap to another
+ *
+ * Their granularities may differ. from stays as it is.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_clear_bitmap()
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_merge_bitmap (qcow2blk_image *image, const char *name, const char *from, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_MERGE_BITMAP 1
+
+/**
+ * qcow2blk_image_bitmap_status - tell what a bitmap says of a range of the disk
+ *
+ * What "qemu:dirty-bitmap:NAME" is to clients of NBD. The extents have QCOW2BLK_EXTENT_DIRTY or no flag, and depth
+ * 0; they come in order and without gaps, neighbours differ, and the last one is cut to the range. All of them are
+ * of one moment: every write that had ended before the call is in them if the bitmap records. The callback runs on
+ * the calling thread, inside this call, and nothing waits for it.
+ *
+ * Returns: 0, what the callback returned to end the walk, or a negative errno
+ * Errors: EINVAL: not such a handle, name or callback is NULL, or the range is not on the disk; ENOENT: there is no
+ * such bitmap; EOPNOTSUPP: the image is raw; EIO: the bitmap is inconsistent or damaged; ENOMEM; ESHUTDOWN: the
+ * image is being closed; EDEADLK: called from a callback of the image
+ * Threads: any, but not from a callback of the image
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_bitmap_status (qcow2blk_image *image, const char *name, uint64_t offset,
+                                               uint64_t length, qcow2blk_extent_fn *callback, void *user_data,
+                                               uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_BITMAP_STATUS 1
 
 /* ---------------------------------------------------------------- asynchronous I/O */
 
@@ -723,7 +1047,8 @@ QCOW2BLK_API int qcow2blk_image_fd (qcow2blk_image *image);
  * finished, and runs callbacks. Call it after you have submitted requests, and when the descriptor is readable.
  *
  * Returns: how many requests ended, or a negative errno
- * Errors: EINVAL: not such a handle, or the image has a thread of its own; EDEADLK: called from a callback of the image
+ * Errors: EINVAL: not such a handle, or the image has a thread of its own; EDEADLK: called from a callback of the
+ * image
  * Threads: the one that opened the image
  * Since: 0.1
  */
@@ -742,17 +1067,17 @@ QCOW2BLK_API int qcow2blk_image_process (qcow2blk_image *image, uint32_t flags);
 /**
  * qcow2blk_device_attach - open an image and serve it as a block device or over NBD
  *
- * path is a file name; options with descriptors are refused, as a device opens its files again when it is resumed. The
- * options are those of "qcow2blk attach": "socket" or "listen" for NBD, "transport" or "device" for a block device,
- * which is also made if none of them is given. NBD is served by threads of this process. A block device gets a
- * process of its own, the qcow2blk command that is installed with the library: it outlives the handle and this
- * process, and is recovered if it dies. Both are listed by "qcow2blk list" and can be suspended, resumed and detached
- * by the command too.
+ * path is a file name; options with descriptors are refused, as a device opens its files again when it is resumed.
+ * The options are those of "qcow2blk attach": "socket" or "listen" for NBD, "transport" or "device" for a block
+ * device, which is also made if none of them is given. NBD is served by threads of this process. A block device gets
+ * a process of its own, the qcow2blk command that is installed with the library: it outlives the handle and this
+ * process, and is recovered if it dies. Both are listed by "qcow2blk list" and can be suspended, resumed and
+ * detached by the command too.
  *
  * Returns: 0, and the handle in *device; or a negative errno, and NULL there
  * Errors: as qcow2blk_image_open(); EBUSY: also the name or the device node is taken; EADDRINUSE, EADDRNOTAVAIL: the
- * address; ENOTSUP: the kernel has no such block device; EPERM: not allowed to make one; ENOEXEC: the qcow2blk command
- * is not found; EIO: the block device cannot be made, see qcow2blk_last_error()
+ * address; ENOTSUP: the kernel has no such block device; EPERM: not allowed to make one; ENOEXEC: the qcow2blk
+ * command is not found; EIO: the block device cannot be made, see qcow2blk_last_error()
  * Threads: any
  * Since: 0.1
  */
@@ -833,8 +1158,8 @@ QCOW2BLK_API ssize_t qcow2blk_device_status (qcow2blk_device *device, char *buff
 /**
  * qcow2blk_device_suspend - hold all requests and leave a closed, consistent image file
  *
- * When it returns, qemu-img and other programs can change the file. timeout is how long requests in progress may take;
- * -1 is 30 seconds. A device that is suspended stays so.
+ * When it returns, qemu-img and other programs can change the file. timeout is how long requests in progress may
+ * take; -1 is 30 seconds. A device that is suspended stays so.
  *
  * Returns: 0, or a negative errno, and the device goes on
  * Errors: EINVAL: not such a handle, or a timeout below -1; ETIMEDOUT: requests or the storage were not done in time;
@@ -845,9 +1170,6 @@ QCOW2BLK_API ssize_t qcow2blk_device_status (qcow2blk_device *device, char *buff
  */
 QCOW2BLK_API int qcow2blk_device_suspend (qcow2blk_device *device, int timeout, uint32_t flags);
 #define QCOW2BLK_HAVE_DEVICE_SUSPEND 1
-
-/* Of a resume: the disk may have become smaller. */
-#define QCOW2BLK_ALLOW_SHRINK 1U
 
 /**
  * qcow2blk_device_resume - open the image again, as it is now, and continue
@@ -933,6 +1255,166 @@ QCOW2BLK_API int qcow2blk_device_set_event_callback (qcow2blk_device *device, qc
  */
 QCOW2BLK_API int qcow2blk_device_close (qcow2blk_device *device, uint32_t flags);
 #define QCOW2BLK_HAVE_DEVICE_CLOSE 1
+
+/* ---------------------------------------------------------------- size, snapshots and bitmaps of a device
+ *
+ * As those of an image, carried out by the server of the device, whichever process that is. Its users wait meanwhile.
+ * timeout is how long requests in progress may take; -1 is 30 seconds. Beside the errors of the functions of images
+ * these give: EINVAL: a timeout below -1; ETIMEDOUT: requests or the storage were not done in time; EBUSY: it is
+ * suspended or being detached, or another command is not done; ESRCH: the device has ended.
+ */
+
+/* Of a device that is made smaller: also if it has users, who lose its end. */
+#define QCOW2BLK_FORCE_SHRINK 2U
+
+/**
+ * qcow2blk_device_resize - give the disk of a device another size
+ *
+ * A block device tells its users of the new size; NBD clients learn it when they connect again. flags:
+ * QCOW2BLK_ALLOW_SHRINK, and with it QCOW2BLK_FORCE_SHRINK.
+ *
+ * Returns: 0 or a negative errno; if the image cannot be opened again the device stays suspended
+ * Errors: as qcow2blk_image_resize(), and those of all devices; EBUSY: it would become smaller and has users, see
+ * QCOW2BLK_FORCE_SHRINK
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_resize (qcow2blk_device *device, uint64_t size, int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_RESIZE 1
+
+/**
+ * qcow2blk_device_list_snapshots - tell of the internal snapshots of a device
+ *
+ * Returns: 0, what the callback returned to end the list, or a negative errno
+ * Errors: as qcow2blk_image_list_snapshots(), and those of all devices
+ * Threads: any, but not from a callback of the library
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_list_snapshots (qcow2blk_device *device, qcow2blk_snapshot_fn *callback,
+                                                 void *user_data, int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_LIST_SNAPSHOTS 1
+
+/**
+ * qcow2blk_device_create_snapshot - keep the disk of a device as it is now
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_create_snapshot(), and those of all devices
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_create_snapshot (qcow2blk_device *device, const char *name, char *id, size_t size,
+                                                  int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_CREATE_SNAPSHOT 1
+
+/**
+ * qcow2blk_device_delete_snapshot - forget a snapshot of a device
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_delete_snapshot(), and those of all devices
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_delete_snapshot (qcow2blk_device *device, const char *snapshot, int timeout,
+                                                  uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_DELETE_SNAPSHOT 1
+
+/**
+ * qcow2blk_device_revert_snapshot - make the disk of a device what it was when a snapshot was made
+ *
+ * Its users see other contents at once, and a file system that is mounted breaks: flags must have QCOW2BLK_FORCE, to
+ * say that this is meant.
+ *
+ * Returns: 0 or a negative errno; if the image cannot be opened again the device stays suspended
+ * Errors: as qcow2blk_image_revert_snapshot(), and those of all devices; EBUSY: without QCOW2BLK_FORCE
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_revert_snapshot (qcow2blk_device *device, const char *snapshot, int timeout,
+                                                  uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_REVERT_SNAPSHOT 1
+
+/**
+ * qcow2blk_device_list_bitmaps - tell of the persistent bitmaps of a device
+ *
+ * Returns: 0, what the callback returned to end the list, or a negative errno
+ * Errors: as qcow2blk_image_list_bitmaps(), and those of all devices
+ * Threads: any, but not from a callback of the library
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_list_bitmaps (qcow2blk_device *device, qcow2blk_bitmap_fn *callback, void *user_data,
+                                               int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_LIST_BITMAPS 1
+
+/**
+ * qcow2blk_device_add_bitmap - add a persistent bitmap to the image of a device
+ *
+ * flags: QCOW2BLK_BITMAP_DISABLED.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_add_bitmap(), and those of all devices
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_add_bitmap (qcow2blk_device *device, const char *name, uint64_t granularity,
+                                             int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_ADD_BITMAP 1
+
+/**
+ * qcow2blk_device_remove_bitmap - remove a bitmap of a device
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_remove_bitmap(), and those of all devices; EBUSY: NBD clients look at it
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_remove_bitmap (qcow2blk_device *device, const char *name, int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_REMOVE_BITMAP 1
+
+/**
+ * qcow2blk_device_clear_bitmap - clear every bit of a bitmap of a device
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_clear_bitmap(), and those of all devices; EBUSY: NBD clients look at it
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_clear_bitmap (qcow2blk_device *device, const char *name, int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_CLEAR_BITMAP 1
+
+/**
+ * qcow2blk_device_enable_bitmap - have a bitmap of a device record from now on
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_enable_bitmap(), and those of all devices; EBUSY: NBD clients look at it
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_enable_bitmap (qcow2blk_device *device, const char *name, int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_ENABLE_BITMAP 1
+
+/**
+ * qcow2blk_device_disable_bitmap - have a bitmap of a device stay as it is now
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_disable_bitmap(), and those of all devices; EBUSY: NBD clients look at it
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_disable_bitmap (qcow2blk_device *device, const char *name, int timeout,
+                                                 uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_DISABLE_BITMAP 1
+
+/**
+ * qcow2blk_device_merge_bitmap - add the bits of one bitmap of a device to another
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_merge_bitmap(), and those of all devices; EBUSY: NBD clients look at the first
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_merge_bitmap (qcow2blk_device *device, const char *name, const char *from, int timeout,
+                                               uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_MERGE_BITMAP 1
 
 #ifdef __cplusplus
 }

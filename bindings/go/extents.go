@@ -18,6 +18,8 @@ const (
 	Hole ExtentFlags = C.QCOW2BLK_EXTENT_HOLE
 	// Zero: it reads as zeroes.
 	Zero ExtentFlags = C.QCOW2BLK_EXTENT_ZERO
+	// Dirty: a bitmap has it. BitmapStatus alone tells this.
+	Dirty ExtentFlags = C.QCOW2BLK_EXTENT_DIRTY
 )
 
 // Extent is a range of the disk that is alike.
@@ -34,6 +36,9 @@ func (e Extent) IsZero() bool { return e.Flags&Zero != 0 }
 
 // IsHole says whether no space is allocated for it.
 func (e Extent) IsHole() bool { return e.Flags&Hole != 0 }
+
+// IsDirty says whether a bitmap has it.
+func (e Extent) IsDirty() bool { return e.Flags&Dirty != 0 }
 
 func extentOf(extent *C.struct_qcow2blk_extent) Extent {
 	return Extent{

@@ -29,6 +29,12 @@ type ResumeFlags uint32
 // AllowShrink, of a resume: the disk may have become smaller.
 const AllowShrink ResumeFlags = C.QCOW2BLK_ALLOW_SHRINK
 
+// ResizeFlags say how a disk is resized. AllowShrink: it may become smaller.
+type ResizeFlags = ResumeFlags
+
+// ForceShrink, of a device that becomes smaller: also if it has users, who lose its end.
+const ForceShrink ResizeFlags = C.QCOW2BLK_FORCE_SHRINK
+
 // DetachFlags say how a device is detached.
 type DetachFlags uint32
 

@@ -5,10 +5,12 @@ package qcow2blk
 */
 import "C"
 
+import "sync/atomic"
+
 // openImage is what every kind of image has: what can be asked of it, and the two ways to its data that need no queue.
 type openImage struct {
 	handle handle
-	size   int64
+	size   atomic.Int64 // a revert may change it
 }
 
 // Image is an open image. Its methods may be called from any goroutine at any time.
@@ -62,7 +64,7 @@ func (i *openImage) open(path string, options *Options, flags C.uint32_t) error 
 		return err
 	}
 	i.handle.set(opened)
-	i.size = size
+	i.size.Store(size)
 	return nil
 }
 

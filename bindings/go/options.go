@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"unsafe"
 )
 
 // Options are how images and devices are opened. One set can be used for any number of them, and closed as soon as they
@@ -30,7 +31,7 @@ func NewOptions() (*Options, error) {
 }
 
 // Set sets an option by name and text. Names and values are those of "qcow2blk attach" without the dashes, such as
-// "cache-size" and "64M"; flags take "true" and "false". An option that can be given several times gets one value more
+// "cache-size" and "64M"; flags take "true" and "false". Those after "-o" of "qcow2blk create" are for Create alone. An option that can be given several times gets one value more
 // with each call. A Set that fails changes nothing.
 func (o *Options) Set(name, value string) error {
 	const op = "set option"
@@ -47,6 +48,19 @@ func (o *Options) Set(name, value string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return checked(op, C.q2_options_set(o.handle.get(), cName, cValue))
+}
+
+// SetKey gives the key of an encrypted image, in the place of the one before: the passphrase of LUKS, without a line end. The
+// library keeps it in locked memory and wipes it when the options, and what was opened with them, are closed. The caller wipes
+// its own.
+func (o *Options) SetKey(key []byte) error {
+	const op = "set key"
+	if len(key) == 0 {
+		return invalid(op, "the key is empty")
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return checked(op, C.q2_options_set_key(o.handle.get(), unsafe.Pointer(&key[0]), C.size_t(len(key))))
 }
 
 // AddFile gives an open file of the backing chain: the image itself first, then its backing file, and so on down to the

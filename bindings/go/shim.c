@@ -39,6 +39,18 @@ each_snapshot (void *user_data, const struct qcow2blk_snapshot *snapshot)
 }
 
 static int
+each_bitmap (void *user_data, const struct qcow2blk_bitmap *bitmap)
+{
+  return goBitmap ((uintptr_t) user_data, (struct qcow2blk_bitmap *) bitmap);
+}
+
+static void
+check_tells (void *user_data, int kind, const char *message, double done_part)
+{
+  goCheckTells ((uintptr_t) user_data, kind, (char *) message, done_part);
+}
+
+static int
 each_extent (void *user_data, const struct qcow2blk_extent *extent)
 {
   return goExtent ((uintptr_t) user_data, (struct qcow2blk_extent *) extent);
@@ -89,6 +101,12 @@ q2_result
 q2_options_add_fd (uintptr_t options, int fd)
 {
   return done (qcow2blk_options_add_fd (OPTIONS (options), fd, 0));
+}
+
+q2_result
+q2_options_set_key (uintptr_t options, const void *key, size_t length)
+{
+  return done (qcow2blk_options_set_key (OPTIONS (options), key, length, 0));
 }
 
 q2_result
@@ -427,4 +445,164 @@ q2_result
 q2_device_close (uintptr_t device)
 {
   return done (qcow2blk_device_close (DEVICE (device), 0));
+}
+
+/* ---------------------------------------------------------------- image files */
+
+q2_result
+q2_create (const char *path, int64_t size, uintptr_t options, uint32_t flags)
+{
+  return done (qcow2blk_create (path, size, OPTIONS (options), flags));
+}
+
+q2_result
+q2_check (const char *path, struct qcow2blk_check_result *result, uintptr_t told, uint32_t flags)
+{
+  return done (qcow2blk_check (path, result, told == 0 ? NULL : check_tells, (void *) told, flags));
+}
+
+/* ---------------------------------------------------------------- snapshots and bitmaps */
+
+q2_result
+q2_image_resize (uintptr_t image, uint64_t size, uint32_t flags)
+{
+  return done (qcow2blk_image_resize (IMAGE (image), size, flags));
+}
+
+q2_result
+q2_image_create_snapshot (uintptr_t image, const char *name, char *id, size_t size)
+{
+  return done (qcow2blk_image_create_snapshot (IMAGE (image), name, id, size, 0));
+}
+
+q2_result
+q2_image_delete_snapshot (uintptr_t image, const char *snapshot)
+{
+  return done (qcow2blk_image_delete_snapshot (IMAGE (image), snapshot, 0));
+}
+
+q2_result
+q2_image_revert_snapshot (uintptr_t image, const char *snapshot)
+{
+  return done (qcow2blk_image_revert_snapshot (IMAGE (image), snapshot, 0));
+}
+
+q2_result
+q2_image_list_bitmaps (uintptr_t image, uintptr_t walk)
+{
+  return done (qcow2blk_image_list_bitmaps (IMAGE (image), each_bitmap, (void *) walk, 0));
+}
+
+q2_result
+q2_image_add_bitmap (uintptr_t image, const char *name, uint64_t granularity, uint32_t flags)
+{
+  return done (qcow2blk_image_add_bitmap (IMAGE (image), name, granularity, flags));
+}
+
+q2_result
+q2_image_remove_bitmap (uintptr_t image, const char *name)
+{
+  return done (qcow2blk_image_remove_bitmap (IMAGE (image), name, 0));
+}
+
+q2_result
+q2_image_clear_bitmap (uintptr_t image, const char *name)
+{
+  return done (qcow2blk_image_clear_bitmap (IMAGE (image), name, 0));
+}
+
+q2_result
+q2_image_enable_bitmap (uintptr_t image, const char *name)
+{
+  return done (qcow2blk_image_enable_bitmap (IMAGE (image), name, 0));
+}
+
+q2_result
+q2_image_disable_bitmap (uintptr_t image, const char *name)
+{
+  return done (qcow2blk_image_disable_bitmap (IMAGE (image), name, 0));
+}
+
+q2_result
+q2_image_merge_bitmap (uintptr_t image, const char *name, const char *from)
+{
+  return done (qcow2blk_image_merge_bitmap (IMAGE (image), name, from, 0));
+}
+
+q2_result
+q2_image_bitmap_status (uintptr_t image, const char *name, uint64_t offset, uint64_t length, uintptr_t walk)
+{
+  return done (qcow2blk_image_bitmap_status (IMAGE (image), name, offset, length, each_extent, (void *) walk, 0));
+}
+
+q2_result
+q2_device_resize (uintptr_t device, uint64_t size, int timeout, uint32_t flags)
+{
+  return done (qcow2blk_device_resize (DEVICE (device), size, timeout, flags));
+}
+
+q2_result
+q2_device_list_snapshots (uintptr_t device, uintptr_t walk, int timeout)
+{
+  return done (qcow2blk_device_list_snapshots (DEVICE (device), each_snapshot, (void *) walk, timeout, 0));
+}
+
+q2_result
+q2_device_create_snapshot (uintptr_t device, const char *name, char *id, size_t size, int timeout)
+{
+  return done (qcow2blk_device_create_snapshot (DEVICE (device), name, id, size, timeout, 0));
+}
+
+q2_result
+q2_device_delete_snapshot (uintptr_t device, const char *snapshot, int timeout)
+{
+  return done (qcow2blk_device_delete_snapshot (DEVICE (device), snapshot, timeout, 0));
+}
+
+q2_result
+q2_device_revert_snapshot (uintptr_t device, const char *snapshot, int timeout, uint32_t flags)
+{
+  return done (qcow2blk_device_revert_snapshot (DEVICE (device), snapshot, timeout, flags));
+}
+
+q2_result
+q2_device_list_bitmaps (uintptr_t device, uintptr_t walk, int timeout)
+{
+  return done (qcow2blk_device_list_bitmaps (DEVICE (device), each_bitmap, (void *) walk, timeout, 0));
+}
+
+q2_result
+q2_device_add_bitmap (uintptr_t device, const char *name, uint64_t granularity, int timeout, uint32_t flags)
+{
+  return done (qcow2blk_device_add_bitmap (DEVICE (device), name, granularity, timeout, flags));
+}
+
+q2_result
+q2_device_remove_bitmap (uintptr_t device, const char *name, int timeout)
+{
+  return done (qcow2blk_device_remove_bitmap (DEVICE (device), name, timeout, 0));
+}
+
+q2_result
+q2_device_clear_bitmap (uintptr_t device, const char *name, int timeout)
+{
+  return done (qcow2blk_device_clear_bitmap (DEVICE (device), name, timeout, 0));
+}
+
+q2_result
+q2_device_enable_bitmap (uintptr_t device, const char *name, int timeout)
+{
+  return done (qcow2blk_device_enable_bitmap (DEVICE (device), name, timeout, 0));
+}
+
+q2_result
+q2_device_disable_bitmap (uintptr_t device, const char *name, int timeout)
+{
+  return done (qcow2blk_device_disable_bitmap (DEVICE (device), name, timeout, 0));
+}
+
+q2_result
+q2_device_merge_bitmap (uintptr_t device, const char *name, const char *from, int timeout)
+{
+  return done (qcow2blk_device_merge_bitmap (DEVICE (device), name, from, timeout, 0));
 }

@@ -24,7 +24,12 @@ q2_result q2_set_log (int on, int level);
 q2_result q2_options_create (uintptr_t *options);
 q2_result q2_options_set (uintptr_t options, const char *name, const char *value);
 q2_result q2_options_add_fd (uintptr_t options, int fd);
+q2_result q2_options_set_key (uintptr_t options, const void *key, size_t length);
 q2_result q2_options_close (uintptr_t options);
+
+/* Image files. */
+q2_result q2_create (const char *path, int64_t size, uintptr_t options, uint32_t flags);
+q2_result q2_check (const char *path, struct qcow2blk_check_result *result, uintptr_t told, uint32_t flags);
 
 /* Images. */
 q2_result q2_image_open (const char *path, uintptr_t options, uintptr_t *image, uint32_t flags);
@@ -50,6 +55,20 @@ q2_result q2_image_flush (uintptr_t image);
 q2_result q2_image_discard (uintptr_t image, uint64_t offset, uint64_t length, uint32_t flags);
 q2_result q2_image_write_zeroes (uintptr_t image, uint64_t offset, uint64_t length, uint32_t flags);
 q2_result q2_image_block_status (uintptr_t image, uint64_t offset, uint64_t length, uintptr_t walk);
+
+/* Snapshots and bitmaps of images. */
+q2_result q2_image_resize (uintptr_t image, uint64_t size, uint32_t flags);
+q2_result q2_image_create_snapshot (uintptr_t image, const char *name, char *id, size_t size);
+q2_result q2_image_delete_snapshot (uintptr_t image, const char *snapshot);
+q2_result q2_image_revert_snapshot (uintptr_t image, const char *snapshot);
+q2_result q2_image_list_bitmaps (uintptr_t image, uintptr_t walk);
+q2_result q2_image_add_bitmap (uintptr_t image, const char *name, uint64_t granularity, uint32_t flags);
+q2_result q2_image_remove_bitmap (uintptr_t image, const char *name);
+q2_result q2_image_clear_bitmap (uintptr_t image, const char *name);
+q2_result q2_image_enable_bitmap (uintptr_t image, const char *name);
+q2_result q2_image_disable_bitmap (uintptr_t image, const char *name);
+q2_result q2_image_merge_bitmap (uintptr_t image, const char *name, const char *from);
+q2_result q2_image_bitmap_status (uintptr_t image, const char *name, uint64_t offset, uint64_t length, uintptr_t walk);
 
 /* Asynchronous I/O. The end of a request comes through queue, or calls goCompleted if queue is 0; token says which. */
 q2_result q2_queue_create (uintptr_t *queue, uint32_t depth);
@@ -84,5 +103,17 @@ q2_result q2_device_resume (uintptr_t device, int timeout, uint32_t flags);
 q2_result q2_device_detach (uintptr_t device, int timeout, uint32_t flags);
 q2_result q2_device_set_event_callback (uintptr_t device, uintptr_t sink);
 q2_result q2_device_close (uintptr_t device);
+q2_result q2_device_resize (uintptr_t device, uint64_t size, int timeout, uint32_t flags);
+q2_result q2_device_list_snapshots (uintptr_t device, uintptr_t walk, int timeout);
+q2_result q2_device_create_snapshot (uintptr_t device, const char *name, char *id, size_t size, int timeout);
+q2_result q2_device_delete_snapshot (uintptr_t device, const char *snapshot, int timeout);
+q2_result q2_device_revert_snapshot (uintptr_t device, const char *snapshot, int timeout, uint32_t flags);
+q2_result q2_device_list_bitmaps (uintptr_t device, uintptr_t walk, int timeout);
+q2_result q2_device_add_bitmap (uintptr_t device, const char *name, uint64_t granularity, int timeout, uint32_t flags);
+q2_result q2_device_remove_bitmap (uintptr_t device, const char *name, int timeout);
+q2_result q2_device_clear_bitmap (uintptr_t device, const char *name, int timeout);
+q2_result q2_device_enable_bitmap (uintptr_t device, const char *name, int timeout);
+q2_result q2_device_disable_bitmap (uintptr_t device, const char *name, int timeout);
+q2_result q2_device_merge_bitmap (uintptr_t device, const char *name, const char *from, int timeout);
 
 #endif

@@ -32,7 +32,7 @@ func (i *Image) ReadVAtContext(ctx context.Context, buffers [][]byte, offset int
 		return 0, err
 	}
 	var atEnd error
-	if rest := i.size - offset; total > rest {
+	if rest := i.size.Load() - offset; total > rest {
 		if rest < 0 {
 			rest = 0
 		}
@@ -53,8 +53,8 @@ func (i *Image) WriteVAtContext(ctx context.Context, buffers [][]byte, offset in
 	if err := i.checkTransfer(ctx, opWrite, offset, total); err != nil {
 		return 0, err
 	}
-	if total > i.size-offset {
-		return 0, invalid(opWrite, fmt.Sprintf("cannot write %d bytes at %d: the disk ends at %d", total, offset, i.size))
+	if total > i.size.Load()-offset {
+		return 0, invalid(opWrite, fmt.Sprintf("cannot write %d bytes at %d: the disk ends at %d", total, offset, i.size.Load()))
 	}
 	done, err := i.inPieces(buffers, total, func(piece [][]byte, length int, at int64) error {
 		return i.writePiece(ctx, piece, length, offset+at, flags)

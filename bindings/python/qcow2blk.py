@@ -14,20 +14,30 @@ import itertools
 import json
 import os
 from collections import namedtuple
-from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_ssize_t, c_uint32,
+from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_ssize_t, c_uint32,
                     c_uint64, c_void_p, py_object)
 
 OPEN_READ_ONLY, OPEN_CALLER_LOOP = 1, 2
 FUA, NO_HOLE, FAST_ZERO = 1, 2, 4
-EXTENT_HOLE, EXTENT_ZERO = 1, 2
+EXTENT_HOLE, EXTENT_ZERO, EXTENT_DIRTY = 1, 2, 4
+BITMAP_DISABLED, BITMAP_RECORDS, BITMAP_INCONSISTENT, BITMAP_EXPORTED = 1, 2, 4, 8
+CREATE_REPLACE = 1
+CHECK_CLEAN, CHECK_INCOMPLETE, CHECK_CORRUPT, CHECK_LEAKING = range(4)
+CHECK_REPAIR_LEAKS, CHECK_REPAIR_ALL, CHECK_IGNORE_LOCKS = 1, 2, 4
+CHECK_PROGRESS, CHECK_LEAK, CHECK_ERROR, CHECK_STOPPED = range(4)
+_ID_SIZE = 24
 STATE_RUNNING, STATE_SUSPENDING, STATE_SUSPENDED, STATE_DETACHING, STATE_FAILED, STATE_ENDED = range(6)
-ALLOW_SHRINK, FORCE = 1, 1
+ALLOW_SHRINK, FORCE, FORCE_SHRINK = 1, 1, 2
 EVENT_STATE, EVENT_NO_SPACE, EVENT_ERROR, EVENT_CORRUPT, EVENT_SERVER = range(1, 6)
 LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG = range(4)
 
 Extent = namedtuple("Extent", "offset length flags depth")
 Snapshot = namedtuple("Snapshot", "id name date vm_clock vm_state_size disk_size")
+Bitmap = namedtuple("Bitmap", "name granularity dirty_bytes flags")
 Event = namedtuple("Event", "kind state value message")
+_COUNTS = ("check_errors corruptions leaks corruptions_fixed leaks_fixed image_end_offset total_clusters allocated_clusters"
+           " fragmented_clusters compressed_clusters")
+CheckResult = namedtuple("CheckResult", "verdict " + _COUNTS)
 
 
 class Error(OSError):
@@ -55,6 +65,14 @@ class _Snapshot(Structure):
                 ("date_seconds", c_int64), ("vm_clock", c_uint64), ("vm_state_size", c_uint64), ("disk_size", c_uint64)]
 
 
+class _Bitmap(Structure):
+    _fields_ = [("size", c_uint32), ("flags", c_uint32), ("name", c_char_p), ("granularity", c_uint64), ("dirty_bytes", c_int64)]
+
+
+class _CheckResult(Structure):
+    _fields_ = [("size", c_uint32), ("reserved", c_uint32), *((name, c_int64) for name in _COUNTS.split())]
+
+
 class _Notify(Structure):
     _fields_ = [("size", c_uint32), ("reserved", c_uint32), ("queue", c_void_p), ("callback", c_void_p),
                 ("user_data", c_void_p)]
@@ -80,6 +98,8 @@ class _PyBuffer(Structure):
 
 _ExtentFn = CFUNCTYPE(c_int, c_void_p, POINTER(_Extent))
 _SnapshotFn = CFUNCTYPE(c_int, c_void_p, POINTER(_Snapshot))
+_BitmapFn = CFUNCTYPE(c_int, c_void_p, POINTER(_Bitmap))
+_CheckFn = CFUNCTYPE(None, c_void_p, c_int, c_char_p, c_double)
 _CompletionFn = CFUNCTYPE(None, c_void_p, c_int64)
 _EventFn = CFUNCTYPE(None, c_void_p, POINTER(_Event))
 _LogFn = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
@@ -101,6 +121,9 @@ _declare(c_int, [c_void_p, _pointer, c_int, c_uint32], _lib.qcow2blk_set_log)
 _declare(c_int, [POINTER(_pointer), c_uint32], _lib.qcow2blk_options_create)
 _declare(c_int, [_pointer, c_char_p, c_char_p, c_uint32], _lib.qcow2blk_options_set)
 _declare(c_int, [_pointer, c_int, c_uint32], _lib.qcow2blk_options_add_fd)
+_declare(c_int, [_pointer, c_char_p, c_size_t, c_uint32], _lib.qcow2blk_options_set_key)
+_declare(c_int, [c_char_p, c_int64, _pointer, c_uint32], _lib.qcow2blk_create)
+_declare(c_int, [c_char_p, POINTER(_CheckResult), _CheckFn, _pointer, c_uint32], _lib.qcow2blk_check)
 _declare(c_int, [c_char_p, _pointer, POINTER(_pointer), c_uint32], _lib.qcow2blk_image_open, _lib.qcow2blk_device_attach)
 _declare(c_int, [c_char_p, POINTER(_pointer), c_uint32], _lib.qcow2blk_device_open)
 _declare(c_int64, [_pointer], _lib.qcow2blk_image_size, _lib.qcow2blk_image_cluster_size)
@@ -116,6 +139,24 @@ _declare(c_ssize_t, [_pointer, c_void_p, c_size_t, c_uint64, c_uint32], _lib.qco
 _declare(c_ssize_t, [_pointer, *_vector, c_uint64, c_uint32], _lib.qcow2blk_image_preadv, _lib.qcow2blk_image_pwritev)
 _declare(c_int, [_pointer, *_range, c_uint32], _lib.qcow2blk_image_discard, _lib.qcow2blk_image_write_zeroes)
 _declare(c_int, [_pointer, *_range, _ExtentFn, _pointer, c_uint32], _lib.qcow2blk_image_block_status)
+_declare(c_int, [_pointer, c_uint64, c_uint32], _lib.qcow2blk_image_resize)
+_declare(c_int, [_pointer, c_uint64, c_int, c_uint32], _lib.qcow2blk_device_resize)
+_declare(c_int, [_pointer, c_char_p, c_char_p, c_size_t, c_uint32], _lib.qcow2blk_image_create_snapshot)
+_declare(c_int, [_pointer, c_char_p, c_uint32], _lib.qcow2blk_image_delete_snapshot, _lib.qcow2blk_image_revert_snapshot,
+         _lib.qcow2blk_image_remove_bitmap, _lib.qcow2blk_image_clear_bitmap, _lib.qcow2blk_image_enable_bitmap,
+         _lib.qcow2blk_image_disable_bitmap)
+_declare(c_int, [_pointer, c_char_p, c_uint64, c_uint32], _lib.qcow2blk_image_add_bitmap)
+_declare(c_int, [_pointer, c_char_p, c_char_p, c_uint32], _lib.qcow2blk_image_merge_bitmap)
+_declare(c_int, [_pointer, _BitmapFn, _pointer, c_uint32], _lib.qcow2blk_image_list_bitmaps)
+_declare(c_int, [_pointer, c_char_p, *_range, _ExtentFn, _pointer, c_uint32], _lib.qcow2blk_image_bitmap_status)
+_declare(c_int, [_pointer, _SnapshotFn, _pointer, c_int, c_uint32], _lib.qcow2blk_device_list_snapshots)
+_declare(c_int, [_pointer, c_char_p, c_char_p, c_size_t, c_int, c_uint32], _lib.qcow2blk_device_create_snapshot)
+_declare(c_int, [_pointer, c_char_p, c_int, c_uint32], _lib.qcow2blk_device_delete_snapshot,
+         _lib.qcow2blk_device_revert_snapshot, _lib.qcow2blk_device_remove_bitmap, _lib.qcow2blk_device_clear_bitmap,
+         _lib.qcow2blk_device_enable_bitmap, _lib.qcow2blk_device_disable_bitmap)
+_declare(c_int, [_pointer, c_char_p, c_uint64, c_int, c_uint32], _lib.qcow2blk_device_add_bitmap)
+_declare(c_int, [_pointer, c_char_p, c_char_p, c_int, c_uint32], _lib.qcow2blk_device_merge_bitmap)
+_declare(c_int, [_pointer, _BitmapFn, _pointer, c_int, c_uint32], _lib.qcow2blk_device_list_bitmaps)
 _declare(c_int, [POINTER(_pointer), c_uint32, c_uint32], _lib.qcow2blk_queue_create)
 _declare(c_int, [_pointer, POINTER(_Completion), c_uint32, c_int, c_uint32], _lib.qcow2blk_queue_wait)
 _declare(c_int, [_pointer, c_void_p, c_size_t, c_uint64, _notify, c_uint32], _lib.qcow2blk_image_aio_pread,
@@ -262,11 +303,13 @@ def _option(value):
 class _Options(_Handle):
     _end = staticmethod(_lib.qcow2blk_options_close)
 
-    def __init__(self, options, fds=()):
+    def __init__(self, options, fds=(), key=None):
         handle = _pointer()
         _check(_lib.qcow2blk_options_create(byref(handle), 0))
         self._handle = handle.value
         try:
+            if key is not None:
+                _check(_lib.qcow2blk_options_set_key(self._handle, bytes(key), len(key), 0))
             for name, values in options.items():
                 for value in values if isinstance(values, (list, tuple)) else [values]:
                     _check(_lib.qcow2blk_options_set(self._handle, name.replace("_", "-").encode(), _option(value), 0))
@@ -275,6 +318,32 @@ class _Options(_Handle):
         except BaseException:
             self.close()
             raise
+
+
+# ---------------------------------------------------------------- image files
+
+def create(path, size=None, key=None, replace=False, **options):
+    """Makes an image of size bytes; of the size of its backing file if that is None.
+
+    Options are those after "-o" of "qcow2blk create": cluster_size="2M", or **{"encrypt.format": "luks"} with a key as bytes.
+    """
+    chosen = _Options({}, key=key)
+    with chosen:
+        for name, value in options.items():
+            _check(_lib.qcow2blk_options_set(chosen._handle, name.encode(), _option(value), 0))
+        _check(_lib.qcow2blk_create(os.fsencode(path), -1 if size is None else size, chosen._handle,
+                                    CREATE_REPLACE if replace else 0))
+
+
+def check(path, callback=None, flags=0):
+    """A CheckResult: its verdict is CHECK_CLEAN, CHECK_INCOMPLETE, CHECK_CORRUPT or CHECK_LEAKING.
+
+    callback(kind, message, done) hears progress and findings. flags: CHECK_REPAIR_LEAKS, CHECK_REPAIR_ALL, CHECK_IGNORE_LOCKS.
+    """
+    result = _CheckResult(size=ctypes.sizeof(_CheckResult))
+    thunk = _CheckFn() if callback is None else _CheckFn(lambda _, kind, message, done: callback(kind, message.decode(), done))
+    verdict = _check(_lib.qcow2blk_check(os.fsencode(path), byref(result), thunk, None, flags))
+    return CheckResult(verdict, *(getattr(result, name) for name in _COUNTS.split()))
 
 
 # ---------------------------------------------------------------- asynchronous requests
@@ -364,18 +433,102 @@ class Queue(_Handle):
             _complete(number, -_errno.ECANCELED)
 
 
-class Image(_Handle):
+class _Editable(_Handle):
+    """What can be done with snapshots and bitmaps of an image and of a device: the functions differ by their names and, of a
+    device, by a timeout in milliseconds."""
+
+    def _edit(self, function, *arguments, timeout, flags=0):
+        return _check(function(self._handle, *arguments, *self._time(timeout), flags))
+
+    def snapshots(self, timeout=None):
+        """The internal snapshots."""
+        found = []
+
+        @_SnapshotFn
+        def collect(_, pointer):
+            snapshot = pointer.contents
+            date = snapshot.date_seconds + snapshot.date_nanoseconds / 1e9
+            found.append(Snapshot(snapshot.id.decode(), snapshot.name.decode(), date, snapshot.vm_clock,
+                                  snapshot.vm_state_size, snapshot.disk_size))
+            return 0
+
+        self._edit(self._list_snapshots, collect, None, timeout=timeout)
+        return found
+
+    def resize(self, size, flags=0, timeout=None):
+        """flags: ALLOW_SHRINK; of a device that has users with FORCE_SHRINK."""
+        self._edit(self._resize, size, timeout=timeout, flags=flags)
+
+    def create_snapshot(self, name, timeout=None):
+        """Keeps the disk as it is now. The ID of the snapshot, which is unique."""
+        identity = ctypes.create_string_buffer(_ID_SIZE)
+        self._edit(self._create_snapshot, name.encode(), identity, _ID_SIZE, timeout=timeout)
+        return identity.value.decode()
+
+    def delete_snapshot(self, snapshot, timeout=None):
+        self._edit(self._delete_snapshot, snapshot.encode(), timeout=timeout)
+
+    def bitmaps(self, timeout=None):
+        """The persistent bitmaps, as Bitmap(name, granularity, dirty_bytes, flags); dirty_bytes is None if nobody can tell."""
+        found = []
+
+        @_BitmapFn
+        def collect(_, pointer):
+            bitmap = pointer.contents
+            dirty = None if bitmap.dirty_bytes < 0 else bitmap.dirty_bytes
+            found.append(Bitmap(bitmap.name.decode(), bitmap.granularity, dirty, bitmap.flags))
+            return 0
+
+        self._edit(self._list_bitmaps, collect, None, timeout=timeout)
+        return found
+
+    def add_bitmap(self, name, granularity=0, flags=0, timeout=None):
+        """It records from now on, unless flags is BITMAP_DISABLED."""
+        self._edit(self._add_bitmap, name.encode(), granularity, timeout=timeout, flags=flags)
+
+    def remove_bitmap(self, name, timeout=None):
+        self._edit(self._remove_bitmap, name.encode(), timeout=timeout)
+
+    def clear_bitmap(self, name, timeout=None):
+        self._edit(self._clear_bitmap, name.encode(), timeout=timeout)
+
+    def enable_bitmap(self, name, timeout=None):
+        self._edit(self._enable_bitmap, name.encode(), timeout=timeout)
+
+    def disable_bitmap(self, name, timeout=None):
+        self._edit(self._disable_bitmap, name.encode(), timeout=timeout)
+
+    def merge_bitmap(self, name, source, timeout=None):
+        """Adds the bits of source to name."""
+        self._edit(self._merge_bitmap, name.encode(), source.encode(), timeout=timeout)
+
+
+class Image(_Editable):
     """An open image. Options have the names of "qcow2blk attach", with underscores: cache_size="64M", snapshot="monday".
 
-    path may be None if fds has a descriptor for each file of the backing chain, the image first.
+    path may be None if fds has a descriptor for each file of the backing chain, the image first. key is that of an encrypted
+    image, as bytes. Snapshots and bitmaps can be changed while others use the image: their requests wait.
     """
 
     _end = staticmethod(_lib.qcow2blk_image_close)
+    _resize = staticmethod(_lib.qcow2blk_image_resize)
+    _list_snapshots = staticmethod(_lib.qcow2blk_image_list_snapshots)
+    _create_snapshot = staticmethod(_lib.qcow2blk_image_create_snapshot)
+    _delete_snapshot = staticmethod(_lib.qcow2blk_image_delete_snapshot)
+    _revert_snapshot = staticmethod(_lib.qcow2blk_image_revert_snapshot)
+    _list_bitmaps = staticmethod(_lib.qcow2blk_image_list_bitmaps)
+    _add_bitmap = staticmethod(_lib.qcow2blk_image_add_bitmap)
+    _remove_bitmap = staticmethod(_lib.qcow2blk_image_remove_bitmap)
+    _clear_bitmap = staticmethod(_lib.qcow2blk_image_clear_bitmap)
+    _enable_bitmap = staticmethod(_lib.qcow2blk_image_enable_bitmap)
+    _disable_bitmap = staticmethod(_lib.qcow2blk_image_disable_bitmap)
+    _merge_bitmap = staticmethod(_lib.qcow2blk_image_merge_bitmap)
+    _time = staticmethod(lambda timeout: ())
 
-    def __init__(self, path, read_only=False, caller_loop=False, fds=(), **options):
+    def __init__(self, path, read_only=False, caller_loop=False, fds=(), key=None, **options):
         handle = _pointer()
         flags = (OPEN_READ_ONLY if read_only else 0) | (OPEN_CALLER_LOOP if caller_loop else 0)
-        with _Options(options, fds) as chosen:
+        with _Options(options, fds, key) as chosen:
             _check(_lib.qcow2blk_image_open(None if path is None else os.fsencode(path), chosen._handle, byref(handle), flags))
         self._handle = handle.value
 
@@ -390,19 +543,21 @@ class Image(_Handle):
         """All that is known of it, as in json.md."""
         return json.loads(_text(_lib.qcow2blk_image_info, self._handle, 0))
 
-    def snapshots(self):
-        """Its internal snapshots."""
+    def revert_snapshot(self, snapshot):
+        """Makes the disk what it was then."""
+        self._edit(self._revert_snapshot, snapshot.encode(), timeout=None)
+
+    def bitmap_status(self, name, offset=0, length=None):
+        """What a bitmap says of the range, as a list of Extent: EXTENT_DIRTY or 0 are their flags."""
         found = []
 
-        @_SnapshotFn
-        def collect(_, pointer):
-            snapshot = pointer.contents
-            date = snapshot.date_seconds + snapshot.date_nanoseconds / 1e9
-            found.append(Snapshot(snapshot.id.decode(), snapshot.name.decode(), date, snapshot.vm_clock,
-                                  snapshot.vm_state_size, snapshot.disk_size))
+        @_ExtentFn
+        def collect(_, extent):
+            found.append(_extent(extent.contents))
             return 0
 
-        _check(_lib.qcow2blk_image_list_snapshots(self._handle, collect, None, 0))
+        _check(_lib.qcow2blk_image_bitmap_status(self._handle, name.encode(), offset,
+                                                 self.size - offset if length is None else length, collect, None, 0))
         return found
 
     def pread(self, count, offset):
@@ -503,7 +658,7 @@ class Image(_Handle):
         return _check(_lib.qcow2blk_image_process(self._handle, 0))
 
 
-class Device(_Handle):
+class Device(_Editable):
     """An attached image: Device("disk.qcow2", socket="/run/disk.sock"), or Device.open("disk") for one that is there already.
 
     Options are those of "qcow2blk attach", with underscores. With socket or listen it is served over NBD by this process,
@@ -511,11 +666,24 @@ class Device(_Handle):
     """
 
     _end = staticmethod(_lib.qcow2blk_device_close)
+    _resize = staticmethod(_lib.qcow2blk_device_resize)
+    _list_snapshots = staticmethod(_lib.qcow2blk_device_list_snapshots)
+    _create_snapshot = staticmethod(_lib.qcow2blk_device_create_snapshot)
+    _delete_snapshot = staticmethod(_lib.qcow2blk_device_delete_snapshot)
+    _revert_snapshot = staticmethod(_lib.qcow2blk_device_revert_snapshot)
+    _list_bitmaps = staticmethod(_lib.qcow2blk_device_list_bitmaps)
+    _add_bitmap = staticmethod(_lib.qcow2blk_device_add_bitmap)
+    _remove_bitmap = staticmethod(_lib.qcow2blk_device_remove_bitmap)
+    _clear_bitmap = staticmethod(_lib.qcow2blk_device_clear_bitmap)
+    _enable_bitmap = staticmethod(_lib.qcow2blk_device_enable_bitmap)
+    _disable_bitmap = staticmethod(_lib.qcow2blk_device_disable_bitmap)
+    _merge_bitmap = staticmethod(_lib.qcow2blk_device_merge_bitmap)
+    _time = staticmethod(lambda timeout: (-1 if timeout is None else timeout,))
     _callback = None
 
-    def __init__(self, path, **options):
+    def __init__(self, path, key=None, **options):
         handle = _pointer()
-        with _Options(options) as chosen:
+        with _Options(options, key=key) as chosen:
             _check(_lib.qcow2blk_device_attach(os.fsencode(path), chosen._handle, byref(handle), 0))
         self._handle = handle.value
 
@@ -548,6 +716,10 @@ class Device(_Handle):
     def detach(self, timeout=-1, flags=0):
         """Writes everything out and ends the device. flags: FORCE."""
         _check(_lib.qcow2blk_device_detach(self._handle, timeout, flags))
+
+    def revert_snapshot(self, snapshot, flags=0, timeout=None):
+        """Makes the disk what it was then. flags: FORCE, to say that this is meant."""
+        self._edit(self._revert_snapshot, snapshot.encode(), timeout=timeout, flags=flags)
 
     def on_event(self, callback):
         """Has callback(Event(kind, state, value, message)) hear what happens, on a thread of the library; None ends it."""

@@ -32,13 +32,14 @@ internal sealed unsafe class SectorCipher : IDisposable
         var cipher = Require(spec);
         _spec = spec;
         _key = SecretMemory.CopyOf(key);
-        _encryptors = new ContextPool(cipher, _key, encrypt: true);
-        _decryptors = new ContextPool(cipher, _key, encrypt: false);
+        var pads = spec.Mode != CipherMode.Xts;
+        _encryptors = new ContextPool(cipher, _key, encrypt: true, pads);
+        _decryptors = new ContextPool(cipher, _key, encrypt: false, pads);
         if (spec.GeneratorHash is not { } hash)
             return;
         _essivKey = new SecretMemory(LuksHashes.Length(hash));
         Digests.Hash(hash, key, _essivKey.Span);
-        _essiv = new ContextPool(LibCrypto.Cipher("aes-256-ecb\0"u8), _essivKey, encrypt: true);
+        _essiv = new ContextPool(LibCrypto.Cipher("aes-256-ecb\0"u8), _essivKey, encrypt: true, pads: true);
     }
 
     /// <summary>Decrypts whole sectors.</summary>
@@ -107,7 +108,7 @@ internal sealed unsafe class SectorCipher : IDisposable
     }
 
     /// <summary>Contexts with the key already expanded, one for each thread that is at it.</summary>
-    private sealed class ContextPool(nint cipher, SecretMemory key, bool encrypt) : IDisposable
+    private sealed class ContextPool(nint cipher, SecretMemory key, bool encrypt, bool pads) : IDisposable
     {
         private readonly nint[] _free = new nint[Math.Max(8, Environment.ProcessorCount * 2)];
 
@@ -121,7 +122,7 @@ internal sealed unsafe class SectorCipher : IDisposable
             }
 
             var context = LibCrypto.NewContext();
-            if (context != 0 && LibCrypto.SetKey(context, cipher, key.Span, encrypt))
+            if (context != 0 && LibCrypto.SetKey(context, cipher, key.Span, encrypt, pads))
                 return context;
             if (context != 0)
                 LibCrypto.FreeContext(context);

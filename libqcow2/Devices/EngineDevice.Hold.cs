@@ -17,6 +17,8 @@ internal sealed partial class EngineDevice
         var what = $"cannot hold the requests of {Name}";
         if (RefuseEdit(what, writes: true) is { } refused)
             return refused;
+        if (_disk is not Qcow2Image)
+            return Outcome.Refused(OutcomeKind.Failed, what, "its image is raw: only qcow2 images have that");
 
         // What can be long comes first, while requests go on.
         if (await OnHomeAsync(_disk!.FlushAsync, timeout, cut) is not { } flushed)
@@ -36,7 +38,7 @@ internal sealed partial class EngineDevice
         var what = $"{kind.What(edit)} {Name}";
         if (kind.Reopens || _editHangs)
             return Outcome.Refused(OutcomeKind.Invalid, what, _editHangs ? "another edit is still running" : "it closes the image");
-        if (await RunEditAsync(what, edit, (Qcow2Image)_disk!, s_closeTimeout, cut) is { } outcome)
+        if (await RunEditAsync(what, () => ImageEdits.RunAsync(edit, _disk!), s_closeTimeout, cut) is { } outcome)
             return outcome;
 
         // Its requests wait until it ends.

@@ -4,7 +4,6 @@ using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
-using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
@@ -57,8 +56,7 @@ internal static class UnattachedImage
         EditAnswer answer;
         try
         {
-            answer = disk is Qcow2Image image ? await ImageEdits.RunAsync(edit, image)
-                : EditAnswer.Refused(EditResult.Failed, "it is raw: only qcow2 images have that");
+            answer = await ImageEdits.RunAsync(edit, disk);
         }
         catch
         {

@@ -116,6 +116,12 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
             return;
         }
 
+        if (_image.Gate.Held)
+        {
+            _image.Gate.Wait(this);
+            return;
+        }
+
         _image.Gate.Began();
         if (_shape.Length == 0 && _shape.Kind != RequestKind.Flush)
             Completed(0);
@@ -158,7 +164,7 @@ internal sealed unsafe partial class ImageRequest : IDirectTransferOwner, ICompl
             return;
         }
 
-        if (result == -Errno.ENOSPC && _image.Served.ParkOnNoSpace && !_image.Gate.Held)
+        if (result == -Errno.ENOSPC && _image.Served.ParkOnNoSpace && !_image.IsClosing && _image.Gate.Refusal == 0)
         {
             _image.Gate.Park(this);
             return;

@@ -1,11 +1,11 @@
 using System;
 using System.Buffers;
 using System.Collections.Generic;
+using System.Linq;
 using System.Text.Json;
 using Qcow2Blk.Devices;
-using Qcow2Blk.Format;
+using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image.Opening;
-using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Embedding;
 
@@ -26,7 +26,7 @@ internal sealed partial class OpenImage
         {
             writer.WriteStartObject();
             writer.WriteString("image", _disk.File.Path);
-            if (_disk.WriteErrorReason is { } reason)
+            if ((_lost ?? _disk.WriteErrorReason) is { } reason)
                 writer.WriteString("error", reason);
             ImageStatus.Write(writer, _disk, _chain, Size, ReadOnly);
             writer.WriteEndObject();
@@ -37,29 +37,18 @@ internal sealed partial class OpenImage
 
     /// <summary>The internal snapshots.</summary>
     /// <param name="snapshots">in the order of the image; none for a raw one</param>
-    /// <returns>0, or -ESHUTDOWN</returns>
+    /// <returns>whether it could</returns>
     /// <exception cref="Exception">anything that <see cref="Failure.Of(Exception, string)"/> knows</exception>
-    public int ListSnapshots(out IReadOnlyList<SnapshotEntry> snapshots)
+    public Outcome ListSnapshots(out IReadOnlyList<ListedSnapshot> snapshots)
     {
-        IReadOnlyList<SnapshotEntry> found = [];
-        snapshots = found;
-        if (!TryUse())
-            return -Errno.ESHUTDOWN;
-        try
+        IReadOnlyList<ListedSnapshot> found = [];
+        var refused = InTurn($"cannot list the snapshots of {Name}", async _ =>
         {
-            OnHome(async () =>
-            {
-                if (_disk is Qcow2Image image)
-                    found = await image.ListSnapshotsAsync();
-                return 0;
-            });
-        }
-        finally
-        {
-            EndUse();
-        }
-
+            if (_disk is Qcow2Image image)
+                found = [.. (await image.ListSnapshotsAsync()).Select(entry => ListedSnapshot.Of(entry, image.Size))];
+            return 0;
+        });
         snapshots = found;
-        return 0;
+        return refused ?? Outcome.Done();
     }
 }

@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Embedding;
@@ -17,6 +18,13 @@ internal sealed partial class OpenImage
 
     /// <summary>Nothing may be mapped any more.</summary>
     internal bool IsClosing => _closing;
+
+    /// <summary>
+    /// Whether a thread that has entered an epoch of this disk may use it: not while requests are held, and not if it was replaced
+    /// before that. Whoever holds, replaces or closes says so first and waits for the epoch then.
+    /// </summary>
+    internal bool MayTransfer(IDisk disk, long offset, long length) =>
+        !_closing && !Gate.Held && ReferenceEquals(disk, Served.Disk) && offset <= disk.Size - length;
 
     /// <summary>Carries a request out and waits for its end.</summary>
     /// <param name="shape">what; its range is checked here</param>

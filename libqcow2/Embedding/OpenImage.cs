@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics.CodeAnalysis;
 using System.Threading;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Exports;
@@ -37,16 +38,22 @@ internal sealed partial class OpenImage
     private readonly EventLoop _loop;
     private readonly OffloadPool? _offload;
     private readonly int _owner;
-    private IDisk _disk = null!;
+    private readonly AttachOptions _options;
+    private readonly int[] _files;
+    private volatile IDisk _disk = null!;
     private IReadOnlyList<ChainLink> _chain = [];
     private volatile bool _closing;
     private int _inFlight;
     private int _pending;
     private int _ended;
 
-    private OpenImage(AttachOptions options, bool isDriven, ILog log)
+    /// <param name="options">how the image is opened, again too; a key in them belongs to it from now on</param>
+    /// <param name="files">descriptors that belong to it from now on</param>
+    /// <param name="isDriven">whether it has no thread</param>
+    /// <param name="log">for what no result tells</param>
+    private OpenImage(AttachOptions options, int[] files, bool isDriven, ILog log)
     {
-        _log = log;
+        (_log, _options, _files) = (log, options, files);
         IsDriven = isDriven;
         _owner = Environment.CurrentManagedThreadId;
         if (isDriven)
@@ -97,17 +104,12 @@ internal sealed partial class OpenImage
     public static OpenImage Open(AttachOptions options, IReadOnlyList<int> files, bool isDriven, ILog log)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var given = options.HeldKey;
-        options = KeySources.Collect(options);
-        using var collected = options.HeldKey == given ? null : options.HeldKey;
-        var image = new OpenImage(options, isDriven, log);
+        var image = Start(options, files, isDriven, log);
         try
         {
             image.OnHome(async () =>
             {
-                (image._disk, image._chain) = files.Count == 0
-                    ? await ImageChain.OpenAsync(options, log)
-                    : await ImageChain.OpenAsync(files, options, log);
+                (image._disk, image._chain) = await image.OpenChainAsync();
                 return 0;
             });
         }
@@ -118,10 +120,38 @@ internal sealed partial class OpenImage
         }
 
         image.Served.Set(image._disk);
-        image._loop.Idle = image._disk.WriteBehindWhenIdle;
+        image._loop.Idle = () => image._disk.WriteBehindWhenIdle();
         if (image._disk is Qcow2Image disk && BitmapWarning.Of(disk.File.Path, disk.Bitmaps, disk.ReadOnly) is { } warning)
             log.Warning(warning);
         return image;
+    }
+
+    /// <summary>With a key and descriptors of its own: it may be opened again when those of the caller are gone.</summary>
+    private static OpenImage Start(AttachOptions options, IReadOnlyList<int> files, bool isDriven, ILog log)
+    {
+        var given = options.HeldKey;
+        options = KeySources.Collect(options);
+        if (given is not null && options.HeldKey == given)
+            options = options with { HeldKey = SecretMemory.CopyOf(given.Span) };
+        var own = new List<int>();
+        try
+        {
+            foreach (var file in files)
+                own.Add(OpenSettings.Duplicate(file));
+            return new OpenImage(options, [.. own], isDriven, log);
+        }
+        catch
+        {
+            Release(options, own);
+            throw;
+        }
+    }
+
+    private static void Release(AttachOptions options, IEnumerable<int> files)
+    {
+        options.HeldKey?.Dispose();
+        foreach (var file in files)
+            _ = Files.Close(file);
     }
 
     /// <summary>Whether the calling thread may call at all, and wait.</summary>
@@ -181,6 +211,8 @@ internal sealed partial class OpenImage
         Gate.RefuseWaiting(-Errno.ECANCELED);
         while (Volatile.Read(ref _pending) != 0 || Gate.Active != 0)
             await _loop.DelayAsync(1);
+        if (_lost is not null)
+            return 0;
         var lost = _disk.WriteErrorReason;
         var error = await _disk.CloseAsync();
         return error == 0 && lost is not null ? -Errno.EIO : error;
@@ -190,6 +222,7 @@ internal sealed partial class OpenImage
     {
         _loop.Dispose();
         _offload?.Dispose();
+        Release(_options, _files);
     }
 
     private void Distrust(Exception error) => InternalError.Contain(error, _disk, _log);

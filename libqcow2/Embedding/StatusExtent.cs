@@ -8,4 +8,5 @@ internal record struct StatusExtent(ulong Offset, ulong Length, uint Flags, uint
 {
     public const uint Hole = 1;
     public const uint Zero = 2;
+    public const uint Dirty = 4;
 }

@@ -26,11 +26,12 @@ internal static unsafe class ThreadTransfer
     /// <returns>whether it was read; if not, the memory may hold anything</returns>
     public static bool TryRead(OpenImage image, nint address, int length, long offset)
     {
-        var disk = image.Served.Disk;
+        if (image.Served.Disk is not { } disk)
+            return false;
         var entered = disk.Epochs.EnterShared();
         try
         {
-            if (image.IsClosing)
+            if (!image.MayTransfer(disk, offset, length))
                 return false;
             if (disk.TryMapRead(offset, length, out var extent))
                 return TryReadPiece(disk, extent, address, length, offset);
@@ -49,11 +50,12 @@ internal static unsafe class ThreadTransfer
     /// <returns>whether it was written; if not, any part of it may have been</returns>
     public static bool TryWrite(OpenImage image, nint address, int length, long offset)
     {
-        var disk = image.Served.Disk;
+        if (image.Served.Disk is not { } disk)
+            return false;
         var entered = disk.Epochs.EnterShared();
         try
         {
-            if (image.IsClosing || !disk.TryMapWrite(offset, length, out var extent)
+            if (!image.MayTransfer(disk, offset, length) || !disk.TryMapWrite(offset, length, out var extent)
                 || FileOf(extent) is not { } file || !IsAligned(extent, file, length))
             {
                 return false;

@@ -62,11 +62,12 @@ internal sealed class BitmapDirectoryBytes
         _entries[index] = Entries[index] with { TableOffset = table };
     }
 
-    public void SetTable(int index, HostOffset table, int size)
+    /// <summary>Lets an entry have a table of another size.</summary>
+    public void SetTable(int index, HostOffset table, int tableSize)
     {
+        BinaryPrimitives.WriteInt32BigEndian(Bytes.AsSpan(Entries[index].EntryOffset + 8), tableSize);
+        _entries[index] = Entries[index] with { TableSize = tableSize };
         SetTable(index, table);
-        BinaryPrimitives.WriteInt32BigEndian(Bytes.AsSpan(Entries[index].EntryOffset + 8), size);
-        _entries[index] = Entries[index] with { TableSize = size };
     }
 
     public void Remove(int index)

@@ -80,18 +80,14 @@ internal sealed class HeaderBlock : IDisposable
         return await WriteAsync();
     }
 
-    /// <summary>Points the header to another L1 table, of a disk of this size: all at once.</summary>
-    /// <param name="l1">where it is</param>
-    /// <param name="entries">how many it has</param>
-    /// <param name="size">bytes of the disk</param>
+    /// <summary>Points the header to another L1 table, of a disk of another size: all at once.</summary>
+    /// <param name="active">the table and the size</param>
     /// <param name="bitmaps">what changes with it; <see cref="MakeRoomAsync"/> was done before</param>
-    public async LoopTask<int> SetActiveAsync(HostOffset l1, int entries, long size, BitmapsSwitch? bitmaps = null)
+    public async LoopTask<int> SetActiveAsync(ActiveTable active, BitmapsSwitch? bitmaps = null)
     {
         await _lock.EnterAsync();
         Put(bitmaps);
-        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.Size..], size);
-        BinaryPrimitives.WriteInt32BigEndian(_block.Span[HeaderField.L1Size..], entries);
-        BinaryPrimitives.WriteInt64BigEndian(_block.Span[HeaderField.L1TableOffset..], l1.Value);
+        active.WriteTo(_block.Span);
         return await WriteAsync();
     }
 

@@ -39,7 +39,10 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
     public virtual void Dispose() => Cache.Dispose();
 
     /// <summary>Looks at a slice that was just read, before anybody uses it.</summary>
-    protected virtual void Check(int slot, long key)
+    /// <param name="slot">where it is</param>
+    /// <param name="key">of the slice</param>
+    /// <param name="hostOffset">where it was read from; its table may be elsewhere by now</param>
+    protected virtual void Check(int slot, long key, long hostOffset)
     {
         // Refcounts may have any value; what is wrong with them shows when they are used.
     }
@@ -110,7 +113,7 @@ internal abstract class SlicedTables(ImageContext context, SliceCache cache) : I
                 return error;
             var now = Locate(key);
             if (now > 0)
-                Check(slot, key);
+                Check(slot, key, hostOffset);
             return now;
         }
         catch (InvariantBreach breach)

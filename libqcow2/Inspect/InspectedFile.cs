@@ -111,5 +111,5 @@ internal sealed unsafe partial class InspectedFile : IDisposable
 
     public void Dispose() => _ = Unistd.Close(Descriptor);
 
-    private static IOException Failed(string path, string what, int errno) => new($"{what} {path}: {Errno.Text(errno)}");
+    private static IOException Failed(string path, string what, int errno) => new($"{what} {path}: {Errno.Text(errno)}", -errno);
 }

@@ -19,7 +19,12 @@ internal static unsafe class LibCrypto
     private static delegate* unmanaged<nint, void> s_freeContext;
     private static delegate* unmanaged<nint, int, int> s_setPadding;
     private static delegate* unmanaged<nint, nint, nint, byte*, byte*, int, int> s_init;
-    private static delegate* unmanaged<nint, byte*, int*, byte*, int, int> s_update;
+
+    // A sector takes a tenth of a microsecond in each of these two: the garbage collector can wait for that, and the way there and back
+    // would be a good part of it.
+    private static delegate* unmanaged[SuppressGCTransition]<nint, nint, nint, byte*, byte*, int, int> s_setVector;
+    private static delegate* unmanaged[SuppressGCTransition]<nint, byte*, int*, byte*, int, int> s_update;
+
     private static delegate* unmanaged<byte*, nint> s_cipherByName;
     private static delegate* unmanaged<byte*, nint> s_digestByName;
     private static delegate* unmanaged<byte*, nuint, byte*, uint*, nint, nint, int> s_digest;
@@ -88,18 +93,29 @@ internal static unsafe class LibCrypto
     }
 
     /// <summary>Gives a context its cipher, key and direction; there is no padding, and a vector comes with each sector.</summary>
-    public static bool SetKey(nint context, nint cipher, ReadOnlySpan<byte> key, bool encrypt)
+    /// <param name="context">a new one</param>
+    /// <param name="cipher">its cipher</param>
+    /// <param name="key">as long as the cipher's</param>
+    /// <param name="encrypt">or decrypt</param>
+    /// <param name="pads">
+    /// whether the cipher is one that pads unless it is told not to; OpenSSL 3 would tell it again with every vector
+    /// </param>
+    public static bool SetKey(nint context, nint cipher, ReadOnlySpan<byte> key, bool encrypt, bool pads)
     {
         fixed (byte* bytes = key)
-            return s_init(context, cipher, 0, bytes, null, encrypt ? 1 : 0) == 1 && s_setPadding(context, 0) == 1;
+            return s_init(context, cipher, 0, bytes, null, encrypt ? 1 : 0) == 1 && (!pads || s_setPadding(context, 0) == 1);
     }
 
     /// <summary>Encrypts or decrypts, as the context was made for, one run of whole blocks with a vector of its own.</summary>
+    /// <param name="context">with a key</param>
     /// <param name="vector">16 bytes; null for a cipher that has none</param>
+    /// <param name="from">what is read</param>
+    /// <param name="to">where the result goes</param>
+    /// <param name="length">bytes, a few sectors at most: the garbage collector waits</param>
     public static bool Run(nint context, byte* vector, byte* from, byte* to, int length)
     {
         int written;
-        return (vector is null || s_init(context, 0, 0, null, vector, -1) == 1)
+        return (vector is null || s_setVector(context, 0, 0, null, vector, -1) == 1)
             && s_update(context, to, &written, from, length) == 1 && written == length;
     }
 
@@ -137,8 +153,11 @@ internal static unsafe class LibCrypto
         s_newContext = (delegate* unmanaged<nint>)NativeLibrary.GetExport(library, "EVP_CIPHER_CTX_new");
         s_freeContext = (delegate* unmanaged<nint, void>)NativeLibrary.GetExport(library, "EVP_CIPHER_CTX_free");
         s_setPadding = (delegate* unmanaged<nint, int, int>)NativeLibrary.GetExport(library, "EVP_CIPHER_CTX_set_padding");
-        s_init = (delegate* unmanaged<nint, nint, nint, byte*, byte*, int, int>)NativeLibrary.GetExport(library, "EVP_CipherInit_ex");
-        s_update = (delegate* unmanaged<nint, byte*, int*, byte*, int, int>)NativeLibrary.GetExport(library, "EVP_CipherUpdate");
+        var init = NativeLibrary.GetExport(library, "EVP_CipherInit_ex");
+        s_init = (delegate* unmanaged<nint, nint, nint, byte*, byte*, int, int>)init;
+        s_setVector = (delegate* unmanaged[SuppressGCTransition]<nint, nint, nint, byte*, byte*, int, int>)init;
+        s_update = (delegate* unmanaged[SuppressGCTransition]<nint, byte*, int*, byte*, int, int>)
+            NativeLibrary.GetExport(library, "EVP_CipherUpdate");
         s_cipherByName = (delegate* unmanaged<byte*, nint>)NativeLibrary.GetExport(library, "EVP_get_cipherbyname");
         s_digestByName = (delegate* unmanaged<byte*, nint>)NativeLibrary.GetExport(library, "EVP_get_digestbyname");
         s_digest = (delegate* unmanaged<byte*, nuint, byte*, uint*, nint, nint, int>)NativeLibrary.GetExport(library, "EVP_Digest");

@@ -54,6 +54,17 @@ case $name in
         qemu-img snapshot -l "$folder/disk.qcow2" | grep -q monday || die "there is no snapshot"
         qemu-img check -q -f qcow2 "$folder/disk.qcow2"
         expect_failure missing.qcow2 "$program" "$folder/missing.qcow2" monday "$folder/disk.sock" ;;
+    backup)
+        cp "$images/plain.qcow2" "$folder/disk.qcow2"
+        expect '4194304 bytes copied' "$("$program" "$folder/disk.qcow2" "$folder/copy.qcow2")"
+        expect '0 bytes copied' "$("$program" "$folder/disk.qcow2" "$folder/copy.qcow2")"
+        # What qemu writes is recorded too.
+        qemu-io -f qcow2 -c 'write -P 9 100k 8k' -c 'write -z 1M 64k' -c 'write -P 7 30M 128k' "$folder/disk.qcow2" >/dev/null
+        expect '262144 bytes copied' "$("$program" "$folder/disk.qcow2" "$folder/copy.qcow2")"
+        expect '0 bytes copied' "$("$program" "$folder/disk.qcow2" "$folder/copy.qcow2")"
+        qemu-img check -q -f qcow2 "$folder/disk.qcow2"
+        qemu-img compare -q -f qcow2 -F qcow2 "$folder/disk.qcow2" "$folder/copy.qcow2" || die "the copy differs"
+        expect_failure missing.qcow2 "$program" "$folder/missing.qcow2" "$folder/copy.qcow2" ;;
     loop)
         # Cluster i of 64 KiB is filled with i + 1.
         expect $((64 * 65 / 2 * 65536)) "$("$program" "$images/plain.qcow2")"

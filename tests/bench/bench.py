@@ -21,7 +21,7 @@ import measure
 import report
 import servers
 from cells import MIB
-from images import Images
+from images import FEATURES, Images
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FIRST_BYTE_TARGET = 0.050
@@ -135,6 +135,7 @@ def require_space(options, chosen):
     needed = options.image_size * 2 * MIB + 3 * options.compressed_size * MIB
     if any(cell.image == "empty" for cell in chosen):
         needed += 2560 * MIB
+    needed += options.image_size * MIB * len({cell.image for cell in chosen if cell.image in FEATURES})
     free = shutil.disk_usage(options.folder).free
     if free < needed:
         raise SystemExit(f"bench: {options.folder} has {free // MIB} MiB free, {needed // MIB} MiB may be needed "

@@ -51,7 +51,16 @@ def _compressed():
             yield Cell(f"{kind}-64k-{rw}-qd16", kind, rw, 64 * KIB, 16, iops_target=2.0)
 
 
-ALL = [*_allocated(), *_allocating(), *_compressed()]
+def _features():
+    """What the format has beyond plain clusters: no target of its own, but the plain cells say what it costs."""
+    for kind in ("luks", "extended", "data-file"):
+        for rw in ("randread", "randwrite"):
+            yield Cell(f"{kind}-4k-{rw}-qd16", kind, rw, 4 * KIB, 16)
+        for rw in ("read", "write"):
+            yield Cell(f"{kind}-1m-{rw}-qd16", kind, rw, MIB, 16)
+
+
+ALL = [*_allocated(), *_allocating(), *_compressed(), *_features()]
 
 
 def select(patterns):

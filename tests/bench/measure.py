@@ -25,7 +25,7 @@ def fio_command(cell, uri, size, runtime):
 def run(cell, kind, images, folder, runtime):
     """Runs a cell once against a server of a kind."""
     image = images.path(cell.image)
-    server = kind.start(image, folder)
+    server = kind.start(image, folder, images.key_file(cell.image))
     try:
         before = server.cpu_seconds()
         done = subprocess.run(fio_command(cell, server.uri, images.size(cell.image), runtime),

@@ -20,19 +20,21 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 class Kind:
     """A server and its options; the command has the placeholders {image}, {socket} and {export}.
 
-    A server with a stop command is one that goes into the background by itself.
+    A server with a stop command is one that goes into the background by itself. The encrypted command has {key}, too.
     """
     name: str
     command: str
     stop_command: str = ""
+    encrypted_command: str = ""
 
-    def start(self, image, folder):
-        """Starts the server and waits until it has answered a read."""
-        return Running(self, image, folder)
+    def start(self, image, folder, key=None):
+        """Starts the server and waits until it has answered a read. The key is a file, for an encrypted image."""
+        return Running(self, image, folder, key)
 
 
 def ours(binary, name="qcow2blk"):
-    return Kind(name, f"{shlex.quote(binary)} attach {{image}} --socket {{socket}} --name {{export}} --foreground")
+    command = f"{shlex.quote(binary)} attach {{image}} --socket {{socket}} --name {{export}} --foreground"
+    return Kind(name, command, encrypted_command=command + " --key-file {key}")
 
 
 def before(binary):
@@ -53,7 +55,10 @@ def ours_in_background(binary):
 
 
 def qemu_nbd(options):
-    return Kind("qemu-nbd " + options, f"qemu-nbd -t -e 0 -x {{export}} -f qcow2 {options} -k {{socket}} {{image}}")
+    command = f"qemu-nbd -t -e 0 -x {{export}} {options} -k {{socket}}"
+    encrypted = "driver=qcow2,encrypt.format=luks,encrypt.key-secret=key,file.driver=file,file.filename={image}"
+    return Kind("qemu-nbd " + options, command + " -f qcow2 {image}",
+                encrypted_command=f"{command} --object secret,id=key,file={{key}} --image-opts {encrypted}")
 
 
 RIVALS = {
@@ -66,12 +71,13 @@ RIVALS = {
 class Running:
     """A started server. Its processor time counts all its threads and children, the kernel's workers included."""
 
-    def __init__(self, kind, image, folder):
+    def __init__(self, kind, image, folder, key=None):
         self.kind = kind
         self.socket = os.path.join(folder, "nbd.sock")
         if os.path.exists(self.socket):
             os.unlink(self.socket)
-        words = [word.format(image=image, socket=self.socket, export=EXPORT) for word in shlex.split(kind.command)]
+        words = [word.format(image=image, socket=self.socket, export=EXPORT, key=key)
+                 for word in shlex.split(kind.encrypted_command if key else kind.command)]
         # Apart from the NBD socket: a control socket is named after its device.
         runtime = os.path.join(folder, "run")
         os.makedirs(runtime, exist_ok=True)

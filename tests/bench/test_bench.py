@@ -9,8 +9,10 @@ from xml.etree import ElementTree
 import bench
 import cells
 import chart
+import images
 import measure
 import report
+import servers
 
 CELL = next(cell for cell in cells.ALL if cell.name == "4k-randread-qd16")
 MIB = 1024 * 1024
@@ -71,6 +73,17 @@ class Conclusions(unittest.TestCase):
         page = report.fill(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", results)
         self.assertTrue(page.startswith("before\n") and page.endswith("\nafter\n"))
         self.assertNotIn("old", page)
+
+
+class Servers(unittest.TestCase):
+    def test_every_server_has_a_command_for_encrypted_images(self):
+        for kind in (servers.ours("qcow2blk"), servers.before("old"), *servers.RIVALS.values()):
+            self.assertIn("{key}", kind.encrypted_command)
+            self.assertNotIn("{key}", kind.command)
+
+    def test_every_feature_of_the_format_has_cells(self):
+        for kind in images.FEATURES:
+            self.assertEqual(len([cell for cell in cells.ALL if cell.image == kind]), 4)
 
 
 class Charts(unittest.TestCase):

@@ -121,7 +121,17 @@ public sealed class PowerCutTests(ITestOutputHelper output)
             var wrong = workload.History.Judge(sector, found, original.AsSpan(offset, found.Length), tick);
             if (wrong is not null)
                 Assert.Fail($"{moment}: {wrong}");
+            if (subject.HasRawDataFile)
+                AssertRaw(image, offset, found, moment);
         }
+    }
+
+    /// <summary>Who reads the data file sees what the guest sees.</summary>
+    private static void AssertRaw(IImageBytes image, int offset, ReadOnlySpan<byte> found, string moment)
+    {
+        Span<byte> raw = stackalloc byte[GuestHistory.SectorSize];
+        StorageWindow.DataOf(image).Read(offset, raw);
+        Assert.True(raw.SequenceEqual(found), $"{moment}: the raw file differs from the disk at {offset}");
     }
 
     private static void AssertSnapshotsHold(Subject subject, IImageBytes image, IReadOnlyList<byte[]> expected, string moment)

@@ -26,6 +26,9 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
     /// <summary>What decrypts its guest data; null if that is not encrypted.</summary>
     public SectorCipher? Cipher { get; init; }
 
+    /// <summary>Whether the data file is the disk, whatever the entries say.</summary>
+    public bool HasRawDataFile { get; init; }
+
     /// <summary>One of each kind; made once, then shared and never changed.</summary>
     public static IReadOnlyList<Subject> All { get; } = MakeAll();
 
@@ -116,12 +119,15 @@ internal sealed record Subject(string Name, SparseBytes Image, SparseBytes? Back
         var image = directory.File("image.qcow2");
         var data = directory.File("data.raw");
         Qemu.Img("create", "-f", "qcow2", "-o", $"{options},data_file={data}", image, $"{DiskSize}");
-        Qemu.Io(image, "write -P 181 0 300k", "write -z 1300k 100k", "write -P 182 2M 10k");
+        Qemu.Io(image, "write -P 181 0 300k", "write -z 1300k 100k", "write -P 182 2M 10k", "discard 64k 192k");
 
         // One that has to grow again; a raw one has the size of the disk.
         if (!options.Contains("raw=on", StringComparison.Ordinal))
             Shorten(data, (2 << 20) + 10240);
-        return new Subject(name, StorageWindow.Join(SparseBytes.FromFile(image), SparseBytes.FromFile(data)), null, HasDataFile: true);
+        return new Subject(name, StorageWindow.Join(SparseBytes.FromFile(image), SparseBytes.FromFile(data)), null, HasDataFile: true)
+        {
+            HasRawDataFile = options.Contains("raw=on", StringComparison.Ordinal),
+        };
     }
 
     private static Subject Overlay(TempDirectory directory, string name, string options)

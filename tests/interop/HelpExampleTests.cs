@@ -11,7 +11,7 @@ public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
         ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "top", "trace", "metrics", "doctor",
-            "cleanup", "check", "create", "info", "map", "bitmap", "snapshot", "checkpoint", "completion"];
+            "cleanup", "check", "create", "info", "map", "bitmap", "snapshot", "checkpoint", "resize", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()
@@ -73,6 +73,9 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk checkpoint create monday disk"] = Attached,
         ["qcow2blk checkpoint list disk"] = $"{Attached}; qcow2blk checkpoint create monday disk",
         ["qcow2blk checkpoint delete monday disk"] = $"{Attached}; qcow2blk checkpoint create monday disk",
+        ["qcow2blk resize disk +10G"] = Attached,
+        ["qcow2blk resize disk.qcow2 200M"] = "",
+        ["qcow2blk resize disk.qcow2 -1M --shrink"] = "",
         ["source <(qcow2blk completion bash)"] = "",
         ["qcow2blk completion fish > ~/.config/fish/completions/qcow2blk.fish"] = "mkdir -p ~/.config/fish/completions",
     };
@@ -80,7 +83,8 @@ public sealed class HelpExampleTests : IDisposable
     /// <summary>Those that say nothing when they work.</summary>
     private static readonly string[] s_silent =
         ["detach", "suspend", "resume", "qcow2blk set", "bitmap add", "bitmap merge", "bitmap remove", "snapshot create", "snapshot revert",
-            "snapshot delete", "checkpoint create", "checkpoint delete", "source", "completion fish", "qcow2blk create", "metrics --output", "top --json", "doctor --json"];
+            "snapshot delete", "checkpoint create", "checkpoint delete", "qcow2blk resize", "source", "completion fish", "qcow2blk create",
+            "metrics --output", "top --json", "doctor --json"];
 
     /// <summary>Those that a person looks at until they press q.</summary>
     private static readonly string[] s_live =

@@ -111,6 +111,95 @@ class Numbered(unittest.TestCase):
                 file.close()
             self.check_disk(image, 0x22, 512 * KiB, 256 * KiB)
 
+    def test_150_create(self):
+        path = self.folder / "new.qcow2"
+        qcow2blk.create(path, 4 * MiB, cluster_size="4K")
+        self.fails(errno.EEXIST, qcow2blk.create, path, 4 * MiB)
+        qcow2blk.create(path, MiB, replace=True)
+        with qcow2blk.Image(path) as image:
+            self.assertEqual((MiB, 64 * KiB), (image.size, image.cluster_size))
+        self.fails(errno.EINVAL, qcow2blk.create, self.folder / "x", MiB, no_such=1)
+        luks = self.folder / "luks.qcow2"
+        qcow2blk.create(luks, MiB, key=b"open sesame", **{"encrypt.format": "luks", "encrypt.iter-time": 10})
+        self.assertIn(b"luks", subprocess.run(["qemu-img", "info", luks], check=True, capture_output=True).stdout)
+        self.fails(errno.ENOENT, qcow2blk.Image, luks)
+        with qcow2blk.Image(luks, key=b"open sesame") as image:
+            image.pwrite(b"x" * 512, 0)
+            self.check_disk(image, ord("x"), 0, 512)
+
+    def test_160_check(self):
+        path = self.copy("plain.qcow2")
+        told = []
+        result = qcow2blk.check(path, lambda *what: told.append(what))
+        self.assertEqual((qcow2blk.CHECK_CLEAN, 0, 0, 64), (result.verdict, result.leaks, result.corruptions,
+                                                            result.allocated_clusters))
+        self.assertEqual(result, qcow2blk.check(path, flags=qcow2blk.CHECK_REPAIR_ALL))
+        self.fails(errno.EOPNOTSUPP, qcow2blk.check, IMAGES / "raw.img")
+        with qcow2blk.Image(path):
+            self.fails(errno.EBUSY, qcow2blk.check, path)
+
+    def test_270_snapshots(self):
+        path = self.copy("plain.qcow2")
+        with qcow2blk.Image(path) as image:
+            self.assertEqual("1", image.create_snapshot("one"))
+            image.pwrite(b"\x77" * KiB, 0)
+            self.assertEqual(["one"], [snapshot.name for snapshot in image.snapshots()])
+            image.revert_snapshot("one")
+            self.check_disk(image, 1, 0, KiB)
+            image.delete_snapshot("1")
+            self.fails(errno.ENOENT, image.delete_snapshot, "one")
+        self.check_with_qemu(path, 1, 0, KiB)
+
+    def test_290_resize(self):
+        path = self.copy("plain.qcow2")
+        with qcow2blk.Image(path) as image:
+            image.resize(128 * MiB)
+            image.pwrite(b"\x77" * KiB, 100 * MiB)
+            self.assertEqual(128 * MiB, image.size)
+            self.fails(errno.ERANGE, image.resize, MiB)
+            image.resize(MiB, qcow2blk.ALLOW_SHRINK)
+            self.fails(errno.EINVAL, image.pread, 1, MiB)
+        self.check_with_qemu(path, 1, 0, KiB)
+        with qcow2blk.Device(path, socket=self.folder / "s", name="resized") as device:
+            device.resize(2 * MiB)
+            device.resize(MiB, qcow2blk.ALLOW_SHRINK | qcow2blk.FORCE_SHRINK)
+        self.check_with_qemu(path, 1, 0, KiB)
+
+    def check_bitmaps(self, target, write):
+        target.add_bitmap("monday", 64 * KiB)
+        target.add_bitmap("week", flags=qcow2blk.BITMAP_DISABLED)
+        self.fails(errno.EEXIST, target.add_bitmap, "week")
+        write()
+        self.assertEqual([("monday", 64 * KiB, 128 * KiB, qcow2blk.BITMAP_RECORDS), ("week", 64 * KiB, 0, 0)], target.bitmaps())
+        target.disable_bitmap("monday")
+        target.merge_bitmap("week", "monday")
+        target.clear_bitmap("monday")
+        target.enable_bitmap("monday")
+        target.remove_bitmap("monday")
+        self.assertEqual([("week", 64 * KiB, 128 * KiB, 0)], target.bitmaps())
+
+    def test_280_bitmaps(self):
+        path = self.copy("plain.qcow2")
+        with qcow2blk.Image(path) as image:
+            self.check_bitmaps(image, lambda: image.pwrite(bytes(128 * KiB), MiB))
+            dirty = [(extent.offset, extent.length) for extent in image.bitmap_status("week") if extent.flags & qcow2blk.EXTENT_DIRTY]
+            self.assertEqual([(MiB, 128 * KiB)], dirty)
+        info = subprocess.run(["qemu-img", "info", path], check=True, capture_output=True, text=True).stdout
+        self.assertIn("week", info)
+
+    def test_460_device_edits(self):
+        path = self.copy("plain.qcow2")
+        with qcow2blk.Device(path, socket=self.folder / "s", name="edited") as device:
+            self.assertEqual("1", device.create_snapshot("one"))
+            self.assertEqual(["one"], [snapshot.name for snapshot in device.snapshots(timeout=5000)])
+            self.check_bitmaps(device, lambda: subprocess.run(
+                ["qemu-io", "-f", "raw", "-c", "write 1M 128k", device.uri], check=True, capture_output=True))
+            device.remove_bitmap("week")
+            self.fails(errno.EBUSY, device.revert_snapshot, "one")
+            device.revert_snapshot("one", qcow2blk.FORCE)
+            device.delete_snapshot("one")
+        self.check_with_qemu(path, 17, MiB, 64 * KiB)
+
     def test_200_pread(self):
         for name in ("plain.qcow2", "compressed.qcow2", "zstd.qcow2"):
             with shared(name) as image:

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices.Edits;
@@ -40,6 +41,21 @@ internal sealed record ImageEditKind(
     /// <summary>Why it has to be said that this is meant, of an attached image; null if it need not.</summary>
     public string? NeedsForce { get; init; }
 
+    /// <summary>The edit as steps, of which only some hold requests of an attached image back; null if it is done in one.</summary>
+    public Func<ImageEdit, Qcow2Image, ILongEdit>? InSteps { get; init; }
+
     /// <summary>Whether the image is of another size or content afterwards: it is closed, and opened again to be used.</summary>
     public bool Reopens { get; init; }
+
+    /// <summary>
+    /// What can be known before anything is changed, and before the requests of an attached disk wait: an answer ends the edit.
+    /// On the home loop.
+    /// </summary>
+    public Func<ImageEdit, IDisk, LoopTask<EditAnswer?>>? Check { get; init; }
+
+    /// <summary>Does it to a raw disk; null if only qcow2 images have that.</summary>
+    public Func<ImageEdit, RawDisk, LoopTask<EditAnswer>>? RunRaw { get; init; }
+
+    /// <summary>Bytes that a disk of so many will have, if all goes well; null if an edit leaves the size alone.</summary>
+    public Func<ImageEdit, long, long>? SizeAfter { get; init; }
 }

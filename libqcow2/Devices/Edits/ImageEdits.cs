@@ -5,6 +5,8 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices.Edits;
@@ -13,7 +15,7 @@ namespace Qcow2Blk.Devices.Edits;
 internal static class ImageEdits
 {
     private static readonly Dictionary<string, ImageEditKind> s_kinds =
-        BitmapEdits.All.Concat(SnapshotEdits.All).Concat(CheckpointEdits.All).ToDictionary();
+        BitmapEdits.All.Concat(SnapshotEdits.All).Concat(CheckpointEdits.All).Concat(ResizeEdits.All).ToDictionary();
 
     /// <summary>Checks what can be checked without the image.</summary>
     /// <exception cref="OutcomeException">there is no such edit, or it knows no such argument</exception>
@@ -32,19 +34,38 @@ internal static class ImageEdits
                 OutcomeKind.Invalid, $"bad {edit.Name}", $"it knows no {unknown}", Nearest.Hint(unknown, kind.Arguments));
     }
 
-    /// <summary>Carries it out, on the home loop of the image, which nobody uses meanwhile if the edit writes.</summary>
-    public static LoopTask<EditAnswer> RunAsync(ImageEdit edit, Qcow2Image image)
+    /// <summary>Carries it out, on the home loop of the disk, which nobody uses meanwhile if the edit writes.</summary>
+    public static async LoopTask<EditAnswer> RunAsync(ImageEdit edit, IDisk disk)
     {
-        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(disk);
         var kind = KindOf(edit);
-        return kind.Writes ? image.EditAsync(() => kind.Run(edit, image)) : kind.Run(edit, image);
+        if (RefuseDisk(kind, disk) is { } unsuitable)
+            return unsuitable;
+        if (kind.Check is { } check && await check(edit, disk) is { } answer)
+            return answer;
+        if (disk is RawDisk raw)
+            return await kind.RunRaw!(edit, raw);
+        var image = (Qcow2Image)disk;
+        return kind.Writes ? await image.EditAsync(() => kind.Run(edit, image)) : await kind.Run(edit, image);
+    }
+
+    /// <summary>Why it is not for this disk; null if it is.</summary>
+    public static EditAnswer? RefuseDisk(ImageEditKind kind, IDisk disk)
+    {
+        if (disk is not Qcow2Image && (kind.RunRaw is null || disk is not RawDisk))
+            return EditAnswer.Refused(EditResult.Failed, "it is raw: only qcow2 images have that");
+        return kind.Writes && disk.ReadOnly ? EditAnswer.Refused(EditResult.Failed, "it is open read-only") : null;
     }
 
     /// <param name="answer">of the image</param>
     /// <param name="what">what was not done, if it was not</param>
     public static Outcome OutcomeOf(EditAnswer answer, string what) => answer.Succeeded
         ? Outcome.Done(answer.Note) with { Json = answer.Json }
-        : Outcome.Refused(KindOf(answer.Result), what, answer.Why!, answer.Hint) with { Error = answer.Error };
+        : Outcome.Refused(KindOf(answer.Result), what, answer.Why!, answer.Hint) with { Error = ErrorOf(answer) };
+
+    /// <summary>Nothing of that name is in the image: not to be taken for a device that is not there.</summary>
+    private static int ErrorOf(EditAnswer answer) =>
+        answer.Error == 0 && answer.Result == EditResult.NotFound ? -Errno.ENOENT : answer.Error;
 
     private static OutcomeKind KindOf(EditResult result) => result switch
     {

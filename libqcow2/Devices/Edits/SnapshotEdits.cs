@@ -13,7 +13,10 @@ internal static class SnapshotEdits
     {
         ["snapshot-list"] = new(_ => "cannot list the snapshots of", Writes: false, [], (_, image) => image.ListSnapshotsAsJsonAsync()),
         ["snapshot-create"] = Change("create", "of", (edit, image) =>
-            image.SnapshotEditor!.CreateAsync(edit.Need(Name), DateTimeOffset.UtcNow)),
+            image.SnapshotEditor!.CreateAsync(edit.Need(Name), DateTimeOffset.UtcNow)) with
+        {
+            InSteps = (edit, image) => image.NewSnapshot(edit.Need(Name), DateTimeOffset.UtcNow),
+        },
         ["snapshot-delete"] = Change("delete", "of", (edit, image) =>
             image.RefuseWhileRead() is { } read ? new LoopTask<EditAnswer>(read) : image.SnapshotEditor!.DeleteAsync(edit.Need(Name))),
         ["snapshot-revert"] = Change("revert to", "of", (edit, image) => image.SnapshotEditor!.RevertAsync(edit.Need(Name))) with

@@ -20,6 +20,9 @@ internal sealed class AttachSettings(AttachOptions start)
     /// <summary>Whether anything was said of how the disk is offered: an address, or an option of block devices.</summary>
     public bool SaysHowToServe => !Options.IsBlockDevice || _given.Any(option => option.IsOfBlockDevice);
 
+    /// <summary>The names of what was given.</summary>
+    public IEnumerable<string> Given => _given.Select(option => option.Name);
+
     /// <summary>What was given and is not about the image alone.</summary>
     public IEnumerable<string> OfDevices => _given.Where(option => !option.IsOfImage).Select(option => option.Name);
 

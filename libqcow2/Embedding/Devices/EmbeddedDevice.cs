@@ -1,7 +1,10 @@
 using System;
 using System.Text;
 using System.Threading;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Control;
+using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Registry;
@@ -122,6 +125,16 @@ internal sealed class EmbeddedDevice
     public Outcome Resume(TimeSpan timeout, bool allowShrink) =>
         Command($"cannot resume {Name}", new ControlRequest(ControlVerb.Resume, timeout, Force: false, allowShrink));
 
+    /// <summary>Operates on the image of the device, by its server.</summary>
+    /// <param name="edit">what to do</param>
+    /// <param name="timeout">how long requests in progress may take</param>
+    public Outcome Edit(ImageEdit edit, TimeSpan timeout)
+    {
+        ArgumentNullException.ThrowIfNull(edit);
+        return Command($"{ImageEdits.KindOf(edit).What(edit)} {Name}", new ControlRequest(ControlVerb.Edit, timeout, Force: false,
+            AllowShrink: false, Options: edit.Arguments, Edit: edit.Name));
+    }
+
     /// <summary>Writes everything down and ends the device. On failure it goes on.</summary>
     /// <param name="timeout">how long requests in progress may take</param>
     /// <param name="force">whoever uses it, and whatever cannot be written</param>
@@ -190,9 +203,21 @@ internal sealed class EmbeddedDevice
 
     private static EmbeddedDevice AttachHere(AttachOptions options, ILog log, EmbeddedPlace place)
     {
-        var server = DeviceServer.Start(options, place.Factory, place.Registry, log, isGuest: true);
-        var record = server.Record;
-        return new EmbeddedDevice(DeviceIdentity.Of(place.Registry, record), record, new ServedHere(server, log));
+        // A key of its own, for as long as it is opened again after a suspend: the options may be closed before.
+        var given = options.HeldKey;
+        options = KeySources.Collect(options);
+        var key = options.HeldKey is { } held && held == given ? SecretMemory.CopyOf(held.Span) : options.HeldKey;
+        try
+        {
+            var server = DeviceServer.Start(options with { HeldKey = key }, place.Factory, place.Registry, log, isGuest: true);
+            var record = server.Record;
+            return new EmbeddedDevice(DeviceIdentity.Of(place.Registry, record), record, new ServedHere(server, key, log));
+        }
+        catch
+        {
+            key?.Dispose();
+            throw;
+        }
     }
 
     private static EmbeddedDevice AttachElsewhere(AttachOptions options, EmbeddedPlace place)

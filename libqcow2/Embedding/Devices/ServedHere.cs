@@ -1,6 +1,7 @@
 using System;
 using System.Threading;
 using System.Threading.Tasks;
+using Qcow2Blk.Buffers;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Devices.Server;
 using Qcow2Blk.Logging;
@@ -14,12 +15,17 @@ namespace Qcow2Blk.Embedding.Devices;
 internal sealed class ServedHere
 {
     private readonly DeviceServer _server;
+    private readonly SecretMemory? _key;
     private readonly ILog _log;
     private readonly Task<Outcome> _ending;
 
-    public ServedHere(DeviceServer server, ILog log)
+    /// <param name="server">of the device</param>
+    /// <param name="key">of an encrypted image; belongs to it from now on</param>
+    /// <param name="log">told of the end</param>
+    public ServedHere(DeviceServer server, SecretMemory? key, ILog log)
     {
         _server = server;
+        _key = key;
         _log = log;
         _ending = EndAsync();
     }
@@ -56,6 +62,7 @@ internal sealed class ServedHere
         {
             _log.Info($"detached {name}");
             _server.Dispose();
+            _key?.Dispose();
         }
     }
 }

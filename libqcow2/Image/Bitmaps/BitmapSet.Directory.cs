@@ -10,7 +10,13 @@ internal sealed partial class BitmapSet
     /// <summary>Makes another directory the image's.</summary>
     /// <param name="next">the directory; without entries, the image has none afterwards</param>
     /// <exception cref="ImageFormatException">the header has no room for it; nothing was changed</exception>
-    public async LoopTask<int> ReplaceDirectoryAsync(BitmapDirectoryBytes next)
+    public LoopTask<int> ReplaceDirectoryAsync(BitmapDirectoryBytes next) => ReplaceDirectoryAsync(next, _space.SetExtensionAsync);
+
+    /// <summary>As the other, with a step of the caller's, who changes more with it.</summary>
+    /// <param name="next">the directory; without entries, the image has none afterwards</param>
+    /// <param name="set">makes the header point to it</param>
+    /// <exception cref="ImageFormatException">the header has no room for it; nothing was changed</exception>
+    public async LoopTask<int> ReplaceDirectoryAsync(BitmapDirectoryBytes next, Func<BitmapsExtension?, LoopTask<int>> set)
     {
         var (error, written) = await WriteDirectoryAsync(next);
         if (error < 0)
@@ -27,7 +33,7 @@ internal sealed partial class BitmapSet
         // If this fails the header may say either: both stay as they are, and one of them leaks.
         try
         {
-            error = await _space.SetExtensionAsync(written.Extension);
+            error = await set(written.Extension);
         }
         catch (ImageFormatException)
         {

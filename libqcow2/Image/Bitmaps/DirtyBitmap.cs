@@ -82,6 +82,14 @@ internal sealed class DirtyBitmap : IDisposable
 
     public void Clear() => Bytes.Clear();
 
+    /// <summary>All bits as they are now, in memory of its own. Those that others set meanwhile may be in it or not.</summary>
+    public DirtyBitmap Copy()
+    {
+        var copy = new DirtyBitmap(Shape, BitmapMemory.OfProcess(Shape.Bits));
+        Bytes[..(int)Shape.Bytes].CopyTo(copy.Bytes);
+        return copy;
+    }
+
     /// <summary>What the disk at <paramref name="offset"/> is, and how far it goes on so.</summary>
     /// <param name="offset">on the disk</param>
     /// <param name="length">how far to look at most</param>

@@ -143,6 +143,15 @@ internal sealed class GuestChanges
         return error;
     }
 
+    /// <summary>
+    /// Makes a range behind the former end of the disk read as zeroes. Nobody uses the disk, and no bitmap records it: there was no disk.
+    /// </summary>
+    public async LoopTask<int> ClearNewEndAsync(GuestOffset offset, long length)
+    {
+        var error = await _zeroes.ClearNewEndAsync(offset, length);
+        return error == -Errno.ENOSPC && await ReclaimAsync() ? await _zeroes.ClearNewEndAsync(offset, length) : error;
+    }
+
     /// <summary>Completes when no change is in progress. None may begin any more.</summary>
     public LoopTask<int> WaitForEndAsync() => _changes.WaitForEndAsync();
 

@@ -74,6 +74,8 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
         count = CountToChange(slot, offset, count);
         if (count == 0)
             return 0;
+        if (_context.IsRawDataFile)
+            return await ShowRawAsync(first, count);
         var old = tables.Entry(slot, first);
         var reuse = old is { HasHost: true, Copied: true };
         var run = reuse ? new HostRun(0, old.Host, 1, false) : await parts.Space.AllocateAsync(first, count);
@@ -91,6 +93,22 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
         if (error < 0 && !reuse)
             await parts.Space.ReleaseAsync(run);
         return error < 0 ? error : length;
+    }
+
+    /// <summary>
+    /// Clusters of a raw data file, in which is already what the guest reads there: their entries say so, on disk too, before
+    /// anything else is written to them. Else the file and the disk would differ after a crash.
+    /// </summary>
+    /// <returns>0 to look again, or a negative errno</returns>
+    private async LoopTask<int> ShowRawAsync(GuestCluster first, int count)
+    {
+        var run = await parts.Space.AllocateAsync(first, count);
+        if (run.Error < 0)
+            return run.Error;
+        RequireOurs(run, isNew: true);
+        var whole = new FilledRange(_geometry.StartOf(first), _geometry.StartOf(first + run.Clusters));
+        var error = await PublishAsync(first, run, whole, reuse: false);
+        return error < 0 ? error : await parts.Committer.FlushAsync();
     }
 
     /// <summary>

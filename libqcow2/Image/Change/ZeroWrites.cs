@@ -45,6 +45,16 @@ internal sealed class ZeroWrites(ChangeParts parts, DataWrites data)
             return await ZeroRawAsync(offset, length, unmap, fast);
         if (!byEntry)
             return fast ? -Errno.EOPNOTSUPP : await WriteZeroesAsync(offset, length);
+        return await ZeroByEntryAsync(offset, length, unmap, fast);
+    }
+
+    /// <summary>
+    /// A range that is about to become the end of the disk: whatever entries, or a longer backing file, say of it, it reads as zeroes.
+    /// </summary>
+    public LoopTask<int> ClearNewEndAsync(GuestOffset offset, long length) => ZeroByEntryAsync(offset, length, unmap: true, fast: false);
+
+    private async LoopTask<int> ZeroByEntryAsync(GuestOffset offset, long length, bool unmap, bool fast)
+    {
         var end = offset + length;
         var (from, to) = WholeSubclusters(offset, length);
         if (from < to)

@@ -70,6 +70,30 @@ internal sealed class ClusterTally
             this[cluster] = (uint)Math.Min(Most, this[cluster] + number);
     }
 
+    /// <summary>Adds one, if the number is kept in a byte and stays one, and at most <paramref name="most"/>.</summary>
+    public bool TryAddOne(int cluster, ulong most)
+    {
+        if ((uint)cluster >= (uint)_small.Length || _small[cluster] >= Elsewhere - 1 || _small[cluster] >= most)
+            return false;
+        _small[cluster]++;
+        return true;
+    }
+
+    /// <summary>
+    /// The numbers of clusters from one on that are the same in another tally; empty where the first is not, or is not kept in a byte.
+    /// </summary>
+    public ReadOnlySpan<byte> SameAs(ClusterTally other, int from, int end)
+    {
+        // What is looked through for nothing, if it is in vain, is short.
+        const int longest = 4096;
+        var stop = Math.Min(Math.Min(end, from + longest), Math.Min(_small.Length, other._small.Length));
+        if (stop <= from)
+            return [];
+        var mine = _small.AsSpan(from, stop - from);
+        var same = mine[..mine.CommonPrefixLength(other._small.AsSpan(from, stop - from))];
+        return same.IndexOf(Elsewhere) is var large and >= 0 ? same[..large] : same;
+    }
+
     /// <summary>The first cluster of a range that has a number in one of two tallies.</summary>
     /// <param name="other">kept in the same way</param>
     /// <returns><paramref name="end"/> if there is none</returns>

@@ -27,6 +27,7 @@ internal sealed class ImageUnderCheck
     {
         (File, Header, Result) = (file, header, result);
         Rules = new DescriptorRules(header);
+        RefcountMax = RefcountEntries.Max(header.RefcountOrder);
 
         // As qemu sees files: in whole sectors.
         FileLength = Rounding.Up(file.Length, 512);
@@ -62,7 +63,7 @@ internal sealed class ImageUnderCheck
     /// <summary>Clusters that one refcount block describes.</summary>
     public int BlockEntries => (int)((long)ClusterSize * 8 >> Header.RefcountOrder);
 
-    public ulong RefcountMax => RefcountEntries.Max(Header.RefcountOrder);
+    public ulong RefcountMax { get; }
 
     /// <summary>References found.</summary>
     public ClusterTally Counts { get; }
@@ -124,6 +125,9 @@ internal sealed class ImageUnderCheck
 
     public void CountCluster(int cluster, long times)
     {
+        // Nearly always.
+        if (times == 1 && Counts.TryAddOne(cluster, RefcountMax))
+            return;
         if (cluster >= Clusters)
             Clusters = cluster + 1;
         var before = Counts[cluster];

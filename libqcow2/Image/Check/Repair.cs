@@ -24,7 +24,7 @@ internal sealed class Repair
     private Repair(Examination found, CheckMode mode)
     {
         (_found, _image, _mode) = (found, found.Image, mode);
-        _writer = new RepairWriter(_image);
+        _writer = new RepairWriter(_image, changesDisk: mode == CheckMode.All && found.MayBecomeZero.Count > 0);
         _guard = new TableGuard(_image, found.Refcounts);
         _free = new FreeClusters(_image, found.Refcounts);
     }

@@ -8,7 +8,11 @@ using Qcow2Blk.Storage;
 namespace Qcow2Blk.Image.Check;
 
 /// <summary>Writes of a repair. The first of them makes known that somebody wrote: unknown autoclear bits go.</summary>
-internal sealed class RepairWriter(ImageUnderCheck image)
+/// <param name="image">what is repaired</param>
+/// <param name="changesDisk">
+/// whether a guest will read something else somewhere, which no bitmap has: then bitmaps that were in use are complete no more
+/// </param>
+internal sealed class RepairWriter(ImageUnderCheck image, bool changesDisk)
 {
     private readonly IBlockStorage _file = image.File;
     private bool _hasBegun;
@@ -70,7 +74,8 @@ internal sealed class RepairWriter(ImageUnderCheck image)
         if (_hasBegun)
             return 0;
         _hasBegun = true;
-        var known = image.Header.Autoclear & AutoclearFeatures.Known;
+        var lasting = AutoclearFeatures.Known | (changesDisk ? AutoclearFeatures.None : AutoclearFeatures.KeptBitmaps);
+        var known = image.Header.Autoclear & lasting;
         if (known == image.Header.Autoclear)
             return 0;
         var field = new byte[sizeof(ulong)];

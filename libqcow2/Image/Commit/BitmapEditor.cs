@@ -32,7 +32,11 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
         if (RefuseNew(name, granularity, out var shape) is { } refused)
             return (refused, null);
         if (directory.Find(name) >= 0)
-            return (EditAnswer.Refused(EditResult.Failed, $"there is a bitmap \"{name}\" already"), null);
+        {
+            return (EditAnswer.Refused(EditResult.Failed, $"there is a bitmap \"{name}\" already") with { Error = -Interop.Errno.EEXIST },
+                null);
+        }
+
         if (directory.Entries.Count >= Limits.MaxBitmaps)
         {
             return (EditAnswer.Refused(
@@ -136,6 +140,27 @@ internal sealed class BitmapEditor(BitmapSet set, IBitmapSpace space, Header hea
         }
 
         return EditAnswer.Done with { Json = Encoding.UTF8.GetString(buffer.WrittenSpan) };
+    }
+
+    /// <summary>
+    /// The bits of one as they are now, which the caller disposes of: also of one that is followed, or inside somebody's view. Changes
+    /// nothing, and may run at any time but during an edit.
+    /// </summary>
+    public async LoopTask<(EditAnswer Answer, DirtyBitmap? Bits)> CopyAsync(string name)
+    {
+        if (set.Find(name) is { } loaded)
+            return (EditAnswer.Done, loaded.Copy());
+        if (Find(name, mayBeInconsistent: false, out var index, mayBeShown: true) is { } refused)
+            return (refused, null);
+        try
+        {
+            var (error, bits) = await set.ReadAsync(set.Directory!.Entries[index]);
+            return (error == 0 ? EditAnswer.Done : EditAnswer.OfErrno(error, "cannot read it"), bits);
+        }
+        catch (ImageFormatException damage)
+        {
+            return (EditAnswer.Refused(EditResult.Failed, damage.Why), null);
+        }
     }
 
     private void Write(Utf8JsonWriter writer, BitmapEntry entry, long? dirty)

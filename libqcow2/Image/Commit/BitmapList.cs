@@ -39,6 +39,9 @@ internal sealed class BitmapList : IDisposable
 
     public BitmapSet Set { get; }
 
+    /// <summary>Where they are.</summary>
+    public IBitmapSpace Space => _space;
+
     /// <summary>What can be done with them; but for the list, inside an edit.</summary>
     public BitmapEditor Editor => new(Set, _space, _context.Header);
 

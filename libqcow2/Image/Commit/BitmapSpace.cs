@@ -20,7 +20,7 @@ internal sealed class BitmapSpace(
 
     public int WriteUnit => context.WriteUnit;
 
-    public long DiskSize => context.Geometry.DiskSize;
+    public long DiskSize => Rounding.Down(context.Header.Size, 512);
 
     public long SmallestRegion => options.BitmapRegionBytes;
 

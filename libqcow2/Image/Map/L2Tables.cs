@@ -14,6 +14,9 @@ namespace Qcow2Blk.Image.Map;
 /// <summary>The guest-to-host map: L1 table in memory, slices of L2 tables in the cache.</summary>
 internal sealed class L2Tables : SlicedTables
 {
+    // As it is in the file.
+    private static readonly ulong s_copied = BinaryPrimitives.ReverseEndianness(L2Entry.CopiedFlag);
+
     private readonly AsyncLock _tableLock = new();
     private readonly Allocator? _allocator;
     private readonly FreeQueue? _frees;
@@ -126,6 +129,27 @@ internal sealed class L2Tables : SlicedTables
         return l1 is { IsEmpty: false, Copied: true } ? LoadAsync(key) : MakeWritableAsync(key);
     }
 
+    /// <summary>
+    /// From now on no table is the active state's alone, nor anything that one points to: the first change of a table copies it, and
+    /// nothing is written in place. All is committed, and nobody uses the disk.
+    /// </summary>
+    /// <returns>the L1 table as it is now: what its tables say does not change any more</returns>
+    public ulong[] Share()
+    {
+        Invariant.Holds(Cache.DirtyCount == 0 && !L1.IsDirty, "tables that are shared are in the file as they are", Cache.DirtyCount);
+        var entries = new ulong[L1.Entries];
+        for (var index = 0; index < entries.Length; index++)
+        {
+            var entry = L1Entry.Decode(L1[index]);
+            if (entry is { IsEmpty: false, Copied: true })
+                L1[index] = L1Entry.Encode(entry.Offset, copied: false);
+            entries[index] = L1[index];
+        }
+
+        Cache.TakeBits(s_copied, _geometry.L2EntryBytes / sizeof(ulong));
+        return entries;
+    }
+
     public override void Dispose()
     {
         L1.Dispose();
@@ -147,12 +171,15 @@ internal sealed class L2Tables : SlicedTables
 
     /// <summary>
     /// No entry of an image that is written may point into metadata: a write in place would destroy it. In an external data file
-    /// a cluster is where it is on the disk.
+    /// a cluster is where it is on the disk. What a shared table points to is shared, whatever its entries say: while a snapshot is
+    /// being made, their flags in the file are still to be cleared.
     /// </summary>
-    protected override void Check(int slot, long key)
+    protected override void Check(int slot, long key, long hostOffset)
     {
         if (Context.Metadata is not { } metadata)
             return;
+        if (!_geometry.HasDataFile && (!L1Entry.Decode(L1[L1IndexOf(key)]).Copied || Locate(key) != hostOffset))
+            Cache.TakeBits(slot, s_copied, _geometry.L2EntryBytes / sizeof(ulong));
         for (var index = 0; index < _geometry.SliceEntries; index++)
         {
             var stored = StoredAt(slot, index);
@@ -247,9 +274,19 @@ internal sealed class L2Tables : SlicedTables
         var pool = LoopScheduler.Current.Buffers;
         var buffer = pool.Rent(_geometry.ClusterSize);
         var error = await Context.File.ReadAsync(from.Value, buffer);
+        if (!_geometry.HasDataFile)
+            TakeCopied(buffer.Span);
         if (error == 0)
             error = await Context.File.WriteAsync(to.Value, buffer);
         pool.Return(buffer);
         return error;
+    }
+
+    /// <summary>Two tables point to all of it now. The flags of one that a snapshot is being made of may be there still.</summary>
+    private void TakeCopied(Span<byte> table)
+    {
+        var words = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ulong>(table);
+        for (var index = 0; index < words.Length; index += _geometry.L2EntryBytes / sizeof(ulong))
+            words[index] &= ~s_copied;
     }
 }

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image.Bitmaps;
 using Qcow2Blk.Image.Commit;
+using Qcow2Blk.Image.Snapshots;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
@@ -29,7 +30,11 @@ internal sealed partial class Qcow2Image
     /// Before it begins, everything is committed, so the file says all that is known, and the recovery log is empty. Afterwards it is
     /// committed again, and the log is that of the image as it is now: a log that belongs to the header of before is never replayed.
     /// </remarks>
-    public async LoopTask<EditAnswer> EditAsync(Func<LoopTask<EditAnswer>> edit)
+    public LoopTask<EditAnswer> EditAsync(Func<LoopTask<EditAnswer>> edit) => EditAsync(edit, ends: null);
+
+    /// <param name="edit">what to do</param>
+    /// <param name="ends">the snapshot whose last step it is; null for any other edit, before which one that was given up is ended</param>
+    private async LoopTask<EditAnswer> EditAsync(Func<LoopTask<EditAnswer>> edit, SnapshotCreation? ends)
     {
         if (_closed)
             return EditAnswer.OfErrno(-Errno.ESHUTDOWN, "it is closed");
@@ -38,6 +43,8 @@ internal sealed partial class Qcow2Image
         if (_context.WriteErrorReason is { } reason)
             return EditAnswer.Refused(EditResult.Failed, $"it takes no more writes: {reason}");
         var writable = _writable!;
+        if (writable.Snapshots.Pending is { } pending && pending != ends && !pending.IsGivenUp)
+            return EditAnswer.Refused(EditResult.Busy, "a snapshot of it is being made");
         await writable.Changes.WaitForEndAsync();
         await Epochs.WaitForQuietAsync();
         var error = await writable.Preparation.RunAsync();
@@ -47,6 +54,11 @@ internal sealed partial class Qcow2Image
             error = await writable.Preparation.StoreBitmapsAsync();
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write out what is in memory");
+        if (ends is null)
+            error = await EndPendingSnapshotAsync();
+        if (error < 0)
+            return EditAnswer.OfErrno(error, "cannot take back a snapshot");
+
         // Who writes next says so again.
         writable.Preparation.Reopen();
         var answer = await TryEditAsync(edit);

@@ -13,6 +13,10 @@ internal sealed partial class Qcow2Image
     public SnapshotEditor? SnapshotEditor => _writable is null ? null
         : new SnapshotEditor(_writable.Snapshots) { Dirtied = new DirtiedBitmaps(_writable.Snapshots, _bitmaps.Editor, _bitmaps.Set) };
 
+    /// <summary>Makes a snapshot while the disk is used. The image is open for writing.</summary>
+    public ILongEdit NewSnapshot(string name, DateTimeOffset taken) =>
+        new LiveSnapshot(this, new SnapshotCreation(_writable!.Snapshots, name, taken));
+
     /// <summary>What makes and removes checkpoints; null if the image is only read.</summary>
     public CheckpointEditor? CheckpointEditor =>
         _writable is null ? null : new CheckpointEditor(_writable.Snapshots, _bitmaps.Editor, _bitmaps.Set);
@@ -47,5 +51,44 @@ internal sealed partial class Qcow2Image
         {
             return EditAnswer.Refused(EditResult.Failed, (error as ImageFormatException)?.Why ?? error.Message);
         }
+    }
+
+    /// <summary>A snapshot that is still being made is given up: nobody uses the disk, and nothing is counted when this returns.</summary>
+    private async LoopTask<int> EndPendingSnapshotAsync()
+    {
+        if (_writable is not { Snapshots.Pending: { } pending } writable)
+            return 0;
+        await pending.GiveUpAsync();
+        var error = await writable.CommitAllAsync();
+        return error < 0 ? error : await pending.EndAsync();
+    }
+
+    /// <summary>The steps of a snapshot as edits of the image, or between them.</summary>
+    private sealed class LiveSnapshot(Qcow2Image image, SnapshotCreation creation) : ILongEdit
+    {
+        private EditAnswer _counted;
+
+        public LoopTask<EditAnswer> BeginAsync() => image.EditAsync(async () =>
+        {
+            var answer = await creation.BeginAsync();
+            if (!answer.Succeeded)
+                await creation.EndAsync();
+            return answer;
+        });
+
+        public async LoopTask<EditAnswer> WorkAsync() => _counted = await creation.CountAsync(inTurns: true);
+
+        public LoopTask<EditAnswer> EndAsync() => image.EditAsync(
+            async () =>
+            {
+                var answer = _counted.Succeeded ? await creation.PublishAsync() : _counted;
+                await creation.EndAsync();
+                return answer;
+            },
+            creation);
+
+        public LoopTask<int> GiveUpAsync() => creation.GiveUpAsync();
+
+        public void Cancel() => creation.Cancel();
     }
 }

@@ -229,7 +229,9 @@ internal sealed partial class Qcow2Image : IDisk
         try
         {
             await EndRequestsAsync();
-            error = _writable is null ? 0 : await _writable.SettleAsync();
+            error = await EndPendingSnapshotAsync();
+            if (error == 0 && _writable is not null)
+                error = await _writable.SettleAsync();
         }
         catch (InvariantBreach breach)
         {

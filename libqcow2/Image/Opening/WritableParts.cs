@@ -3,6 +3,7 @@ using Qcow2Blk.Image.Change;
 using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image.Data;
 using Qcow2Blk.Image.Map;
+using Qcow2Blk.Image.Resizing;
 using Qcow2Blk.Image.Snapshots;
 using Qcow2Blk.Image.Space;
 using Qcow2Blk.Scheduling;
@@ -41,6 +42,9 @@ internal sealed class WritableParts : IDisposable
 
     /// <summary>For changes of whole tables.</summary>
     public SnapshotParts Snapshots { get; }
+
+    /// <summary>For another size of the disk.</summary>
+    public ResizeParts Resizing => new(Snapshots, _bitmaps, Changes, _space.Allocator, CommitAllAsync);
 
     /// <summary>Commits until nothing is left: what a commit frees needs one more for the lower refcounts.</summary>
     public async LoopTask<int> CommitAllAsync()

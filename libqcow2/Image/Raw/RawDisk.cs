@@ -238,6 +238,29 @@ internal sealed class RawDisk : IDisk
         return error;
     }
 
+    /// <summary>Why the disk cannot have this size; null if it can.</summary>
+    /// <param name="size">bytes, a multiple of 512</param>
+    /// <param name="mayShrink">whether what a smaller disk loses is meant to be lost</param>
+    public EditAnswer? RefuseSize(long size, bool mayShrink)
+    {
+        if (_file.HasFixedLength)
+            return EditAnswer.Refused(EditResult.Failed, "it is on a block device, which has the size that it has");
+        return size < Size && !mayShrink ? DiskSize.NotToShrink(Size, size) : null;
+    }
+
+    /// <summary>Makes the file longer or shorter. Nobody uses the disk, and afterwards it can only be closed.</summary>
+    /// <param name="size">bytes, a multiple of 512; not refused</param>
+    public async LoopTask<EditAnswer> ResizeAsync(long size)
+    {
+        var error = RefuseChange(0, 0);
+        if (error == 0)
+            error = await _file.SetLengthAsync(size);
+        NoteDirectWrite();
+        if (error == 0)
+            error = await SyncAsync();
+        return error == 0 ? EditAnswer.Done : EditAnswer.OfErrno(error, "cannot change the length of the file");
+    }
+
     private int RefuseChange(long offset, long length)
     {
         if (CheckRange(offset, length) is var refusal and < 0)

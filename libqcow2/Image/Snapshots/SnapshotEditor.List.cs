@@ -10,7 +10,7 @@ internal sealed partial class SnapshotEditor
     /// <returns>0 and the snapshots in the order of their table, or a negative errno</returns>
     public async LoopTask<(int Error, IReadOnlyList<SnapshotEntry> Entries)> ListAsync()
     {
-        var (error, found) = await ReadTableAsync();
+        var (error, found) = await parts.ReadTableAsync();
         return (error, found.Entries);
     }
 }

@@ -47,7 +47,8 @@ internal sealed partial class SnapshotEditor
             return share.Refusal is { } why ? EditAnswer.Refused(EditResult.Failed, why) : EditAnswer.OfErrno(error, "cannot write it");
         }
 
-        error = await parts.SwitchAsync(_context.HeaderBlock.SetActiveAsync(new HostOffset(offset), l1.Length, (long)size, dirtied?.Value));
+        var active = new ActiveTable(new HostOffset(offset), l1.Length, (long)size);
+        error = await parts.SwitchAsync(_context.HeaderBlock.SetActiveAsync(active, dirtied?.Value));
         if (error < 0)
             return EditAnswer.OfErrno(error, "cannot write the header");
         parts.Protect(offset, (long)l1.Length * sizeof(ulong));

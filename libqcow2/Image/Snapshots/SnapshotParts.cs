@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using System.Collections.Generic;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image.Commit;
@@ -20,6 +21,12 @@ internal sealed class SnapshotParts(
 
     public Geometry Geometry { get; } = context.Geometry;
 
+    /// <summary>What is given up, on its way to be free.</summary>
+    public FreeQueue Frees => frees;
+
+    /// <summary>The snapshot that is being made while the disk is used; null if there is none.</summary>
+    public SnapshotCreation? Pending { get; set; }
+
     /// <summary>Everything that was changed before the call is on disk when this returns 0.</summary>
     public LoopTask<int> CommitAsync()
     {
@@ -37,8 +44,8 @@ internal sealed class SnapshotParts(
         return error;
     }
 
-    public TableWalk NewWalk(WalkKind kind, bool ofActive = false) =>
-        new(context, refcounts, frees, kind) { Changed = ofActive ? Refresh : null };
+    public TableWalk NewWalk(WalkKind kind, bool ofActive = false, Func<bool>? goesOn = null) =>
+        new(context, refcounts, frees, kind) { Changed = ofActive ? Refresh : null, GoesOn = goesOn };
 
     /// <summary>Gives a table a place and writes it there; nothing points to it yet.</summary>
     /// <returns>its offset, 0 for an empty one, or a negative errno</returns>
@@ -139,6 +146,34 @@ internal sealed class SnapshotParts(
         return (error, l1);
     }
 
+    /// <summary>The snapshot table as it is in the file.</summary>
+    /// <exception cref="ImageFormatException">it is damaged</exception>
+    public async LoopTask<(int Error, FoundTable Found)> ReadTableAsync()
+    {
+        var header = context.Header;
+        if (header.SnapshotCount == 0)
+            return (0, new FoundTable([], [], 0));
+        var pool = LoopScheduler.Current.Buffers;
+        var table = pool.Rent(SnapshotTable.MaxBytes(header.SnapshotCount, header.SnapshotsOffset, context.File.Length));
+        try
+        {
+            var error = await context.File.ReadAsync(header.SnapshotsOffset.Value, table);
+            if (error < 0)
+                return (error, new FoundTable([], [], 0));
+            var entries = SnapshotTable.Parse(table.Span, header.SnapshotCount, context.File.Path, out var bytes);
+            return (0, new FoundTable(entries, SnapshotTableBytes.Split(table.Span, entries, bytes, Geometry.DiskSize), bytes));
+        }
+        finally
+        {
+            pool.Return(table);
+        }
+    }
+
+    /// <summary>Why the image cannot have snapshots; null if it can.</summary>
+    public EditAnswer? RefuseImage() => Geometry.HasDataFile
+        ? EditAnswer.Refused(EditResult.Failed, "images with an external data file cannot have internal snapshots")
+        : null;
+
     public static byte[] BytesOf(ulong[] entries)
     {
         var bytes = new byte[entries.Length * sizeof(ulong)];
@@ -161,3 +196,6 @@ internal sealed class SnapshotParts(
         }
     }
 }
+
+/// <summary>A snapshot table as it is in the file.</summary>
+internal sealed record FoundTable(IReadOnlyList<SnapshotEntry> Entries, List<byte[]> Raw, int Bytes);

@@ -22,8 +22,8 @@ internal enum WalkKind
 }
 
 /// <summary>
-/// Walks from an L1 table over its L2 tables to everything that they point to, in the file: all that was changed in memory is
-/// committed, and nobody uses the disk. One L2 table at a time is in memory, however large the disk.
+/// Walks from an L1 table over its L2 tables to everything that they point to, in the file: all that was changed of them in memory
+/// is committed, and nobody changes them. One L2 table at a time is in memory, however large the disk.
 /// </summary>
 internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, FreeQueue frees, WalkKind kind)
 {
@@ -50,6 +50,12 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
     /// <summary>Told which L2 table was changed in the file: index in the L1 table, content.</summary>
     public Action<int, NativeBuffer>? Changed { get; init; }
 
+    /// <summary>Of the first table that is not empty, the entry to begin with: what is before it stays in use.</summary>
+    public int FirstEntry { get; set; }
+
+    /// <summary>Whether others have their turn after each table; null: nobody uses the disk. Returns whether to go on.</summary>
+    public Func<bool>? GoesOn { get; init; }
+
     /// <param name="l1">entries in host byte order; their COPIED flags follow, but the caller writes them</param>
     /// <param name="limit">uses to count at most</param>
     /// <returns>0, or a negative errno: see <see cref="Refusal"/></returns>
@@ -68,6 +74,11 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
                 var error = await VisitTableAsync(l1, index, entry);
                 if (error < 0)
                     return error;
+                if (GoesOn is null)
+                    continue;
+                await LoopScheduler.Current.DelayAsync(0);
+                if (!GoesOn())
+                    return -Errno.ECANCELED;
             }
 
             return 0;
@@ -110,8 +121,10 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
 
     private async LoopTask<int> VisitEntriesAsync()
     {
-        (_index, _part, _changed) = (0, 0, false);
-        while (true)
+        (_index, _part, _changed, FirstEntry) = (FirstEntry, 0, false, 0);
+
+        // The clusters of an external data file are counted nowhere.
+        while (!_geometry.HasDataFile)
         {
             var number = Advance();
             if (number == Done)
@@ -126,6 +139,8 @@ internal sealed class TableWalk(ImageContext context, RefcountBlocks refcounts, 
                 return _slot;
             _key = refcounts.KeyOf(cluster);
         }
+
+        return 0;
     }
 
     /// <summary>Goes on as far as the slice of refcounts at hand reaches.</summary>

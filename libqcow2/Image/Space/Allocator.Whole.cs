@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image.Space;
@@ -37,5 +38,24 @@ internal sealed partial class Allocator
         foreach (var run in tooShort)
             await ReleaseAsync(run);
         return error < 0 ? error : runs[0].Offset.Value;
+    }
+
+    /// <summary>Cuts off the end of the file where no cluster is used, once that is on disk. Nothing else may allocate meanwhile.</summary>
+    public async LoopTask<int> CutFreeEndAsync()
+    {
+        if (_fixedLength || _context.File.Length == 0)
+            return 0;
+        var cluster = _geometry.ClusterOf(new HostOffset(_context.File.Length - 1));
+        for (; cluster.Number > 0; cluster--)
+        {
+            var count = await _refcounts.GetAsync(cluster);
+            if (count < 0)
+                return (int)count;
+            if (count > 0)
+                break;
+        }
+
+        var end = _geometry.StartOf(cluster + 1).Value;
+        return end < _context.File.Length ? await _context.File.SetLengthAsync(end) : 0;
     }
 }

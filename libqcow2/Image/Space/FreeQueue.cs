@@ -23,6 +23,7 @@ internal sealed class FreeQueue
     private List<(HostCluster First, long Count)> _reclaiming = [];
     private bool _cannotPunch;
     private bool _running;
+    private bool _isHeld;
     private int _committedEpoch;
 
     /// <param name="context">the image</param>
@@ -40,6 +41,23 @@ internal sealed class FreeQueue
 
     /// <summary>Clusters that wait for a commit.</summary>
     public long UnpublishedClusters { get; private set; }
+
+    /// <summary>
+    /// Nothing becomes free until <see cref="Release"/>: somebody is counting uses that there were at this moment, and what is given up
+    /// meanwhile must not be gone before it was counted.
+    /// </summary>
+    public void Hold()
+    {
+        Invariant.Holds(!_isHeld, "one at a time holds back what is given up", UnpublishedClusters);
+        _isHeld = true;
+    }
+
+    public void Release()
+    {
+        _isHeld = false;
+        Reclaim();
+        _idle.WakeAll();
+    }
 
     public bool IsEmpty => _unpublished.Count == 0 && _committed.Count == 0 && !_running;
 
@@ -91,25 +109,30 @@ internal sealed class FreeQueue
         }
 
         _committing.Clear();
-        if (_committed.Count == 0 || _running)
-            return;
-        _running = true;
-        ReclaimAsync().Forget();
+        Reclaim();
     }
 
     /// <summary>Completes when nothing is being reclaimed.</summary>
     public async LoopTask<int> DrainAsync()
     {
-        while (_running)
+        while (_running || (_isHeld && _committed.Count > 0))
             await _idle.WaitAsync();
         return 0;
+    }
+
+    private void Reclaim()
+    {
+        if (_committed.Count == 0 || _running || _isHeld)
+            return;
+        _running = true;
+        ReclaimAsync().Forget();
     }
 
     private async LoopTask<int> ReclaimAsync()
     {
         try
         {
-            while (_committed.Count > 0)
+            while (_committed.Count > 0 && !_isHeld)
             {
                 (_committed, _reclaiming) = (_reclaiming, _committed);
                 var epoch = _committedEpoch;

@@ -75,12 +75,14 @@ internal sealed unsafe class MetadataTable : IDisposable
         Array.Resize(ref _dirty, Units(entries));
     }
 
-    /// <summary>Gives the table a new place, where nothing of it is yet.</summary>
-    public void MoveTo(long hostOffset)
+    /// <summary>Gives the table a new place.</summary>
+    /// <param name="hostOffset">where it is in the file</param>
+    /// <param name="isThere">whether all of it was written there already</param>
+    public void MoveTo(long hostOffset, bool isThere = false)
     {
         Invariant.Holds(hostOffset > 0 && hostOffset % _unit == 0, "a table begins with a write unit of the file", hostOffset);
         HostOffset = hostOffset;
-        for (var unit = 0; unit < _dirty.Length; unit++)
+        for (var unit = 0; unit < _dirty.Length && !isThere; unit++)
             MarkDirty(unit);
     }
 

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using System.Text.Json;
+using Qcow2Blk.Tests.Shared;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Interop.Matrix;
@@ -17,6 +18,7 @@ internal sealed class MatrixImage
     private readonly long _size;
     private readonly string _keyFile;
     private readonly List<string> _snapshots = [];
+    private readonly List<string> _bitmaps = [];
 
     public MatrixImage(Folder folder, ImageCase image)
     {
@@ -59,10 +61,32 @@ internal sealed class MatrixImage
     public void TakeSnapshot(string name)
     {
         Run.QemuImg(["snapshot", .. Secret, "--image-opts", "-c", name, Options]);
-        _snapshots.Add(name);
+        NoteSnapshot(name);
     }
 
-    public void AddBitmap(string name) => Run.QemuImg(["bitmap", .. Secret, "--image-opts", "--add", Options, name]);
+    /// <summary>Somebody else has taken a snapshot.</summary>
+    public void NoteSnapshot(string name) => _snapshots.Add(name);
+
+    public void AddBitmap(string name)
+    {
+        Run.QemuImg(["bitmap", .. Secret, "--image-opts", "--add", Options, name]);
+        Raw($"bitmap-{name}.raw");
+        _bitmaps.Add(name);
+    }
+
+    /// <summary>qemu finds in each bitmap whatever differs from what the disk was when the bitmap began.</summary>
+    public void AssertBitmapsCover(string model)
+    {
+        var now = File.ReadAllBytes(model);
+        foreach (var name in _bitmaps)
+        {
+            var then = File.ReadAllBytes(_folder.File($"bitmap-{name}.raw"));
+            foreach (var (start, length) in Dirty(name))
+                now.AsSpan((int)start, (int)length).CopyTo(then.AsSpan((int)start));
+            var first = then.AsSpan().CommonPrefixLength(now);
+            Assert.True(first == now.Length, $"bitmap {name} does not have byte {first}, which was changed");
+        }
+    }
 
     /// <summary>Gives up what a killed server took and did not use.</summary>
     /// <remarks>By ours: qemu-img 7.2 loses all snapshots in a repair of an image with unknown autoclear bits.</remarks>
@@ -78,10 +102,16 @@ internal sealed class MatrixImage
         Assert.True(outcome.Status == 0, $"exit {outcome.Status}\n{outcome.Errors}{outcome.Output}");
     }
 
-    /// <summary>No error; what a kill may leave is leaks, or tables that are to be rebuilt, where refcounts are lazy.</summary>
+    /// <summary>No error; what a kill may leave is leaks, or, where refcounts are lazy, tables that are to be rebuilt.</summary>
+    /// <remarks>
+    /// Rebuilt by ours: qemu-img writes the header when it repairs, as somebody who knows nothing of bitmaps that survive a kill, so they
+    /// do not survive that; qemu-img 7.2 loses all snapshots then.
+    /// </remarks>
     public void AssertSound()
     {
-        var outcome = _case["lazy"] == "on" ? Check("-r", "all") : Check();
+        if (_case["lazy"] == "on")
+            _folder.Qcow2Blk("check", "--repair", "all", Path).Passed();
+        var outcome = Check();
         var report = JsonDocument.Parse(outcome.Output).RootElement;
         Assert.True(outcome.Status is 0 or 3 && !report.TryGetProperty("corruptions", out _), $"exit {outcome.Status}\n{outcome.Output}");
     }
@@ -93,8 +123,13 @@ internal sealed class MatrixImage
             Run.QemuImg("compare", "-f", "raw", "-F", "raw", model, DataFile);
     }
 
-    private Outcome Check(params string[] repair) =>
-        Run.Program("qemu-img", ["check", "--output=json", .. repair, .. Secret, "--image-opts", Options]);
+    private IReadOnlyList<(long Start, long Length)> Dirty(string name)
+    {
+        using var server = QemuNbd.ServeOptions(_folder, out var socket, ["-t", "-r", "-B", name, .. Secret, "--image-opts", Options]);
+        return QemuBitmap.DirtyOf(socket, "", name);
+    }
+
+    private Outcome Check() => Run.Program("qemu-img", ["check", "--output=json", .. Secret, "--image-opts", Options]);
 
     private string[] Secret => IsEncrypted ? ["--object", $"secret,id=key,file={_keyFile}"] : [];
 

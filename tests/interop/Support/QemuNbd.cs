@@ -11,11 +11,20 @@ internal static class QemuNbd
 
     public static Running Serve(Folder folder, string image, out string uri, params string[] options)
     {
-        var socket = folder.File($"q{Guid.NewGuid():N}"[..8]);
+        var server = ServeOptions(folder, out var socket, ["-f", "qcow2", "-e", "8", "-t", .. options, image]);
         uri = $"nbd+unix:///?socket={socket}";
-        List<string> arguments = ["-f", "qcow2", "-k", socket, "-e", "8", "-t", .. options, image];
-        var server = folder.Own(Run.Start(null, "qemu-nbd", [.. arguments]));
-        Deadline.Until(() => Listens(socket) || server.HasExited, "qemu-nbd serves");
+        return server;
+    }
+
+    /// <summary>Nothing is said for qemu-nbd but where it listens.</summary>
+    public static Running ServeOptions(Folder folder, out string socket, string[] options)
+    {
+        var path = folder.File($"q{Guid.NewGuid():N}"[..8]);
+        var server = folder.Own(Run.Start(null, "qemu-nbd", ["-k", path, .. options]));
+        Deadline.Until(() => Listens(path) || server.HasExited, "qemu-nbd serves");
+        if (server.HasExited)
+            server.Wait().Passed();
+        socket = path;
         return server;
     }
 

@@ -112,9 +112,15 @@ internal sealed class Server : IDisposable
     /// <summary>Kills the server as a crash would: nothing is flushed or closed.</summary>
     public void Kill()
     {
-        _ended = true;
         using (var process = Process.GetProcessById(Pid))
             process.Kill();
+        AwaitEnd();
+    }
+
+    /// <summary>Somebody else has killed it.</summary>
+    public void AwaitEnd()
+    {
+        _ended = true;
         Deadline.Until(() => !IsAlive, "the killed server is gone");
     }
 

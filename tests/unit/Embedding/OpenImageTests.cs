@@ -181,7 +181,7 @@ public sealed class OpenImageTests
         Assert.Equal(-Errno.ESHUTDOWN, scene.Read(0, 512));
         Assert.Equal(-Errno.ESHUTDOWN,
             image.Submit(new RequestShape(RequestKind.Flush, 0, 0, 0, RequestFlags.None), [], new Notification(null, 1, 0)));
-        Assert.Equal(-Errno.ESHUTDOWN, image.ListSnapshots(out _));
+        Assert.Equal(-Errno.ESHUTDOWN, image.ListSnapshots(out _).Error);
     }
 
     [Fact]

@@ -36,6 +36,46 @@ pub const QCOW2BLK_FAST_ZERO: u32 = 4;
 pub const QCOW2BLK_EXTENT_HOLE: u32 = 1;
 /// Of an extent: it reads as zeroes.
 pub const QCOW2BLK_EXTENT_ZERO: u32 = 2;
+/// Of an extent: a bitmap has it dirty.
+pub const QCOW2BLK_EXTENT_DIRTY: u32 = 4;
+
+/// Of a new image: replace a file that is there already.
+pub const QCOW2BLK_CREATE_REPLACE: u32 = 1;
+
+/// Check: what is being done, and the part of it that is.
+pub const QCOW2BLK_CHECK_PROGRESS: c_int = 0;
+/// Check: a finding, space is lost.
+pub const QCOW2BLK_CHECK_LEAK: c_int = 1;
+/// Check: a finding, an error.
+pub const QCOW2BLK_CHECK_ERROR: c_int = 2;
+/// Check: why it ended early.
+pub const QCOW2BLK_CHECK_STOPPED: c_int = 3;
+/// Of a check: repair leaks, and nothing else.
+pub const QCOW2BLK_CHECK_REPAIR_LEAKS: u32 = 1;
+/// Of a check: repair all that can be repaired.
+pub const QCOW2BLK_CHECK_REPAIR_ALL: u32 = 2;
+/// Of a check: look at an image that somebody is writing.
+pub const QCOW2BLK_CHECK_IGNORE_LOCKS: u32 = 4;
+/// Result of a check: nothing is wrong.
+pub const QCOW2BLK_CHECK_CLEAN: c_int = 0;
+/// Result of a check: something could not be looked at, or be repaired.
+pub const QCOW2BLK_CHECK_INCOMPLETE: c_int = 1;
+/// Result of a check: there are errors.
+pub const QCOW2BLK_CHECK_CORRUPT: c_int = 2;
+/// Result of a check: there are leaks and no errors.
+pub const QCOW2BLK_CHECK_LEAKING: c_int = 3;
+
+/// Room for the ID of a snapshot, with its NUL.
+pub const QCOW2BLK_SNAPSHOT_ID_SIZE: u32 = 24;
+
+/// Of a bitmap that is added: do not record until it is enabled.
+pub const QCOW2BLK_BITMAP_DISABLED: u32 = 1;
+/// Of a bitmap: every change sets its bits.
+pub const QCOW2BLK_BITMAP_RECORDS: u32 = 2;
+/// Of a bitmap: it is of no use.
+pub const QCOW2BLK_BITMAP_INCONSISTENT: u32 = 4;
+/// Of a bitmap: NBD clients look at it.
+pub const QCOW2BLK_BITMAP_EXPORTED: u32 = 8;
 
 /// State: requests are served.
 pub const QCOW2BLK_STATE_RUNNING: c_int = 0;
@@ -50,8 +90,10 @@ pub const QCOW2BLK_STATE_FAILED: c_int = 4;
 /// State: detached, or its server died.
 pub const QCOW2BLK_STATE_ENDED: c_int = 5;
 
-/// Of a resume: the disk may have become smaller.
+/// Of a resize, and of a resume: the disk may become smaller.
 pub const QCOW2BLK_ALLOW_SHRINK: u32 = 1;
+/// Of a device that is made smaller: also if it has users.
+pub const QCOW2BLK_FORCE_SHRINK: u32 = 2;
 /// Of a detach: take the device from its users, and lose what cannot be written.
 pub const QCOW2BLK_FORCE: u32 = 1;
 

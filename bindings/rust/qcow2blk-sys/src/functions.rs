@@ -40,8 +40,28 @@ extern "C" {
     /// Give an open file of the backing chain.
     pub fn qcow2blk_options_add_fd(options: *mut qcow2blk_options, fd: c_int, flags: u32) -> c_int;
 
+    /// Give the key of an encrypted image.
+    pub fn qcow2blk_options_set_key(
+        options: *mut qcow2blk_options,
+        key: *const c_void,
+        length: usize,
+        flags: u32,
+    ) -> c_int;
+
     /// End a set of options.
     pub fn qcow2blk_options_close(options: *mut qcow2blk_options, flags: u32) -> c_int;
+
+    /// Make an image.
+    pub fn qcow2blk_create(path: *const c_char, size: i64, options: *const qcow2blk_options, flags: u32) -> c_int;
+
+    /// Check the metadata of an image file, and repair it.
+    pub fn qcow2blk_check(
+        path: *const c_char,
+        result: *mut qcow2blk_check_result,
+        callback: Option<qcow2blk_check_fn>,
+        user_data: *mut c_void,
+        flags: u32,
+    ) -> c_int;
 
     /// Open an image and all its backing files.
     pub fn qcow2blk_image_open(
@@ -128,6 +148,71 @@ extern "C" {
     /// Tell what a range of the disk holds.
     pub fn qcow2blk_image_block_status(
         image: *mut qcow2blk_image,
+        offset: u64,
+        length: u64,
+        callback: Option<qcow2blk_extent_fn>,
+        user_data: *mut c_void,
+        flags: u32,
+    ) -> c_int;
+
+    /// Give the disk another size.
+    pub fn qcow2blk_image_resize(image: *mut qcow2blk_image, size: u64, flags: u32) -> c_int;
+
+    /// Keep the disk as it is now.
+    pub fn qcow2blk_image_create_snapshot(
+        image: *mut qcow2blk_image,
+        name: *const c_char,
+        id: *mut c_char,
+        size: usize,
+        flags: u32,
+    ) -> c_int;
+
+    /// Forget a snapshot.
+    pub fn qcow2blk_image_delete_snapshot(image: *mut qcow2blk_image, snapshot: *const c_char, flags: u32) -> c_int;
+
+    /// Make the disk what it was when a snapshot was made.
+    pub fn qcow2blk_image_revert_snapshot(image: *mut qcow2blk_image, snapshot: *const c_char, flags: u32) -> c_int;
+
+    /// Tell of the persistent bitmaps, in the order of the image.
+    pub fn qcow2blk_image_list_bitmaps(
+        image: *mut qcow2blk_image,
+        callback: Option<qcow2blk_bitmap_fn>,
+        user_data: *mut c_void,
+        flags: u32,
+    ) -> c_int;
+
+    /// Add a persistent bitmap.
+    pub fn qcow2blk_image_add_bitmap(
+        image: *mut qcow2blk_image,
+        name: *const c_char,
+        granularity: u64,
+        flags: u32,
+    ) -> c_int;
+
+    /// Remove a bitmap.
+    pub fn qcow2blk_image_remove_bitmap(image: *mut qcow2blk_image, name: *const c_char, flags: u32) -> c_int;
+
+    /// Clear every bit of a bitmap.
+    pub fn qcow2blk_image_clear_bitmap(image: *mut qcow2blk_image, name: *const c_char, flags: u32) -> c_int;
+
+    /// Have a bitmap record from now on.
+    pub fn qcow2blk_image_enable_bitmap(image: *mut qcow2blk_image, name: *const c_char, flags: u32) -> c_int;
+
+    /// Have a bitmap stay as it is now.
+    pub fn qcow2blk_image_disable_bitmap(image: *mut qcow2blk_image, name: *const c_char, flags: u32) -> c_int;
+
+    /// Add the bits of one bitmap to another.
+    pub fn qcow2blk_image_merge_bitmap(
+        image: *mut qcow2blk_image,
+        name: *const c_char,
+        from: *const c_char,
+        flags: u32,
+    ) -> c_int;
+
+    /// Tell what a bitmap says of a range of the disk.
+    pub fn qcow2blk_image_bitmap_status(
+        image: *mut qcow2blk_image,
+        name: *const c_char,
         offset: u64,
         length: u64,
         callback: Option<qcow2blk_extent_fn>,
@@ -279,4 +364,101 @@ extern "C" {
 
     /// Let go of a device.
     pub fn qcow2blk_device_close(device: *mut qcow2blk_device, flags: u32) -> c_int;
+
+    /// Give the disk of a device another size.
+    pub fn qcow2blk_device_resize(device: *mut qcow2blk_device, size: u64, timeout: c_int, flags: u32) -> c_int;
+
+    /// Tell of the internal snapshots of a device.
+    pub fn qcow2blk_device_list_snapshots(
+        device: *mut qcow2blk_device,
+        callback: Option<qcow2blk_snapshot_fn>,
+        user_data: *mut c_void,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Keep the disk of a device as it is now.
+    pub fn qcow2blk_device_create_snapshot(
+        device: *mut qcow2blk_device,
+        name: *const c_char,
+        id: *mut c_char,
+        size: usize,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Forget a snapshot of a device.
+    pub fn qcow2blk_device_delete_snapshot(
+        device: *mut qcow2blk_device,
+        snapshot: *const c_char,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Make the disk of a device what it was when a snapshot was made.
+    pub fn qcow2blk_device_revert_snapshot(
+        device: *mut qcow2blk_device,
+        snapshot: *const c_char,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Tell of the persistent bitmaps of a device.
+    pub fn qcow2blk_device_list_bitmaps(
+        device: *mut qcow2blk_device,
+        callback: Option<qcow2blk_bitmap_fn>,
+        user_data: *mut c_void,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Add a persistent bitmap to the image of a device.
+    pub fn qcow2blk_device_add_bitmap(
+        device: *mut qcow2blk_device,
+        name: *const c_char,
+        granularity: u64,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Remove a bitmap of a device.
+    pub fn qcow2blk_device_remove_bitmap(
+        device: *mut qcow2blk_device,
+        name: *const c_char,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Clear every bit of a bitmap of a device.
+    pub fn qcow2blk_device_clear_bitmap(
+        device: *mut qcow2blk_device,
+        name: *const c_char,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Have a bitmap of a device record from now on.
+    pub fn qcow2blk_device_enable_bitmap(
+        device: *mut qcow2blk_device,
+        name: *const c_char,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Have a bitmap of a device stay as it is now.
+    pub fn qcow2blk_device_disable_bitmap(
+        device: *mut qcow2blk_device,
+        name: *const c_char,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Add the bits of one bitmap of a device to another.
+    pub fn qcow2blk_device_merge_bitmap(
+        device: *mut qcow2blk_device,
+        name: *const c_char,
+        from: *const c_char,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
 }

@@ -72,6 +72,52 @@ pub struct qcow2blk_snapshot {
     pub disk_size: u64,
 }
 
+/// What a check found, in clusters unless it says otherwise.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct qcow2blk_check_result {
+    /// `size_of::<qcow2blk_check_result>()`.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Could not be looked at.
+    pub check_errors: i64,
+    /// Errors that are left.
+    pub corruptions: i64,
+    /// Lost space that is left.
+    pub leaks: i64,
+    /// Errors that were repaired.
+    pub corruptions_fixed: i64,
+    /// Lost space that was given back.
+    pub leaks_fixed: i64,
+    /// Bytes: where the last cluster in use ends in the file.
+    pub image_end_offset: i64,
+    /// Of the disk.
+    pub total_clusters: i64,
+    /// Of these, in use.
+    pub allocated_clusters: i64,
+    /// Of these, not behind the one before.
+    pub fragmented_clusters: i64,
+    /// Of the allocated ones, compressed.
+    pub compressed_clusters: i64,
+}
+
+/// A persistent dirty bitmap. Its name is valid during the callback.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct qcow2blk_bitmap {
+    /// Of what the library has filled in.
+    pub size: u32,
+    /// `QCOW2BLK_BITMAP_*`.
+    pub flags: u32,
+    /// Unique.
+    pub name: *const c_char,
+    /// Bytes of the disk that a bit stands for.
+    pub granularity: u64,
+    /// Bytes of the disk that its bits stand for; -1 if nobody can tell.
+    pub dirty_bytes: i64,
+}
+
 /// A range of the disk that is alike.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

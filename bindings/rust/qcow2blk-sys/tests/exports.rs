@@ -18,7 +18,10 @@ fn all_functions_are_exported_and_are_different() {
         qcow2blk_options_create,
         qcow2blk_options_set,
         qcow2blk_options_add_fd,
+        qcow2blk_options_set_key,
         qcow2blk_options_close,
+        qcow2blk_create,
+        qcow2blk_check,
         qcow2blk_image_open,
         qcow2blk_image_close,
         qcow2blk_image_size,
@@ -36,6 +39,18 @@ fn all_functions_are_exported_and_are_different() {
         qcow2blk_image_discard,
         qcow2blk_image_write_zeroes,
         qcow2blk_image_block_status,
+        qcow2blk_image_resize,
+        qcow2blk_image_create_snapshot,
+        qcow2blk_image_delete_snapshot,
+        qcow2blk_image_revert_snapshot,
+        qcow2blk_image_list_bitmaps,
+        qcow2blk_image_add_bitmap,
+        qcow2blk_image_remove_bitmap,
+        qcow2blk_image_clear_bitmap,
+        qcow2blk_image_enable_bitmap,
+        qcow2blk_image_disable_bitmap,
+        qcow2blk_image_merge_bitmap,
+        qcow2blk_image_bitmap_status,
         qcow2blk_queue_create,
         qcow2blk_queue_fd,
         qcow2blk_queue_wait,
@@ -63,9 +78,21 @@ fn all_functions_are_exported_and_are_different() {
         qcow2blk_device_detach,
         qcow2blk_device_set_event_callback,
         qcow2blk_device_close,
+        qcow2blk_device_resize,
+        qcow2blk_device_list_snapshots,
+        qcow2blk_device_create_snapshot,
+        qcow2blk_device_delete_snapshot,
+        qcow2blk_device_revert_snapshot,
+        qcow2blk_device_list_bitmaps,
+        qcow2blk_device_add_bitmap,
+        qcow2blk_device_remove_bitmap,
+        qcow2blk_device_clear_bitmap,
+        qcow2blk_device_enable_bitmap,
+        qcow2blk_device_disable_bitmap,
+        qcow2blk_device_merge_bitmap,
     ];
     let mut addresses: Vec<usize> = functions.iter().map(|(_, address)| *address as usize).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    assert_eq!(addresses.len(), 53, "{functions:?}");
+    assert_eq!(addresses.len(), 80, "{functions:?}");
 }

@@ -233,7 +233,7 @@ impl Device {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn as_ptr(&self) -> *mut qcow2blk_device {
+    pub(crate) fn as_ptr(&self) -> *mut qcow2blk_device {
         self.handle.as_ptr()
     }
 }

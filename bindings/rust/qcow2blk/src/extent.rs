@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use qcow2blk_sys::{qcow2blk_extent, QCOW2BLK_EXTENT_HOLE, QCOW2BLK_EXTENT_ZERO};
+use qcow2blk_sys::{qcow2blk_extent, QCOW2BLK_EXTENT_DIRTY, QCOW2BLK_EXTENT_HOLE, QCOW2BLK_EXTENT_ZERO};
 
 /// A range of the disk that is alike.
 #[repr(transparent)]
@@ -28,6 +28,11 @@ impl Extent {
     /// Whether it reads as zeroes.
     pub fn is_zero(&self) -> bool {
         self.0.flags & QCOW2BLK_EXTENT_ZERO != 0
+    }
+
+    /// Whether a bitmap has it: [`bitmap_status`](crate::Disk::bitmap_status) alone tells this.
+    pub fn is_dirty(&self) -> bool {
+        self.0.flags & QCOW2BLK_EXTENT_DIRTY != 0
     }
 
     /// Which image of the chain has it. 0: none has anything there; 1: the image itself; 2: its backing file; and so

@@ -20,17 +20,21 @@
 //! * Requests that nobody waits for end in a [`Request`], which is a future, in a [`Queue`], or in a closure
 //!   ([`Image::submit`]).
 //! * [`Device`] serves an image over NBD or as a block device.
+//! * [`create`] makes image files, [`check()`] checks and repairs them.
 //!
 //! Offsets and lengths are bytes of the virtual disk and need no alignment. The library starts no thread before its
 //! first call. After a `fork` the child has no engine: each call there fails.
 
+mod bitmap;
 mod callback;
 mod cursor;
 mod device;
+mod device_edits;
 mod disk;
 mod error;
 mod event;
 mod extent;
+mod files;
 mod flags;
 mod image;
 mod local_image;
@@ -44,12 +48,14 @@ mod submission;
 mod text;
 mod version;
 
+pub use bitmap::Bitmap;
 pub use cursor::Cursor;
 pub use device::{Device, State};
 pub use disk::Disk;
 pub use error::{Error, Result};
 pub use event::{Event, EventKind};
 pub use extent::Extent;
+pub use files::{check, check_with, create, create_over, CheckReport, CheckResult, Repair, Verdict};
 pub use flags::Flags;
 pub use image::Image;
 pub use local_image::LocalImage;

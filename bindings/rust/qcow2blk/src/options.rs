@@ -5,6 +5,7 @@ use std::ptr::{null_mut, NonNull};
 
 use qcow2blk_sys::{
     qcow2blk_options, qcow2blk_options_add_fd, qcow2blk_options_close, qcow2blk_options_create, qcow2blk_options_set,
+    qcow2blk_options_set_key,
 };
 
 use crate::error::{check, Result};
@@ -43,12 +44,22 @@ impl Options {
     }
 
     /// Sets an option. Names and values are those of `qcow2blk attach` without the dashes, such as `cache-size` and
-    /// `64M`; flags take `true` and `false`. An option that can be given several times gets one value more with each
+    /// `64M`; flags take `true` and `false`. Those after `-o` of `qcow2blk create` are for
+    /// [`create`](crate::create) alone. An option that can be given several times gets one value more with each
     /// call. If it fails, the options are as they were.
     pub fn set(&mut self, name: &str, value: &str) -> Result<&mut Self> {
         let (name, value) = (text::from_str(name)?, text::from_str(value)?);
         // SAFETY: the handle is open; the strings end with a NUL.
         let result = unsafe { qcow2blk_options_set(self.as_ptr(), name.as_ptr(), value.as_ptr(), 0) };
+        check(result.into())?;
+        Ok(self)
+    }
+
+    /// Gives the key of an encrypted image, in the place of the one before: the passphrase of LUKS, without a line end.
+    /// The library keeps it in locked memory, and wipes it when the options and what was opened with them are closed.
+    pub fn set_key(&mut self, key: &[u8]) -> Result<&mut Self> {
+        // SAFETY: the handle is open; the key is as long as it says.
+        let result = unsafe { qcow2blk_options_set_key(self.as_ptr(), key.as_ptr().cast(), key.len(), 0) };
         check(result.into())?;
         Ok(self)
     }

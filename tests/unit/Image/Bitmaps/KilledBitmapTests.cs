@@ -4,6 +4,7 @@ using System.IO;
 using System.Linq;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
+using Qcow2Blk.Image.Check;
 using Qcow2Blk.Image.Log;
 using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Scheduling;
@@ -53,6 +54,20 @@ public sealed class KilledBitmapTests : IDisposable
     }
 
     [Fact]
+    public void A_repair_of_what_the_kill_has_leaked_leaves_the_bits_valid()
+    {
+        var repaired = 0L;
+        foreach (var scene in Run("cluster_size=512", keep: 7, hasLog: false))
+        {
+            repaired += Repair(scene.Content);
+            var bits = Recover(scene, withShadow: false);
+            Assert.True(scene.Answered.IsSubsetOf(bits), $"{scene.Moment}: bits are missing");
+        }
+
+        Assert.NotEqual(0, repaired);
+    }
+
+    [Fact]
     public void Bits_of_an_image_that_another_program_has_written_are_not_believed()
     {
         var scene = Middle("cluster_size=65536");
@@ -82,7 +97,7 @@ public sealed class KilledBitmapTests : IDisposable
         return scenes[scenes.Count / 2];
     }
 
-    private List<Scene> Run(string shape, int keep)
+    private List<Scene> Run(string shape, int keep, bool hasLog = true)
     {
         var image = _directory.File("image.qcow2");
         Qemu.Img("create", "-q", "-f", "qcow2", "-o", shape, image, "16M");
@@ -92,13 +107,13 @@ public sealed class KilledBitmapTests : IDisposable
         using var loop = new SimulatedLoop(shape.Length);
         var storage = new MemoryStorage(loop, SparseBytes.FromFile(image));
         var (begun, answered, writes) = (new HashSet<long>(), new HashSet<long>(), 0);
-        var options = new ImageOptions { RecoveryLog = log, BitmapRegionBytes = 256 << 10, Report = BrokenRule.Refuse };
+        var options = new ImageOptions { RecoveryLog = hasLog ? log : null, BitmapRegionBytes = 256 << 10, Report = BrokenRule.Refuse };
         storage.Fault = operation =>
         {
-            if (operation.Kind != StorageOperationKind.Read && ++writes % keep == 0 && File.Exists(ShadowFile.PathOf(log)))
+            if (operation.Kind != StorageOperationKind.Read && ++writes % keep == 0 && (!hasLog || File.Exists(ShadowFile.PathOf(log))))
             {
-                scenes.Add(new Scene($"write {writes}", storage.Content.Copy(), SavedLog.Read(log),
-                    File.ReadAllBytes(ShadowFile.PathOf(log)), [.. begun], [.. answered]));
+                scenes.Add(new Scene($"write {writes}", storage.Content.Copy(), hasLog ? SavedLog.Read(log) : [],
+                    hasLog ? File.ReadAllBytes(ShadowFile.PathOf(log)) : [], [.. begun], [.. answered]));
             }
 
             return 0;
@@ -141,6 +156,20 @@ public sealed class KilledBitmapTests : IDisposable
     {
         for (var bit = offset / Granularity; bit <= (offset + length - 1) / Granularity; bit++)
             yield return bit;
+    }
+
+    /// <returns>what was wrong</returns>
+    private static long Repair(SparseBytes content)
+    {
+        using var loop = new SimulatedLoop(1);
+        CheckResult? result = null;
+        loop.Run(async () =>
+        {
+            result = await ImageCheck.RunAsync(new MemoryStorage(loop, content), CheckMode.Leaks);
+            return 0;
+        });
+        Assert.Null(result!.Stopped);
+        return result.LeaksFixed;
     }
 
     private HashSet<long> Recover(Scene scene, bool withShadow)

@@ -121,6 +121,7 @@ fn rust_type(c: &str) -> String {
         ["void"] => "c_void",
         ["char"] => "c_char",
         ["int"] => "c_int",
+        ["double"] => "f64",
         ["int32_t"] => "i32",
         ["uint32_t"] => "u32",
         ["int64_t"] => "i64",

@@ -16,21 +16,21 @@ use rust_source::Source;
 #[test]
 fn functions_have_the_names_parameters_and_types_of_the_header() {
     let header = Header::installed();
-    assert_eq!(header.functions.len(), 53, "a function was added: declare it, wrap it, test it");
+    assert_eq!(header.functions.len(), 80, "a function was added: declare it, wrap it, test it");
     assert_eq!(Source::of_crate().functions, header.functions);
 }
 
 #[test]
 fn callbacks_have_the_parameters_and_types_of_the_header() {
     let header = Header::installed();
-    assert_eq!(header.callbacks.len(), 5, "a callback was added, or the test no longer finds them");
+    assert_eq!(header.callbacks.len(), 7, "a callback was added, or the test no longer finds them");
     assert_eq!(Source::of_crate().callbacks, header.callbacks);
 }
 
 #[test]
 fn structures_have_the_fields_and_types_of_the_header() {
     let header = Header::installed();
-    assert_eq!(header.structures.len(), 5, "a structure was added, or the test no longer finds them");
+    assert_eq!(header.structures.len(), 7, "a structure was added, or the test no longer finds them");
     let mut declared = Source::of_crate().structures;
     assert!(declared.remove("iovec").is_some(), "iovec is for functions that take vectors");
     assert_eq!(declared, header.structures);
@@ -71,6 +71,24 @@ fn constants_have_the_values_that_the_c_compiler_finds() {
         QCOW2BLK_FAST_ZERO,
         QCOW2BLK_EXTENT_HOLE,
         QCOW2BLK_EXTENT_ZERO,
+        QCOW2BLK_EXTENT_DIRTY,
+        QCOW2BLK_CREATE_REPLACE,
+        QCOW2BLK_CHECK_PROGRESS,
+        QCOW2BLK_CHECK_LEAK,
+        QCOW2BLK_CHECK_ERROR,
+        QCOW2BLK_CHECK_STOPPED,
+        QCOW2BLK_CHECK_REPAIR_LEAKS,
+        QCOW2BLK_CHECK_REPAIR_ALL,
+        QCOW2BLK_CHECK_IGNORE_LOCKS,
+        QCOW2BLK_CHECK_CLEAN,
+        QCOW2BLK_CHECK_INCOMPLETE,
+        QCOW2BLK_CHECK_CORRUPT,
+        QCOW2BLK_CHECK_LEAKING,
+        QCOW2BLK_SNAPSHOT_ID_SIZE,
+        QCOW2BLK_BITMAP_DISABLED,
+        QCOW2BLK_BITMAP_RECORDS,
+        QCOW2BLK_BITMAP_INCONSISTENT,
+        QCOW2BLK_BITMAP_EXPORTED,
         QCOW2BLK_STATE_RUNNING,
         QCOW2BLK_STATE_SUSPENDING,
         QCOW2BLK_STATE_SUSPENDED,
@@ -78,6 +96,7 @@ fn constants_have_the_values_that_the_c_compiler_finds() {
         QCOW2BLK_STATE_FAILED,
         QCOW2BLK_STATE_ENDED,
         QCOW2BLK_ALLOW_SHRINK,
+        QCOW2BLK_FORCE_SHRINK,
         QCOW2BLK_FORCE,
         QCOW2BLK_EVENT_STATE,
         QCOW2BLK_EVENT_NO_SPACE,
@@ -118,6 +137,21 @@ fn size_of_field<S, F>(_address: impl Fn(*const S) -> *const F) -> i128 {
 fn structures_are_laid_out_as_the_c_compiler_does_it() {
     let declared = layouts![
         qcow2blk_snapshot { size, date_nanoseconds, id, name, date_seconds, vm_clock, vm_state_size, disk_size },
+        qcow2blk_check_result {
+            size,
+            reserved,
+            check_errors,
+            corruptions,
+            leaks,
+            corruptions_fixed,
+            leaks_fixed,
+            image_end_offset,
+            total_clusters,
+            allocated_clusters,
+            fragmented_clusters,
+            compressed_clusters
+        },
+        qcow2blk_bitmap { size, flags, name, granularity, dirty_bytes },
         qcow2blk_extent { offset, length, flags, depth },
         qcow2blk_notify { size, reserved, queue, callback, user_data },
         qcow2blk_completion { user_data, result },

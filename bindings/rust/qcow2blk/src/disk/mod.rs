@@ -2,6 +2,7 @@
 
 mod aio;
 mod block_status;
+mod edits;
 mod handle;
 mod io;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 
 use qcow2blk_sys::*;
 
-use crate::callback::Walk;
+use crate::bitmap;
 use crate::error::{check, Result};
 use crate::options::Options;
 use crate::snapshot::Snapshot;
@@ -78,18 +79,8 @@ impl Disk {
 
     /// The internal snapshots, in the order of the image.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
-        let mut snapshots = vec![];
-        let mut walk = Walk::new(|snapshot: &qcow2blk_snapshot| {
-            // SAFETY: its strings are valid during the callback.
-            snapshots.push(unsafe { Snapshot::copy_of(snapshot) });
-            false
-        });
         // SAFETY: the handle is open; the callback is called inside the call only, with what it was made for.
-        let result =
-            unsafe { qcow2blk_image_list_snapshots(self.as_ptr(), Some(walk.callback()), walk.user_data(), 0) };
-        walk.end();
-        check(result.into())?;
-        Ok(snapshots)
+        bitmap::snapshots(|each, data| unsafe { qcow2blk_image_list_snapshots(self.as_ptr(), each, data, 0) })
     }
 
     /// How many asynchronous requests have not ended.

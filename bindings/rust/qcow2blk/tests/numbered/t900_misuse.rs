@@ -55,6 +55,9 @@ unsafe extern "C" fn on_extent(_: *mut c_void, _: *const qcow2blk_extent) -> c_i
 unsafe extern "C" fn on_snapshot(_: *mut c_void, _: *const qcow2blk_snapshot) -> c_int {
     0
 }
+unsafe extern "C" fn on_bitmap(_: *mut c_void, _: *const qcow2blk_bitmap) -> c_int {
+    0
+}
 unsafe extern "C" fn on_event(_: *mut c_void, _: *const qcow2blk_device_event) {}
 unsafe extern "C" fn on_log(_: *mut c_void, _: c_int, _: *const c_char) {}
 
@@ -69,6 +72,7 @@ fn calls_of_image(image: *mut qcow2blk_image) -> Vec<(&'static str, i64)> {
     let buffer = bytes.as_mut_ptr().cast::<c_void>();
     let text = bytes.as_mut_ptr().cast::<c_char>();
     let iov = iovec { iov_base: buffer, iov_len: 512 };
+    let name = c"one".as_ptr();
     let mut extent = qcow2blk_extent::default();
     let n = &notify(null_mut(), Some(on_end));
     // SAFETY: what else is given is valid; what is not a handle of an image is an error.
@@ -89,6 +93,18 @@ fn calls_of_image(image: *mut qcow2blk_image) -> Vec<(&'static str, i64)> {
             ("discard", qcow2blk_image_discard(image, 0, 512, 0).into()),
             ("write_zeroes", qcow2blk_image_write_zeroes(image, 0, 512, 0).into()),
             ("block_status", qcow2blk_image_block_status(image, 0, 512, Some(on_extent), null_mut(), 0).into()),
+            ("resize", qcow2blk_image_resize(image, 512, 0).into()),
+            ("create_snapshot", qcow2blk_image_create_snapshot(image, name, null_mut(), 0, 0).into()),
+            ("delete_snapshot", qcow2blk_image_delete_snapshot(image, name, 0).into()),
+            ("revert_snapshot", qcow2blk_image_revert_snapshot(image, name, 0).into()),
+            ("add_bitmap", qcow2blk_image_add_bitmap(image, name, 0, 0).into()),
+            ("remove_bitmap", qcow2blk_image_remove_bitmap(image, name, 0).into()),
+            ("clear_bitmap", qcow2blk_image_clear_bitmap(image, name, 0).into()),
+            ("enable_bitmap", qcow2blk_image_enable_bitmap(image, name, 0).into()),
+            ("disable_bitmap", qcow2blk_image_disable_bitmap(image, name, 0).into()),
+            ("merge_bitmap", qcow2blk_image_merge_bitmap(image, name, name, 0).into()),
+            ("list_bitmaps", qcow2blk_image_list_bitmaps(image, Some(on_bitmap), null_mut(), 0).into()),
+            ("bitmap_status", qcow2blk_image_bitmap_status(image, name, 0, 512, Some(on_extent), null_mut(), 0).into()),
             ("aio_pread", qcow2blk_image_aio_pread(image, buffer, 512, 0, n, 0).into()),
             ("aio_pwrite", qcow2blk_image_aio_pwrite(image, buffer, 512, 0, n, 0).into()),
             ("aio_preadv", qcow2blk_image_aio_preadv(image, &iov, 1, 0, n, 0).into()),
@@ -108,6 +124,7 @@ fn calls_of_image(image: *mut qcow2blk_image) -> Vec<(&'static str, i64)> {
 fn calls_of_device(device: *mut qcow2blk_device) -> Vec<(&'static str, i64)> {
     let mut bytes = [0_u8; 512];
     let text = bytes.as_mut_ptr().cast::<c_char>();
+    let name = c"one".as_ptr();
     // SAFETY: what else is given is valid; what is not a handle of a device is an error.
     unsafe {
         vec![
@@ -119,6 +136,18 @@ fn calls_of_device(device: *mut qcow2blk_device) -> Vec<(&'static str, i64)> {
             ("suspend", qcow2blk_device_suspend(device, 0, 0).into()),
             ("resume", qcow2blk_device_resume(device, 0, 0).into()),
             ("detach", qcow2blk_device_detach(device, 0, 0).into()),
+            ("resize", qcow2blk_device_resize(device, 512, 0, 0).into()),
+            ("create_snapshot", qcow2blk_device_create_snapshot(device, name, null_mut(), 0, 0, 0).into()),
+            ("delete_snapshot", qcow2blk_device_delete_snapshot(device, name, 0, 0).into()),
+            ("revert_snapshot", qcow2blk_device_revert_snapshot(device, name, 0, 0).into()),
+            ("add_bitmap", qcow2blk_device_add_bitmap(device, name, 0, 0, 0).into()),
+            ("remove_bitmap", qcow2blk_device_remove_bitmap(device, name, 0, 0).into()),
+            ("clear_bitmap", qcow2blk_device_clear_bitmap(device, name, 0, 0).into()),
+            ("enable_bitmap", qcow2blk_device_enable_bitmap(device, name, 0, 0).into()),
+            ("disable_bitmap", qcow2blk_device_disable_bitmap(device, name, 0, 0).into()),
+            ("merge_bitmap", qcow2blk_device_merge_bitmap(device, name, name, 0, 0).into()),
+            ("list_bitmaps", qcow2blk_device_list_bitmaps(device, Some(on_bitmap), null_mut(), 0, 0).into()),
+            ("list_snapshots", qcow2blk_device_list_snapshots(device, Some(on_snapshot), null_mut(), 0, 0).into()),
             ("set_event_callback", qcow2blk_device_set_event_callback(device, Some(on_event), null_mut(), 0).into()),
             ("close", qcow2blk_device_close(device, 0).into()),
         ]
@@ -313,7 +342,13 @@ fn unknown_flags_are_refused() {
             ("options_create", qcow2blk_options_create(&mut null_mut(), FLAG).into()),
             ("options_set", qcow2blk_options_set(options, c"format".as_ptr(), c"raw".as_ptr(), FLAG).into()),
             ("options_add_fd", qcow2blk_options_add_fd(options, 0, FLAG).into()),
+            ("options_set_key", qcow2blk_options_set_key(options, buffer, 1, FLAG).into()),
+            ("create", qcow2blk_create(c"x".as_ptr(), 512, null(), FLAG).into()),
+            ("check", qcow2blk_check(c"x".as_ptr(), null_mut(), None, null_mut(), FLAG).into()),
             ("image_open", qcow2blk_image_open(c"x".as_ptr(), null(), &mut null_mut(), FLAG).into()),
+            ("create_snapshot", qcow2blk_image_create_snapshot(i, c"x".as_ptr(), null_mut(), 0, FLAG).into()),
+            ("add_bitmap", qcow2blk_image_add_bitmap(i, c"x".as_ptr(), 0, FLAG).into()),
+            ("clear_bitmap", qcow2blk_image_clear_bitmap(i, c"x".as_ptr(), FLAG).into()),
             ("info", qcow2blk_image_info(i, text, 512, FLAG) as i64),
             ("list_snapshots", qcow2blk_image_list_snapshots(i, Some(on_snapshot), null_mut(), FLAG).into()),
             ("pread", qcow2blk_image_pread(i, buffer, 512, 0, FLAG) as i64),

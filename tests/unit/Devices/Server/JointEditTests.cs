@@ -61,6 +61,7 @@ public sealed class JointEditTests : IDisposable
         Assert.True(Ask(1, ControlVerb.Edit, Checkpoint("create", "monday")).Succeeded);
         var outcomes = await CreateAsync("monday");
         Assert.All(outcomes, outcome => Assert.Contains("already", outcome.Why));
+        Assert.All(outcomes, outcome => Assert.Null(outcome.Note));
         Assert.Equal(["", "monday"], [Listed(0), Listed(1)]);
         Assert.False(_exports[0].Held || _exports[1].Held);
     }

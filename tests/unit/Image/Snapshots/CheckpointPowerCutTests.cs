@@ -59,7 +59,7 @@ public sealed class CheckpointPowerCutTests
         var crash = new CrashImage(start, log);
         var random = new Random(seed);
         var (done, undone) = (0, 0);
-        for (long tick = 0; tick <= log.Tick; tick++)
+        for (long tick = 0; tick <= log.Tick; tick += 2)
         {
             crash.AdvanceTo(tick);
             crash.Cut(random);
@@ -70,7 +70,7 @@ public sealed class CheckpointPowerCutTests
             Assert.True(state.Names == old.Names || state.Names == next.Names, $"{tick}: there is {state.Names}");
             state.MustHold(state.Names == old.Names ? old : next, $"{tick}");
             (done, undone) = state.Names == old.Names ? (done, undone + 1) : (done + 1, undone);
-            if (tick % 8 != 0)
+            if (tick % 16 != 0)
                 continue;
             WriteAll(found);
             State.Of(found).MustHoldPoints(state, $"{tick}: after writes");

@@ -38,7 +38,11 @@ internal sealed class DirtiedBitmaps(SnapshotParts parts, BitmapEditor bitmaps, 
         var isValid = !entry.Flags.HasFlag(BitmapFlags.InUse);
         var records = entry.Flags.HasFlag(BitmapFlags.Auto);
         if (isResized && !isValid)
-            return EditAnswer.Refused(EditResult.Failed, $"bitmap \"{entry.Name}\" is inconsistent and cannot be resized", "remove it first");
+        {
+            return EditAnswer.Refused(
+                EditResult.Failed, $"bitmap \"{entry.Name}\" is inconsistent and cannot be resized", "remove it first");
+        }
+
         if (!isResized && !(isValid && records))
             return null;
         var (before, why) = await bitmaps.TryLoadAsync(entry);

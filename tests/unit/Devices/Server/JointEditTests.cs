@@ -127,6 +127,7 @@ public sealed class JointEditTests : IDisposable
     private string Listed(int disk)
     {
         var json = Ask(disk, ControlVerb.Edit, new ImageEdit("checkpoint-list", new Dictionary<string, string>())).Json!;
-        return string.Join(' ', JsonDocument.Parse(json).RootElement.EnumerateArray().Select(found => found.GetProperty("name").GetString()));
+        var checkpoints = JsonDocument.Parse(json).RootElement.EnumerateArray();
+        return string.Join(' ', checkpoints.Select(found => found.GetProperty("name").GetString()));
     }
 }

@@ -117,7 +117,10 @@ public sealed class CheckpointPowerCutTests
             Assert.True(Active.AsSpan().SequenceEqual(expected.Active), $"{when}: the disk reads otherwise");
             MustHoldPoints(expected, when);
             foreach (var (name, bytes) in expected.Dirty)
-                Assert.True(Dirty.GetValueOrDefault(name) >= bytes, $"{when}: bitmap {name} has {Dirty.GetValueOrDefault(name)} of {bytes}");
+            {
+                var found = Dirty.GetValueOrDefault(name);
+                Assert.True(found >= bytes, $"{when}: bitmap {name} has {found} of {bytes}");
+            }
         }
 
         public void MustHoldPoints(State expected, string when)

@@ -55,15 +55,23 @@ internal sealed partial class BitmapsExtensionEdit
             throw Bad($"bitmaps extension has {present.Data.Length} bytes, must have {BitmapsExtension.Length}");
         if (present.Offset + WholeLength <= Sector)
             return;
-        var start = found[0].Offset;
-        List<HeaderExtension> order = [present, .. found.Where(extension => extension != present)];
+        if (!TryRewrite(found[0].Offset, end, [present, .. found.Where(extension => extension != present)]))
+            throw Bad("the first sector of the header has no room for the bitmaps extension");
+    }
+
+    /// <summary>Writes extensions anew where they reach behind the first sector: what is left over becomes end markers.</summary>
+    /// <returns>false if those that matter do not fit into that sector for the time</returns>
+    private bool TryRewrite(int start, int end, IReadOnlyList<HeaderExtension> order)
+    {
         var whole = Join(order);
         var rest = Join(order.Where(extension => extension.Type != HeaderExtension.FeatureNameTable));
-        if (whole.Length != end - start || start + rest.Length + HeaderExtension.PrefixLength > Sector)
-            throw Bad("the first sector of the header has no room for the bitmaps extension");
+        if (end <= Sector || start + rest.Length + HeaderExtension.PrefixLength > Sector)
+            return false;
+        whole = [.. whole, .. new byte[end - start - whole.Length]];
         Write(start, [.. rest, .. new byte[Sector - start - rest.Length]]);
         Write(Sector, whole[(Sector - start)..]);
         Write(start, whole[..(Sector - start)]);
+        return true;
     }
 
     private static byte[] Join(IEnumerable<HeaderExtension> extensions)

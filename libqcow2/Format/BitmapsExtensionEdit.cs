@@ -1,6 +1,7 @@
 using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
+using System.Linq;
 
 namespace Qcow2Blk.Format;
 
@@ -77,11 +78,13 @@ internal sealed partial class BitmapsExtensionEdit
         var offset = found[index].Offset;
         var next = index + 1 < found.Count ? found[index + 1].Offset : end;
 
-        // What follows it cannot be moved up if it reaches into another sector. Without the bit, the extension means nothing.
+        // What follows it and reaches far into another sector cannot be moved up. Without the bit, the extension means nothing.
         if (next == end)
             Write(offset, new byte[next - offset]);
         else if (IsInOneSector(offset, end - offset))
             Write(offset, [.. _now.AsSpan(next, end - next), .. new byte[next - offset]]);
+        else
+            _ = TryRewrite(found[0].Offset, end, [.. found.Where(extension => extension.Type != HeaderExtension.Bitmaps)]);
     }
 
     /// <summary>Adds the extension behind the others, where the end marker is.</summary>

@@ -41,7 +41,7 @@ internal sealed partial class ControlServer
         finally
         {
             held.Release();
-            await hold.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await ((Task)hold).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

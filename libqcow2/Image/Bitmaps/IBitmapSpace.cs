@@ -28,7 +28,9 @@ internal interface IBitmapSpace
     /// <summary>Gives up clusters that nothing on disk points to any more. What is not the bitmaps' own is left alone.</summary>
     void Free(long offset, long clusters);
 
-    /// <summary>Those of these clusters that are in use once, and that no table of the image names, are the bitmaps' own from now on.</summary>
+    /// <summary>
+    /// Those of these clusters that are in use once, and that no table of the image names, are the bitmaps' own from now on.
+    /// </summary>
     /// <returns>0, or a negative errno: then none of them is</returns>
     LoopTask<int> ProveAsync(HashSet<HostCluster> clusters);
 

@@ -20,7 +20,7 @@ internal sealed class DirtiedBitmaps(SnapshotParts parts, BitmapEditor bitmaps, 
     public async LoopTask<EditAnswer?> PrepareAsync(long size)
     {
         if (set.Damage is { } damage)
-            return EditAnswer.Refused(EditResult.Failed, damage, "\"qcow2blk bitmap remove\" cannot mend that, qemu-img can drop them");
+            return EditAnswer.Refused(EditResult.Failed, damage);
         var directory = set.Directory!.Copy();
         for (var index = 0; index < directory.Entries.Count; index++)
         {
@@ -38,7 +38,11 @@ internal sealed class DirtiedBitmaps(SnapshotParts parts, BitmapEditor bitmaps, 
         var isValid = !entry.Flags.HasFlag(BitmapFlags.InUse);
         var records = entry.Flags.HasFlag(BitmapFlags.Auto);
         if (isResized && !isValid)
-            return EditAnswer.Refused(EditResult.Failed, $"bitmap \"{entry.Name}\" is inconsistent and cannot be resized", "remove it first");
+        {
+            return EditAnswer.Refused(
+                EditResult.Failed, $"bitmap \"{entry.Name}\" is inconsistent and cannot be resized", "remove it first");
+        }
+
         if (!isResized && !(isValid && records))
             return null;
         var (before, why) = await bitmaps.TryLoadAsync(entry);

@@ -48,6 +48,17 @@ public sealed class BitmapsRoomTests : IDisposable
         Assert.Equal(HasNames(before), HasNames(after));
         Assert.Contains(after.Extensions, found => found.Type == HeaderExtension.Bitmaps && found.Data.SequenceEqual(s_pointing.Encode()));
         Assert.Empty(BitmapsExtensionEdit.PlanRoom(cluster, s_pointing, "test"));
+
+        // And it goes again.
+        foreach (var step in BitmapsExtensionEdit.Plan(cluster, null, "test"))
+        {
+            foreach (var torn in Torn(cluster, step))
+                Assert.Equal(Others(before), Others(Header.Parse(torn, "test")));
+            cluster = step;
+        }
+
+        Assert.Equal(HasNames(before), HasNames(Header.Parse(cluster, "test")));
+        Assert.DoesNotContain(Header.Parse(cluster, "test").Extensions, found => found.Type == HeaderExtension.Bitmaps);
     }
 
     [Fact]

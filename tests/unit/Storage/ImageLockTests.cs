@@ -93,6 +93,21 @@ public sealed class ImageLockTests : IDisposable
     }
 
     [Fact]
+    public void Snapshot_is_read_beside_a_writer_who_knows_of_it()
+    {
+        using var writer = new Held(_image, write: true);
+        Assert.Null(writer.Lock.FindReader());
+        using (var reader = new Held(_image, write: false, besideWriter: true))
+        {
+            Assert.True(reader.Lock.Held);
+            Assert.Equal("this process", writer.Lock.FindReader()?.Name);
+            Assert.Throws<ImageLockedException>(() => new Held(_image, write: true).Dispose());
+        }
+
+        Assert.Null(writer.Lock.FindReader());
+    }
+
+    [Fact]
     public void Exclusive_lock_of_a_foreign_program_is_in_the_way()
     {
         var fd = Fcntl.Open(_image, O_RDWR | O_CLOEXEC, 0);
@@ -118,12 +133,12 @@ public sealed class ImageLockTests : IDisposable
     {
         private readonly int _fd;
 
-        internal Held(string path, bool write)
+        internal Held(string path, bool write, bool besideWriter = false)
         {
             _fd = Fcntl.Open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
             try
             {
-                Lock = ImageLock.Acquire(_fd, path, write);
+                Lock = ImageLock.Acquire(_fd, path, write, besideWriter);
             }
             catch
             {

@@ -17,7 +17,7 @@ public sealed class CheckpointEditTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     [Theory]
-    [InlineData("")]
+    [InlineData("compat=1.1")]
     [InlineData("cluster_size=4k")]
     [InlineData("cluster_size=512")]
     [InlineData("extended_l2=on")]
@@ -78,7 +78,7 @@ public sealed class CheckpointEditTests : IDisposable
     public void Bitmaps_and_snapshots_of_others_are_left_alone()
     {
         var file = _directory.File("image.qcow2");
-        using (var one = new OneImage(SnapshotScene.Make("")))
+        using (var one = new OneImage(SnapshotScene.Make("compat=1.1")))
         {
             one.Create("mine").MustSucceed();
             one.Loop.RunUntilComplete(one.Image.EditAsync(() => one.Image.BitmapEditor.AddAsync("own", null, records: true)))
@@ -105,7 +105,7 @@ public sealed class CheckpointEditTests : IDisposable
     [InlineData("b", 3L, "power of two")]
     public void Bad_one_is_refused_and_nothing_is_changed(string name, long? granularity, string why)
     {
-        using var one = new OneImage(SnapshotScene.Make(""));
+        using var one = new OneImage(SnapshotScene.Make("compat=1.1"));
         one.Loop.RunUntilComplete(one.Image.EditAsync(() => one.Image.BitmapEditor.AddAsync("own", null, records: true))).MustSucceed();
         one.CreateCheckpoint("a").MustSucceed();
         var before = Listed(one);
@@ -124,7 +124,7 @@ public sealed class CheckpointEditTests : IDisposable
 
     private static OneImage Three()
     {
-        var one = new OneImage(SnapshotScene.Make(""));
+        var one = new OneImage(SnapshotScene.Make("compat=1.1"));
         one.CreateCheckpoint("a").MustSucceed();
         Assert.Equal(0, one.Write(1 << 20, 65536, 0x41));
         one.CreateCheckpoint("b").MustSucceed();

@@ -1,4 +1,5 @@
 using System.Threading;
+using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Image.Tables;
 

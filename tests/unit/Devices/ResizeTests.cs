@@ -241,7 +241,6 @@ public sealed class ResizeTests : IDisposable
     [Theory]
     [InlineData("2M", "use --shrink", false)]
     [InlineData("0", "there is none of the size", true)]
-    [InlineData("-5M", "there is none of the size", true)]
     [InlineData("-4M", "there is none of the size", true)]
     [InlineData("3E", "too large, clusters of 65536 bytes reach 2251799813685248", true)]
     [InlineData("2251799813685760", "too large, clusters of 65536 bytes reach 2251799813685248", true)]
@@ -271,14 +270,12 @@ public sealed class ResizeTests : IDisposable
     }
 
     [Fact]
-    public void A_bitmap_that_would_be_too_large_refuses_the_size()
-    {
+    public void A_bitmap_that_would_be_too_large_refuses_the_size() =>
         RefusedWithoutChange("300G", "bitmap \"b\": a bitmap of 629145600 bits is too large", true, () =>
         {
             Make("compat=1.1", "4M");
             Qemu.Img("bitmap", "--add", "-g", "512", File(Ours), "b");
         }, qemuRefuses: false);
-    }
 
     [Fact]
     public void Sizes_are_rounded_up_to_whole_sectors_and_that_is_said()

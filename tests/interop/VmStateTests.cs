@@ -3,7 +3,7 @@ using Xunit;
 
 namespace Qcow2Blk.Tests.Interop;
 
-/// <summary>Snapshots that hold the memory of a virtual machine, made and loaded by qemu, live through all that is done beside them.</summary>
+/// <summary>Snapshots with the memory of a machine, made and loaded by qemu, live through all that is done beside them.</summary>
 public sealed class VmStateTests
 {
     [Theory]

@@ -118,7 +118,8 @@ public sealed class ForeignClusterTests : IDisposable
     private static long Cluster(ImageBytes image, Owner owner)
     {
         var header = image.Header;
-        var snapshot = SnapshotTable.Parse(image.Bytes.AsSpan((int)header.SnapshotsOffset.Value), header.SnapshotCount, image.Path, out _)[0];
+        var table = image.Bytes.AsSpan((int)header.SnapshotsOffset.Value);
+        var snapshot = SnapshotTable.Parse(table, header.SnapshotCount, image.Path, out _)[0];
         var snapshotL1 = snapshot.L1TableOffset;
         var geometry = new Geometry(header);
         return owner switch

@@ -300,7 +300,8 @@ typedef void qcow2blk_check_fn (void *user_data, int kind, const char *message, 
  * qcow2blk_check - check the metadata of an image file, and repair it
  *
  * What is said of the image is how it is afterwards: what was repaired is only counted as that. An encrypted image
- * needs no key. result and callback may be NULL; of very many findings the callback is told the first. flags:
+ * needs no key. result and callback may be NULL. The callback is told QCOW2BLK_CHECK_PROGRESS, of the findings (of very
+ * many, of the first) QCOW2BLK_CHECK_LEAK and QCOW2BLK_CHECK_ERROR, and QCOW2BLK_CHECK_STOPPED. flags:
  * QCOW2BLK_CHECK_REPAIR_LEAKS or QCOW2BLK_CHECK_REPAIR_ALL, QCOW2BLK_CHECK_IGNORE_LOCKS.
  *
  * Returns: QCOW2BLK_CHECK_CLEAN, _INCOMPLETE, _CORRUPT or _LEAKING; or a negative errno, and *result is as it was
@@ -642,7 +643,7 @@ QCOW2BLK_API int qcow2blk_image_resize (qcow2blk_image *image, uint64_t size, ui
  * qcow2blk_image_create_snapshot - keep the disk as it is now
  *
  * All writes that have ended are in the snapshot. name need not be unique; the ID of the snapshot, which is, is put
- * into id unless that is NULL, cut to size and ended with a NUL.
+ * into id unless that is NULL, cut to size and ended with a NUL; QCOW2BLK_SNAPSHOT_ID_SIZE bytes are enough.
  *
  * Returns: 0 or a negative errno
  * Errors: EINVAL: not such a handle, name is NULL or over 65535 bytes; EROFS: the image is open for reading only;

@@ -8,5 +8,8 @@ internal static class DiskSize
     /// <summary>What is behind the new end is lost, so it has to be said that this is meant.</summary>
     public static EditAnswer NotToShrink(long before, long size) =>
         EditAnswer.Refused(EditResult.Failed, $"the disk has {before} bytes: with {size}, what is behind that would be lost",
-            "use --shrink if that is meant") with { Error = -Errno.ERANGE };
+            "use --shrink if that is meant") with
+        {
+            Error = -Errno.ERANGE,
+        };
 }

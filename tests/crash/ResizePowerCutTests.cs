@@ -94,7 +94,7 @@ public sealed class ResizePowerCutTests(ITestOutputHelper output)
     {
         int[] units = [Sector, 4096, 65536, 1 << 20];
         var unit = units[random.Next(units.Length)];
-        long wanted = random.Next(4) switch
+        var wanted = random.Next(4) switch
         {
             0 => random.Next(1, size / Sector) * (long)Sector,
             1 => size - (random.Next(1, 64) * (long)Sector),

@@ -5,8 +5,8 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
-using Qcow2Blk.Interop;
 using Qcow2Blk.Image.Raw;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices.Edits;

@@ -165,7 +165,6 @@ internal sealed partial class DeviceServer : IDisposable
                     registry.Directory.SocketOf(name), device, server.ExecuteAsync, server.NotHeard, log, hold: server.HoldAsync);
             }
 
-
             claim?.Publish(record);
             server._pidFile = options.PidFile is { } pidFile ? PidFile.Write(pidFile) : null;
             if (KernelNode.TryParse(record.DevicePath) is { } node)

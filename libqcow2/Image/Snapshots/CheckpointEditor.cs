@@ -129,9 +129,11 @@ internal sealed class CheckpointEditor(SnapshotParts parts, BitmapEditor bitmaps
         name.All(char.IsAsciiDigit) && name.Length > 0
             ? EditAnswer.Refused(EditResult.Invalid, "a number may be the ID of a snapshot", "choose a name with a letter in it")
         : snapshots.Any(snapshot => snapshot.Name == name || snapshot.Id == name)
-            ? EditAnswer.Refused(EditResult.Failed, $"there is a snapshot \"{name}\" already")
-        : set.Directory?.Find(name) >= 0 ? EditAnswer.Refused(EditResult.Failed, $"there is a bitmap \"{name}\" already")
+            ? Exists($"there is a snapshot \"{name}\" already")
+        : set.Directory?.Find(name) >= 0 ? Exists($"there is a bitmap \"{name}\" already")
         : null;
+
+    private static EditAnswer Exists(string why) => EditAnswer.Refused(EditResult.Failed, why) with { Error = -Errno.EEXIST };
 
     private EditAnswer? RefuseShown(params string?[] names) =>
         names.FirstOrDefault(name => name is not null && set.IsShown(name)) is { } shown

@@ -361,3 +361,23 @@ GUARD (int, image_resize,
 GUARD (int, device_resize,
        (qcow2blk_device *device, uint64_t size, int timeout, uint32_t flags),
        (device, size, timeout, flags))
+GUARD (int, image_create_checkpoint,
+       (qcow2blk_image *image, const char *name, uint64_t granularity, uint32_t flags),
+       (image, name, granularity, flags))
+GUARD (int, image_delete_checkpoint,
+       (qcow2blk_image *image, const char *name, uint32_t flags),
+       (image, name, flags))
+GUARD (int, image_list_checkpoints,
+       (qcow2blk_image *image, qcow2blk_checkpoint_fn *callback, void *user_data, uint32_t flags),
+       (image, callback, user_data, flags))
+GUARD (int, devices_create_checkpoint,
+       (qcow2blk_device *const *devices, size_t count, const char *name, uint64_t granularity, int
+        timeout, uint32_t flags),
+       (devices, count, name, granularity, timeout, flags))
+GUARD (int, device_delete_checkpoint,
+       (qcow2blk_device *device, const char *name, int timeout, uint32_t flags),
+       (device, name, timeout, flags))
+GUARD (int, device_list_checkpoints,
+       (qcow2blk_device *device, qcow2blk_checkpoint_fn *callback, void *user_data, int timeout, uint32_t
+        flags),
+       (device, callback, user_data, timeout, flags))

@@ -34,6 +34,17 @@ internal enum BitmapTraits : uint
 /// <param name="DirtyBytes">null if nobody can tell</param>
 internal readonly record struct ListedBitmap(string Name, BitmapTraits Traits, ulong Granularity, long? DirtyBytes);
 
+/// <summary>A checkpoint, as struct qcow2blk_checkpoint has it.</summary>
+/// <param name="Name">of its snapshot and of its bitmap</param>
+/// <param name="SnapshotId">of the disk as it was</param>
+/// <param name="DateSeconds">since 1970, when it was made</param>
+/// <param name="DateNanoseconds">to be added to that</param>
+/// <param name="Traits">of the bitmap: none if it does not record any more</param>
+/// <param name="Granularity">bytes of the disk that a bit stands for</param>
+/// <param name="DirtyBytes">null if nobody can tell</param>
+internal readonly record struct ListedCheckpoint(
+    string Name, string SnapshotId, long DateSeconds, uint DateNanoseconds, BitmapTraits Traits, ulong Granularity, long? DirtyBytes);
+
 /// <summary>What edits answer, out of JSON: from the image that is open here, and from the server of a device.</summary>
 internal static class EditLists
 {
@@ -44,8 +55,12 @@ internal static class EditLists
         snapshot.GetProperty("disk-size").GetUInt64()))];
 
     public static IReadOnlyList<ListedBitmap> Bitmaps(string? json) => [.. Elements(json).Select(bitmap => new ListedBitmap(
-        bitmap.GetProperty("name").GetString()!, TraitsOf(bitmap), bitmap.GetProperty("granularity").GetUInt64(),
-        bitmap.TryGetProperty("dirty-bytes", out var dirty) ? dirty.GetInt64() : null))];
+        bitmap.GetProperty("name").GetString()!, TraitsOf(bitmap), bitmap.GetProperty("granularity").GetUInt64(), DirtyOf(bitmap)))];
+
+    public static IReadOnlyList<ListedCheckpoint> Checkpoints(string? json) => [.. Elements(json).Select(checkpoint =>
+        new ListedCheckpoint(checkpoint.GetProperty("name").GetString()!, checkpoint.GetProperty("snapshot-id").GetString()!,
+            checkpoint.GetProperty("date-sec").GetInt64(), checkpoint.GetProperty("date-nsec").GetUInt32(),
+            StateOf(checkpoint.GetProperty("bitmap")), checkpoint.GetProperty("granularity").GetUInt64(), DirtyOf(checkpoint)))];
 
     /// <summary>The ID of a snapshot that was just made.</summary>
     public static string NewId(string? json)
@@ -56,15 +71,18 @@ internal static class EditLists
 
     private static BitmapTraits TraitsOf(JsonElement bitmap)
     {
-        var state = bitmap.GetProperty("state").GetString() switch
-        {
-            "recording" => BitmapTraits.Records,
-            "inconsistent" => BitmapTraits.Inconsistent,
-            _ => BitmapTraits.None,
-        };
         var isExported = bitmap.TryGetProperty("exported", out var exported) && exported.GetBoolean();
-        return isExported ? state | BitmapTraits.Exported : state;
+        return StateOf(bitmap.GetProperty("state")) | (isExported ? BitmapTraits.Exported : BitmapTraits.None);
     }
+
+    private static BitmapTraits StateOf(JsonElement word) => word.GetString() switch
+    {
+        "recording" => BitmapTraits.Records,
+        "inconsistent" => BitmapTraits.Inconsistent,
+        _ => BitmapTraits.None,
+    };
+
+    private static long? DirtyOf(JsonElement bitmap) => bitmap.TryGetProperty("dirty-bytes", out var dirty) ? dirty.GetInt64() : null;
 
     private static List<JsonElement> Elements(string? json)
     {

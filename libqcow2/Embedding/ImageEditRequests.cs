@@ -53,6 +53,20 @@ internal static class ImageEditRequests
         return new ImageEdit("bitmap-merge", arguments);
     }
 
+    public static ImageEdit ListCheckpoints() => new("checkpoint-list", new Dictionary<string, string>());
+
+    /// <param name="name">of the checkpoint</param>
+    /// <param name="granularity">0 for that of the checkpoint before, or the usual one</param>
+    public static ImageEdit CreateCheckpoint(string name, ulong granularity)
+    {
+        var arguments = Named(name);
+        if (granularity != 0)
+            arguments["granularity"] = granularity.ToString(CultureInfo.InvariantCulture);
+        return new ImageEdit("checkpoint-create", arguments);
+    }
+
+    public static ImageEdit DeleteCheckpoint(string name) => Of("checkpoint-delete", name);
+
     /// <param name="size">bytes of the disk</param>
     /// <param name="mayShrink">whether it may become smaller</param>
     /// <param name="force">whether a device may, that has users</param>

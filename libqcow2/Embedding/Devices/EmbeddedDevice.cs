@@ -242,11 +242,14 @@ internal sealed class EmbeddedDevice
         }
     }
 
+    /// <summary>Connects to its server.</summary>
+    /// <param name="what">what for: "cannot suspend disk"</param>
+    /// <returns>null if it has ended</returns>
     /// <exception cref="OutcomeException">nobody answers</exception>
-    private ControlReply Ask(string what, ControlRequest request)
+    internal ControlClient? Connect(string what)
     {
         if (Current() is not { } entry)
-            return new ControlReply(HasEnded(what), null, default);
+            return null;
         if (!entry.Alive)
         {
             throw new OutcomeException(OutcomeKind.Busy, what,
@@ -254,12 +257,17 @@ internal sealed class EmbeddedDevice
                 entry.IsRecovering ? "try again in a moment" : $"\"qcow2blk attach --recover {Name}\" starts another");
         }
 
+        return ControlClient.TryConnect(_device.Registry.Directory, Name) ?? (Current() is null ? null
+            : throw new OutcomeException(OutcomeKind.Busy, what, "its server is starting or ending", "try again"));
+    }
+
+    /// <exception cref="OutcomeException">nobody answers</exception>
+    private ControlReply Ask(string what, ControlRequest request)
+    {
         try
         {
-            using var client = ControlClient.TryConnect(_device.Registry.Directory, Name);
-            return client is not null ? client.Ask(request)
-                : Current() is null ? new ControlReply(HasEnded(what), null, default)
-                : throw new OutcomeException(OutcomeKind.Busy, what, "its server is starting or ending", "try again");
+            using var client = Connect(what);
+            return client?.Ask(request) ?? new ControlReply(HasEnded(what), null, default);
         }
         catch (OutcomeException) when (Current() is null)
         {
@@ -267,8 +275,8 @@ internal sealed class EmbeddedDevice
         }
     }
 
-    private static Outcome HasEnded(string what) => Outcome.Refused(OutcomeKind.NotFound, what, "it has ended");
+    internal static Outcome HasEnded(string what) => Outcome.Refused(OutcomeKind.NotFound, what, "it has ended");
 
-    private static Outcome Refused(OutcomeException error) =>
+    internal static Outcome Refused(OutcomeException error) =>
         Outcome.Refused(error.Kind, error.What, error.Why, error.Hint) with { Error = ErrorNumbers.Of(error) };
 }

@@ -606,7 +606,7 @@ QCOW2BLK_API int qcow2blk_image_block_status (qcow2blk_image *image, uint64_t of
                                               qcow2blk_extent_fn *callback, void *user_data, uint32_t flags);
 #define QCOW2BLK_HAVE_IMAGE_BLOCK_STATUS 1
 
-/* ---------------------------------------------------------------- size, snapshots and bitmaps of an image
+/* ---------------------------------------------------------------- size, snapshots, bitmaps and checkpoints of an image
  *
  * These change the image itself while it is in use. Requests that are in progress are waited for, those that come
  * meanwhile wait and are not refused, whatever thread or queue they are of; one such change is made after the other.
@@ -820,6 +820,74 @@ QCOW2BLK_API int qcow2blk_image_bitmap_status (qcow2blk_image *image, const char
                                                uint64_t length, qcow2blk_extent_fn *callback, void *user_data,
                                                uint32_t flags);
 #define QCOW2BLK_HAVE_IMAGE_BITMAP_STATUS 1
+
+/* A checkpoint: an internal snapshot and a bitmap of the same name. Its strings are valid during the callback. */
+struct qcow2blk_checkpoint {
+  uint32_t size;             /* of what the library has filled in */
+  uint32_t flags;            /* of its bitmap: QCOW2BLK_BITMAP_*; none if there is a checkpoint after it */
+  const char *name;          /* of snapshot and bitmap */
+  const char *snapshot_id;   /* as "qemu-img snapshot -l" shows it */
+  int64_t date_seconds;      /* since 1970, when it was made */
+  uint32_t date_nanoseconds; /* to be added to date_seconds */
+  uint32_t reserved;
+  uint64_t granularity; /* bytes of the disk that a bit stands for */
+  int64_t dirty_bytes;  /* of the disk, changed from this checkpoint to the next; -1 if nobody can tell */
+};
+
+/* A value other than 0 ends the list, and becomes the result of the function. */
+typedef int qcow2blk_checkpoint_fn (void *user_data, const struct qcow2blk_checkpoint *checkpoint);
+
+/**
+ * qcow2blk_image_list_checkpoints - tell of the checkpoints, the oldest first
+ *
+ * They are the snapshots that have a bitmap of their name. The bitmap of the last one has QCOW2BLK_BITMAP_RECORDS; one
+ * that has QCOW2BLK_BITMAP_INCONSISTENT cannot tell what has changed. The callback runs on the calling thread, inside
+ * this call.
+ *
+ * Returns: 0, what the callback returned to end the list, or a negative errno
+ * Errors: EINVAL: not such a handle, or callback is NULL; EOPNOTSUPP: the image is raw; EIO: the directory of the
+ * bitmaps is damaged; ESHUTDOWN: the image is being closed; EDEADLK: called from a callback of the image
+ * Threads: any, but not from a callback of the image
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_list_checkpoints (qcow2blk_image *image, qcow2blk_checkpoint_fn *callback,
+                                                  void *user_data, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_LIST_CHECKPOINTS 1
+
+/**
+ * qcow2blk_image_create_checkpoint - keep the disk as it is now, and record what changes from now on
+ *
+ * Makes a snapshot and a bitmap of that name, both or none; the bitmap of the checkpoint before stops recording. So
+ * the snapshot is what a backup copies, and the bitmap before says which parts of it a backup of the checkpoint
+ * before does not have. granularity is as for qcow2blk_image_add_bitmap(); 0 is that of the checkpoint before, if
+ * there is one.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: EINVAL: not such a handle, name is NULL, empty, a number or over 1023 bytes, or no such granularity;
+ * EEXIST: there is a snapshot or a bitmap of that name; EROFS: the image is open for reading only; EOPNOTSUPP: it is
+ * raw; EIO: it cannot have one, see qcow2blk_last_error(); ENOSPC and others of the files; ESHUTDOWN: the image is
+ * being closed; EDEADLK: called from a callback
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_create_checkpoint (qcow2blk_image *image, const char *name, uint64_t granularity,
+                                                   uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_CREATE_CHECKPOINT 1
+
+/**
+ * qcow2blk_image_delete_checkpoint - forget a checkpoint
+ *
+ * What its bitmap has is added to that of the checkpoint before, which records again if this one did: what has
+ * changed since an earlier checkpoint is known as before. One that is not there is deleted already.
+ *
+ * Returns: 0 or a negative errno
+ * Errors: EINVAL: not such a handle, or name is NULL; EBUSY: another process reads the image; EROFS, EOPNOTSUPP, EIO,
+ * ENOSPC, ESHUTDOWN, EDEADLK: as qcow2blk_image_create_checkpoint()
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_image_delete_checkpoint (qcow2blk_image *image, const char *name, uint32_t flags);
+#define QCOW2BLK_HAVE_IMAGE_DELETE_CHECKPOINT 1
 
 /* ---------------------------------------------------------------- asynchronous I/O */
 
@@ -1257,7 +1325,7 @@ QCOW2BLK_API int qcow2blk_device_set_event_callback (qcow2blk_device *device, qc
 QCOW2BLK_API int qcow2blk_device_close (qcow2blk_device *device, uint32_t flags);
 #define QCOW2BLK_HAVE_DEVICE_CLOSE 1
 
-/* ---------------------------------------------------------------- size, snapshots and bitmaps of a device
+/* ---------------------------------------------------------------- size, snapshots, bitmaps and checkpoints of a device
  *
  * As those of an image, carried out by the server of the device, whichever process that is. Its users wait meanwhile.
  * timeout is how long requests in progress may take; -1 is 30 seconds. Beside the errors of the functions of images
@@ -1416,6 +1484,48 @@ QCOW2BLK_API int qcow2blk_device_disable_bitmap (qcow2blk_device *device, const 
 QCOW2BLK_API int qcow2blk_device_merge_bitmap (qcow2blk_device *device, const char *name, const char *from, int timeout,
                                                uint32_t flags);
 #define QCOW2BLK_HAVE_DEVICE_MERGE_BITMAP 1
+
+/**
+ * qcow2blk_device_list_checkpoints - tell of the checkpoints of a device, the oldest first
+ *
+ * Returns: 0, what the callback returned to end the list, or a negative errno
+ * Errors: as qcow2blk_image_list_checkpoints(), and those of all devices
+ * Threads: any, but not from a callback of the library
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_list_checkpoints (qcow2blk_device *device, qcow2blk_checkpoint_fn *callback,
+                                                   void *user_data, int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_LIST_CHECKPOINTS 1
+
+/**
+ * qcow2blk_devices_create_checkpoint - make a checkpoint of one or several devices, of one instant
+ *
+ * devices is an array of count handles, which may be of different processes. The requests of all wait, then each gets
+ * a checkpoint of that name, then all go on: of writes that follow each other, on whichever of them, none is in the
+ * checkpoint without those before it. It is made of all or of none; if it cannot be taken back from one,
+ * qcow2blk_last_error() says so. granularity is as for qcow2blk_image_create_checkpoint().
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_create_checkpoint(), and those of all devices; EINVAL: devices is NULL, or count is 0
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_devices_create_checkpoint (qcow2blk_device *const *devices, size_t count, const char *name,
+                                                     uint64_t granularity, int timeout, uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICES_CREATE_CHECKPOINT 1
+
+/**
+ * qcow2blk_device_delete_checkpoint - forget a checkpoint of a device
+ *
+ * Returns: 0 or a negative errno
+ * Errors: as qcow2blk_image_delete_checkpoint(), and those of all devices; EBUSY: also if NBD clients look at its
+ * bitmap or at the one before
+ * Threads: any, but not from a callback
+ * Since: 0.1
+ */
+QCOW2BLK_API int qcow2blk_device_delete_checkpoint (qcow2blk_device *device, const char *name, int timeout,
+                                                    uint32_t flags);
+#define QCOW2BLK_HAVE_DEVICE_DELETE_CHECKPOINT 1
 
 #ifdef __cplusplus
 }

@@ -34,6 +34,7 @@ LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG = range(4)
 Extent = namedtuple("Extent", "offset length flags depth")
 Snapshot = namedtuple("Snapshot", "id name date vm_clock vm_state_size disk_size")
 Bitmap = namedtuple("Bitmap", "name granularity dirty_bytes flags")
+Checkpoint = namedtuple("Checkpoint", "name snapshot_id date granularity dirty_bytes flags")
 Event = namedtuple("Event", "kind state value message")
 _COUNTS = ("check_errors corruptions leaks corruptions_fixed leaks_fixed image_end_offset total_clusters allocated_clusters"
            " fragmented_clusters compressed_clusters")
@@ -69,6 +70,11 @@ class _Bitmap(Structure):
     _fields_ = [("size", c_uint32), ("flags", c_uint32), ("name", c_char_p), ("granularity", c_uint64), ("dirty_bytes", c_int64)]
 
 
+class _Checkpoint(Structure):
+    _fields_ = [("size", c_uint32), ("flags", c_uint32), ("name", c_char_p), ("snapshot_id", c_char_p), ("date_seconds", c_int64),
+                ("date_nanoseconds", c_uint32), ("reserved", c_uint32), ("granularity", c_uint64), ("dirty_bytes", c_int64)]
+
+
 class _CheckResult(Structure):
     _fields_ = [("size", c_uint32), ("reserved", c_uint32), *((name, c_int64) for name in _COUNTS.split())]
 
@@ -99,6 +105,7 @@ class _PyBuffer(Structure):
 _ExtentFn = CFUNCTYPE(c_int, c_void_p, POINTER(_Extent))
 _SnapshotFn = CFUNCTYPE(c_int, c_void_p, POINTER(_Snapshot))
 _BitmapFn = CFUNCTYPE(c_int, c_void_p, POINTER(_Bitmap))
+_CheckpointFn = CFUNCTYPE(c_int, c_void_p, POINTER(_Checkpoint))
 _CheckFn = CFUNCTYPE(None, c_void_p, c_int, c_char_p, c_double)
 _CompletionFn = CFUNCTYPE(None, c_void_p, c_int64)
 _EventFn = CFUNCTYPE(None, c_void_p, POINTER(_Event))
@@ -144,8 +151,11 @@ _declare(c_int, [_pointer, c_uint64, c_int, c_uint32], _lib.qcow2blk_device_resi
 _declare(c_int, [_pointer, c_char_p, c_char_p, c_size_t, c_uint32], _lib.qcow2blk_image_create_snapshot)
 _declare(c_int, [_pointer, c_char_p, c_uint32], _lib.qcow2blk_image_delete_snapshot, _lib.qcow2blk_image_revert_snapshot,
          _lib.qcow2blk_image_remove_bitmap, _lib.qcow2blk_image_clear_bitmap, _lib.qcow2blk_image_enable_bitmap,
-         _lib.qcow2blk_image_disable_bitmap)
-_declare(c_int, [_pointer, c_char_p, c_uint64, c_uint32], _lib.qcow2blk_image_add_bitmap)
+         _lib.qcow2blk_image_disable_bitmap, _lib.qcow2blk_image_delete_checkpoint)
+_declare(c_int, [_pointer, c_char_p, c_uint64, c_uint32], _lib.qcow2blk_image_add_bitmap, _lib.qcow2blk_image_create_checkpoint)
+_declare(c_int, [_pointer, _CheckpointFn, _pointer, c_uint32], _lib.qcow2blk_image_list_checkpoints)
+_declare(c_int, [POINTER(_pointer), c_size_t, c_char_p, c_uint64, c_int, c_uint32], _lib.qcow2blk_devices_create_checkpoint)
+_declare(c_int, [_pointer, _CheckpointFn, _pointer, c_int, c_uint32], _lib.qcow2blk_device_list_checkpoints)
 _declare(c_int, [_pointer, c_char_p, c_char_p, c_uint32], _lib.qcow2blk_image_merge_bitmap)
 _declare(c_int, [_pointer, _BitmapFn, _pointer, c_uint32], _lib.qcow2blk_image_list_bitmaps)
 _declare(c_int, [_pointer, c_char_p, *_range, _ExtentFn, _pointer, c_uint32], _lib.qcow2blk_image_bitmap_status)
@@ -153,7 +163,7 @@ _declare(c_int, [_pointer, _SnapshotFn, _pointer, c_int, c_uint32], _lib.qcow2bl
 _declare(c_int, [_pointer, c_char_p, c_char_p, c_size_t, c_int, c_uint32], _lib.qcow2blk_device_create_snapshot)
 _declare(c_int, [_pointer, c_char_p, c_int, c_uint32], _lib.qcow2blk_device_delete_snapshot,
          _lib.qcow2blk_device_revert_snapshot, _lib.qcow2blk_device_remove_bitmap, _lib.qcow2blk_device_clear_bitmap,
-         _lib.qcow2blk_device_enable_bitmap, _lib.qcow2blk_device_disable_bitmap)
+         _lib.qcow2blk_device_enable_bitmap, _lib.qcow2blk_device_disable_bitmap, _lib.qcow2blk_device_delete_checkpoint)
 _declare(c_int, [_pointer, c_char_p, c_uint64, c_int, c_uint32], _lib.qcow2blk_device_add_bitmap)
 _declare(c_int, [_pointer, c_char_p, c_char_p, c_int, c_uint32], _lib.qcow2blk_device_merge_bitmap)
 _declare(c_int, [_pointer, _BitmapFn, _pointer, c_int, c_uint32], _lib.qcow2blk_device_list_bitmaps)
@@ -502,6 +512,26 @@ class _Editable(_Handle):
         """Adds the bits of source to name."""
         self._edit(self._merge_bitmap, name.encode(), source.encode(), timeout=timeout)
 
+    def checkpoints(self, timeout=None):
+        """The oldest first, as Checkpoint; dirty_bytes changed up to the next one, and are None if nobody can tell."""
+        found = []
+
+        @_CheckpointFn
+        def collect(_, pointer):
+            checkpoint = pointer.contents
+            date = checkpoint.date_seconds + checkpoint.date_nanoseconds / 1e9
+            dirty = None if checkpoint.dirty_bytes < 0 else checkpoint.dirty_bytes
+            found.append(Checkpoint(checkpoint.name.decode(), checkpoint.snapshot_id.decode(), date, checkpoint.granularity,
+                                    dirty, checkpoint.flags))
+            return 0
+
+        self._edit(self._list_checkpoints, collect, None, timeout=timeout)
+        return found
+
+    def delete_checkpoint(self, name, timeout=None):
+        """What changed since is added to the checkpoint before."""
+        self._edit(self._delete_checkpoint, name.encode(), timeout=timeout)
+
 
 class Image(_Editable):
     """An open image. Options have the names of "qcow2blk attach", with underscores: cache_size="64M", snapshot="monday".
@@ -523,6 +553,8 @@ class Image(_Editable):
     _enable_bitmap = staticmethod(_lib.qcow2blk_image_enable_bitmap)
     _disable_bitmap = staticmethod(_lib.qcow2blk_image_disable_bitmap)
     _merge_bitmap = staticmethod(_lib.qcow2blk_image_merge_bitmap)
+    _list_checkpoints = staticmethod(_lib.qcow2blk_image_list_checkpoints)
+    _delete_checkpoint = staticmethod(_lib.qcow2blk_image_delete_checkpoint)
     _time = staticmethod(lambda timeout: ())
 
     def __init__(self, path, read_only=False, caller_loop=False, fds=(), key=None, **options):
@@ -546,6 +578,10 @@ class Image(_Editable):
     def revert_snapshot(self, snapshot):
         """Makes the disk what it was then."""
         self._edit(self._revert_snapshot, snapshot.encode(), timeout=None)
+
+    def create_checkpoint(self, name, granularity=0):
+        """Keeps the disk as it is now in a snapshot, and has a bitmap of that name record what changes from now on."""
+        _check(_lib.qcow2blk_image_create_checkpoint(self._handle, name.encode(), granularity, 0))
 
     def bitmap_status(self, name, offset=0, length=None):
         """What a bitmap says of the range, as a list of Extent: EXTENT_DIRTY or 0 are their flags."""
@@ -678,6 +714,8 @@ class Device(_Editable):
     _enable_bitmap = staticmethod(_lib.qcow2blk_device_enable_bitmap)
     _disable_bitmap = staticmethod(_lib.qcow2blk_device_disable_bitmap)
     _merge_bitmap = staticmethod(_lib.qcow2blk_device_merge_bitmap)
+    _list_checkpoints = staticmethod(_lib.qcow2blk_device_list_checkpoints)
+    _delete_checkpoint = staticmethod(_lib.qcow2blk_device_delete_checkpoint)
     _time = staticmethod(lambda timeout: (-1 if timeout is None else timeout,))
     _callback = None
 
@@ -721,6 +759,10 @@ class Device(_Editable):
         """Makes the disk what it was then. flags: FORCE, to say that this is meant."""
         self._edit(self._revert_snapshot, snapshot.encode(), timeout=timeout, flags=flags)
 
+    def create_checkpoint(self, name, granularity=0, timeout=None):
+        """Keeps the disk as it is now in a snapshot, and has a bitmap of that name record what changes from now on."""
+        create_checkpoint([self], name, granularity, timeout)
+
     def on_event(self, callback):
         """Has callback(Event(kind, state, value, message)) hear what happens, on a thread of the library; None ends it."""
         thunk = None
@@ -731,3 +773,10 @@ class Device(_Editable):
                 callback(Event(event.kind, event.state, event.value, event.message.decode()))
         _check(_lib.qcow2blk_device_set_event_callback(self._handle, thunk, None, 0))
         self._callback = thunk
+
+
+def create_checkpoint(devices, name, granularity=0, timeout=None):
+    """Makes a checkpoint of several devices, all of the same instant: of all or of none."""
+    handles = (_pointer * len(devices))(*[device._handle for device in devices])
+    _check(_lib.qcow2blk_devices_create_checkpoint(handles, len(devices), name.encode(), granularity,
+                                                   -1 if timeout is None else timeout, 0))

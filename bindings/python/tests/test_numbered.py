@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import os
 import pathlib
 import selectors
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -186,6 +188,48 @@ class Numbered(unittest.TestCase):
             self.assertEqual([(MiB, 128 * KiB)], dirty)
         info = subprocess.run(["qemu-img", "info", path], check=True, capture_output=True, text=True).stdout
         self.assertIn("week", info)
+
+    def qemu_info(self, path):
+        """The names of snapshots and bitmaps, as qemu sees them."""
+        subprocess.run(["qemu-img", "check", "-q", path], check=True)
+        told = json.loads(subprocess.run(["qemu-img", "info", "-U", "--output=json", path], check=True, capture_output=True).stdout)
+        return ([snapshot["name"] for snapshot in told.get("snapshots", [])],
+                [bitmap["name"] for bitmap in told["format-specific"]["data"].get("bitmaps", [])])
+
+    def check_checkpoints(self, target, write):
+        target.create_checkpoint("monday", 128 * KiB)
+        write()
+        target.create_checkpoint("tuesday")
+        self.fails(errno.EEXIST, target.create_checkpoint, "tuesday")
+        self.fails(errno.EINVAL, target.create_checkpoint, "7")
+        self.assertEqual([("monday", 128 * KiB, 256 * KiB, 0), ("tuesday", 128 * KiB, 0, qcow2blk.BITMAP_RECORDS)],
+                         [(found.name, found.granularity, found.dirty_bytes, found.flags) for found in target.checkpoints()])
+        self.assertEqual(["1", "2"], [found.snapshot_id for found in target.checkpoints()])
+        self.assertLess(abs(target.checkpoints()[1].date - time.time()), 60)
+        target.delete_checkpoint("tuesday")
+        target.delete_checkpoint("tuesday")  # is deleted already
+        self.assertEqual([("monday", 256 * KiB, qcow2blk.BITMAP_RECORDS)],
+                         [(found.name, found.dirty_bytes, found.flags) for found in target.checkpoints()])
+
+    def test_285_checkpoints(self):
+        path = self.copy("plain.qcow2")
+        with qcow2blk.Image(path) as image:
+            self.check_checkpoints(image, lambda: image.pwrite(bytes(256 * KiB), MiB))
+        self.assertEqual((["monday"], ["monday"]), self.qemu_info(path))
+
+    def test_465_device_checkpoints(self):
+        paths = [shutil.copy(IMAGES / "plain.qcow2", self.folder / name) for name in ("a", "b")]
+        with qcow2blk.Device(paths[0], socket=self.folder / "as", name="a") as one, \
+                qcow2blk.Device(paths[1], socket=self.folder / "bs", name="b") as two, qcow2blk.Device.open("a") as again:
+            self.check_checkpoints(one, lambda: subprocess.run(
+                ["qemu-io", "-f", "raw", "-c", "write 1M 256k", one.uri], check=True, capture_output=True))
+            qcow2blk.create_checkpoint([one, two, again], "all", timeout=5000)
+            self.assertEqual([["monday", "all"], ["all"]], [[found.name for found in of.checkpoints(timeout=5000)] for of in (one, two)])
+            two.create_checkpoint("late")
+            self.fails(errno.EEXIST, qcow2blk.create_checkpoint, [one, two], "late")
+            self.fails(errno.EINVAL, qcow2blk.create_checkpoint, [], "late")
+        self.assertEqual((["monday", "all"], ["monday", "all"]), self.qemu_info(paths[0]))
+        self.assertEqual((["all", "late"], ["all", "late"]), self.qemu_info(paths[1]))
 
     def test_460_device_edits(self):
         path = self.copy("plain.qcow2")

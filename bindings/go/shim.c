@@ -44,6 +44,12 @@ each_bitmap (void *user_data, const struct qcow2blk_bitmap *bitmap)
   return goBitmap ((uintptr_t) user_data, (struct qcow2blk_bitmap *) bitmap);
 }
 
+static int
+each_checkpoint (void *user_data, const struct qcow2blk_checkpoint *checkpoint)
+{
+  return goCheckpoint ((uintptr_t) user_data, (struct qcow2blk_checkpoint *) checkpoint);
+}
+
 static void
 check_tells (void *user_data, int kind, const char *message, double done_part)
 {
@@ -461,7 +467,7 @@ q2_check (const char *path, struct qcow2blk_check_result *result, uintptr_t told
   return done (qcow2blk_check (path, result, told == 0 ? NULL : check_tells, (void *) told, flags));
 }
 
-/* ---------------------------------------------------------------- snapshots and bitmaps */
+/* ---------------------------------------------------------------- snapshots, bitmaps, checkpoints */
 
 q2_result
 q2_image_resize (uintptr_t image, uint64_t size, uint32_t flags)
@@ -536,6 +542,24 @@ q2_image_bitmap_status (uintptr_t image, const char *name, uint64_t offset, uint
 }
 
 q2_result
+q2_image_list_checkpoints (uintptr_t image, uintptr_t walk)
+{
+  return done (qcow2blk_image_list_checkpoints (IMAGE (image), each_checkpoint, (void *) walk, 0));
+}
+
+q2_result
+q2_image_create_checkpoint (uintptr_t image, const char *name, uint64_t granularity)
+{
+  return done (qcow2blk_image_create_checkpoint (IMAGE (image), name, granularity, 0));
+}
+
+q2_result
+q2_image_delete_checkpoint (uintptr_t image, const char *name)
+{
+  return done (qcow2blk_image_delete_checkpoint (IMAGE (image), name, 0));
+}
+
+q2_result
 q2_device_resize (uintptr_t device, uint64_t size, int timeout, uint32_t flags)
 {
   return done (qcow2blk_device_resize (DEVICE (device), size, timeout, flags));
@@ -605,4 +629,23 @@ q2_result
 q2_device_merge_bitmap (uintptr_t device, const char *name, const char *from, int timeout)
 {
   return done (qcow2blk_device_merge_bitmap (DEVICE (device), name, from, timeout, 0));
+}
+
+q2_result
+q2_device_list_checkpoints (uintptr_t device, uintptr_t walk, int timeout)
+{
+  return done (qcow2blk_device_list_checkpoints (DEVICE (device), each_checkpoint, (void *) walk, timeout, 0));
+}
+
+/* Numbers are as wide as handles: the array is one of these. */
+q2_result
+q2_devices_create_checkpoint (uintptr_t *devices, size_t count, const char *name, uint64_t granularity, int timeout)
+{
+  return done (qcow2blk_devices_create_checkpoint ((qcow2blk_device *const *) devices, count, name, granularity, timeout, 0));
+}
+
+q2_result
+q2_device_delete_checkpoint (uintptr_t device, const char *name, int timeout)
+{
+  return done (qcow2blk_device_delete_checkpoint (DEVICE (device), name, timeout, 0));
 }

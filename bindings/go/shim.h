@@ -56,7 +56,7 @@ q2_result q2_image_discard (uintptr_t image, uint64_t offset, uint64_t length, u
 q2_result q2_image_write_zeroes (uintptr_t image, uint64_t offset, uint64_t length, uint32_t flags);
 q2_result q2_image_block_status (uintptr_t image, uint64_t offset, uint64_t length, uintptr_t walk);
 
-/* Snapshots and bitmaps of images. */
+/* Snapshots, bitmaps and checkpoints of images. */
 q2_result q2_image_resize (uintptr_t image, uint64_t size, uint32_t flags);
 q2_result q2_image_create_snapshot (uintptr_t image, const char *name, char *id, size_t size);
 q2_result q2_image_delete_snapshot (uintptr_t image, const char *snapshot);
@@ -69,6 +69,9 @@ q2_result q2_image_enable_bitmap (uintptr_t image, const char *name);
 q2_result q2_image_disable_bitmap (uintptr_t image, const char *name);
 q2_result q2_image_merge_bitmap (uintptr_t image, const char *name, const char *from);
 q2_result q2_image_bitmap_status (uintptr_t image, const char *name, uint64_t offset, uint64_t length, uintptr_t walk);
+q2_result q2_image_list_checkpoints (uintptr_t image, uintptr_t walk);
+q2_result q2_image_create_checkpoint (uintptr_t image, const char *name, uint64_t granularity);
+q2_result q2_image_delete_checkpoint (uintptr_t image, const char *name);
 
 /* Asynchronous I/O. The end of a request comes through queue, or calls goCompleted if queue is 0; token says which. */
 q2_result q2_queue_create (uintptr_t *queue, uint32_t depth);
@@ -115,5 +118,8 @@ q2_result q2_device_clear_bitmap (uintptr_t device, const char *name, int timeou
 q2_result q2_device_enable_bitmap (uintptr_t device, const char *name, int timeout);
 q2_result q2_device_disable_bitmap (uintptr_t device, const char *name, int timeout);
 q2_result q2_device_merge_bitmap (uintptr_t device, const char *name, const char *from, int timeout);
+q2_result q2_device_list_checkpoints (uintptr_t device, uintptr_t walk, int timeout);
+q2_result q2_devices_create_checkpoint (uintptr_t *devices, size_t count, const char *name, uint64_t granularity, int timeout);
+q2_result q2_device_delete_checkpoint (uintptr_t device, const char *name, int timeout);
 
 #endif

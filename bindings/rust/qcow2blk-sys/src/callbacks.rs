@@ -21,6 +21,10 @@ pub type qcow2blk_extent_fn = unsafe extern "C" fn(user_data: *mut c_void, exten
 /// A persistent bitmap. A result other than 0 ends the list.
 pub type qcow2blk_bitmap_fn = unsafe extern "C" fn(user_data: *mut c_void, bitmap: *const qcow2blk_bitmap) -> c_int;
 
+/// A checkpoint. A result other than 0 ends the list.
+pub type qcow2blk_checkpoint_fn =
+    unsafe extern "C" fn(user_data: *mut c_void, checkpoint: *const qcow2blk_checkpoint) -> c_int;
+
 /// The result of an asynchronous request.
 pub type qcow2blk_completion_fn = unsafe extern "C" fn(user_data: *mut c_void, result: i64);
 

@@ -220,6 +220,25 @@ extern "C" {
         flags: u32,
     ) -> c_int;
 
+    /// Tell of the checkpoints, the oldest first.
+    pub fn qcow2blk_image_list_checkpoints(
+        image: *mut qcow2blk_image,
+        callback: Option<qcow2blk_checkpoint_fn>,
+        user_data: *mut c_void,
+        flags: u32,
+    ) -> c_int;
+
+    /// Keep the disk as it is now, and record what changes from now on.
+    pub fn qcow2blk_image_create_checkpoint(
+        image: *mut qcow2blk_image,
+        name: *const c_char,
+        granularity: u64,
+        flags: u32,
+    ) -> c_int;
+
+    /// Forget a checkpoint.
+    pub fn qcow2blk_image_delete_checkpoint(image: *mut qcow2blk_image, name: *const c_char, flags: u32) -> c_int;
+
     /// Make a queue for completions.
     pub fn qcow2blk_queue_create(queue: *mut *mut qcow2blk_queue, depth: u32, flags: u32) -> c_int;
 
@@ -458,6 +477,33 @@ extern "C" {
         device: *mut qcow2blk_device,
         name: *const c_char,
         from: *const c_char,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Tell of the checkpoints of a device, the oldest first.
+    pub fn qcow2blk_device_list_checkpoints(
+        device: *mut qcow2blk_device,
+        callback: Option<qcow2blk_checkpoint_fn>,
+        user_data: *mut c_void,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Make a checkpoint of one or several devices, of one instant.
+    pub fn qcow2blk_devices_create_checkpoint(
+        devices: *const *mut qcow2blk_device,
+        count: usize,
+        name: *const c_char,
+        granularity: u64,
+        timeout: c_int,
+        flags: u32,
+    ) -> c_int;
+
+    /// Forget a checkpoint of a device.
+    pub fn qcow2blk_device_delete_checkpoint(
+        device: *mut qcow2blk_device,
+        name: *const c_char,
         timeout: c_int,
         flags: u32,
     ) -> c_int;

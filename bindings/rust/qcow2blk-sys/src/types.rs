@@ -118,6 +118,30 @@ pub struct qcow2blk_bitmap {
     pub dirty_bytes: i64,
 }
 
+/// A checkpoint: an internal snapshot and a bitmap of the same name. Its strings are valid during the callback.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct qcow2blk_checkpoint {
+    /// Of what the library has filled in.
+    pub size: u32,
+    /// `QCOW2BLK_BITMAP_*` of its bitmap.
+    pub flags: u32,
+    /// Of snapshot and bitmap.
+    pub name: *const c_char,
+    /// As `qemu-img snapshot -l` shows it.
+    pub snapshot_id: *const c_char,
+    /// Since 1970, when it was made.
+    pub date_seconds: i64,
+    /// To be added to `date_seconds`.
+    pub date_nanoseconds: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Bytes of the disk that a bit stands for.
+    pub granularity: u64,
+    /// Bytes of the disk that changed up to the next one; -1 if nobody can tell.
+    pub dirty_bytes: i64,
+}
+
 /// A range of the disk that is alike.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -51,6 +51,9 @@ fn all_functions_are_exported_and_are_different() {
         qcow2blk_image_disable_bitmap,
         qcow2blk_image_merge_bitmap,
         qcow2blk_image_bitmap_status,
+        qcow2blk_image_list_checkpoints,
+        qcow2blk_image_create_checkpoint,
+        qcow2blk_image_delete_checkpoint,
         qcow2blk_queue_create,
         qcow2blk_queue_fd,
         qcow2blk_queue_wait,
@@ -90,9 +93,12 @@ fn all_functions_are_exported_and_are_different() {
         qcow2blk_device_enable_bitmap,
         qcow2blk_device_disable_bitmap,
         qcow2blk_device_merge_bitmap,
+        qcow2blk_device_list_checkpoints,
+        qcow2blk_devices_create_checkpoint,
+        qcow2blk_device_delete_checkpoint,
     ];
     let mut addresses: Vec<usize> = functions.iter().map(|(_, address)| *address as usize).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    assert_eq!(addresses.len(), 80, "{functions:?}");
+    assert_eq!(addresses.len(), 86, "{functions:?}");
 }

@@ -45,7 +45,7 @@ impl Bitmap {
     }
 }
 
-type OfEach<T> = unsafe extern "C" fn(*mut c_void, *const T) -> c_int;
+pub(crate) type OfEach<T> = unsafe extern "C" fn(*mut c_void, *const T) -> c_int;
 
 /// Collects the bitmaps that a function tells of.
 pub(crate) fn bitmaps(list: impl FnOnce(Option<OfEach<qcow2blk_bitmap>>, *mut c_void) -> c_int) -> Result<Vec<Bitmap>> {

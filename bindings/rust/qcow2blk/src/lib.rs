@@ -27,6 +27,7 @@
 
 mod bitmap;
 mod callback;
+mod checkpoint;
 mod cursor;
 mod device;
 mod device_edits;
@@ -49,6 +50,7 @@ mod text;
 mod version;
 
 pub use bitmap::Bitmap;
+pub use checkpoint::Checkpoint;
 pub use cursor::Cursor;
 pub use device::{Device, State};
 pub use disk::Disk;

@@ -41,7 +41,7 @@ impl Snapshot {
 }
 
 /// An impossible date comes from a damaged image: it becomes the beginning of time.
-fn date(seconds: i64, nanoseconds: u32) -> SystemTime {
+pub(crate) fn date(seconds: i64, nanoseconds: u32) -> SystemTime {
     let since = u64::try_from(seconds).unwrap_or(0);
     UNIX_EPOCH.checked_add(Duration::from_secs(since) + Duration::from_nanos(nanoseconds.into())).unwrap_or(UNIX_EPOCH)
 }

@@ -128,6 +128,8 @@ fn rust_type(c: &str) -> String {
         ["uint64_t"] => "u64",
         ["size_t"] => "usize",
         ["ssize_t"] => "isize",
+        // An array of handles, which stay as they are.
+        [name] if c.replace(' ', "") == format!("{name}*const*") => return format!("*const *mut {name}"),
         [name] if name.starts_with("qcow2blk_") || *name == "iovec" => name,
         _ => panic!("the header has a type that this test does not know: {c}"),
     };

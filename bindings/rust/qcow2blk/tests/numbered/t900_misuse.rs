@@ -58,6 +58,9 @@ unsafe extern "C" fn on_snapshot(_: *mut c_void, _: *const qcow2blk_snapshot) ->
 unsafe extern "C" fn on_bitmap(_: *mut c_void, _: *const qcow2blk_bitmap) -> c_int {
     0
 }
+unsafe extern "C" fn on_checkpoint(_: *mut c_void, _: *const qcow2blk_checkpoint) -> c_int {
+    0
+}
 unsafe extern "C" fn on_event(_: *mut c_void, _: *const qcow2blk_device_event) {}
 unsafe extern "C" fn on_log(_: *mut c_void, _: c_int, _: *const c_char) {}
 
@@ -105,6 +108,9 @@ fn calls_of_image(image: *mut qcow2blk_image) -> Vec<(&'static str, i64)> {
             ("merge_bitmap", qcow2blk_image_merge_bitmap(image, name, name, 0).into()),
             ("list_bitmaps", qcow2blk_image_list_bitmaps(image, Some(on_bitmap), null_mut(), 0).into()),
             ("bitmap_status", qcow2blk_image_bitmap_status(image, name, 0, 512, Some(on_extent), null_mut(), 0).into()),
+            ("create_checkpoint", qcow2blk_image_create_checkpoint(image, name, 0, 0).into()),
+            ("delete_checkpoint", qcow2blk_image_delete_checkpoint(image, name, 0).into()),
+            ("list_checkpoints", qcow2blk_image_list_checkpoints(image, Some(on_checkpoint), null_mut(), 0).into()),
             ("aio_pread", qcow2blk_image_aio_pread(image, buffer, 512, 0, n, 0).into()),
             ("aio_pwrite", qcow2blk_image_aio_pwrite(image, buffer, 512, 0, n, 0).into()),
             ("aio_preadv", qcow2blk_image_aio_preadv(image, &iov, 1, 0, n, 0).into()),
@@ -147,6 +153,12 @@ fn calls_of_device(device: *mut qcow2blk_device) -> Vec<(&'static str, i64)> {
             ("disable_bitmap", qcow2blk_device_disable_bitmap(device, name, 0, 0).into()),
             ("merge_bitmap", qcow2blk_device_merge_bitmap(device, name, name, 0, 0).into()),
             ("list_bitmaps", qcow2blk_device_list_bitmaps(device, Some(on_bitmap), null_mut(), 0, 0).into()),
+            ("create_checkpoint", qcow2blk_devices_create_checkpoint(&device, 1, name, 0, 0, 0).into()),
+            ("delete_checkpoint", qcow2blk_device_delete_checkpoint(device, name, 0, 0).into()),
+            (
+                "list_checkpoints",
+                qcow2blk_device_list_checkpoints(device, Some(on_checkpoint), null_mut(), 0, 0).into(),
+            ),
             ("list_snapshots", qcow2blk_device_list_snapshots(device, Some(on_snapshot), null_mut(), 0, 0).into()),
             ("set_event_callback", qcow2blk_device_set_event_callback(device, Some(on_event), null_mut(), 0).into()),
             ("close", qcow2blk_device_close(device, 0).into()),
@@ -349,6 +361,7 @@ fn unknown_flags_are_refused() {
             ("create_snapshot", qcow2blk_image_create_snapshot(i, c"x".as_ptr(), null_mut(), 0, FLAG).into()),
             ("add_bitmap", qcow2blk_image_add_bitmap(i, c"x".as_ptr(), 0, FLAG).into()),
             ("clear_bitmap", qcow2blk_image_clear_bitmap(i, c"x".as_ptr(), FLAG).into()),
+            ("create_checkpoint", qcow2blk_image_create_checkpoint(i, c"x".as_ptr(), 0, FLAG).into()),
             ("info", qcow2blk_image_info(i, text, 512, FLAG) as i64),
             ("list_snapshots", qcow2blk_image_list_snapshots(i, Some(on_snapshot), null_mut(), FLAG).into()),
             ("pread", qcow2blk_image_pread(i, buffer, 512, 0, FLAG) as i64),

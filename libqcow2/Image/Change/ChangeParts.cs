@@ -1,3 +1,4 @@
+using System.Threading;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image.Commit;
 using Qcow2Blk.Image.Data;
@@ -23,6 +24,17 @@ internal sealed record ChangeParts(
     public ClusterLocks Locks { get; } = new();
 
     public WriteTurns Turns { get; } = new(Context.Epochs);
+
+    private int _showing;
+
+    /// <summary>Whether entries of a raw data file are seen that are not on disk yet: then nothing is written in place. Any loop.</summary>
+    public bool IsShowing => Volatile.Read(ref _showing) != 0;
+
+    /// <summary>Before such entries are seen, under the locks of their clusters.</summary>
+    public void BeginShow() => Volatile.Write(ref _showing, _showing + 1);
+
+    /// <summary>They are on disk; the locks are let go after this.</summary>
+    public void EndShow() => Volatile.Write(ref _showing, _showing - 1);
 
     /// <summary>Waits for a commit if the recovery log has little room left.</summary>
     /// <returns>0, or a negative errno</returns>

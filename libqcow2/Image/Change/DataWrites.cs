@@ -71,6 +71,12 @@ internal sealed class DataWrites(ChangeParts parts, NewClusters newClusters)
             case L2Kind.Invalid:
                 return parts.Map.Invalid(offset, piece);
             case L2Kind.Data when piece.Copied && piece.Length >= parts.Data.Alignment:
+                if (parts.IsShowing)
+                {
+                    await parts.Locks.WaitForReleaseAsync();
+                    return 0;
+                }
+
                 RequireInPlace(offset, piece.Stored);
 
                 // A device may have larger sectors than subclusters.

@@ -57,7 +57,8 @@ internal sealed class GuestChanges
             return RefuseMapping(offset, host);
         }
 
-        if (!_parts.Preparation.TryTouch(offset.Value, length))
+        // Only now: who has seen such an entry sees this, too.
+        if (_parts.IsShowing || !_parts.Preparation.TryTouch(offset.Value, length))
             return false;
         _context.Log?.NoteAlive();
         extent = new FileExtent(_context.Data, host.Value);

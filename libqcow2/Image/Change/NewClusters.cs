@@ -74,7 +74,7 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
         count = CountToChange(slot, offset, count);
         if (count == 0)
             return 0;
-        if (_context.IsRawDataFile)
+        if (_context.IsRawDataFile && _context.Header.CryptMethod == 0)
             return await ShowRawAsync(first, count);
         var old = tables.Entry(slot, first);
         var reuse = old is { HasHost: true, Copied: true };
@@ -97,7 +97,8 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
 
     /// <summary>
     /// Clusters of a raw data file, in which is already what the guest reads there: their entries say so, on disk too, before
-    /// anything else is written to them. Else the file and the disk would differ after a crash.
+    /// anything else is written to them. Else the file and the disk would differ after a crash. Nothing is written in place meanwhile,
+    /// as others see the entries before they are on disk.
     /// </summary>
     /// <returns>0 to look again, or a negative errno</returns>
     private async LoopTask<int> ShowRawAsync(GuestCluster first, int count)
@@ -107,8 +108,16 @@ internal sealed class NewClusters(ChangeParts parts, ClusterFill fill)
             return run.Error;
         RequireOurs(run, isNew: true);
         var whole = new FilledRange(_geometry.StartOf(first), _geometry.StartOf(first + run.Clusters));
-        var error = await PublishAsync(first, run, whole, reuse: false);
-        return error < 0 ? error : await parts.Committer.FlushAsync();
+        parts.BeginShow();
+        try
+        {
+            var error = await PublishAsync(first, run, whole, reuse: false);
+            return error < 0 ? error : await parts.Committer.FlushAsync();
+        }
+        finally
+        {
+            parts.EndShow();
+        }
     }
 
     /// <summary>

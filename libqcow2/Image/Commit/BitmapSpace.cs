@@ -26,41 +26,13 @@ internal sealed class BitmapSpace(
 
     public async LoopTask<long> AllocateAsync(long clusters)
     {
-        // What is too short is held until the end: else it would be found again.
-        var tooShort = new List<HostRun>();
-        var runs = new List<HostRun>();
-        long have = 0;
-        var error = 0;
-        while (have < clusters)
-        {
-            var run = await allocator!.AllocateAsync((int)long.Min(clusters - have, int.MaxValue));
-            if (run.Error < 0)
-            {
-                error = run.Error;
-                break;
-            }
-
-            if (have > 0 && run.Offset != runs[0].Offset + (have << ClusterBits))
-            {
-                tooShort.AddRange(runs);
-                runs.Clear();
-                have = 0;
-            }
-
-            runs.Add(run);
-            have += run.Clusters;
-        }
-
-        if (error < 0)
-            tooShort.AddRange(runs);
-        foreach (var run in tooShort)
-            await allocator!.ReleaseAsync(run);
-        if (error < 0)
-            return error;
-        var first = FirstOf(runs[0].Offset.Value);
+        var offset = await allocator!.AllocateWholeAsync(checked((int)clusters));
+        if (offset < 0)
+            return offset;
+        var first = FirstOf(offset);
         for (var cluster = first; cluster < first + clusters; cluster++)
             _own.Add(cluster);
-        return runs[0].Offset.Value;
+        return offset;
     }
 
     public void Free(long offset, long clusters)

@@ -36,6 +36,7 @@ internal enum DirectMapping
 /// From a mapping to a file to the end of the transfer, or to <see cref="Leave"/>, an epoch of the disk is held: what the range
 /// was mapped to is not used for anything else. What cannot go this way, and what ends short or fails, goes to the home loop.
 /// Bytes of an encrypted image are decrypted where they were read to, and encrypted into memory of this object before they are written.
+/// Bytes of a remote base are read from the file of its cache, and count if they were there all the time.
 /// </remarks>
 internal sealed unsafe class DirectTransfer : IRingOperation, ICompletionSink<int>
 {
@@ -48,6 +49,8 @@ internal sealed unsafe class DirectTransfer : IRingOperation, ICompletionSink<in
     private IDisk? _disk;
     private FileStorage _file = null!;
     private ICipherFile? _cipher;
+    private ICachedFile? _cached;
+    private ulong _mark;
     private NativeBuffer _plain;
     private NativeBuffer _encrypted;
     private FileExtent _extent;
@@ -165,16 +168,29 @@ internal sealed unsafe class DirectTransfer : IRingOperation, ICompletionSink<in
     /// <summary>The file that takes the range as it is, or encrypted; null if the home loop has to look.</summary>
     private FileStorage? Find(int length, bool isWrite)
     {
+        _cached = null;
         _cipher = _extent.File.CipherFile;
         if (_cipher is not null)
             return _cipher.IsAligned(_extent.Offset, length) && (!isWrite || length <= LargestEncrypted) ? _cipher.File : null;
-        var file = _extent.File.DirectFile;
+        var file = _extent.File.DirectFile ?? FindCached(length);
         return file is not null && ((_extent.Offset | (uint)length) & (file.OffsetAlignment - 1)) == 0 ? file : null;
+    }
+
+    /// <summary>The file of a cache that has the whole range. Only bases are cached, which nobody writes.</summary>
+    private FileStorage? FindCached(int length)
+    {
+        if (_extent.File.CachedFile is not { } cached || !cached.IsThere(_extent.Offset, length, out _mark))
+            return null;
+        _cached = cached;
+        return cached.File;
     }
 
     /// <summary>The bytes are in the file or in memory, or will not be.</summary>
     private void Moved(int result)
     {
+        // What lost its place meanwhile may have been read as a hole: as what ends short, it goes to the home loop.
+        if (_cached is not null && result > 0 && !_cached.IsStill(_extent.Offset, _length, _mark))
+            result = 0;
         if (_cipher is not null && !_isWrite && result == _length)
             _cipher.DecryptAsync(_extent.Offset, _plain).CompleteInto(this);
         else

@@ -42,6 +42,12 @@ internal interface IBlockStorage : IDisposable
     /// </summary>
     ICipherFile? CipherFile => null;
 
+    /// <summary>
+    /// The file that holds parts of these bytes, at the same offsets; null if there is none: never beside
+    /// <see cref="DirectFile"/> or <see cref="CipherFile"/>.
+    /// </summary>
+    ICachedFile? CachedFile => null;
+
     /// <summary>Whether the length is given, not ours to change: a block device.</summary>
     bool HasFixedLength => false;
 

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.IO;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
@@ -69,6 +70,8 @@ internal sealed partial class HttpSource : IRemoteSource
         source = null;
         if (FindPlace(location, settings, out var plain, out var s3) is { } fault)
             return fault;
+        if (settings.CertificateAuthorities is { } authorities && !File.Exists(authorities))
+            return $"there is no file {authorities} of certificates";
         if (Load() is { } failure)
             return $"{failure}, which URLs need: install libcurl4 (Debian, Ubuntu) or libcurl (Fedora, openSUSE)";
         var keyring = new Keyring(location, settings, timeouts.Command);

@@ -223,28 +223,5 @@ public sealed class HostileTests
         Assert.Equal(FetchStatus.Unavailable, scene.Read(4096, 4096).Result.Status);
     }
 
-    [Fact]
-    public void Storm_of_refusals_needs_no_memory()
-    {
-        var body = new byte[500_000];
-        using var server = new HostileServer(request => request.Range.Start == 0
-            ? HostileReply.Honest(request, s_bytes) : new HostileReply(503) { Body = body });
-        using var scene = new SourceScene(server.Url());
-        AssertDone(scene.Open());
-        var ranges = Enumerable.Repeat((Offset: 4096L, Length: 16384), 200).ToArray();
-        scene.Read(ranges);
-        var before = Memory();
-        for (var i = 0; i < 5; i++)
-            Assert.All(scene.Read(ranges), each => Assert.Equal(FetchStatus.Unavailable, each.Result.Status));
-        var grown = Memory() - before;
-        Assert.True(grown < 64 << 20, $"grew by {grown >> 20} MiB, and was sent 500 MB");
-    }
-
-    private static long Memory()
-    {
-        GC.Collect();
-        return Environment.WorkingSet;
-    }
-
     internal static void AssertDone(FetchResult result) => Assert.True(result.IsDone, $"{result.Status}: {result.Why}");
 }

@@ -9,6 +9,7 @@ using static Qcow2Blk.Tests.Remote.Http.HostileTests;
 namespace Qcow2Blk.Tests.Remote.Http;
 
 /// <summary>Redirects: how far, where to, and what goes along.</summary>
+[Collection("environment of sources")]
 public sealed class RedirectTests : IDisposable
 {
     private static readonly byte[] s_bytes = SourceScene.Pattern(200_000);

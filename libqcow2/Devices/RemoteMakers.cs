@@ -1,6 +1,9 @@
 using System;
 using Qcow2Blk.Remote;
 using Qcow2Blk.Remote.Bases;
+using Qcow2Blk.Remote.Cache;
+using Qcow2Blk.Remote.Http;
+using Qcow2Blk.Remote.Manifests;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices;
@@ -10,18 +13,29 @@ internal static class RemoteMakers
 {
     public static BaseMakers Real { get; } = new()
     {
-        CreateSource = (RemoteLocation location, RemoteSettings settings, Action<string> report, out IRemoteSource? source) =>
+        CreateSource = CreateSource,
+        OpenCache = OpenCacheAsync,
+        FindKnown = static (directory, name) =>
+            CacheDirectory.FindNewest(directory, name) is { } found ? new SourceIdentity(found.Key.Length, found.Key.Version) : null,
+        ParseManifest = static (ReadOnlySpan<byte> file, string root, out IChunkProof? proof) =>
         {
-            source = null;
-            return "not yet";
+            var wrong = Manifest.Parse(file, root, out var manifest);
+            proof = manifest;
+            return wrong;
         },
-        OpenCache = (settings, request, report) => new LoopTask<IChunkCache?>((IChunkCache?)null),
-        FindKnown = (settings, name) => null,
-        ParseManifest = (ReadOnlySpan<byte> file, string root, out IChunkProof? proof) =>
-        {
-            proof = null;
-            return "not yet";
-        },
-        MaxManifestBytes = 1 << 26,
+        MaxManifestBytes = Manifest.MaxBytes,
     };
+
+    private static string? CreateSource(RemoteLocation location, RemoteSettings settings, Action<string> report, out IRemoteSource? source)
+    {
+        var why = HttpSource.Create(location, settings, report, out var http);
+        source = http;
+        return why;
+    }
+
+    private static async LoopTask<IChunkCache?> OpenCacheAsync(RemoteSettings settings, CacheRequest request, Action<string> report)
+    {
+        var cache = new CacheSettings(settings.CacheDirectory!, settings.CacheBytes, request.ChunkBytes);
+        return await ChunkCache.OpenAsync(cache, new CacheKey(request.Name, request.Version, request.Length), report, request.IsConfirmed);
+    }
 }

@@ -11,7 +11,8 @@ namespace Qcow2Blk.Remote.Bases;
 /// <param name="Version">what tells it from others of that name</param>
 /// <param name="Length">its bytes</param>
 /// <param name="ChunkBytes">bytes of a chunk</param>
-internal readonly record struct CacheRequest(string Name, string Version, long Length, int ChunkBytes);
+/// <param name="IsConfirmed">whether the source said just now that this is what it has</param>
+internal readonly record struct CacheRequest(string Name, string Version, long Length, int ChunkBytes, bool IsConfirmed);
 
 /// <summary>From a URL to a base that can be read: its source is asked what it is, its manifest verified, its cache opened.</summary>
 /// <param name="settings">what was said about it</param>
@@ -36,7 +37,8 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
         try
         {
             // With a manifest it is known what the base is: the source is asked when something of it is needed.
-            if (proof is null && await pool.OpenAsync(Shorter(s_patience, settings.SourceTimeout)) < 0)
+            var isAway = proof is null && await pool.OpenAsync(Shorter(s_patience, settings.SourceTimeout)) < 0;
+            if (isAway)
                 pool = await StartAwayAsync(location, pool, counters);
             var identity = pool.Identity!.Value;
             if (identity.Length is <= 0 or > Format.Limits.MaxFileBytes)
@@ -45,7 +47,8 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
             var version = proof is not null ? "sha256:" + proof.Root : identity.Version;
 
             // What nothing tells from another of its name is kept for this server only, under a name that nobody asks for again.
-            var key = new CacheRequest(location.Name, version ?? $"server:{Guid.NewGuid():N}", identity.Length, chunkBytes);
+            var key = new CacheRequest(location.Name, version ?? $"server:{Guid.NewGuid():N}", identity.Length, chunkBytes,
+                IsConfirmed: !isAway && proof is null);
             cache = settings.CacheDirectory is null ? null : await makers.OpenCache(settings, key, log.Warning);
             var parts = new RemoteParts(identity.Length, chunkBytes, version, pool, cache, proof, counters);
             var storage = new RemoteStorage(location, parts, settings, log.Warning);
@@ -92,7 +95,7 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
     private async LoopTask<SourcePool> StartAwayAsync(RemoteLocation location, SourcePool pool, RemoteCounters counters)
     {
         var why = pool.Failure ?? pool.Trouble ?? "it does not answer";
-        var known = pool.Failure is null && settings.CacheDirectory is not null ? makers.FindKnown(settings, location.Name) : null;
+        var known = pool.Failure is null && settings.CacheDirectory is not null ? makers.FindKnown(settings.CacheDirectory, location.Name) : null;
         await pool.CloseAsync();
         if (known is null)
             throw Refused(location, why);

@@ -15,6 +15,7 @@ internal sealed partial class ChunkCache
     private readonly int _segmentShift;
     private readonly bool[] _used;
     private readonly long[] _stamps;
+    private bool _isStamping;
     private long _pausedUntil;
     private bool _fullReported;
     private (long Time, long Bytes)? _counted;
@@ -39,7 +40,7 @@ internal sealed partial class ChunkCache
         RequireChunk(chunk);
         Invariant.Holds(_claims.Contains(chunk), "a chunk is stored by who has claimed it", chunk);
         Invariant.Holds(bytes.Length == _layout.BytesOf(chunk), "a chunk is stored whole", chunk, bytes.Length);
-        var result = _isGivenUp || _settings.Now < _pausedUntil ? -Errno.EAGAIN : await WriteChunkAsync(chunk, bytes, pin);
+        var result = _isGivenUp || IsFull || !HasRoom(chunk) ? -Errno.EAGAIN : await WriteChunkAsync(chunk, bytes, pin);
         Abandon(chunk);
         return result == 0 ? 1 : 0;
     }
@@ -68,6 +69,7 @@ internal sealed partial class ChunkCache
         }
 
         _bad.Remove(chunk);
+        NoteAdded(chunk);
         var segment = (int)(chunk >> _segmentShift);
         _used[segment] = true;
         if (_settings.Now - _stamps[segment] >= StampSeconds)
@@ -156,7 +158,11 @@ internal sealed partial class ChunkCache
                 if (!_used[segment])
                     continue;
                 _used[segment] = false;
+                _isStamping = true;
                 _ = await StampAsync(segment);
+                _isStamping = false;
+                if (_isDisposed)
+                    _entry.Dispose();
             }
         }
     }

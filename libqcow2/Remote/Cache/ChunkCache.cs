@@ -48,6 +48,7 @@ internal sealed partial class ChunkCache : IChunkCache
         _map = entry.Files.Map;
         _layout = _map.Layout;
         _shift = _layout.ChunkShift;
+        NoteSurvey(entry.Survey);
         _segmentShift = int.Log2(_layout.ChunksPerSegment);
         _verified = new ulong[_layout.Chunks];
         _used = new bool[_layout.Segments];
@@ -177,7 +178,10 @@ internal sealed partial class ChunkCache : IChunkCache
             return;
         _isDisposed = true;
         WriteStamps();
-        _entry.Dispose();
+
+        // Not under a write that the kernel has not seen yet: the number of the file may be another's by then.
+        if (!_isStamping)
+            _entry.Dispose();
     }
 
     private static ulong Mix(ulong mark, ChunkWord word) => BitOperations.RotateLeft((mark ^ word.Raw) * 0x9e3779b97f4a7c15, 29);

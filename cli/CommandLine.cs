@@ -53,6 +53,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new CheckVerb());
         _root.Subcommands.Add(new SnapshotVerb());
         _root.Subcommands.Add(new ResizeVerb());
+        _root.Subcommands.Add(new CacheVerb());
         _root.Subcommands.Add(new CompletionVerb());
         foreach (var option in _root.Options)
         {

@@ -33,8 +33,23 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
     /// <summary>Why it cannot be done.</summary>
     public string? Why { get; private set; }
 
-    /// <summary>Bytes to make room for, whatever the limit is; null to go by the limit.</summary>
-    public long? Wanted { get; init; }
+    /// <summary>What all entries may take from now on, whatever the limit is; null to go by the limit.</summary>
+    public long? Target { get; init; }
+
+    /// <summary>Seconds since 1970: what was used after that stays.</summary>
+    public long UsedBefore { get; init; } = settings.Now - RecentSeconds;
+
+    /// <summary>Ids of the entries that may be touched; null for all.</summary>
+    public IReadOnlySet<string>? Only { get; init; }
+
+    /// <summary>Whether another process made room at that moment, so that nothing was done.</summary>
+    public bool IsOutrun { get; private set; }
+
+    /// <summary>Bytes that were freed.</summary>
+    public long Freed { get; private set; }
+
+    /// <summary>Entries that were removed.</summary>
+    public int Removed { get; private set; }
 
     /// <summary>One step.</summary>
     /// <returns>1 if there is more to do; 0 if it is done; or a negative errno</returns>
@@ -69,10 +84,13 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
     {
         _directory = CacheDirectory.Open(settings.Directory, make: true)!;
         Survey = CacheSurvey.Of(_directory.Root, settings.LimitBytes);
-        _excess = Wanted ?? (Survey.IsNearlyFull ? Survey.Excess : 0);
-        if (_excess <= 0 || !_directory.TryBeginEviction())
+        _excess = Target is { } target ? Survey.Taken - target : Survey.IsNearlyFull ? Survey.Excess : 0;
+        if (_excess <= 0)
             return false;
-        _isEvicting = true;
+        _isEvicting = _directory.TryBeginEviction();
+        IsOutrun = !_isEvicting;
+        if (IsOutrun)
+            return false;
         foreach (var (name, isInUse) in InOrder(_directory.Root))
         {
             _entries.Enqueue((name, isInUse));
@@ -87,7 +105,7 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
     private List<(string Name, bool IsInUse)> InOrder(CacheFolder root)
     {
         var found = new List<(string Name, bool IsInUse, long LastUse)>();
-        foreach (var name in root.EntryNames())
+        foreach (var name in root.EntryNames().Where(name => Only?.Contains(name) != false))
         {
             using var entry = EntryFiles.TryOpen(root, name);
             if (entry is not null)
@@ -131,11 +149,9 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
         if (_data < 0)
             return;
         var (map, now) = (_entry!.Map, settings.Now);
-        foreach (var segment in Enumerable.Range(0, map.Layout.Segments).Where(segment => map.LastUse(segment, now) <= now - RecentSeconds)
-            .OrderBy(segment => map.LastUse(segment, now)))
-        {
+        var old = Enumerable.Range(0, map.Layout.Segments).Where(segment => map.LastUse(segment, now) <= UsedBefore);
+        foreach (var segment in old.OrderBy(segment => map.LastUse(segment, now)))
             _segments.Enqueue(segment);
-        }
     }
 
     private void CloseEntry()
@@ -159,19 +175,22 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
     private bool IsOld(string name)
     {
         using var entry = EntryFiles.TryOpen(_directory!.Root, name);
-        return entry is not null && !entry.IsInUse() && entry.LastUse(settings.Now) <= settings.Now - RecentSeconds;
+        return entry is not null && !entry.IsInUse() && entry.LastUse(settings.Now) <= UsedBefore;
     }
 
     private void Remove(string name)
     {
         var taken = CacheSurvey.AllocatedBytes(_directory!.Root, name);
-        if (_directory.Remove(name) == 0)
-            Note(taken);
+        if (_directory.Remove(name) < 0)
+            return;
+        Removed++;
+        Note(taken);
     }
 
     private void Note(long freed)
     {
         _excess -= freed;
+        Freed += freed;
         Survey = Survey with { Taken = Survey.Taken - freed };
     }
 

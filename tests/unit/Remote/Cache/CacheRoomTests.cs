@@ -205,7 +205,9 @@ public sealed class CacheRoomTests : IDisposable
 
     private void MakeRoom(long bytes)
     {
-        using var maker = new RoomMaker(_scene.Settings) { Wanted = bytes };
+        using var directory = CacheDirectory.Open(_scene.Settings.Directory, make: false);
+        var taken = CacheSurvey.Of(directory!.Root, null).Taken;
+        using var maker = new RoomMaker(_scene.Settings) { Target = bytes == long.MaxValue ? -1 : taken - bytes };
         int result;
         while ((result = maker.Execute()) == 1)
         {

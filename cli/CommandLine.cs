@@ -51,6 +51,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new BitmapVerb());
         _root.Subcommands.Add(new CheckpointVerb());
         _root.Subcommands.Add(new CheckVerb());
+        _root.Subcommands.Add(new ManifestVerb());
         _root.Subcommands.Add(new SnapshotVerb());
         _root.Subcommands.Add(new ResizeVerb());
         _root.Subcommands.Add(new CacheVerb());

@@ -4,12 +4,16 @@ using Qcow2Blk.Interop;
 
 namespace Qcow2Blk.Crypto;
 
-/// <summary>Digests and key derivation of LUKS, done by libcrypto.</summary>
+/// <summary>Digests and key derivation, done by libcrypto, which was opened before.</summary>
 internal static class Digests
 {
     /// <summary>One digest of some bytes.</summary>
     public static void Hash(LuksHash hash, ReadOnlySpan<byte> data, Span<byte> result) =>
         Require(LibCrypto.Hash(Find(hash), data, result), hash);
+
+    /// <param name="data">up to all there is: it is not copied</param>
+    /// <param name="result">32 bytes</param>
+    public static void Sha256(ReadOnlySpan<byte> data, Span<byte> result) => Hash(LuksHash.Sha256, data, result);
 
     /// <summary>PBKDF2 with HMAC.</summary>
     public static void DeriveKey(LuksHash hash, ReadOnlySpan<byte> passphrase, ReadOnlySpan<byte> salt, int iterations, Span<byte> key) =>

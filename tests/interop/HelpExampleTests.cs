@@ -11,7 +11,7 @@ public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
         ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "top", "trace", "metrics", "doctor",
-            "cleanup", "check", "create", "info", "map", "bitmap", "snapshot", "checkpoint", "resize", "completion"];
+            "cleanup", "check", "create", "info", "map", "manifest", "bitmap", "snapshot", "checkpoint", "resize", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()
@@ -57,6 +57,9 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'"] = "",
         ["qcow2blk map disk.qcow2"] = "",
         ["qcow2blk map disk.qcow2 --json | jq 'map(select(.data).length) | add'"] = "",
+        ["qcow2blk manifest disk.qcow2"] = "",
+        ["qcow2blk manifest disk.qcow2 --output v1.qcm --chunk-size 1M"] = "",
+        ["qcow2blk manifest disk.qcow2 --json | jq -r .root"] = "",
         ["qcow2blk bitmap add disk monday"] = Attached,
         ["qcow2blk bitmap add disk.qcow2 monday --granularity 64K --disabled"] = "",
         ["qcow2blk bitmap merge disk week --from monday"] =

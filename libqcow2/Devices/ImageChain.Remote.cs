@@ -38,7 +38,7 @@ internal sealed partial class ImageChain
         if (remote is null && BaseIsUnused)
             return UseBase(overlay);
         var location = remote is null || RemoteLocation.IsUrl(name) ? Parse(overlay, name) : Beside(overlay, remote.Location, name);
-        return _options.AllowRemoteBacking ? location : throw new ImageFormatException(overlay.Path, "backing_file",
+        return _options.AllowRemoteBacking || IsLeftAway(remote) ? location : throw new ImageFormatException(overlay.Path, "backing_file",
             $"the image names {location.Name}, and names in images are not trusted",
             remote is null ? "--base URL says what its base is, --allow-remote-backing trusts the image" : "--allow-remote-backing trusts it");
     }
@@ -61,9 +61,18 @@ internal sealed partial class ImageChain
             "--backing FILE or a name in the image say where local files are");
     }
 
+    private bool IsLeftAway(RemoteStorage? overlay) =>
+        overlay is null && _options is { IsForEditAlone: true, AllowRemoteBacking: false, Base: null };
+
     /// <summary>Opens a base in a store, and looks at its header.</summary>
     private async LoopTask<int> OpenRemoteAsync(Header overlay, RemoteLocation location)
     {
+        if (IsLeftAway(_files[^1].File as RemoteStorage))
+        {
+            _files.Add(new LockedFile(new AwayStorage(location.Name), null));
+            return 0;
+        }
+
         var format = Choice.FormatBelow(overlay, isFirst: _files.Count == 1);
         if (_files.Any(file => (file.File as RemoteStorage)?.Location.Text == location.Text))
             throw Bad(overlay, $"the backing chain leads back to {location.Name}");

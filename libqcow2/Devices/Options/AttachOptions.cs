@@ -208,6 +208,12 @@ internal sealed record AttachOptions
     /// <summary>Whether the disk becomes a block device of the kernel: no NBD address was given.</summary>
     public bool IsBlockDevice => !IsForUsAlone && SocketPath is null && ListenHost is null && ListenFd is null;
 
+    /// <summary>
+    /// The image is opened for an operation on it alone, which reads nothing of its base: if that is in a store and nothing was said
+    /// of it, the operation does without.
+    /// </summary>
+    internal bool IsForEditAlone { get; init; }
+
     /// <summary>The image is opened by a program for itself: nothing is served.</summary>
     internal bool IsForUsAlone { get; init; }
 

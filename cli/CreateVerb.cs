@@ -7,6 +7,8 @@ using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
+using Qcow2Blk.Logging;
+using Qcow2Blk.Remote;
 
 namespace Qcow2Blk.Cli;
 
@@ -27,7 +29,7 @@ internal sealed class CreateVerb : Verb
     };
 
     private readonly Option<string> _backing =
-        Text("--backing", "FILE", "make an overlay of FILE, whose name is relative to IMAGE unless it begins with /");
+        Text("--backing", "FILE", "make an overlay of FILE, whose name is relative to IMAGE unless it begins with / or is a URL");
 
     private readonly Option<string> _backingFormat =
         Text("--backing-format", "qcow2|raw", "the format of the backing file; it is never probed");
@@ -52,7 +54,7 @@ internal sealed class CreateVerb : Verb
 
     private ExitCode Create(ParseResult parsed)
     {
-        var options = Read(parsed);
+        var options = WithSize(Read(parsed));
         using var bar = ProgressBar.For(options.Image);
         CreatedImage created;
         try
@@ -67,6 +69,24 @@ internal sealed class CreateVerb : Verb
         if (parsed.GetValue(_json))
             Output.Json(writer => Describe(writer, created));
         return ExitCode.Done;
+    }
+
+    /// <summary>An overlay of a base in a store is as large as that: the base is asked.</summary>
+    private static CreateOptions WithSize(CreateOptions options)
+    {
+        if (options is not { Size: null, BackingFile: { } url, BackingFormat: { } format } || !RemoteLocation.IsUrl(url))
+            return options;
+        if (RemoteLocation.Parse(url, out var location) is not null || location!.Uri.Query.Length > 0)
+            return options;
+        try
+        {
+            return options with { Size = RemoteDisk.SizeOf(location, format, new StderrLog(LogLevel.Error)) };
+        }
+        catch (Exception error) when (error is not OutcomeException)
+        {
+            var failure = Refusals.From(error, $"cannot create {options.Image}");
+            throw new OutcomeException(failure.Kind, failure.What, failure.Why, "with SIZE, the base is not asked");
+        }
     }
 
     /// <summary>The key is in locked memory for as long as it is needed.</summary>

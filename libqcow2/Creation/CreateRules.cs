@@ -1,6 +1,7 @@
 using System;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
+using Qcow2Blk.Remote;
 
 namespace Qcow2Blk.Creation;
 
@@ -43,6 +44,8 @@ internal static class CreateRules
                 "--backing-format qcow2|raw");
         }
 
+        if (options.BackingFile is { } url && RemoteLocation.IsUrl(url))
+            CheckBackingUrl(url, options.Size);
         if (options.BackingFile is null && options.BackingFormat is { } format)
         {
             throw Refused($"backing format {ImageFormats.Words.Of(format)}", "there is no backing file", "--backing FILE");
@@ -53,6 +56,20 @@ internal static class CreateRules
             throw Refused($"preallocation={PreallocationModes.Words.Of(options.Preallocation)}",
                 "clusters that are allocated hide those of the backing file", "extended_l2=on allows both");
         }
+    }
+
+    private static void CheckBackingUrl(string url, long? size)
+    {
+        if (RemoteLocation.Parse(url, out var location) is { } wrong)
+            throw Refused($"backing file \"{url.Split('?')[0]}\"", wrong);
+        if (location!.IsHttp && location.Uri.Query.Length > 0)
+        {
+            throw Refused($"backing file \"{location.Name}\" with a query", "a signature would be in the image, for everybody who has it",
+                "leave the query out: credentials are given to attach");
+        }
+
+        if (size is null)
+            throw Refused($"backing file \"{location.Name}\" without SIZE", "the base is not read", "\"10G\", for example");
     }
 
     private static void CheckDataFile(CreateOptions options)

@@ -8,6 +8,7 @@ using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Format;
 using Qcow2Blk.Inspect;
+using Qcow2Blk.Remote;
 using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Creation;
@@ -112,7 +113,7 @@ internal sealed class ImageCreation
 
     private static InspectedChain? OpenBackingChain(CreateOptions options)
     {
-        if (options.BackingFile is null)
+        if (options.BackingFile is null || RemoteLocation.IsUrl(options.BackingFile))
             return null;
         var path = BackingPath.Resolve(options.Image, options.BackingFile);
         InspectedChain chain;

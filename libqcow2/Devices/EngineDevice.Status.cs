@@ -35,6 +35,7 @@ internal sealed partial class EngineDevice
         if (_disk?.WriteErrorReason is { } reason)
             writer.WriteString("error", reason);
         ImageStatus.Write(writer, _disk, _chain, _served.Size, _options.EffectiveReadOnly);
+        BaseStatus.Write(writer, _chain);
         WriteTraffic(writer);
         WriteMemory(writer);
         WriteFacilities(writer);

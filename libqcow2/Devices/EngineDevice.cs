@@ -115,6 +115,7 @@ internal sealed partial class EngineDevice : IDevice
     {
         DeviceState.Running when _disk?.WriteErrorReason is not null => DeviceState.Failed,
         DeviceState.Running when History.DetachWaitsFor is not null => DeviceState.Detaching,
+        DeviceState.Running when BaseStatus.IsWaiting(_chain) => DeviceState.WaitingForSource,
         var state => state,
     };
 
@@ -242,6 +243,7 @@ internal sealed partial class EngineDevice : IDevice
 
         await opening;
         (_disk, _chain) = (disk, chain);
+        BaseStatus.Follow(chain, Events.Wake);
         ImageIdentity = disk!.File.Identity?.ToString();
         WarnOfBitmaps();
         var takesOver = _options.RecoverDevice is not null && !_opened;

@@ -82,7 +82,7 @@ internal static class ExportChoice
         Device = options.Device,
         RecoverDevice = options.RecoverDevice,
         BlockSize = options.BlockSize,
-        Timeout = options.NbdTimeout,
+        Timeout = options.EffectiveNbdTimeout,
         DeadTimeout = options.DeadTimeout,
         Inherited = InheritedDescriptors.Of(options),
     };

@@ -11,7 +11,8 @@ namespace Qcow2Blk.Devices;
 /// <summary>Opening an image whose guest data may be encrypted.</summary>
 internal sealed partial class ImageChain
 {
-    private async LoopTask<Qcow2Image> OpenImageAsync(FileStorage file, Header header, FileStorage? dataFile, ImageOptions options)
+    private async LoopTask<Qcow2Image> OpenImageAsync(
+        IBlockStorage file, Header header, IBlockStorage? dataFile, ImageOptions options)
     {
         var data = await DecryptAsync(file, dataFile, header);
         try
@@ -32,7 +33,7 @@ internal sealed partial class ImageChain
     }
 
     /// <summary>Where guest data is, decrypted; null if it is in the image as it is.</summary>
-    private async LoopTask<IBlockStorage?> DecryptAsync(FileStorage file, FileStorage? dataFile, Header header)
+    private async LoopTask<IBlockStorage?> DecryptAsync(IBlockStorage file, IBlockStorage? dataFile, Header header)
     {
         if (header.CryptMethod == 0)
             return dataFile;

@@ -12,6 +12,7 @@ using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Image.Raw;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
+using Qcow2Blk.Remote.Bases;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using static Tmds.Linux.LibC;
@@ -26,6 +27,9 @@ internal sealed record ChainLink(string Path, string Format, long Size, bool Dir
 
     /// <summary>Null if it has none.</summary>
     public LuksHeader? Luks { get; init; }
+
+    /// <summary>The base in a store; null of a file.</summary>
+    public RemoteStorage? Remote { get; init; }
 }
 
 /// <summary>Where an image logs what it has not committed, and what to do with the log of a dead server.</summary>
@@ -70,7 +74,11 @@ internal sealed partial class ImageChain
     /// <param name="File">the image</param>
     /// <param name="Header">null of a raw image</param>
     /// <param name="Data">its external data file, locked too; null if it has none</param>
-    private readonly record struct LockedFile(FileStorage File, Header? Header, FileStorage? Data = null);
+    private readonly record struct LockedFile(IBlockStorage File, Header? Header, IBlockStorage? Data = null)
+    {
+        /// <summary>Whether the page cache is passed by.</summary>
+        public bool Direct => File is FileStorage { Direct: true };
+    }
 
     private bool ReadOnlyTop => _options.EffectiveReadOnly;
 
@@ -120,17 +128,13 @@ internal sealed partial class ImageChain
             await OpenFileAsync(top, _options.Format, ReadOnlyTop);
         }
 
-        while (_files[^1].Header is { } overlay && Below(overlay) is { } below)
+        while (_files[^1].Header is { } overlay && await OpenBelowAsync(overlay))
         {
-            using var found = FindBelow(overlay, below);
-            RefuseForeignDirectory(overlay, found);
-            if (_seen.Contains(found.Identity))
-                throw new ImageFormatException(found.Path, "backing_file", "the backing chain leads back to this image");
-            if (_files.Count >= Limits.MaxBackingDepth)
+            if (_files.Count > Limits.MaxBackingDepth)
                 throw Bad(overlay, $"the chain has more than {Limits.MaxBackingDepth} images");
-            await OpenFileAsync(found, below.Format, readOnly: true);
         }
 
+        RefuseUnusedBase();
         if (_given.Count > _files.Count)
         {
             throw new OutcomeException(OutcomeKind.Invalid, $"cannot open {_files[0].File.Path}",
@@ -140,17 +144,38 @@ internal sealed partial class ImageChain
         return 0;
     }
 
-    private BackingReference? Below(Header overlay)
+    /// <summary>Opens what lies below the image opened last.</summary>
+    /// <returns>false if nothing does</returns>
+    private async LoopTask<bool> OpenBelowAsync(Header overlay)
     {
         if (_options.NoBacking && overlay.BackingFile is { } name)
             throw Bad(overlay, $"the image has backing file \"{name}\", and --no-backing allows none");
-        return Choice.Below(overlay, isFirst: _files.Count == 1);
+        if (UrlBelow(overlay) is { } url)
+        {
+            await OpenRemoteAsync(overlay, url);
+            return true;
+        }
+
+        if (Choice.Below(overlay, isFirst: _files.Count == 1) is not { } below)
+            return false;
+        using var found = FindBelow(overlay, below);
+        if (found is null)
+        {
+            await OpenRemoteAsync(overlay, UseBase(overlay));
+            return true;
+        }
+
+        RefuseForeignDirectory(overlay, found);
+        if (_seen.Contains(found.Identity))
+            throw new ImageFormatException(found.Path, "backing_file", "the backing chain leads back to this image");
+        await OpenFileAsync(found, below.Format, readOnly: true);
+        return true;
     }
 
     /// <summary>Opens and locks a file, and looks at its header.</summary>
     private async LoopTask<int> OpenFileAsync(FoundFile found, ImageFormat format, bool readOnly)
     {
-        var (file, header, _) = await LockAsync(OpenFile(found, readOnly, _options.Cache == CacheMode.None), format, readOnly);
+        var (file, header) = await LockAsync(OpenFile(found, readOnly, _options.Cache == CacheMode.None), format, readOnly);
         if (IsTooFine(file, header, readOnly))
         {
             if (found.GivenFlags is not null)
@@ -164,7 +189,7 @@ internal sealed partial class ImageChain
             _log.Warning($"{found.Path} cannot be written with O_DIRECT in whole sectors of {file.OffsetAlignment} bytes:"
                 + " using the page cache");
             file.Dispose();
-            (file, header, _) = await LockAsync(OpenFile(found, readOnly, direct: false), format, readOnly);
+            (file, header) = await LockAsync(OpenFile(found, readOnly, direct: false), format, readOnly);
         }
 
         _files.Add(new LockedFile(file, header));
@@ -176,7 +201,7 @@ internal sealed partial class ImageChain
 
     /// <summary>Opens and locks the external data file of the image opened last; the same trust as in backing files.</summary>
     /// <returns>null if it has none</returns>
-    private async LoopTask<FileStorage?> OpenDataFileAsync(Header header, bool readOnly)
+    private async LoopTask<IBlockStorage?> OpenDataFileAsync(Header header, bool readOnly)
     {
         var given = _files.Count == 1 ? _options.DataFile : null;
         if (!header.Incompatible.HasFlag(IncompatibleFeatures.DataFile))
@@ -190,7 +215,7 @@ internal sealed partial class ImageChain
             throw BadData(header, $"data file {found.RealName} is not in a directory given with --backing-dir");
         if (!_seen.Add(found.Identity))
             throw BadData(header, $"{found.RealName} cannot be its data file: it is an image of the chain");
-        var direct = _options.Cache == CacheMode.None && _files[^1].File.Direct;
+        var direct = _options.Cache == CacheMode.None && _files[^1].Direct;
         var data = OpenFile(found, readOnly, direct);
         if (!readOnly && header.Size % data.OffsetAlignment != 0)
         {
@@ -223,7 +248,7 @@ internal sealed partial class ImageChain
         }
     }
 
-    private async LoopTask<LockedFile> LockAsync(FileStorage file, ImageFormat format, bool readOnly)
+    private async LoopTask<(FileStorage File, Header? Header)> LockAsync(FileStorage file, ImageFormat format, bool readOnly)
     {
         try
         {
@@ -231,12 +256,12 @@ internal sealed partial class ImageChain
             var besideWriter = _files.Count == 0 && readOnly && _options.Snapshot is not null;
             file.Lock = await _locks.AcquireAsync(file.Descriptor, file.Path, write: !readOnly, besideWriter);
             if (format == ImageFormat.Raw)
-                return new LockedFile(file, null);
+                return (file, null);
 
             // Nothing of the file is believed before the locks are held: a writer could be changing it.
             var header = await ImageOpener.ReadHeaderAsync(file);
             header.RefuseUnsupported(forWriting: !readOnly);
-            return new LockedFile(file, header);
+            return (file, header);
         }
         catch
         {
@@ -250,7 +275,8 @@ internal sealed partial class ImageChain
     {
         while (_files.Count > 0)
         {
-            var (file, header, data) = _files[^1];
+            var opened = _files[^1];
+            var (file, header, data) = opened;
             var isTop = _files.Count == 1;
             var disk = header is null
                 ? new RawDisk(file, readOnly: !isTop || ReadOnlyTop, _options.Discard, _log.Error)
@@ -258,8 +284,10 @@ internal sealed partial class ImageChain
             _files.RemoveAt(_files.Count - 1);
             _disk = disk;
             var format = header is null ? ImageFormat.Raw : ImageFormat.Qcow2;
-            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(format), disk.Size, file.Direct)
+            FetchTablesAhead(file, disk);
+            _links.Add(new ChainLink(file.Path, ImageFormats.Words.Of(format), disk.Size, opened.Direct)
             {
+                Remote = file as RemoteStorage,
                 Header = header,
                 Luks = header?.Encryption is null ? null : await DiskKey.ReadHeaderAsync(file, header),
             });
@@ -308,7 +336,8 @@ internal sealed partial class ImageChain
         return error == 0 ? found! : throw Refused(path ?? $"descriptor {descriptor}", error);
     }
 
-    private FoundFile FindBelow(Header overlay, in BackingReference below)
+    /// <returns>null if the file is not there, and --base says what is to take its place</returns>
+    private FoundFile? FindBelow(Header overlay, in BackingReference below)
     {
         if (_given.Count > 0)
         {
@@ -320,6 +349,10 @@ internal sealed partial class ImageChain
         try
         {
             return Find(below.Path);
+        }
+        catch (FileNotFoundException) when (BaseIsUnused)
+        {
+            return null;
         }
         catch (FileNotFoundException)
         {

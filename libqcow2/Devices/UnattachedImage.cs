@@ -1,13 +1,10 @@
 using System;
-using System.Threading;
 using Qcow2Blk.Devices.Edits;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Image;
-using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
 using Qcow2Blk.Scheduling;
-using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Devices;
 
@@ -23,31 +20,22 @@ internal static class UnattachedImage
         ArgumentNullException.ThrowIfNull(options);
         var kind = ImageEdits.KindOf(edit);
         var what = $"{kind.What(edit)} {options.Image}";
-        options = options with { ReadOnly = !kind.Writes };
-        using var offload = new OffloadPool(1);
-        using var loop = new EventLoop(0, offload);
-        using var ended = new ManualResetEventSlim();
+        options = options with { ReadOnly = !kind.Writes, IsForEditAlone = true };
         Outcome outcome = default;
-        Exception? failure = null;
-        loop.Start();
-        loop.PostFromAnyThread(() => RunAsync().Forget());
-        ended.Wait();
-        return failure is null ? outcome : throw Refusals.From(failure, what);
-
-        async LoopTask<int> RunAsync()
+        try
         {
-            try
+            LoopForOne.Run(async () =>
             {
                 outcome = await EditAsync(options, edit, what, log);
-            }
-            catch (Exception error)
-            {
-                failure = error;
-            }
-
-            ended.Set();
-            return 0;
+                return 0;
+            });
         }
+        catch (Exception error)
+        {
+            throw Refusals.From(error, what);
+        }
+
+        return outcome;
     }
 
     private static async LoopTask<Outcome> EditAsync(AttachOptions options, ImageEdit edit, string what, ILog log)

@@ -19,13 +19,20 @@ internal readonly record struct BackingChoice(string? File, ImageFormat? Format)
                 $"the image has no backing file; --backing {given} would change what its disk holds");
         }
 
-        if (isFirst)
-            RefuseContradiction(overlay);
-        var format = BackingFormatRule.Require(overlay, Format);
+        var format = FormatBelow(overlay, isFirst);
         if (given is not null)
             return new BackingReference(given, format, "the backing file given with --backing");
         var path = BackingPath.Resolve(overlay.Path, overlay.BackingFile);
         return new BackingReference(path, format, $"backing file \"{overlay.BackingFile}\"");
+    }
+
+    /// <summary>The format of what lies below an image that has a backing file, wherever that is.</summary>
+    /// <exception cref="ImageFormatException">it is not stated, or the user contradicts the image</exception>
+    public ImageFormat FormatBelow(Header overlay, bool isFirst)
+    {
+        if (isFirst)
+            RefuseContradiction(overlay);
+        return BackingFormatRule.Require(overlay, Format);
     }
 
     /// <summary>The first image is the one that the user speaks of; those below may well be of both formats.</summary>

@@ -34,6 +34,7 @@ internal static class Errno
     public const int EDEADLK = 35;
     public const int ENAMETOOLONG = 36;
     public const int ENOSYS = 38;
+    public const int ENOTEMPTY = 39;
     public const int ELOOP = 40;
     public const int ETIME = 62;
     public const int EOVERFLOW = 75;
@@ -45,6 +46,7 @@ internal static class Errno
     public const int ETIMEDOUT = 110;
     public const int ECONNREFUSED = 111;
     public const int EUCLEAN = 117;
+    public const int EDQUOT = 122;
     public const int ECANCELED = 125;
     public const int ENOTRECOVERABLE = 131;
 

@@ -43,6 +43,25 @@ internal static unsafe class Fcntl
         return range.l_type == F_UNLCK ? 0 : 1;
     }
 
+    /// <summary>Counts the locks of other descriptions in a range, which are apart from each other.</summary>
+    /// <returns>how many, or a negative errno</returns>
+    internal static int CountLocks(int fd, long start, long length)
+    {
+        if (length <= 0)
+            return 0;
+        var range = Range(F_WRLCK, start, length);
+        var result = Errno.Of(fcntl(fd, F_OFD_GETLK, &range));
+        if (result < 0 || range.l_type == F_UNLCK)
+            return result;
+
+        // The kernel names any of them, not the first.
+        var (first, count, end) = ((long)range.l_start, (long)range.l_len, start + length);
+        var before = CountLocks(fd, start, first - start);
+        var foundEnd = count == 0 ? end : first + count;
+        var after = before < 0 ? before : CountLocks(fd, foundEnd, end - foundEnd);
+        return after < 0 ? after : before + 1 + after;
+    }
+
     private static flock Range(int type, long start, long length) =>
         new() { l_type = (short)type, l_whence = (short)SEEK_SET, l_start = start, l_len = length };
 

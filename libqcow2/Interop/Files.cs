@@ -60,6 +60,28 @@ internal static unsafe partial class Files
         return 0;
     }
 
+    /// <summary>Reads until the memory is full or the file ends.</summary>
+    /// <returns>bytes read or a negative errno</returns>
+    public static int ReadAll(int fd, Span<byte> data, long offset)
+    {
+        var done = 0;
+        while (done < data.Length)
+        {
+            long count;
+            fixed (byte* start = data)
+                count = Read(fd, start + done, (nuint)(data.Length - done), offset + done);
+            if (count == -Errno.EINTR)
+                continue;
+            if (count < 0)
+                return (int)count;
+            if (count == 0)
+                break;
+            done += (int)count;
+        }
+
+        return done;
+    }
+
     public static long ReadStream(int fd, void* buffer, nuint length) => Errno.Of((long)read(fd, buffer, (size_t)(ulong)length));
 
     public static long WriteStream(int fd, void* buffer, nuint length) => Errno.Of((long)write(fd, buffer, (size_t)(ulong)length));
@@ -78,6 +100,10 @@ internal static unsafe partial class Files
     }
 
     public static int Unmap(nint address, nuint length) => Errno.Of(munmap((void*)address, (size_t)(ulong)length));
+
+    /// <summary>Keeps pages of a mapping in memory, as far as the limit allows.</summary>
+    /// <returns>0 or a negative errno</returns>
+    public static int Lock(nint address, nuint length) => Errno.Of(mlock((void*)address, (size_t)(ulong)length));
 
     /// <summary>A file without a name in a directory.</summary>
     /// <returns>a descriptor, or a negative errno: -EOPNOTSUPP where the file system has no such files</returns>
@@ -116,9 +142,13 @@ internal static unsafe partial class Files
     private static partial int FstatfsCall(int fd, statfs_buffer* result);
 }
 
-/// <summary>The first field of <c>struct statfs</c>; its size is an upper bound for all 64-bit targets.</summary>
+/// <summary>The first fields of <c>struct statfs</c>; its size is an upper bound for all 64-bit targets.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 256)]
 internal struct statfs_buffer
 {
     [FieldOffset(0)] public long f_type;
+    [FieldOffset(8)] public long f_bsize;
+    [FieldOffset(16)] public ulong f_blocks;
+    [FieldOffset(24)] public ulong f_bfree;
+    [FieldOffset(32)] public ulong f_bavail;
 }

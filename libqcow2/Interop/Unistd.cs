@@ -40,6 +40,26 @@ internal static unsafe partial class Unistd
         return link(from, to);
     }
 
+    /// <summary>Removes a name from an open directory.</summary>
+    /// <param name="directory">the directory</param>
+    /// <param name="name">in it</param>
+    /// <param name="flags">AT_REMOVEDIR for an empty directory, 0 for anything else</param>
+    /// <returns>0 or a negative errno</returns>
+    internal static int UnlinkAt(int directory, string name, int flags = 0)
+    {
+        using var text = new CString(name, stackalloc byte[CString.Room]);
+        return Errno.Of(unlinkat(directory, text, flags));
+    }
+
+    /// <summary>Gives a file of an open directory another name in it; a file of that name is replaced, at one instant.</summary>
+    /// <returns>0 or a negative errno</returns>
+    internal static int RenameAt(int directory, string from, string to) => Errno.Of(RenameAtRaw(directory, from, directory, to));
+
+    internal const int AT_REMOVEDIR = 0x200;
+
+    [LibraryImport("libc", EntryPoint = "renameat", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int RenameAtRaw(int fromDirectory, string from, int toDirectory, string to);
+
     [LibraryImport("libc", EntryPoint = "rename", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Rename(string from, string to);
 

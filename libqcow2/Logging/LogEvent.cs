@@ -17,6 +17,9 @@ internal enum LogEvent
     /// <summary>Requests wait because the file system of the image is full.</summary>
     NoSpace,
 
+    /// <summary>Requests wait because the source of a base is away.</summary>
+    SourceAway,
+
     /// <summary>The image takes no more writes: it is damaged, or a flush failed.</summary>
     Corrupt,
 
@@ -33,6 +36,7 @@ internal static class LogEvents
         LogEvent.Recovered => "250b10d12ce4413ca245d29c20d875f5",
         LogEvent.Abandoned => "ac663a9521d14abbb101c53ea9206c28",
         LogEvent.NoSpace => "42d4f013eee04952885bb284ecc8c2a5",
+        LogEvent.SourceAway => "4891242fc4c248dc9b33a5b8c372eb28",
         LogEvent.Corrupt => "81ee3e9f7c044f109cfcb0525b417fa5",
         LogEvent.TakenAway => "c4ac7f4a9a3a4ea993f8c352ee78eb65",
         _ => throw new ArgumentOutOfRangeException(nameof(what)),

@@ -159,19 +159,28 @@ internal sealed unsafe class RingEmulation : IDisposable
             case IoUring.IORING_OP_SENDMSG:
                 return (int)Poll.SendMessage(entry.fd, (msghdr*)entry.addr, (int)entry.rw_flags | MSG_DONTWAIT);
             case IoUring.IORING_OP_ACCEPT:
-                return IsReady(entry.fd, POLLIN) ? Poll.Accept(entry.fd, (int)entry.rw_flags) : -Errno.EAGAIN;
+                return Ready(entry.fd, POLLIN) != 0 ? Poll.Accept(entry.fd, (int)entry.rw_flags) : -Errno.EAGAIN;
             case IoUring.IORING_OP_POLL_ADD:
-                return IsReady(entry.fd, (short)entry.rw_flags) ? (int)entry.rw_flags : -Errno.EAGAIN;
+                return Ready(entry.fd, (short)entry.rw_flags) is var ready and not 0 ? ready : -Errno.EAGAIN;
             default:
                 return -Errno.EINVAL;
         }
     }
 
-    private static bool IsReady(int fd, short events)
+    /// <returns>which events there are; 0 for none</returns>
+    private static int Ready(int fd, short events)
     {
         pollfd descriptor = new() { fd = fd, events = events };
-        return Poll.Wait(&descriptor, 1, 0) > 0;
+        return Poll.Wait(&descriptor, 1, 0) > 0 ? descriptor.revents : 0;
     }
+
+    /// <summary>What a waiting entry waits for.</summary>
+    private static short EventsOf(in io_uring_sqe entry) => entry.opcode switch
+    {
+        IoUring.IORING_OP_SENDMSG => POLLOUT,
+        IoUring.IORING_OP_POLL_ADD => (short)entry.rw_flags,
+        _ => POLLIN,
+    };
 
     private int WaitForEvents(int milliseconds)
     {
@@ -179,10 +188,7 @@ internal sealed unsafe class RingEmulation : IDisposable
             _descriptors = new pollfd[_waiting.Count * 2];
         _descriptors[0] = new pollfd { fd = _eventFd, events = POLLIN };
         for (var i = 0; i < _waiting.Count; i++)
-        {
-            var events = _waiting[i].opcode == IoUring.IORING_OP_SENDMSG ? POLLOUT : POLLIN;
-            _descriptors[i + 1] = new pollfd { fd = _waiting[i].fd, events = events };
-        }
+            _descriptors[i + 1] = new pollfd { fd = _waiting[i].fd, events = EventsOf(_waiting[i]) };
 
         fixed (pollfd* descriptors = _descriptors)
             return Poll.Wait(descriptors, _waiting.Count + 1, milliseconds);

@@ -7,6 +7,9 @@ internal enum DeviceState
 {
     Running,
 
+    /// <summary>Running, and requests wait for the source of a base, which is away.</summary>
+    WaitingForSource,
+
     /// <summary>New requests are held; those in flight are being finished and flushed.</summary>
     Suspending,
 
@@ -22,6 +25,7 @@ internal enum DeviceState
 internal static class DeviceStates
 {
     public static EnumWords<DeviceState> Words { get; } = new(
-        (DeviceState.Running, "running"), (DeviceState.Suspending, "suspending"), (DeviceState.Suspended, "suspended"),
-        (DeviceState.Failed, "failed"), (DeviceState.Detaching, "detaching"));
+        (DeviceState.Running, "running"), (DeviceState.WaitingForSource, "waiting-for-source"),
+        (DeviceState.Suspending, "suspending"), (DeviceState.Suspended, "suspended"), (DeviceState.Failed, "failed"),
+        (DeviceState.Detaching, "detaching"));
 }

@@ -11,8 +11,11 @@ internal static class MetricTable
     /// <summary>What a device can be: the server's own words, and what others see of a server that does not answer.</summary>
     internal static readonly string[] States =
     [
-        "running", "suspending", "suspended", "failed", "detaching", "starting", "recovering", "dead", "silent",
+        "running", "waiting-for-source", "suspending", "suspended", "failed", "detaching", "starting", "recovering", "dead", "silent",
     ];
+
+    /// <summary>How a base and its source can be.</summary>
+    internal static readonly string[] SourceStates = ["online", "waiting-for-source", "failed", "local"];
 
     public static IReadOnlyList<Metric> All { get; } =
     [
@@ -44,6 +47,18 @@ internal static class MetricTable
         Counter("l2_cache_hits", "", "L2 tables that were in the cache", "cache", "l2-hits"),
         Counter("l2_cache_misses", "", "L2 tables that had to be read", "cache", "l2-misses"),
         Counter("commits", "", "Commits of changed metadata to the image", "cache", "commits"),
+        Base("base_bytes", MetricType.Gauge, "bytes", "Size of a base in a store", "length-bytes"),
+        Base("base_cached_bytes", MetricType.Gauge, "bytes", "Bytes of a base that are in the cache of this machine", "cached-bytes"),
+        new(Prefix + "base_source_state", MetricType.Gauge, "", "1 for the state that the source of a base is in, 0 for the others",
+            BaseStates),
+        Base("base_cache_hits", MetricType.Counter, "", "Reads of a base that its cache answered", "hits"),
+        Base("base_cache_misses", MetricType.Counter, "", "Reads of a base that waited for its source", "misses"),
+        Base("base_fetched_bytes", MetricType.Counter, "bytes", "Bytes that the source of a base has sent", "fetched-bytes"),
+        Base("base_fetches", MetricType.Counter, "", "Chunks that the source of a base has sent", "fetches"),
+        Base("base_fetch_retries", MetricType.Counter, "", "Attempts to read from a source that failed and were made again", "retries"),
+        Base("base_bad_chunks", MetricType.Counter, "", "Chunks that were not what the manifest says", "bad-chunks"),
+        new(Prefix + "base_fetch_seconds", MetricType.Gauge, "seconds", "Half, and 99 %, of the fetches of a base took less than this",
+            FetchTimes),
         Gauge("server_resident_bytes", "bytes", "Memory of the server's process", "memory", "resident-bytes"),
         Gauge("server_managed_bytes", "bytes", "Memory on the .NET heap of the server", "memory", "managed-bytes"),
         Counter("server_allocated_bytes", "bytes", "Bytes allocated on the .NET heap of the server", "memory", "allocated-bytes"),
@@ -61,6 +76,31 @@ internal static class MetricTable
 
     private static Metric Counter(string name, string unit, string help, params string[] path) =>
         new(Prefix + name, MetricType.Counter, unit, help, (status, samples) => samples.Add(status.Number(path)));
+
+    private static Metric Base(string name, MetricType type, string unit, string help, string member) =>
+        new(Prefix + name, type, unit, help, (status, samples) =>
+        {
+            foreach (var one in status.Each("bases"))
+                samples.Add(one.Number(member), ("url", one.Text("url") ?? ""));
+        });
+
+    private static void BaseStates(StatusReader status, SampleList samples)
+    {
+        foreach (var one in status.Each("bases"))
+        {
+            foreach (var state in SourceStates)
+                samples.Add(state == one.Text("state") ? 1 : 0, ("url", one.Text("url") ?? ""), ("state", state));
+        }
+    }
+
+    private static void FetchTimes(StatusReader status, SampleList samples)
+    {
+        foreach (var one in status.Each("bases"))
+        {
+            samples.Add(one.Number("fetch-p50-ns") / 1e9, ("url", one.Text("url") ?? ""), ("quantile", "0.5"));
+            samples.Add(one.Number("fetch-p99-ns") / 1e9, ("url", one.Text("url") ?? ""), ("quantile", "0.99"));
+        }
+    }
 
     private static double? AsNumber(bool? flag) => flag is { } known ? known ? 1 : 0 : null;
 
@@ -108,6 +148,8 @@ internal static class MetricTable
     {
         samples.Add(status.Number("requests", "waiting-for-space"), ("reason", "space"));
         samples.Add(status.Number("requests", "waiting-for-limit"), ("reason", "limit"));
+        foreach (var one in status.Each("bases"))
+            samples.Add(one.Number("waiting"), ("reason", "source"), ("url", one.Text("url") ?? ""));
     }
 
     private static void RequestLimits(StatusReader status, SampleList samples)

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Globalization;
 using System.Text.Json;
 
@@ -26,6 +27,19 @@ internal readonly struct StatusReader(JsonElement status)
     /// <returns>null if there is no array there</returns>
     public int? Count(params ReadOnlySpan<string> path) =>
         Find(path) is { ValueKind: JsonValueKind.Array } array ? array.GetArrayLength() : null;
+
+    /// <returns>the objects of an array; empty if there is none there</returns>
+    public IEnumerable<StatusReader> Each(params ReadOnlySpan<string> path)
+    {
+        var found = new List<StatusReader>();
+        if (Find(path) is { ValueKind: JsonValueKind.Array } array)
+        {
+            foreach (var item in array.EnumerateArray())
+                found.Add(new StatusReader(item));
+        }
+
+        return found;
+    }
 
     /// <returns>empty if there is no array of numbers there</returns>
     public double[] Numbers(params ReadOnlySpan<string> path)

@@ -214,6 +214,7 @@ internal static class AttachOptionTable
             IsOfImage = true,
             Help = "the format of backing files where no image states it; it is never probed",
         },
+        .. RemoteOptions.All,
         .. KeyOptions.All,
         new AttachOption<int?>(
             new WholeKind(0, AttachRules.MaxLockTimeout, "seconds"), o => o.LockTimeout, (o, seconds) => o with { LockTimeout = seconds })

@@ -7,6 +7,7 @@ using Qcow2Blk.Exports.Ublk;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
+using Qcow2Blk.Remote;
 
 namespace Qcow2Blk.Devices.Options;
 
@@ -131,6 +132,18 @@ internal sealed record AttachOptions
     /// <summary>The format of every backing file of the chain whose overlay states none; null refuses such chains.</summary>
     public ImageFormat? BackingFormat { get; init; }
 
+    /// <summary>The URL of the base, in place of the first that an image names, or of a file that is not there; null for none.</summary>
+    public string? Base { get; init; }
+
+    /// <summary>Whether URLs that images name are opened.</summary>
+    public bool AllowRemoteBacking { get; init; }
+
+    /// <summary>How bases in stores are read, as it was said: <see cref="RemoteOptions.Resolve"/> adds what holds otherwise.</summary>
+    public RemoteSettings Remote { get; init; } = new();
+
+    /// <summary>Seconds that requests wait for a source that is away; null for the default.</summary>
+    public int? SourceTimeout { get; init; }
+
     /// <summary>Files that hold keys of encrypted images of the chain (absolute paths); each key is tried on each such image.</summary>
     public IReadOnlyList<string> KeyFiles { get; init; } = [];
 
@@ -182,11 +195,24 @@ internal sealed record AttachOptions
     public TimeSpan EffectiveLockTimeout =>
         TimeSpan.FromSeconds(LockTimeout ?? (RecoverDevice is null ? DefaultLockTimeout : DefaultRecoveryLockTimeout));
 
+    /// <summary>
+    /// Seconds after which the kernel's NBD takes a connection for dead: more than a request may wait for the source of a base,
+    /// which is no fault of the connection.
+    /// </summary>
+    public int EffectiveNbdTimeout => Base is null && !AllowRemoteBacking ? NbdTimeout
+        : Math.Max(NbdTimeout, (SourceTimeout ?? RemoteSettings.DefaultSourceTimeout) + DefaultNbdTimeout);
+
     /// <summary>Whether the device cannot be written: asked for, or a snapshot.</summary>
     public bool EffectiveReadOnly => ReadOnly || Snapshot is not null;
 
     /// <summary>Whether the disk becomes a block device of the kernel: no NBD address was given.</summary>
     public bool IsBlockDevice => !IsForUsAlone && SocketPath is null && ListenHost is null && ListenFd is null;
+
+    /// <summary>
+    /// The image is opened for an operation on it alone, which reads nothing of its base: if that is in a store and nothing was said
+    /// of it, the operation does without.
+    /// </summary>
+    internal bool IsForEditAlone { get; init; }
 
     /// <summary>The image is opened by a program for itself: nothing is served.</summary>
     internal bool IsForUsAlone { get; init; }

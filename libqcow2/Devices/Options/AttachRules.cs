@@ -42,6 +42,7 @@ internal static class AttachRules
         ArgumentNullException.ThrowIfNull(options);
         CheckTransport(options);
         CheckImage(options);
+        RemoteOptions.Check(options);
         CheckValues(options);
     }
 

@@ -18,10 +18,13 @@ internal static class DeviceLog
     private static async Task FollowAsync(DeviceWatch watch, IDevice device, ILog log)
     {
         var waiting = 0;
+        var isAway = false;
         while (await watch.TakeAsync() is { Count: > 0 } events)
         {
             foreach (var what in events)
             {
+                if (what.Kind == WatchKind.State)
+                    TellSource(what.State == DeviceState.WaitingForSource, ref isAway, device, log);
                 if (what.Kind == WatchKind.Corrupt)
                     log.Write(LogLevel.Error, LogEvent.Corrupt, $"{device.ImagePath} takes no more writes: {what.Message}");
                 if (what.Kind != WatchKind.NoSpace)
@@ -39,5 +42,14 @@ internal static class DeviceLog
                 waiting = what.Waiting;
             }
         }
+    }
+
+    private static void TellSource(bool isAwayNow, ref bool isAway, IDevice device, ILog log)
+    {
+        if (isAwayNow && !isAway)
+            log.Write(LogLevel.Warning, LogEvent.SourceAway, $"requests of {device.Name} wait for the source of its base, which is away");
+        else if (isAway && !isAwayNow)
+            log.Info($"requests of {device.Name} no longer wait for the source of its base");
+        isAway = isAwayNow;
     }
 }

@@ -8,7 +8,7 @@ internal static class EmbeddedStates
     /// <summary>The state that a server tells, by the number that programs know.</summary>
     public static EmbeddedState Of(DeviceState state) => state switch
     {
-        DeviceState.Running => EmbeddedState.Running,
+        DeviceState.Running or DeviceState.WaitingForSource => EmbeddedState.Running,
         DeviceState.Suspending => EmbeddedState.Suspending,
         DeviceState.Suspended => EmbeddedState.Suspended,
         DeviceState.Detaching => EmbeddedState.Detaching,

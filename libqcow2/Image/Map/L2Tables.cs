@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using System.Collections.Generic;
 using System.Runtime.CompilerServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Format;
@@ -37,6 +38,20 @@ internal sealed class L2Tables : SlicedTables
     }
 
     public MetadataTable L1 { get; }
+
+    /// <summary>Where the tables are; what L1 says of that is checked when one is used. Home loop.</summary>
+    public IEnumerable<HostOffset> TableOffsets
+    {
+        get
+        {
+            for (var index = 0; index < L1.Entries; index++)
+            {
+                var entry = L1Entry.Decode(L1[index]);
+                if (!entry.IsEmpty)
+                    yield return entry.Offset;
+            }
+        }
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public long KeyOf(GuestCluster cluster) => cluster.Number >> _geometry.SliceBits;

@@ -72,6 +72,9 @@ internal sealed partial class Qcow2Image : IDisk
     /// <summary>A long range may need many tables, whatever the file system does with the clusters.</summary>
     public bool TurnsMayGrow => false;
 
+    /// <summary>Where the L2 tables of the disk are, in the order of the disk. Home loop.</summary>
+    public IEnumerable<HostOffset> TableOffsets => _map.Tables.TableOffsets;
+
     public RequestEpochs Epochs => _context.Epochs;
 
     public Header Header => _context.Header;

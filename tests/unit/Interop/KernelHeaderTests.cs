@@ -89,6 +89,11 @@ public sealed class KernelHeaderTests
     public void Statfs_fits_and_begins_with_its_type() => AssertInC(["sys/vfs.h"],
         ("offsetof(struct statfs, f_type)", Offset<statfs_buffer>("f_type")),
         ("sizeof(((struct statfs *)0)->f_type)", sizeof(long)),
+        ("offsetof(struct statfs, f_bsize)", Offset<statfs_buffer>("f_bsize")),
+        ("offsetof(struct statfs, f_blocks)", Offset<statfs_buffer>("f_blocks")),
+        ("offsetof(struct statfs, f_bfree)", Offset<statfs_buffer>("f_bfree")),
+        ("offsetof(struct statfs, f_bavail)", Offset<statfs_buffer>("f_bavail")),
+        ("sizeof(((struct statfs *)0)->f_bavail)", sizeof(ulong)),
         ($"sizeof(struct statfs) <= {Unsafe.SizeOf<statfs_buffer>()}", 1));
 
     [Fact]

@@ -1,0 +1,26 @@
+using System;
+
+namespace Qcow2Blk.Remote.Cache;
+
+/// <summary>Where chunks are kept, and how many.</summary>
+/// <param name="Directory">of all entries: an absolute path</param>
+/// <param name="LimitBytes">what all entries together may take; null for a tenth of the file system</param>
+/// <param name="ChunkBytes">of a chunk of a new entry: a power of two, from <see cref="RemoteSettings.MinChunkBytes"/></param>
+internal sealed record CacheSettings(string Directory, long? LimitBytes = null, int ChunkBytes = RemoteSettings.DefaultChunkBytes)
+{
+    /// <summary>Tells the time of a last use; tests have one of their own.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Seconds since 1970.</summary>
+    public long Now => Clock.GetUtcNow().ToUnixTimeSeconds();
+
+    /// <summary>What is said where nobody has named a directory.</summary>
+    public static string DefaultDirectory(uint user, Func<string, string?> variable)
+    {
+        if (user == 0)
+            return "/var/cache/qcow2blk";
+        if (variable("XDG_CACHE_HOME") is ['/', ..] home)
+            return System.IO.Path.Combine(home, "qcow2blk");
+        return variable("HOME") is ['/', ..] own ? System.IO.Path.Combine(own, ".cache/qcow2blk") : $"/var/tmp/qcow2blk-cache-{user}";
+    }
+}

@@ -1,0 +1,71 @@
+using System;
+using System.IO;
+using System.Linq;
+using System.Text;
+using Qcow2Blk.Remote;
+using Qcow2Blk.Remote.Bases;
+using Qcow2Blk.Tests.Shared;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Remote.Bases;
+
+public class BootTraceTests
+{
+    private const string Head = """{"format":"qcow2blk-trace","version":1,"base":"x","identity":"\"e\"","length":1000000,"chunk-size":65536}""";
+
+    [Fact]
+    public void Record_has_the_order_of_first_touches_and_reads_back()
+    {
+        using var directory = new TempDirectory();
+        var path = directory.File("trace");
+        using (var scene = new BaseOnLoop(1, settings: new RemoteSettings { RecordTrace = path }))
+        {
+            foreach (var chunk in (int[])[5, 0, 5, 3, 0])
+                Assert.Equal(0, scene.Read(chunk * BaseOnLoop.Chunk, 10));
+            Assert.Null(scene.Storage.CachedFile);
+        }
+
+        Assert.Null(BootTrace.Parse(File.ReadAllBytes(path), out var trace));
+        Assert.Equal([5L * BaseOnLoop.Chunk, 0, 3L * BaseOnLoop.Chunk], trace!.Offsets);
+        Assert.Equal("\"one\"", trace.Version);
+        Assert.Equal(BaseOnLoop.Chunk, trace.ChunkBytes);
+    }
+
+    [Theory]
+    [InlineData("", "it is empty")]
+    [InlineData("[]\n", "line 1: it is not a JSON object")]
+    [InlineData("{}\n", "line 1: \"format\"")]
+    [InlineData("""{"format":"qcow2blk-trace","version":2,"length":1,"chunk-size":65536}""", "line 1: \"version\"")]
+    [InlineData("""{"format":"qcow2blk-trace","version":1,"length":-1,"chunk-size":65536}""", "line 1: \"length\"")]
+    [InlineData("""{"format":"qcow2blk-trace","version":1,"length":1,"chunk-size":1}""", "line 1: \"chunk-size\"")]
+    [InlineData(Head + "\n{\"offset\":1000000}\n{\"offset\":0}\n", "line 2: \"offset\"")]
+    [InlineData(Head + "\n{\"offset\":-1}\n\n", "line 2: \"offset\"")]
+    [InlineData(Head + "\nnonsense\n{\"offset\":0}\n", "line 2: it is not valid JSON")]
+    [InlineData(Head + "\n{\"offset\":\"0\"}\n\n", "line 2: ")]
+    [InlineData("\"\xff", "line 1: it is not valid JSON")]
+    public void Text_that_is_no_trace_is_refused(string text, string why) =>
+        Assert.StartsWith(why, BootTrace.Parse(Encoding.UTF8.GetBytes(text), out _), StringComparison.Ordinal);
+
+    [Fact]
+    public void Half_a_line_at_the_end_is_left_out()
+    {
+        var text = Encoding.UTF8.GetBytes(Head + "\n{\"offset\":65536,\"ms\":1}\n{\"offs");
+        Assert.Null(BootTrace.Parse(text, out var trace));
+        Assert.Equal([65536L], trace!.Offsets);
+    }
+
+    [Fact]
+    public void Random_bytes_never_do_more_than_be_refused()
+    {
+        var random = new Random(1);
+        var good = Encoding.UTF8.GetBytes(Head + "\n" + string.Concat(Enumerable.Range(0, 10).Select(i => $"{{\"offset\":{i}}}\n")));
+        for (var round = 0; round < 5000; round++)
+        {
+            var bytes = good.ToArray();
+            for (var i = 0; i < 3; i++)
+                bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
+            if (BootTrace.Parse(bytes, out var trace) is null)
+                Assert.All(trace!.Offsets, offset => Assert.InRange(offset, 0, trace.Length - 1));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+using System;
+using System.Collections.Generic;
+using Qcow2Blk.Buffers;
+using Qcow2Blk.Remote;
+using Qcow2Blk.Scheduling;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Remote.Bases;
+
+/// <summary>A source that holds <see cref="Content"/>, and answers as a test wants.</summary>
+internal sealed class FakeSource(string name, byte[] content, string? version = "\"one\"") : IRemoteSource
+{
+    private readonly List<ManualSource<int>> _held = [];
+    private bool _isClosed;
+
+    public byte[] Content { get; set; } = content;
+
+    public string Name { get; } = name;
+
+    public int Depth { get; set; } = 4;
+
+    public SourceIdentity? Identity { get; private set; }
+
+    /// <summary>What the next attempts end with; done when there is none left.</summary>
+    public Queue<FetchResult> Next { get; } = new();
+
+    /// <summary>What every attempt ends with; null for what <see cref="Next"/> says.</summary>
+    public FetchResult? Always { get; set; }
+
+    /// <summary>Whether reads wait for <see cref="LetGo"/>.</summary>
+    public bool Holds { get; set; }
+
+    /// <summary>Whether what is sent is wrong by a bit.</summary>
+    public bool Lies { get; set; }
+
+    public List<long> Reads { get; } = [];
+
+    public int Opens { get; private set; }
+
+    public int Held => _held.Count;
+
+    public LoopTask<FetchResult> OpenAsync(SourceIdentity? expected)
+    {
+        Opens++;
+        var result = Take();
+        if (result.IsDone)
+        {
+            var found = new SourceIdentity(Content.Length, version);
+            if (expected is { } other && (other.Length != found.Length || (other.Version is not null && other.Version != version)))
+                result = new FetchResult(FetchStatus.Changed, $"{Name} is another object");
+            else
+                Identity = found;
+        }
+
+        return new LoopTask<FetchResult>(result);
+    }
+
+    public async LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer)
+    {
+        Assert.NotNull(Identity);
+        Assert.InRange(offset + buffer.Length, 1, Content.Length);
+        Reads.Add(offset);
+        if (Holds)
+        {
+            var gate = ManualSource<int>.Rent();
+            _held.Add(gate);
+            await gate.Task;
+        }
+        else
+        {
+            await LoopScheduler.Current.DelayAsync(1);
+        }
+
+        if (_isClosed)
+            return new FetchResult(FetchStatus.Unavailable, "closed");
+        var result = Take();
+        Content.AsSpan((int)offset, buffer.Length).CopyTo(buffer.Span);
+        if (Lies)
+            buffer.Span[^1] ^= 1;
+        if (!result.IsDone)
+            buffer.Span.Fill(0xEE);
+        return result;
+    }
+
+    public void LetGo()
+    {
+        Holds = false;
+        foreach (var gate in _held)
+            gate.SetResult(0);
+        _held.Clear();
+    }
+
+    public LoopTask<int> CloseAsync()
+    {
+        _isClosed = true;
+        LetGo();
+        return new LoopTask<int>(0);
+    }
+
+    private FetchResult Take() => Always ?? (Next.TryDequeue(out var result) ? result : FetchResult.Done);
+}

@@ -54,6 +54,7 @@ internal sealed class CommandLine
         _root.Subcommands.Add(new ManifestVerb());
         _root.Subcommands.Add(new SnapshotVerb());
         _root.Subcommands.Add(new ResizeVerb());
+        _root.Subcommands.Add(new CacheVerb());
         _root.Subcommands.Add(new CompletionVerb());
         foreach (var option in _root.Options)
         {

@@ -90,6 +90,19 @@ internal static unsafe partial class Files
 
     public static int StatFileSystem(int fd, statfs_buffer* result) => Errno.Of(FstatfsCall(fd, result));
 
+    /// <summary>How large the file system of a file is, and how much of it this user may still fill, in bytes.</summary>
+    /// <returns>0 or a negative errno</returns>
+    public static int FileSystemSpace(int fd, out long size, out long free)
+    {
+        statfs_buffer status;
+        var result = StatFileSystem(fd, &status);
+        var block = (ulong)Math.Max(1, status.f_bsize);
+        var most = (ulong)(long.MaxValue >> 4) / block;
+        size = (long)(Math.Min(status.f_blocks, most) * block);
+        free = (long)(Math.Min(status.f_bavail, most) * block);
+        return result;
+    }
+
     public static int SectorSize(int fd, int* result) => Errno.Of(ioctl(fd, BLKSSZGET, result));
 
     /// <summary>Returns the address, or 0 when there is no memory.</summary>

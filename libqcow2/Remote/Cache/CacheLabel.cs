@@ -23,6 +23,10 @@ internal sealed record CacheLabel(CacheKey Key, int ChunkBytes, long Made, long 
 
     public string EntryName => Key.EntryName(ChunkBytes);
 
+    /// <summary>As a time, however far away the file says that it is.</summary>
+    public DateTimeOffset ConfirmedAt =>
+        DateTimeOffset.FromUnixTimeSeconds(Math.Min(Confirmed, DateTimeOffset.MaxValue.ToUnixTimeSeconds()));
+
     /// <returns>null if there is none, or it is not one of ours</returns>
     public static CacheLabel? TryRead(CacheFolder entry)
     {

@@ -40,6 +40,7 @@ internal sealed class CacheOpening(CacheSettings settings, CacheKey key, bool is
         }
 
         using var directory = CacheDirectory.Open(settings.Directory, make: true)!;
+        var survey = CacheSurvey.Of(directory.Root, settings.LimitBytes);
         var files = directory.OpenOrMake(label, isConfirmed);
         FileStorage? reader = null;
         try
@@ -50,7 +51,7 @@ internal sealed class CacheOpening(CacheSettings settings, CacheKey key, bool is
             var writer = OpenData(files, O_RDWR, direct: true) ?? OpenData(files, O_RDWR, direct: false)
                 ?? throw Refusal(files, "the file of data cannot be written");
             var map = OpenFound(files.Map.Descriptor, files.Path, direct: false, readOnly: false);
-            Entry = new OpenedEntry(files, reader, writer, map);
+            Entry = new OpenedEntry(files, reader, writer, map, survey);
         }
         catch
         {
@@ -100,7 +101,9 @@ internal sealed class CacheOpening(CacheSettings settings, CacheKey key, bool is
 /// <param name="Reader">the file of data</param>
 /// <param name="Writer">the same file, opened to store chunks</param>
 /// <param name="Map">the file of the map</param>
-internal sealed record OpenedEntry(EntryFiles Files, FileStorage Reader, FileStorage Writer, FileStorage Map) : IDisposable
+/// <param name="Survey">how full the cache was</param>
+internal sealed record OpenedEntry(EntryFiles Files, FileStorage Reader, FileStorage Writer, FileStorage Map, CacheSurvey Survey)
+    : IDisposable
 {
     public void Dispose()
     {

@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using System.Threading;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
@@ -12,6 +13,8 @@ internal sealed partial class ChunkCache
     private const int StampSeconds = 60;
     private const int FullPauseSeconds = 60;
 
+    // Held while words are counted, and while their memory is given back.
+    private readonly Lock _counting = new();
     private readonly int _segmentShift;
     private readonly bool[] _used;
     private readonly long[] _stamps;
@@ -19,17 +22,20 @@ internal sealed partial class ChunkCache
     private bool _fullReported;
     private (long Time, long Bytes)? _counted;
 
-    /// <summary>Counted at most once a second; large maps less often, as that takes a walk over them.</summary>
+    /// <summary>Counted at most once a second; large maps less often, as that takes a walk over them. Any thread.</summary>
     public long StoredBytes
     {
         get
         {
-            var now = Environment.TickCount64;
-            if (_isGivenUp)
-                return 0;
-            if (_counted is not { } counted || now - counted.Time > Math.Max(1000, _layout.Chunks / 1000))
-                _counted = counted = (now, _map.Count().Stored);
-            return counted.Bytes;
+            lock (_counting)
+            {
+                var now = Environment.TickCount64;
+                if (_isClosed || _isGivenUp)
+                    return 0;
+                if (_counted is not { } counted || now - counted.Time > Math.Max(1000, _layout.Chunks / 1000))
+                    _counted = counted = (now, _map.Count().Stored);
+                return counted.Bytes;
+            }
         }
     }
 
@@ -39,7 +45,14 @@ internal sealed partial class ChunkCache
         RequireChunk(chunk);
         Invariant.Holds(_claims.Contains(chunk), "a chunk is stored by who has claimed it", chunk);
         Invariant.Holds(bytes.Length == _layout.BytesOf(chunk), "a chunk is stored whole", chunk, bytes.Length);
-        var result = _isGivenUp || _settings.Now < _pausedUntil ? -Errno.EAGAIN : await WriteChunkAsync(chunk, bytes, pin);
+        var result = -Errno.EAGAIN;
+        if (!_isGivenUp && !IsFull && HasRoom(chunk))
+        {
+            Begin();
+            result = await WriteChunkAsync(chunk, bytes, pin);
+            End();
+        }
+
         Abandon(chunk);
         return result == 0 ? 1 : 0;
     }
@@ -68,6 +81,7 @@ internal sealed partial class ChunkCache
         }
 
         _bad.Remove(chunk);
+        NoteAdded(chunk);
         var segment = (int)(chunk >> _segmentShift);
         _used[segment] = true;
         if (_settings.Now - _stamps[segment] >= StampSeconds)
@@ -151,12 +165,14 @@ internal sealed partial class ChunkCache
             await LoopScheduler.Current.DelayAsync(StampSeconds * 1000);
             for (var segment = 0; segment < _used.Length; segment++)
             {
-                if (_isDisposed || _isGivenUp)
+                if (_isGivenUp)
                     return 0;
                 if (!_used[segment])
                     continue;
                 _used[segment] = false;
+                Begin();
                 _ = await StampAsync(segment);
+                End();
             }
         }
     }

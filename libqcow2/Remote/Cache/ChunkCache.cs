@@ -38,7 +38,9 @@ internal sealed partial class ChunkCache : IChunkCache
     private readonly int _shift;
     private volatile bool _isGivenUp;
     private int _mismatches;
+    private int _underWay;
     private bool _isDisposed;
+    private bool _isClosed;
 
     private ChunkCache(CacheSettings settings, OpenedEntry entry, Action<string> report)
     {
@@ -48,6 +50,7 @@ internal sealed partial class ChunkCache : IChunkCache
         _map = entry.Files.Map;
         _layout = _map.Layout;
         _shift = _layout.ChunkShift;
+        NoteSurvey(entry.Survey);
         _segmentShift = int.Log2(_layout.ChunksPerSegment);
         _verified = new ulong[_layout.Chunks];
         _used = new bool[_layout.Segments];
@@ -70,6 +73,8 @@ internal sealed partial class ChunkCache : IChunkCache
     public static async LoopTask<ChunkCache?> OpenAsync(
         CacheSettings settings, CacheKey key, Action<string> report, bool isConfirmed = true)
     {
+        ArgumentNullException.ThrowIfNull(settings);
+        ArgumentNullException.ThrowIfNull(report);
         var opening = new CacheOpening(settings, key, isConfirmed);
         if (await LoopScheduler.Current.OffloadAsync(opening) < 0)
         {
@@ -102,6 +107,8 @@ internal sealed partial class ChunkCache : IChunkCache
 
     public bool IsStill(long offset, int length, ulong mark)
     {
+        if (_isGivenUp)
+            return false;
         var now = 0ul;
         var last = (offset + length - 1) >> _shift;
         for (var chunk = offset >> _shift; chunk <= last; chunk++)
@@ -112,7 +119,7 @@ internal sealed partial class ChunkCache : IChunkCache
     public bool IsStored(long chunk)
     {
         RequireChunk(chunk);
-        return IsUsable(chunk, _map[chunk]);
+        return !_isGivenUp && IsUsable(chunk, _map[chunk]);
     }
 
     public async LoopTask<int> ReadAsync(long offset, NativeBuffer buffer)
@@ -122,18 +129,10 @@ internal sealed partial class ChunkCache : IChunkCache
         Invariant.Holds(
             !buffer.IsEmpty && offset + buffer.Length <= (chunk << _shift) + _layout.BytesOf(chunk), "a read is inside one chunk", offset,
             buffer.Length);
-        while (true)
-        {
-            var word = _map[chunk];
-            if (!IsUsable(chunk, word))
-                return 0;
-            NoteUse(chunk);
-            if (word.Raw == _verified[chunk])
-                return await ReadFileAsync(offset, buffer) && _map[chunk] == word ? 1 : 0;
-            if (_verifying.Add(chunk))
-                return await VerifyAsync(chunk, word, offset, buffer);
-            await _verifyEnded.WaitAsync();
-        }
+        Begin();
+        var result = await ReadStoredAsync(chunk, offset, buffer);
+        End();
+        return result;
     }
 
     public async LoopTask<int> ClaimAsync(long chunk)
@@ -145,6 +144,7 @@ internal sealed partial class ChunkCache : IChunkCache
                 return 0;
             if (!_claims.Contains(chunk))
             {
+                // Without files there is nothing to lock: each fetches for itself.
                 var result = _isGivenUp ? 0 : _entry.Files.TryClaim(chunk);
                 if (result is not (0 or -Errno.EAGAIN))
                 {
@@ -166,24 +166,70 @@ internal sealed partial class ChunkCache : IChunkCache
     public void Abandon(long chunk)
     {
         Invariant.Holds(_claims.Remove(chunk), "a claim is ended by who has it", chunk);
-        if (!_isDisposed)
+        if (!_isClosed)
             _entry.Files.Unclaim(chunk);
     }
 
-    /// <summary>Lets go of the files. No read or store may be under way, on any loop.</summary>
+    /// <summary>
+    /// Nothing is there from now on. The files are let go of once all that is under way on the home loop has ended; no other loop may
+    /// read any more.
+    /// </summary>
     public void Dispose()
     {
         if (_isDisposed)
             return;
         _isDisposed = true;
         WriteStamps();
-        _entry.Dispose();
+        _isGivenUp = true;
+        CloseIfIdle();
     }
 
     private static ulong Mix(ulong mark, ChunkWord word) => BitOperations.RotateLeft((mark ^ word.Raw) * 0x9e3779b97f4a7c15, 29);
 
+    private void Begin()
+    {
+        Invariant.Holds(!_isClosed, "nothing is asked of a cache that was closed");
+        _underWay++;
+    }
+
+    private void End()
+    {
+        _underWay--;
+        CloseIfIdle();
+    }
+
+    /// <summary>Not under a transfer that the kernel has not seen yet: the number of the file may be another's by then.</summary>
+    private void CloseIfIdle()
+    {
+        if (!_isDisposed || _isClosed || _underWay > 0)
+            return;
+        lock (_counting)
+        {
+            _isClosed = true;
+            _entry.Dispose();
+        }
+    }
+
+    private async LoopTask<int> ReadStoredAsync(long chunk, long offset, NativeBuffer buffer)
+    {
+        while (!_isGivenUp)
+        {
+            var word = _map[chunk];
+            if (!IsUsable(chunk, word))
+                return 0;
+            NoteUse(chunk);
+            if (word.Raw == _verified[chunk])
+                return await ReadFileAsync(offset, buffer) && _map[chunk] == word ? 1 : 0;
+            if (_verifying.Add(chunk))
+                return await VerifyAsync(chunk, word, offset, buffer);
+            await _verifyEnded.WaitAsync();
+        }
+
+        return 0;
+    }
+
     private bool IsUsable(long chunk, ChunkWord word) =>
-        word.IsValid && !_isGivenUp && (_bad.Count == 0 || !_bad.TryGetValue(chunk, out var bad) || bad != word);
+        word.IsValid && (_bad.Count == 0 || !_bad.TryGetValue(chunk, out var bad) || bad != word);
 
     /// <summary>The lock is ours; what it is for may have been done by the one who had it.</summary>
     private bool TakeClaim(long chunk)
@@ -247,7 +293,7 @@ internal sealed partial class ChunkCache : IChunkCache
 
     private void GiveUp(string why)
     {
-        if (_isGivenUp)
+        if (_isGivenUp || _isDisposed)
             return;
         _isGivenUp = true;
         _report($"the cache {_entry.Files.Path} is not used any more: {why}");

@@ -1,0 +1,199 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Text.Json;
+using System.Threading;
+using Qcow2Blk.Devices.Options;
+using Qcow2Blk.Devices.Outcomes;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Remote.Cache;
+
+namespace Qcow2Blk.Cli;
+
+/// <summary><c>qcow2blk cache ACTION [NAME...]</c>.</summary>
+internal sealed class CacheVerb : Verb
+{
+    private static readonly string[] s_actions = ["list", "verify", "prune"];
+
+    // Others make room in seconds.
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
+
+    private readonly Argument<string> _action = new("ACTION") { Description = "list, verify or prune" };
+
+    private readonly Argument<string[]> _names = new("NAME")
+    {
+        Description = "URLs or ids of bases [default: all; prune needs a NAME or an option]",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
+
+    private readonly Option<string> _directory =
+        Text("--cache-dir", "DIR", "the directory of the cache [default: /var/cache/qcow2blk, or ~/.cache/qcow2blk]");
+
+    private readonly Option<string> _size = Text("--size", "SIZE", "prune: remove until all bases together take no more");
+    private readonly Option<bool> _all = Flag("--all", "prune: remove everything");
+
+    private readonly Option<string> _olderThan =
+        Text("--older-than", "TIME", "prune: remove what was not used for so long, such as 90m, 12h or 7d");
+
+    private readonly Option<bool> _json = JsonFlag();
+
+    public CacheVerb()
+        : base("cache", "list, verify and remove what is kept of remote bases",
+            "qcow2blk cache list",
+            "qcow2blk cache list --json | jq '.[] | {name, \"stored-bytes\"}'",
+            "qcow2blk cache verify",
+            "qcow2blk cache prune --older-than 7d",
+            "qcow2blk cache prune https://images.example/debian.qcow2")
+    {
+        _action.CompletionSources.Add(s_actions);
+        Arguments.Add(_action);
+        Arguments.Add(_names);
+        foreach (var option in (Option[])[_directory, _size, _all, _olderThan, _json])
+            Options.Add(option);
+        Does(Run);
+    }
+
+    private ExitCode Run(ParseResult parsed)
+    {
+        var action = parsed.GetValue(_action)!;
+        if (!s_actions.Contains(action))
+        {
+            throw new OutcomeException(OutcomeKind.Invalid, $"bad action \"{action}\"", $"it is not one of {string.Join(", ", s_actions)}",
+                Nearest.Hint(action, s_actions));
+        }
+
+        RefuseMisplaced(parsed, action);
+        var path = parsed.GetValue(_directory) is { } chosen ? FilePath.Absolute(chosen)
+            : CacheSettings.DefaultDirectory(Unistd.EffectiveUser(), Environment.GetEnvironmentVariable);
+        var settings = new CacheSettings(path);
+        var bases = Choose(CacheContents.List(path, settings.Now), path, parsed.GetValue(_names));
+        return action switch
+        {
+            "list" => List(bases, parsed.GetValue(_json)),
+            "verify" => Verify(path, bases, parsed.GetValue(_json)),
+            _ => Prune(parsed, settings, bases),
+        };
+    }
+
+    /// <exception cref="OutcomeException">an option that the action has no use for, or one that it needs is missing</exception>
+    private void RefuseMisplaced(ParseResult parsed, string action)
+    {
+        var isNamed = parsed.GetValue(_names) is { Length: > 0 };
+        int ways = (parsed.GetValue(_size) is null ? 0 : 1) + (parsed.GetValue(_all) ? 1 : 0) + (parsed.GetValue(_olderThan) is null ? 0 : 1);
+        Require(action == "prune" || ways == 0, "--size, --all and --older-than are for prune");
+        Require(action != "prune" || !parsed.GetValue(_json), "--json is for list and verify");
+        Require(action != "prune" || ways + (isNamed ? 1 : 0) > 0, "prune needs a NAME, --size, --all or --older-than");
+        Require(ways <= 1, "--size, --all and --older-than cannot be used together");
+        Require(!isNamed || !parsed.GetValue(_all), "--all takes no NAME");
+    }
+
+    private static void Require(bool holds, string why)
+    {
+        if (!holds)
+            throw new OutcomeException(OutcomeKind.Invalid, "bad cache command line", why, "see \"qcow2blk cache --help\"");
+    }
+
+    private static IReadOnlyList<CachedBase> Choose(IReadOnlyList<CachedBase> all, string path, string[]? names)
+    {
+        if (names is not { Length: > 0 })
+            return all;
+        var chosen = new List<CachedBase>();
+        foreach (var name in names)
+        {
+            var found = CacheContents.Find(all, name);
+            if (found.Count == 0)
+            {
+                throw new OutcomeException(
+                    OutcomeKind.NotFound, $"no base \"{name}\"", $"the cache {path} has none of that URL or id", "see \"qcow2blk cache list\"");
+            }
+
+            chosen.AddRange(found.Except(chosen));
+        }
+
+        return chosen;
+    }
+
+    private static ExitCode List(IReadOnlyList<CachedBase> bases, bool asJson)
+    {
+        if (asJson)
+        {
+            Output.Json(writer =>
+            {
+                writer.WriteStartArray();
+                foreach (var known in bases)
+                {
+                    writer.WriteStartObject();
+                    CacheReport.Write(writer, known);
+                    writer.WriteEndObject();
+                }
+
+                writer.WriteEndArray();
+            });
+        }
+        else if (bases.Count > 0)
+        {
+            Output.Write(CacheReport.TableOf(bases, DateTimeOffset.UtcNow));
+        }
+
+        return ExitCode.Done;
+    }
+
+    private static ExitCode Verify(string path, IReadOnlyList<CachedBase> bases, bool asJson)
+    {
+        var verdicts = new List<CacheVerdict>();
+        foreach (var known in bases)
+        {
+            var verdict = Verify(path, known);
+            verdicts.Add(verdict);
+            if (!asJson)
+                Output.Line(CacheReport.TextOf(verdict));
+        }
+
+        if (asJson)
+            Output.Json(writer => CacheReport.Write(writer, verdicts));
+        return verdicts.All(verdict => verdict.IsSound) ? ExitCode.Done : ExitCode.Failed;
+    }
+
+    private static CacheVerdict Verify(string path, CachedBase known)
+    {
+        using var bar = ProgressBar.For(CacheReport.NameOf(known));
+        return CacheContents.Verify(path, known, bar is null ? null : (Action<double>)(part => bar.Show("verify", part)));
+    }
+
+    private ExitCode Prune(ParseResult parsed, CacheSettings settings, IReadOnlyList<CachedBase> bases)
+    {
+        var target = parsed.GetValue(_size) is { } size ? new SizeKind(0, long.MaxValue, "0 or more").Parse("--size", size)!.Value : -1;
+        var age = parsed.GetValue(_olderThan) is { } text ? Duration.Parse("--older-than", text) : TimeSpan.Zero;
+        var only = parsed.GetValue(_names) is { Length: > 0 } ? bases.Select(known => known.Id).ToHashSet() : null;
+        var until = DateTime.UtcNow + s_patience;
+        while (true)
+        {
+            using var maker = new RoomMaker(settings) { Target = target, UsedBefore = settings.Now - (long)age.TotalSeconds, Only = only };
+            int result;
+            do
+                result = maker.Execute();
+            while (result == 1);
+            if (result < 0)
+                throw new IOException(maker.Why);
+            if (!maker.IsOutrun)
+                return Report(maker);
+            if (DateTime.UtcNow > until)
+            {
+                throw new OutcomeException(
+                    OutcomeKind.Busy, $"cannot prune {settings.Directory}", "another process is making room in it", "try again later");
+            }
+
+            Thread.Sleep(50);
+        }
+    }
+
+    private static ExitCode Report(RoomMaker maker)
+    {
+        Output.Line(string.Create(CultureInfo.InvariantCulture,
+            $"{Quantity.Bytes(maker.Freed)} freed, {maker.Removed} {(maker.Removed == 1 ? "base" : "bases")} removed"));
+        return ExitCode.Done;
+    }
+}

@@ -1,0 +1,227 @@
+using System;
+using System.IO;
+using System.Linq;
+using System.Threading;
+using Qcow2Blk.Interop;
+using Qcow2Blk.Remote.Cache;
+using Xunit;
+using static Tmds.Linux.LibC;
+
+namespace Qcow2Blk.Tests.Remote.Cache;
+
+/// <summary>A cache stays within its limit, and gives up what was used longest ago.</summary>
+public sealed class CacheRoomTests : IDisposable
+{
+    private const int Chunk = CacheScene.ChunkBytes;
+    private const int ChunksPerSegment = ChunkLayout.SegmentBytes / Chunk;
+
+    private static readonly TimeSpan s_old = TimeSpan.FromSeconds(RoomMaker.RecentSeconds + 1);
+
+    // Four segments.
+    private readonly CacheScene _scene = new(4L * ChunkLayout.SegmentBytes);
+
+    [Fact]
+    public void The_segment_that_was_used_longest_ago_goes_first()
+    {
+        using var cache = _scene.Open();
+        foreach (var segment in (int[])[2, 0, 1])
+        {
+            _scene.Fill(cache, segment * ChunksPerSegment, (segment * ChunksPerSegment) + 5);
+            _scene.Clock.Advance(s_old);
+        }
+
+        MakeRoom(1);
+        Assert.False(cache.IsStored(2 * ChunksPerSegment));
+        Assert.False(cache.IsStored((2 * ChunksPerSegment) + 5));
+        Assert.True(_scene.Has(cache, 0));
+        Assert.True(_scene.Has(cache, ChunksPerSegment));
+        MakeRoom((2 * Chunk) + 1);
+        Assert.False(cache.IsStored(0) || cache.IsStored(ChunksPerSegment));
+        Assert.Equal(0, DataBlocks(_scene.Entry));
+    }
+
+    [Fact]
+    public void What_was_used_just_now_stays()
+    {
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0);
+        _scene.Clock.Advance(TimeSpan.FromSeconds(RoomMaker.RecentSeconds - 1));
+        MakeRoom(Chunk);
+        Assert.True(_scene.Has(cache, 0));
+    }
+
+    [Fact]
+    public void An_entry_that_nobody_uses_goes_before_one_in_use()
+    {
+        var other = _scene.Key with { Version = "\"v2\"" };
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0);
+        _scene.Clock.Advance(s_old);
+        using (var unused = _scene.TryOpen(other))
+            _scene.Fill(unused!, 7);
+        _scene.Clock.Advance(s_old);
+        MakeRoom(1);
+        Assert.True(_scene.Has(cache, 0));
+        using var again = _scene.TryOpen(other);
+        Assert.False(again!.IsStored(7));
+    }
+
+    [Fact]
+    public void Pinned_chunks_go_only_with_an_entry_that_nobody_uses()
+    {
+        using (var cache = _scene.Open())
+        {
+            Assert.Equal(1, _scene.Claim(cache, 3));
+            Assert.Equal(1, _scene.Store(cache, 3, pin: true));
+            _scene.Fill(cache, 4);
+            _scene.Clock.Advance(s_old);
+            MakeRoom(long.MaxValue);
+            Assert.True(_scene.Has(cache, 3));
+            Assert.False(cache.IsStored(4));
+        }
+
+        _scene.Clock.Advance(s_old);
+        MakeRoom(Chunk);
+        Assert.Empty(Directory.GetDirectories(_scene.Settings.Directory));
+    }
+
+    [Fact]
+    public void A_mark_from_before_tells_of_the_removal_also_after_the_chunk_is_back()
+    {
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0);
+        Assert.True(_scene.Has(cache, 0));
+        Assert.True(cache.IsThere(0, 4096, out var mark));
+        _scene.Clock.Advance(s_old);
+        MakeRoom(Chunk);
+        Assert.False(cache.IsStill(0, 4096, mark));
+        Assert.False(cache.IsThere(0, 4096, out _));
+        _scene.Fill(cache, 0);
+        Assert.False(cache.IsStill(0, 4096, mark));
+        Assert.True(_scene.Has(cache, 0));
+    }
+
+    [Fact]
+    public void A_chunk_that_is_being_stored_is_not_taken_away()
+    {
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0);
+        Assert.Equal(1, _scene.Claim(cache, 1));
+        _scene.Clock.Advance(s_old);
+        using (var data = File.OpenWrite(Path.Combine(_scene.Entry, "data")))
+        {
+            data.Position = Chunk;
+            data.Write(_scene.BytesOf(1));
+        }
+
+        MakeRoom(long.MaxValue);
+        Assert.False(cache.IsStored(0));
+        using var read = File.OpenRead(Path.Combine(_scene.Entry, "data"));
+        read.Position = Chunk;
+        var bytes = new byte[Chunk];
+        read.ReadExactly(bytes);
+        Assert.Equal(_scene.BytesOf(1), bytes);
+    }
+
+    [Fact]
+    public void The_limit_holds_while_chunks_are_stored()
+    {
+        const int limit = 40;
+        _scene.Settings = _scene.Settings with { LimitBytes = limit * Chunk };
+        using var cache = _scene.Open();
+        for (var i = 0; i < 200; i++)
+        {
+            var chunk = (i * 11) % (4 * ChunksPerSegment);
+            if (_scene.Claim(cache, chunk) == 1)
+                _ = _scene.Store(cache, chunk);
+            Assert.InRange(DataBlocks(_scene.Entry), 0, limit * Chunk);
+            if (i % 20 == 0)
+                _scene.Clock.Advance(s_old);
+        }
+
+        Assert.True(cache.StoredBytes > 0);
+        Assert.Empty(_scene.Reports);
+    }
+
+    [Fact]
+    public void Nothing_is_stored_where_all_was_used_just_now_and_later_it_is()
+    {
+        _scene.Settings = _scene.Settings with { LimitBytes = 10 * Chunk };
+        using var cache = _scene.Open();
+        var stored = Enumerable.Range(0, 30).Sum(chunk => _scene.Claim(cache, chunk) == 1 ? _scene.Store(cache, chunk) : 0);
+        Assert.InRange(stored, 8, 10);
+        Assert.True(SpinWait.SpinUntil(() => cache.IsFull, 10_000));
+        Assert.True(_scene.Has(cache, 0));
+        _scene.Clock.Advance(s_old);
+        Assert.True(SpinWait.SpinUntil(() => _scene.Claim(cache, 100) == 0 || _scene.Store(cache, 100) == 1, 10_000));
+    }
+
+    [Fact]
+    public void What_a_dead_process_began_to_store_goes_with_its_segment()
+    {
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0);
+        using (var data = File.OpenWrite(Path.Combine(_scene.Entry, "data")))
+        {
+            data.Position = 9 * Chunk;
+            data.Write(_scene.BytesOf(9).AsSpan(0, Chunk / 2));
+            data.Flush(flushToDisk: true);
+        }
+
+        _scene.Clock.Advance(s_old);
+        MakeRoom(long.MaxValue);
+        Assert.Equal(0, DataBlocks(_scene.Entry));
+    }
+
+    [Fact]
+    public void One_process_at_a_time_makes_room()
+    {
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0);
+        _scene.Clock.Advance(s_old);
+        using (var directory = CacheDirectory.Open(_scene.Settings.Directory, make: false))
+        {
+            Assert.True(directory!.TryBeginEviction());
+            MakeRoom(long.MaxValue);
+        }
+
+        Assert.True(_scene.Has(cache, 0));
+        MakeRoom(long.MaxValue);
+        Assert.False(_scene.Has(cache, 0));
+    }
+
+    [Fact]
+    public void A_twentieth_of_the_file_system_stays_free()
+    {
+        using var cache = _scene.Open();
+        using var directory = CacheDirectory.Open(_scene.Settings.Directory, make: false);
+        Assert.Equal(0, Files.FileSystemSpace(directory!.Root.Descriptor, out var size, out var free));
+        var survey = CacheSurvey.Of(directory.Root, long.MaxValue);
+        Assert.InRange(survey.Limit, 0, Math.Max(0, free - (size / 20)) + (size / 100));
+        Assert.InRange(CacheSurvey.Of(directory.Root, null).Limit, 0, size / 10);
+    }
+
+    public void Dispose() => _scene.Dispose();
+
+    private void MakeRoom(long bytes)
+    {
+        using var directory = CacheDirectory.Open(_scene.Settings.Directory, make: false);
+        var taken = CacheSurvey.Of(directory!.Root, null).Taken;
+        using var maker = new RoomMaker(_scene.Settings) { Target = bytes == long.MaxValue ? -1 : taken - bytes };
+        int result;
+        while ((result = maker.Execute()) == 1)
+        {
+            // One segment, one entry.
+        }
+
+        Assert.Equal(0, result);
+    }
+
+    private static long DataBlocks(string entry)
+    {
+        var descriptor = Files.Open(Path.Combine(entry, "data"), O_RDONLY | O_CLOEXEC);
+        Assert.Equal(0, Stat.OfFile(descriptor, out var status));
+        Files.Close(descriptor);
+        return (long)status.stx_blocks * 512;
+    }
+}

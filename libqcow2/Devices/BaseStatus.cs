@@ -28,6 +28,13 @@ internal static class BaseStatus
             link.Remote!.ParkedChanged = changed;
     }
 
+    /// <summary>Whether requests wait for a source that is away, or fail at once. Home loop.</summary>
+    public static void SetPatience(IReadOnlyList<ChainLink> chain, bool isPatient)
+    {
+        foreach (var link in chain)
+            link.Remote?.SetPatience(isPatient);
+    }
+
     /// <summary>Writes "bases" into the open object, if there are any.</summary>
     public static void Write(Utf8JsonWriter writer, IReadOnlyList<ChainLink> chain)
     {

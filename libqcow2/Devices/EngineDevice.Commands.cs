@@ -102,8 +102,10 @@ internal sealed partial class EngineDevice
         // What the kernel has to write down, and what waits for its turn, is to be done within the timeout.
         _served.Limits.Lift();
         var result = await DetachUnlimitedAsync(force, timeout, cut);
-        if (!result.Succeeded)
-            _served.Limits.Restore();
+        if (result.Succeeded)
+            return result;
+        _served.Limits.Restore();
+        Home.PostFromAnyThread(() => BaseStatus.SetPatience(_chain, isPatient: true));
         return result;
     }
 
@@ -122,6 +124,9 @@ internal sealed partial class EngineDevice
             (force, cut) = (true, CancellationToken.None);
         }
 
+
+        // Nobody uses the disk any more: who waits for a source that is away waits for nothing.
+        Home.PostFromAnyThread(() => BaseStatus.SetPatience(_chain, isPatient: false));
         var drained = suspended || await HoldRequestsAsync(timeout, cut);
         if (!drained && !force)
         {

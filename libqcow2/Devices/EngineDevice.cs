@@ -14,6 +14,7 @@ using Qcow2Blk.Image;
 using Qcow2Blk.Image.Opening;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
+using Qcow2Blk.Protocol;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Uring;
 

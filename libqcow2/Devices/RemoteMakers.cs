@@ -4,6 +4,7 @@ using Qcow2Blk.Remote.Bases;
 using Qcow2Blk.Remote.Cache;
 using Qcow2Blk.Remote.Http;
 using Qcow2Blk.Remote.Manifests;
+using Qcow2Blk.Remote.Nbd;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Devices;
@@ -28,8 +29,15 @@ internal static class RemoteMakers
 
     private static string? CreateSource(RemoteLocation location, RemoteSettings settings, Action<string> report, out IRemoteSource? source)
     {
-        var why = HttpSource.Create(location, settings, report, out var http);
-        source = http;
+        if (location.IsHttp)
+        {
+            var whyNot = HttpSource.Create(location, settings, report, out var http);
+            source = http;
+            return whyNot;
+        }
+
+        var why = NbdSource.Create(location, settings, report, out var nbd);
+        source = nbd;
         return why;
     }
 

@@ -8,16 +8,9 @@ internal static unsafe partial class LibCurl
     internal const int CURL_GLOBAL_ALL = 3;
 
     internal const int CURLE_OK = 0;
-    internal const int CURLE_COULDNT_RESOLVE_HOST = 6;
-    internal const int CURLE_COULDNT_CONNECT = 7;
-    internal const int CURLE_PARTIAL_FILE = 18;
-    internal const int CURLE_WRITE_ERROR = 23;
     internal const int CURLE_OUT_OF_MEMORY = 27;
     internal const int CURLE_OPERATION_TIMEDOUT = 28;
     internal const int CURLE_ABORTED_BY_CALLBACK = 42;
-    internal const int CURLE_UNKNOWN_OPTION = 48;
-    internal const int CURLE_PEER_FAILED_VERIFICATION = 60;
-    internal const int CURLE_SSL_CACERT_BADFILE = 77;
 
     internal const int CURLOPT_WRITEDATA = 10001;
     internal const int CURLOPT_URL = 10002;
@@ -35,6 +28,7 @@ internal static unsafe partial class LibCurl
     internal const int CURLOPT_BUFFERSIZE = 98;
     internal const int CURLOPT_NOSIGNAL = 99;
     internal const int CURLOPT_CONNECTTIMEOUT_MS = 156;
+    internal const int CURLOPT_NOPROXY = 10177;
     internal const int CURLOPT_PROTOCOLS = 181;
     internal const int CURLOPT_TCP_KEEPALIVE = 213;
     internal const int CURLOPT_PATH_AS_IS = 234;

@@ -30,7 +30,7 @@ internal sealed partial class EventLoop
         var now = Stopwatch.GetTimestamp();
         foreach (var (due, _) in _timers)
         {
-            var left = due <= now ? 0 : (due - now) * 1_000_000_000 / Stopwatch.Frequency;
+            var left = due <= now ? 0 : LoopTime.ToNanoseconds(due - now);
             if (nearest < 0 || left < nearest)
                 nearest = left;
         }

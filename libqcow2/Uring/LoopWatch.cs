@@ -41,7 +41,7 @@ internal sealed class LoopWatch : IDisposable
     public void Arm(long nanoseconds)
     {
         var now = Stopwatch.GetTimestamp();
-        var due = nanoseconds < 0 ? Never : now + (nanoseconds * Stopwatch.Frequency / 1_000_000_000);
+        var due = nanoseconds < 0 ? Never : now + LoopTime.FromNanoseconds(nanoseconds);
         if (_due != Never && now < _due && _due <= due)
             return;
         if (_due == Never && due == Never)

@@ -19,7 +19,7 @@ import markdown  # noqa: E402
 KNOWN = set("""
 apparmor(7) bash(1) blktrace(8) capabilities(7) cryptsetup(8) environ(7) errno(3) eventfd(2) fish(1) fork(2) fsfreeze(8) fstab(5)
 guestmount(1) io_uring(7) losetup(8) mkfs(8) mount(8) nbd-client(8) nbdcopy(1) nbdinfo(1) nbdkit(1) open(2) qemu(1)
-qemu-img(1) qemu-nbd(8) sd_listen_fds(3) sd_notify(3) sync(1) syslog(3) systemctl(1) systemd(1) systemd.exec(5)
+qemu-img(1) qemu-nbd(8) sd_listen_fds(3) sd_notify(3) sha256sum(1) sync(1) syslog(3) systemctl(1) systemd(1) systemd.exec(5)
 systemd.mount(5) systemd.socket(5) systemd.unit(5) udev(7) udevadm(8) umount(8) zsh(1)
 """.split())
 

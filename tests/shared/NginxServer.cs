@@ -21,10 +21,11 @@ internal sealed class NginxServer : IDisposable
     /// <param name="certificate">of the server, PEM; null for http</param>
     /// <param name="key">of the certificate</param>
     /// <param name="extra">more lines of the server's block</param>
-    public NginxServer(string root, string? certificate = null, string? key = null, string extra = "")
+    /// <param name="port">where it listens; null for a free one</param>
+    public NginxServer(string root, string? certificate = null, string? key = null, string extra = "", int? port = null)
     {
         _directory = Directory.CreateTempSubdirectory("qcow2blk-nginx-").FullName;
-        Port = FreePort();
+        Port = port ?? FreePort();
         IsTls = certificate is not null;
         var tls = certificate is null ? "" : $"ssl_certificate {certificate}; ssl_certificate_key {key};";
         var temporary = string.Concat(((string[])["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])

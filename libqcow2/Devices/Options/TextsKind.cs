@@ -5,6 +5,7 @@ using System.Text.Json;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Format;
+using Qcow2Blk.Protocol;
 
 namespace Qcow2Blk.Devices.Options;
 

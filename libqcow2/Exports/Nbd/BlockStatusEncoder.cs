@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using Qcow2Blk.Protocol;
 
 namespace Qcow2Blk.Exports.Nbd;
 

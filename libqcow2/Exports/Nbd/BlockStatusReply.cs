@@ -4,6 +4,7 @@ using System.Linq;
 using Qcow2Blk.Image;
 using Qcow2Blk.Image.Bitmaps;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Protocol;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Exports.Nbd;

@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.Buffers.Binary;
+using Qcow2Blk.Protocol;
 
 namespace Qcow2Blk.Exports.Nbd;
 

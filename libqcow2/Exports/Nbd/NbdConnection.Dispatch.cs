@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
 using System.Numerics;
+using Qcow2Blk.Protocol;
 
 namespace Qcow2Blk.Exports.Nbd;
 

@@ -1,6 +1,7 @@
 using System;
 using System.Threading;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Protocol;
 
 namespace Qcow2Blk.Exports.Nbd;
 

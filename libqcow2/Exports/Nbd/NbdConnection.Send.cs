@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using DotNext.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Protocol;
 using Qcow2Blk.Uring;
 using Tmds.Linux;
 using static Tmds.Linux.LibC;

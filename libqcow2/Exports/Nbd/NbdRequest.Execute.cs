@@ -1,6 +1,7 @@
 using System;
 using Qcow2Blk.Image;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Protocol;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Exports.Nbd;

@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Image;
+using Qcow2Blk.Protocol;
 using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Exports.Nbd;

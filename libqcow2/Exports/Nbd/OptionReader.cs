@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Text;
 using System.Text.Unicode;
+using Qcow2Blk.Protocol;
 
 namespace Qcow2Blk.Exports.Nbd;
 

@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Image;
+using Qcow2Blk.Protocol;
 
 namespace Qcow2Blk.Exports.Nbd;
 

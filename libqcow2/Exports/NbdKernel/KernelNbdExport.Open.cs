@@ -4,6 +4,7 @@ using System.Threading;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Logging;
+using Qcow2Blk.Protocol;
 using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Exports.NbdKernel;

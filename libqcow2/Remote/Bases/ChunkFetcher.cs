@@ -38,6 +38,7 @@ internal sealed class ChunkFetcher(
     private int _waiting;
     private bool _isWatching;
     private bool _isClosing;
+    private bool _isImpatient;
 
     /// <summary>Requests that have waited notably long for the source.</summary>
     public int Parked { get; private set; }
@@ -86,6 +87,14 @@ internal sealed class ChunkFetcher(
     /// <summary>Completes when nothing is under way.</summary>
     public LoopTask<int> WhenIdleAsync() => IsIdle ? new LoopTask<int>(0) : _idle.WaitAsync();
 
+    /// <summary>Whether requests wait for a source that is away, or fail at once.</summary>
+    public void SetPatience(bool isPatient)
+    {
+        _isImpatient = !isPatient;
+        foreach (var fetch in _fetches.Values)
+            fetch.Waiters.WakeAll();
+    }
+
     /// <summary>Those who wait fail; what is under way ends by itself once the sources are closed.</summary>
     public void Close()
     {
@@ -109,7 +118,7 @@ internal sealed class ChunkFetcher(
         while (fetch.Result == ChunkFetch.Pending && !_isClosing)
         {
             var waited = Stopwatch.GetElapsedTime(began);
-            if (waited >= timeout)
+            if (waited >= timeout || (_isImpatient && (isParked || sources.IsAway)))
                 break;
             if (!isParked && (waited >= s_notable || sources.IsAway))
             {

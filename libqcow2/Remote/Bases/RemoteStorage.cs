@@ -130,6 +130,9 @@ internal sealed class RemoteStorage : IBlockStorage
 
     public LoopTask<int> SetLengthAsync(long length) => Refused();
 
+    /// <summary>Whether requests wait for a source that is away, or fail at once. Home loop.</summary>
+    public void SetPatience(bool isPatient) => _fetcher.SetPatience(isPatient);
+
     /// <summary>Fetches the chunks of a range ahead. Home loop.</summary>
     /// <param name="offset">of the range in the file, hostile</param>
     /// <param name="length">of the range</param>

@@ -11,52 +11,50 @@ internal sealed partial class HttpSource
 {
     private const int MostRedirects = 5;
 
-    /// <summary>Where the object is.</summary>
-    private readonly HttpTarget _home;
-
     /// <summary>Where the last redirect led to; null for nowhere.</summary>
     private HttpTarget? _away;
 
     private long _awaySince;
 
+    /// <summary>What an attempt has done so far.</summary>
+    private record struct Attempt(HttpTarget Home, HttpTarget Target, int Redirects, bool HasRefreshed, bool HasMoved);
+
     private async LoopTask<(FetchResult Result, SourceIdentity Found)> FetchAsync(RangeRequest request)
     {
-        var home = _home;
-        var target = Away() ?? home;
-        var redirects = 0;
+        var attempt = default(Attempt);
         while (true)
         {
+            if (await _keyring.EnsureAsync() is { } failure)
+                return (new FetchResult(FetchStatus.Denied, $"{Name}: {failure}"), default);
+            if (_closed)
+                return (Closed, default);
+            if (attempt.Target is null)
+            {
+                var home = HomeNow();
+                if (!MayUse(home, _settings))
+                    return (new FetchResult(FetchStatus.Unfit, $"{Name}: the signed URL is neither encrypted nor verified"), default);
+                attempt = attempt with { Home = home, Target = Away() ?? home };
+            }
+
             var transfer = RentTransfer();
+            var generation = _keyring.Generation;
             try
             {
-                var result = Prepare(transfer.Easy, target, request) is { } fault
+                var result = Prepare(transfer.Easy, attempt, request) is { } fault
                     ? new FetchResult(FetchStatus.Unavailable, fault)
                     : await transfer.RunAsync(_engine, request);
                 if (result.IsDone)
                 {
-                    Remember(target, home);
+                    Remember(attempt);
                     return (result, HttpVerdict.IdentityOf(transfer.Reply));
                 }
 
                 if (_closed)
                     return (Closed, default);
-                if (IsRedirect(transfer.Reply))
-                {
-                    if (Redirect(transfer.Easy.RedirectUrl(), ref target, ++redirects, request) is { } refusal)
-                        return (refusal, default);
-                    continue;
-                }
-
-                // A place that was redirected to earlier may be no place any more: the object's own says.
-                if (redirects == 0 && target != home && transfer.Reply.IsComplete)
-                {
-                    _away = null;
-                    target = home;
-                    continue;
-                }
-
-                _away = null;
-                return (result, default);
+                var next = await GoOnAsync(transfer, result, attempt, generation, request);
+                if (next.Result is { } final)
+                    return (final with { Why = $"{Name}: {final.Why}" }, default);
+                attempt = next.Attempt;
             }
             finally
             {
@@ -65,57 +63,122 @@ internal sealed partial class HttpSource
         }
     }
 
-    private static bool IsRedirect(HttpReply reply) => reply.IsComplete && reply.Status is 301 or 302 or 303 or 307 or 308;
+    /// <summary>Decides what an answer that is not the bytes leads to.</summary>
+    /// <returns>the end of the attempt, or how it goes on</returns>
+    private async LoopTask<(FetchResult? Result, Attempt Attempt)> GoOnAsync(
+        HttpTransfer transfer, FetchResult result, Attempt attempt, int generation, RangeRequest request)
+    {
+        var reply = transfer.Reply;
+        if (!reply.IsComplete)
+        {
+            _away = null;
+            return (result, attempt);
+        }
+
+        if (reply.Status is 301 or 307 or 400 or 403 && Moves(reply, ref attempt))
+            return (null, attempt);
+        if (reply.Status is 301 or 302 or 303 or 307 or 308 && transfer.Easy.RedirectUrl() is { } url)
+        {
+            var refusal = Redirect(url, ref attempt, request);
+            return (refusal, attempt);
+        }
+
+        _away = null;
+
+        // A place that was redirected to earlier may be no place any more: the object's own says.
+        if (attempt.Redirects == 0 && attempt.Target != attempt.Home)
+            return (null, attempt with { Target = attempt.Home });
+        if (result.Status != FetchStatus.Denied || attempt.HasRefreshed)
+            return (result, attempt);
+        if (transfer.ErrorCode == "RequestTimeTooSkewed" && reply.Date is { } date)
+        {
+            // The store's clock counts, not ours.
+            _clockOffset = date - DateTimeOffset.UtcNow;
+            _report($"{Name}: the clock of this machine differs from the store's by {-_clockOffset.TotalSeconds:0} s");
+        }
+        else if (!_keyring.CanRefresh)
+        {
+            return (result, attempt);
+        }
+        else if (await _keyring.RefreshAsync(generation) is { } failure)
+        {
+            return (result with { Why = $"{result.Why}; {failure}" }, attempt);
+        }
+
+        return (null, attempt with { Target = null!, Redirects = 0, HasRefreshed = true });
+    }
+
+    /// <summary>Takes over the region that the store says the bucket is in, once in an attempt.</summary>
+    private bool Moves(HttpReply reply, ref Attempt attempt)
+    {
+        if (_s3 is null || attempt.HasMoved || reply.BucketRegion is not { } region || region == _region || !IsRegion(region))
+            return false;
+        _region = region;
+        _away = null;
+        attempt = attempt with { Target = null!, HasMoved = true };
+        return true;
+    }
 
     /// <summary>Says what the next request is.</summary>
     /// <returns>null, or why it cannot be sent</returns>
-    private string? Prepare(CurlEasy easy, HttpTarget target, in RangeRequest request)
+    private string? Prepare(CurlEasy easy, in Attempt attempt, in RangeRequest request)
     {
         easy.ClearHeaders();
-        easy.Set(CURLOPT_URL, target.Url);
+        easy.Set(CURLOPT_URL, attempt.Target.Url);
+
+        // Plain http is for this machine only: no proxy of the environment may take it elsewhere.
+        if (attempt.Target.IsLoopback)
+            easy.Set(CURLOPT_NOPROXY, "*");
+        else
+            easy.Set(CURLOPT_NOPROXY, 0);
         easy.AddHeader($"Range: bytes={request.Start}-{request.End}");
         easy.AddHeader("Accept-Encoding: identity");
         if (HttpVerdict.ConditionOf(request.Known) is { } condition)
             easy.AddHeader($"If-Match: {condition}");
+        Authorize(easy, attempt);
         return easy.TakeOptionFailure() is var failure and not CURLE_OK ? $"libcurl refuses an option: {Text(failure)}" : null;
+    }
+
+    /// <summary>Shows credentials to the host that they are for.</summary>
+    private void Authorize(CurlEasy easy, in Attempt attempt)
+    {
+        var credentials = _keyring.Current;
+        if (credentials.Authorization is { } authorization)
+        {
+            if (attempt.Target.HasHostOf(attempt.Home))
+                easy.AddHeader($"Authorization: {authorization}");
+        }
+        else if (_s3 is not null && credentials.Keys is { } keys && !attempt.Target.IsSigned)
+        {
+            // A signature is for one host and one request, and tells nothing of the key: another host gets one of its own.
+            foreach (var (name, value) in AwsSignature.Sign(attempt.Target, keys, _region, DateTimeOffset.UtcNow + _clockOffset))
+                easy.AddHeader($"{name}: {value}");
+        }
     }
 
     /// <summary>Goes where an answer points to.</summary>
     /// <returns>null, or why not</returns>
-    private FetchResult? Redirect(string? url, ref HttpTarget target, int redirects, in RangeRequest request)
+    private FetchResult? Redirect(string url, ref Attempt attempt, in RangeRequest request)
     {
-        if (redirects > MostRedirects)
+        if (attempt.Redirects == MostRedirects)
             return new FetchResult(FetchStatus.Unavailable, $"{request}: more than {MostRedirects} redirects");
-        HttpTarget? next = null;
-        var fault = url is null ? "is missing" : HttpTarget.Parse(url, out next);
-        if (fault is not null)
+        if (HttpTarget.Parse(url, out var next) is { } fault)
             return new FetchResult(FetchStatus.Unfit, $"{request}: the place that the server redirects to {fault}");
-        if (target.IsTls && !next!.IsTls)
+        if (attempt.Target.IsTls && !next!.IsTls)
             return new FetchResult(FetchStatus.Unfit, $"{request}: the server redirects from https to http, to {next.Host}");
         if (!MayUse(next!, _settings))
             return new FetchResult(FetchStatus.Unfit, $"{request}: the server redirects to http on another machine, {next!.Host}");
-        target = next!;
+        attempt = attempt with { Target = next!, Redirects = attempt.Redirects + 1 };
         return null;
     }
 
     private HttpTarget? Away() => _away is not null && Stopwatch.GetElapsedTime(_awaySince) < _timeouts.RedirectAge ? _away : null;
 
-    private void Remember(HttpTarget target, HttpTarget home)
+    private void Remember(in Attempt attempt)
     {
-        if (target == home || target == _away)
+        if (attempt.Redirects == 0)
             return;
-        _away = target;
+        _away = attempt.Target;
         _awaySince = Stopwatch.GetTimestamp();
-    }
-
-    /// <summary>Whether nobody on the way can change what comes, or it is verified, or nobody minds.</summary>
-    private static bool MayUse(HttpTarget target, RemoteSettings settings) =>
-        target.IsTls || target.IsLoopback || settings.AllowInsecure || settings.Root is not null;
-
-    private static string? FindHome(RemoteLocation location, RemoteSettings settings, out HttpTarget? home)
-    {
-        if (HttpTarget.Parse(location.Text, out home) is { } fault)
-            return $"the URL {fault}";
-        return MayUse(home!, settings) ? null : "http to another machine is neither encrypted nor verified";
     }
 }

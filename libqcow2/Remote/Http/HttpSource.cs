@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.IO;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
@@ -23,6 +24,7 @@ internal sealed partial class HttpSource : IRemoteSource
     private readonly RemoteSettings _settings;
     private readonly HttpTimeouts _timeouts;
     private readonly Action<string> _report;
+    private readonly Keyring _keyring;
     private readonly HttpEngine _engine;
     private readonly Stack<HttpTransfer> _free = new();
     private readonly List<HttpTransfer> _busy = [];
@@ -31,13 +33,17 @@ internal sealed partial class HttpSource : IRemoteSource
     private int _underWay;
     private bool _closed;
 
-    private HttpSource(RemoteLocation location, RemoteSettings settings, HttpTimeouts timeouts, Action<string> report, HttpTarget home)
+    private HttpSource(RemoteLocation location, RemoteSettings settings, HttpTimeouts timeouts, Action<string> report, Keyring keyring,
+        HttpTarget plain, S3Address? s3)
     {
         _location = location;
         _settings = settings;
         _timeouts = timeouts;
         _report = report;
-        _home = home;
+        _keyring = keyring;
+        _plain = plain;
+        _s3 = s3;
+        _region = FirstRegion(settings);
         _engine = HttpEngine.Use();
     }
 
@@ -62,11 +68,16 @@ internal sealed partial class HttpSource : IRemoteSource
         ArgumentNullException.ThrowIfNull(location);
         ArgumentNullException.ThrowIfNull(settings);
         source = null;
-        if (FindHome(location, settings, out var home) is { } fault)
+        if (FindPlace(location, settings, out var plain, out var s3) is { } fault)
             return fault;
+        if (settings.CertificateAuthorities is { } authorities && !File.Exists(authorities))
+            return $"there is no file {authorities} of certificates";
         if (Load() is { } failure)
             return $"{failure}, which URLs need: install libcurl4 (Debian, Ubuntu) or libcurl (Fedora, openSUSE)";
-        source = new HttpSource(location, settings, timeouts, report, home!);
+        var keyring = new Keyring(location, settings, timeouts.Command);
+        if (LoadCrypto(s3, keyring) is { } lack)
+            return lack;
+        source = new HttpSource(location, settings, timeouts, report, keyring, plain!, s3);
         return null;
     }
 
@@ -92,7 +103,7 @@ internal sealed partial class HttpSource : IRemoteSource
         if (!result.IsDone)
             return result;
         if ((Differs(Identity, found) ?? Differs(expected, found)) is { } change)
-            return new FetchResult(FetchStatus.Changed, change);
+            return new FetchResult(FetchStatus.Changed, $"{Name}: {change}");
         Identity = found;
         return FetchResult.Done;
     }
@@ -100,7 +111,7 @@ internal sealed partial class HttpSource : IRemoteSource
     public async LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer)
     {
         if (Identity is not { } known)
-            return new FetchResult(FetchStatus.Unavailable, "the source was not opened");
+            return new FetchResult(FetchStatus.Unavailable, $"{Name}: the source was not opened");
         Invariant.Holds(!buffer.IsEmpty && offset >= 0 && offset <= known.Length - buffer.Length, "a range of a source lies in its object",
             offset, buffer.Length);
         if (!await EnterAsync())
@@ -123,6 +134,7 @@ internal sealed partial class HttpSource : IRemoteSource
         _closed = true;
         while (_busy.Count > 0)
             _busy[^1].Abandon(_engine);
+        _keyring.Close();
         _room.WakeAll();
         while (_underWay > 0)
             await _idle.WaitAsync();
@@ -131,7 +143,7 @@ internal sealed partial class HttpSource : IRemoteSource
         return await _engine.ReleaseAsync();
     }
 
-    private static FetchResult Closed => new(FetchStatus.Unavailable, "the source is closed");
+    private FetchResult Closed => new(FetchStatus.Unavailable, $"{Name}: the source is closed");
 
     /// <summary>What is not the same as it was; null if it may be the same.</summary>
     private static string? Differs(SourceIdentity? known, SourceIdentity found)

@@ -17,6 +17,13 @@ internal sealed record Outcome(string Command, int Status, string Output, string
         return this;
     }
 
+    /// <summary>Fails the test unless the program failed and said so, with this text.</summary>
+    public void RefusedWith(string text)
+    {
+        Assert.True(Status != 0, $"{Command}: exit {Status}\n{Output}{Errors}");
+        Assert.Contains(text, Errors, StringComparison.OrdinalIgnoreCase);
+    }
+
     /// <summary>Fails the test unless the program exited with this status, one line on stderr that holds all these texts, and an empty
     /// stdout.</summary>
     public Outcome Refused(int status, params string[] texts)

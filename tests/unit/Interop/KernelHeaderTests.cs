@@ -3,6 +3,7 @@ using System.IO;
 using System.Runtime.CompilerServices;
 using Qcow2Blk.Exports.Nbd;
 using Qcow2Blk.Interop;
+using Qcow2Blk.Protocol;
 using Xunit;
 using static Qcow2Blk.Tests.Support.CHeaders;
 

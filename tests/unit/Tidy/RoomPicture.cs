@@ -23,7 +23,7 @@ internal static class RoomPicture
         ("the image", "maps, allocates, commits", ["Image", "Inspect", "Creation"]),
         ("files", "read, write, sync, punch, lock, encrypt", ["Storage", "Crypto"]),
         ("loops", "rings, waiting, memory", ["Uring", "Scheduling", "Buffers"]),
-        ("ground", "the kernel, the format, the log", ["Logging", "Format", "Interop"]),
+        ("ground", "the kernel, the format, the log", ["Logging", "Protocol", "Format", "Interop"]),
     ];
 
     /// <summary>The text of the file.</summary>

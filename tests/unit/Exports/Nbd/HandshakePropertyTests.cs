@@ -4,6 +4,7 @@ using System.Linq;
 using FsCheck;
 using FsCheck.Fluent;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Protocol;
 using Xunit;
 using static Qcow2Blk.Tests.Exports.Nbd.Wire;
 

@@ -2,6 +2,7 @@ using System;
 using System.Buffers;
 using System.Linq;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Protocol;
 using Xunit;
 using static Qcow2Blk.Tests.Exports.Nbd.Wire;
 

@@ -4,6 +4,7 @@ using System.IO;
 using System.Linq;
 using System.Text.Json;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Protocol;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Exports.Nbd;

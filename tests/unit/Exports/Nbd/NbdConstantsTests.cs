@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.IO;
 using System.Linq;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Protocol;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Exports.Nbd;

@@ -6,6 +6,7 @@ using System.Linq;
 using System.Net.Sockets;
 using System.Threading;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Protocol;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Exports.Nbd;

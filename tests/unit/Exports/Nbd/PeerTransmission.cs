@@ -2,6 +2,7 @@ using System;
 using System.Linq;
 using System.Net.Sockets;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Protocol;
 
 namespace Qcow2Blk.Tests.Exports.Nbd;
 

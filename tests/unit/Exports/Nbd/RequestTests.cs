@@ -1,5 +1,6 @@
 using System;
 using Qcow2Blk.Exports.Nbd;
+using Qcow2Blk.Protocol;
 using Xunit;
 using static Qcow2Blk.Tests.Exports.Nbd.Wire;
 

@@ -11,6 +11,7 @@ using Qcow2Blk.Exports.NbdKernel;
 using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
+using Qcow2Blk.Protocol;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Tests.Devices;
 using Qcow2Blk.Tests.Exports.Nbd;

@@ -1,4 +1,4 @@
-namespace Qcow2Blk.Exports.Nbd;
+namespace Qcow2Blk.Protocol;
 
 /// <summary>
 /// Magic numbers, sizes and limits of the NBD protocol (doc/proto.md of the NBD project). All numbers on the wire
@@ -89,7 +89,7 @@ internal static class NbdProtocol
     /// <summary>Metadata contexts that one session can have: all there are.</summary>
     public const int MaxContexts = 2 + MaxBitmaps;
 
-    /// <summary>Bytes of input that <see cref="Handshake.Advance"/> may need at once to make progress.</summary>
+    /// <summary>Bytes of input that a handshake of the server may need at once to make progress.</summary>
     public const int HandshakeBufferSize = OptionHeaderSize + MaxOptionLength;
 
     /// <summary>Default preferred block size where none is advertised.</summary>

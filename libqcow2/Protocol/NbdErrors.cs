@@ -1,4 +1,4 @@
-namespace Qcow2Blk.Exports.Nbd;
+namespace Qcow2Blk.Protocol;
 
 /// <summary>
 /// The error numbers that may be sent to a client ("Error values"). They are those of Linux, but only these eight are

@@ -1,6 +1,6 @@
 using System;
 
-namespace Qcow2Blk.Exports.Nbd;
+namespace Qcow2Blk.Protocol;
 
 /// <summary>Handshake flags, 16 bits, sent by the server in its greeting.</summary>
 [Flags]

@@ -1,6 +1,6 @@
 using System;
 
-namespace Qcow2Blk.Exports.Nbd;
+namespace Qcow2Blk.Protocol;
 
 /// <summary>Strings of the protocol: UTF-8, no NUL, at most <see cref="NbdProtocol.MaxNameLength"/> bytes.</summary>
 internal static class NbdText

@@ -1,6 +1,6 @@
 using System;
 
-namespace Qcow2Blk.Exports.Nbd;
+namespace Qcow2Blk.Protocol;
 
 /// <summary>NBD_CMD_*: the type of a request.</summary>
 public enum NbdCommand : ushort

@@ -1,0 +1,149 @@
+using System;
+using Qcow2Blk.Scheduling;
+
+namespace Qcow2Blk.Remote.Http;
+
+/// <summary>
+/// The credentials of one source: got when they are first needed, again before they end, and again when they were refused; once,
+/// however many requests wait for them. On the home loop.
+/// </summary>
+internal sealed class Keyring
+{
+    /// <summary>Plain Authorization headers come from here.</summary>
+    internal const string AuthorizationVariable = "QCOW2BLK_AUTHORIZATION";
+
+    private static readonly TimeSpan s_ahead = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan s_soonest = TimeSpan.FromSeconds(10);
+
+    private readonly RemoteLocation _location;
+    private readonly RemoteSettings _settings;
+    private readonly TimeSpan _patience;
+    private readonly AsyncLock _fetching = new();
+    private SecretFetch? _fetch;
+    private DateTimeOffset _refreshAt = DateTimeOffset.MinValue;
+    private string? _failure;
+    private long _attempts;
+    private bool _isClosed;
+
+    public Keyring(RemoteLocation location, RemoteSettings settings, TimeSpan patience)
+    {
+        _location = location;
+        _settings = settings;
+        _patience = patience;
+        if (!CanRefresh)
+            (Current, _refreshAt, Generation) = (FromEnvironment(location), DateTimeOffset.MaxValue, 1);
+    }
+
+    /// <summary>What servers are shown now.</summary>
+    public Credentials Current { get; private set; } = Credentials.None;
+
+    /// <summary>Goes up with each change; 0 before the first credentials.</summary>
+    public int Generation { get; private set; }
+
+    /// <summary>Whether they come from where other ones may come from.</summary>
+    public bool CanRefresh => (_settings.UrlCommand ?? _settings.CredentialCommand ?? _settings.CredentialFile) is not null;
+
+    /// <summary>Has them at hand, and anew if they are about to end.</summary>
+    /// <returns>null, or why there are none</returns>
+    public async LoopTask<string?> EnsureAsync()
+    {
+        if (DateTimeOffset.UtcNow < _refreshAt)
+            return null;
+        var generation = Generation;
+        var failure = await RefreshAsync(generation);
+
+        // Those at hand may do for a while.
+        if (failure is null || Generation == 0 || Current.Expiration <= DateTimeOffset.UtcNow)
+            return failure;
+        _refreshAt = DateTimeOffset.UtcNow + s_soonest;
+        return null;
+    }
+
+    /// <summary>Gets others in place of those that were refused, unless somebody has done so.</summary>
+    /// <param name="refused">the generation that was refused</param>
+    /// <returns>null, or why there are none</returns>
+    public async LoopTask<string?> RefreshAsync(int refused)
+    {
+        var before = _attempts;
+        await _fetching.EnterAsync();
+        string? failure = null;
+        if (_isClosed)
+            failure = "the source is closed";
+        else if (refused == Generation)
+            failure = before == _attempts ? await FetchAsync() : _failure;
+        _fetching.Exit();
+        return failure;
+    }
+
+    /// <summary>Ends a command that runs; nothing is got any more.</summary>
+    public void Close()
+    {
+        _isClosed = true;
+        _fetch?.Abandon();
+    }
+
+    private async LoopTask<string?> FetchAsync()
+    {
+        string name;
+        LoopTask<int> done;
+        if ((_settings.UrlCommand ?? _settings.CredentialCommand) is { } command)
+        {
+            name = _settings.UrlCommand is null ? "the credential command" : "the URL command";
+            done = SecretFetch.RunAsync(fetch => SecretCommand.Run(fetch, command, _location.Name, _patience), out _fetch);
+        }
+        else
+        {
+            var file = _settings.CredentialFile!;
+            name = $"the credential file {file}";
+            done = SecretFetch.RunAsync(fetch => SecretFile.Read(fetch, file), out _fetch);
+        }
+
+        var fetch = _fetch;
+        await done;
+        _fetch = null;
+        var failure = fetch.Failure ?? Take(fetch.Output!);
+        _failure = failure is null ? null : $"{name} {failure}";
+        _attempts++;
+        return _failure;
+    }
+
+    private string? Take(string text)
+    {
+        Credentials credentials;
+        string? failure;
+        if (_settings.UrlCommand is not null)
+            failure = SignedUrl.Parse(text, out credentials);
+        else if (_settings.CredentialCommand is not null)
+            failure = CredentialText.ParseOutput(text, out credentials);
+        else
+            failure = CredentialText.ParseFile(text, Variable("AWS_PROFILE") ?? "default", out credentials);
+        if (failure is not null)
+            return failure;
+        Current = credentials;
+        Generation++;
+        _refreshAt = RefreshTime(credentials.Expiration, DateTimeOffset.UtcNow);
+        return null;
+    }
+
+    /// <summary>When to get others: a while before these end, but not again at once.</summary>
+    internal static DateTimeOffset RefreshTime(DateTimeOffset? expiration, DateTimeOffset now)
+    {
+        if (expiration is not { } end)
+            return DateTimeOffset.MaxValue;
+        var left = end - now;
+        var ahead = left / 5 < s_ahead ? left / 5 : s_ahead;
+        var time = end - ahead;
+        return time < now + s_soonest ? now + s_soonest : time;
+    }
+
+    private static Credentials FromEnvironment(RemoteLocation location)
+    {
+        if (Variable(AuthorizationVariable) is { } authorization && CredentialText.IsValue(authorization))
+            return new Credentials { Authorization = authorization };
+        return location.Scheme == RemoteScheme.S3 && Variable("AWS_ACCESS_KEY_ID") is { } id && Variable("AWS_SECRET_ACCESS_KEY") is { } key
+            && CredentialText.IsValue(id) && CredentialText.IsValue(key)
+            ? new Credentials { Keys = new AwsKeys(id, key, Variable("AWS_SESSION_TOKEN")) } : Credentials.None;
+    }
+
+    internal static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+}

@@ -1,0 +1,332 @@
+using System;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Text.Json;
+using System.Threading;
+using Qcow2Blk.Tests.Shared;
+using Xunit;
+
+namespace Qcow2Blk.Tests.Interop;
+
+/// <summary>Bases that a web server has: an nginx of each test, the native binary, the clients of others.</summary>
+public sealed class RemoteBaseTests : IDisposable
+{
+    private readonly Folder _folder = new();
+    private readonly string _cache;
+    private NginxServer _web;
+
+    public RemoteBaseTests()
+    {
+        Assert.SkipWhen(NginxServer.Program is null, "nginx is not installed");
+        _folder.Sub("www");
+        _cache = _folder.File("cache");
+        _web = new NginxServer(_folder.File("www"));
+    }
+
+    public void Dispose()
+    {
+        _folder.Dispose();
+        _web?.Dispose();
+    }
+
+    [Theory]
+    [InlineData(Content.Plain)]
+    [InlineData(Content.Zlib)]
+    [InlineData(Content.Zstd)]
+    [InlineData(Content.OverQcow2)]
+    [InlineData(Content.OverRaw)]
+    [InlineData(Content.OverCompressed)]
+    [InlineData(Content.ChainOfThree)]
+    [InlineData(Content.LazyRefcounts)]
+    [InlineData(Content.Preallocated)]
+    public void Any_base_reads_as_qemu_reads_it_and_its_overlay_is_written(Content content)
+    {
+        const long size = (9 << 20) + 512;
+        var shape = new ImageShape(_folder, "1.1", "64k", 16, size).Make(content);
+        var expected = _folder.Raw(shape.Path, "expected");
+        foreach (var (file, below) in shape.Below.Prepend(shape.Path).Zip(shape.Below.Append("")))
+        {
+            if (below.Length > 0)
+                Run.QemuImg("rebase", "-u", "-b", Path.GetFileName(below), "-F", Path.GetExtension(below)[1..], file);
+            Publish(file);
+        }
+
+        var url = _web.Url("disk.qcow2");
+        _folder.Qcow2Blk("create", _folder.File("overlay.qcow2"), "--backing", url, "--backing-format", "qcow2").Passed();
+
+        var server = Attach("overlay.qcow2", "--allow-remote-backing");
+        Run.QemuIoAs("raw", server.Uri, "write -P 9 1000000 100000");
+        var copy = server.Copy("copy");
+        server.Detach();
+
+        Run.QemuIoAs("raw", expected, "write -P 9 1000000 100000");
+        Assert.Equal(Folder.Hash(expected), Folder.Hash(copy));
+        _folder.Qcow2Blk("check", _folder.File("overlay.qcow2")).Passed();
+    }
+
+    [Fact]
+    public void Raw_base_reads_as_it_is_and_only_what_is_read_is_fetched()
+    {
+        var path = Random("www/base.raw", 64 << 20);
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"));
+        Run.QemuIoAs("raw", server.Uri, "read 40M 4k", "read 10M 64k");
+
+        var status = BaseOf(server);
+        Assert.InRange(status.GetProperty("fetched-bytes").GetInt64(), 2 * 262144, 3 * 262144);
+        Assert.Equal(Folder.Hash(path), Folder.Hash(server.Copy("copy")));
+        Deadline.Until(() => BaseOf(server).GetProperty("state").GetString() == "local", "all of it is in the cache");
+        server.Detach();
+    }
+
+    [Fact]
+    public void Cache_serves_what_it_has_while_the_source_is_down()
+    {
+        Random("www/base.raw", 8 << 20);
+        var first = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"));
+        Run.QemuIoAs("raw", first.Uri, "read 0 1M");
+        first.Detach();
+        var port = _web.Port;
+        _web.Dispose();
+
+        var server = Attach("overlay.qcow2", "--base", Url(port, "base.raw"), "--source-timeout", "20");
+        Run.QemuIoAs("raw", server.Uri, "read 0 1M");
+        using var waits = Run.Start(null, "qemu-io", "-r", "-f", "raw", "-c", "read 4M 64k", server.Uri);
+        Deadline.Until(() => server.ReadState() == "waiting-for-source", "the device tells that it waits");
+        Run.QemuIoAs("raw", server.Uri, "read 0 1M");
+        Assert.False(waits.HasExited);
+
+        _web = new NginxServer(_folder.File("www"), port: port);
+        Assert.DoesNotContain("failed", waits.Wait().Passed().Output, StringComparison.Ordinal);
+        Deadline.Until(() => server.ReadState() == "running", "the device tells that it runs again");
+        server.Detach();
+    }
+
+    [Fact]
+    public void Request_fails_after_the_source_timeout_and_a_detach_does_not_wait_for_it()
+    {
+        Random("www/base.raw", 8 << 20);
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"), "--source-timeout", "2");
+        var patient = Attach(Overlay("base.raw", "raw", "patient.qcow2"), "--base", _web.Url("base.raw"), "--cache-dir", "none");
+        _web.Stop();
+
+        var read = Run.Program("qemu-io", "-r", "-f", "raw", "-c", "read 4M 64k", server.Uri);
+        Assert.Contains("Input/output error", read.Output + read.Errors, StringComparison.Ordinal);
+        server.Detach();
+        using var waits = Run.Start(null, "qemu-io", "-r", "-f", "raw", "-c", "read 4M 64k", patient.Uri);
+        Deadline.Until(() => patient.ReadState() == "waiting-for-source", "the device tells that it waits");
+        patient.Detach();
+        waits.Wait();
+    }
+
+    [Fact]
+    public void Base_that_was_replaced_fails_and_nothing_of_the_other_is_read()
+    {
+        Random("www/base.raw", 8 << 20);
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"));
+        Run.QemuIoAs("raw", server.Uri, "read 0 4k");
+        var other = Random("other", 8 << 20, seed: 2);
+
+        // An entity tag of nginx is length and time in seconds.
+        File.SetLastWriteTimeUtc(other, DateTime.UtcNow.AddSeconds(-100));
+        File.Move(other, _folder.File("www/base.raw"), overwrite: true);
+
+        var read = Run.Program("qemu-io", "-r", "-f", "raw", "-c", "read 4M 64k", server.Uri);
+        Assert.Contains("Input/output error", read.Output + read.Errors, StringComparison.Ordinal);
+        Run.QemuIoAs("raw", server.Uri, "read 0 4k");
+        Assert.Equal("failed", BaseOf(server).GetProperty("state").GetString());
+        Assert.NotNull(BaseOf(server).GetProperty("trouble").GetString());
+        server.Detach();
+
+        // Attached anew it is another base, with a cache of its own.
+        var next = Attach("overlay.qcow2", "--base", _web.Url("base.raw"));
+        Assert.Equal(Folder.Hash(_folder.File("www/base.raw")), Folder.Hash(next.Copy("copy")));
+        next.Detach();
+    }
+
+    [Fact]
+    public void Manifest_pins_the_base_and_a_mirror_gives_what_the_first_source_gives_wrongly()
+    {
+        var good = Random("www/base.raw", 8 << 20);
+        var root = _folder.Qcow2Blk("manifest", good).Passed().Output.Split(' ', '\n')[0];
+        var bad = File.ReadAllBytes(good);
+        bad[5 << 20] ^= 1;
+        File.WriteAllBytes(_folder.File("www/bad.raw"), bad);
+        File.Copy(good + ".qcm", _folder.File("www/bad.raw.qcm"));
+
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("bad.raw"), "--sha256", root, "--mirror", _web.Url("base.raw"));
+        Assert.Equal(Folder.Hash(good), Folder.Hash(server.Copy("copy")));
+        Assert.Equal(1, BaseOf(server).GetProperty("bad-chunks").GetInt32());
+        server.Detach();
+
+        var alone = Attach("overlay.qcow2", "--base", _web.Url("bad.raw"), "--sha256", root, "--cache-dir", "none");
+        Run.QemuIoAs("raw", alone.Uri, "read 0 4M");
+        var read = Run.Program("qemu-io", "-r", "-f", "raw", "-c", "read 5M 4k", alone.Uri);
+        Assert.Contains("Input/output error", read.Output + read.Errors, StringComparison.Ordinal);
+        alone.Detach();
+        _folder.Qcow2Blk("attach", _folder.File("overlay.qcow2"), "--base", _web.Url("base.raw"), "--sha256", new string('0', 64),
+            "--socket", _folder.File("s")).Refused(1, "root hash");
+    }
+
+    [Fact]
+    public void Trace_of_one_start_is_fetched_ahead_at_the_next()
+    {
+        Random("www/base.raw", 16 << 20);
+        var first = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"), "--record-trace", _folder.File("trace"));
+        Run.QemuIoAs("raw", first.Uri, "read 12M 4k", "read 3M 4k", "read 7M 4k");
+        first.Detach();
+
+        var second = Attach("overlay.qcow2", "--base", _web.Url("base.raw"), "--trace", _folder.File("trace"), "--cache-dir",
+            _folder.File("other-cache"));
+        Deadline.Until(() => BaseOf(second).GetProperty("cached-bytes").GetInt64() == 3 * 262144, "three chunks are there");
+        Run.QemuIoAs("raw", second.Uri, "read 12M 4k", "read 3M 4k", "read 7M 4k");
+        Assert.Equal(0, BaseOf(second).GetProperty("misses").GetInt64());
+        second.Detach();
+    }
+
+    [Fact]
+    public void Killed_server_leaves_a_cache_that_the_next_one_uses()
+    {
+        var path = Random("www/base.raw", 16 << 20);
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"));
+        Run.QemuIoAs("raw", server.Uri, "read 0 2M");
+        using (var copying = Run.Start(null, "nbdcopy", server.Uri, _folder.File("part")))
+        {
+            Thread.Sleep(30);
+            server.Kill();
+        }
+
+        var next = Attach("overlay.qcow2", "--base", _web.Url("base.raw"));
+        Assert.Equal(Folder.Hash(path), Folder.Hash(next.Copy("copy")));
+        Assert.True(BaseOf(next).GetProperty("fetched-bytes").GetInt64() <= 14 << 20);
+        next.Detach();
+    }
+
+    [Fact]
+    public void Two_servers_of_a_base_fetch_each_chunk_once()
+    {
+        Random("www/base.raw", 16 << 20);
+        var first = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"));
+        var second = Attach(Overlay("base.raw", "raw", "second.qcow2"), "--base", _web.Url("base.raw"));
+        using (var one = Run.Start(null, "nbdcopy", "--no-extents", first.Uri, _folder.File("one")))
+        using (var two = Run.Start(null, "nbdcopy", "--no-extents", second.Uri, _folder.File("two")))
+        {
+            one.Wait().Passed();
+            two.Wait().Passed();
+        }
+
+        Assert.Equal(Folder.Hash(_folder.File("one")), Folder.Hash(_folder.File("two")));
+        Assert.Equal(64, BaseOf(first).GetProperty("fetches").GetInt64() + BaseOf(second).GetProperty("fetches").GetInt64());
+        first.Detach();
+        second.Detach();
+    }
+
+    [Fact]
+    public void Filled_base_needs_its_source_no_more()
+    {
+        var path = Random("www/base.raw", 4 << 20);
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"), "--fill", "after=0s");
+        Deadline.Until(() => BaseOf(server).GetProperty("state").GetString() == "local", "the base is local");
+        _web.Stop();
+        Assert.Equal(Folder.Hash(path), Folder.Hash(server.Copy("copy")));
+        server.Detach();
+    }
+
+    [Fact]
+    public void Suspend_and_resume_go_on_from_the_cache()
+    {
+        var path = Random("www/base.raw", 4 << 20);
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"));
+        Assert.Equal(Folder.Hash(path), Folder.Hash(server.Copy("copy")));
+        server.Suspend().Passed();
+        _web.Stop();
+        server.Resume().Passed();
+        Assert.Equal(Folder.Hash(path), Folder.Hash(server.Copy("copy2")));
+        server.Detach();
+    }
+
+    [Fact]
+    public void Names_in_images_are_not_trusted()
+    {
+        Random("www/base.raw", 1 << 20);
+        var overlay = _folder.File("overlay.qcow2");
+        _folder.Qcow2Blk("create", overlay, "--backing", _web.Url("base.raw"), "--backing-format", "raw").Passed();
+        _folder.Qcow2Blk("attach", overlay, "--socket", _folder.File("s")).Refused(1, "not trusted", "--base URL");
+        Assert.Contains(_web.Requests, line => line.Contains("GET /base.raw", StringComparison.Ordinal));
+        var requests = _web.Requests.Length;
+        _folder.Qcow2Blk("attach", overlay, "--socket", _folder.File("s")).Refused(1, "not trusted");
+        Assert.Equal(requests, _web.Requests.Length);
+
+        // The overlay alone can be worked on.
+        _folder.Qcow2Blk("snapshot", "create", overlay, "one").Passed();
+        _folder.Qcow2Blk("resize", overlay, "2M").Passed();
+    }
+
+    [Fact]
+    public void Base_in_a_store_cannot_name_files_of_this_machine()
+    {
+        var secret = Random("secret", 1 << 20);
+        Run.QemuImg("create", "-q", "-u", "-f", "qcow2", "-b", secret, "-F", "raw", _folder.File("www/base.qcow2"), "1M");
+        _folder.Qcow2Blk("create", _folder.File("overlay.qcow2"), "--backing", _web.Url("base.qcow2"), "--backing-format", "qcow2").Passed();
+        _folder.Qcow2Blk("attach", _folder.File("overlay.qcow2"), "--allow-remote-backing", "--socket", _folder.File("s"))
+            .Refused(1, "lies in a store", "not a name relative to it");
+    }
+
+    [Fact]
+    public void Base_that_no_image_leads_to_is_refused()
+    {
+        Random("www/base.raw", 1 << 20);
+        var plain = _folder.Image("plain.qcow2", "1M");
+        _folder.Qcow2Blk("attach", plain, "--base", _web.Url("base.raw"), "--socket", _folder.File("s")).Refused(1, "no backing file");
+        var over = _folder.Overlay("over.qcow2", "plain.qcow2");
+        _folder.Qcow2Blk("attach", over, "--base", _web.Url("base.raw"), "--socket", _folder.File("s")).Refused(1, "--base has no place");
+    }
+
+    [Theory]
+    [InlineData("http://192.0.2.1/base.raw", "--insecure")]
+    [InlineData("https://user:secret@192.0.2.1/base.raw", "--credentials")]
+    [InlineData("ftp://192.0.2.1/base.raw", "must begin with")]
+    public void Url_that_should_not_be_used_is_refused(string url, string why) =>
+        _folder.Qcow2Blk("attach", Overlay("base.raw", "raw"), "--base", url, "--socket", _folder.File("s")).RefusedWith(why);
+
+    [Fact]
+    public void Signature_in_a_url_is_shown_nowhere()
+    {
+        Random("www/base.raw", 1 << 20);
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw") + "?signature=s3cret");
+        Assert.DoesNotContain("s3cret", server.Status().GetRawText(), StringComparison.Ordinal);
+        Assert.DoesNotContain("s3cret", File.ReadAllText($"/proc/{server.Pid}/cmdline"), StringComparison.Ordinal);
+        Assert.DoesNotContain("s3cret", _folder.Qcow2Blk("status", server.Name).Passed().Output, StringComparison.Ordinal);
+        foreach (var file in Directory.EnumerateFiles(_cache, "*", SearchOption.AllDirectories).Where(file => file.EndsWith("json", StringComparison.Ordinal)))
+            Assert.DoesNotContain("s3cret", File.ReadAllText(file), StringComparison.Ordinal);
+        server.Detach();
+    }
+
+    private static string Url(int port, string name) => string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}/{name}");
+
+    private static JsonElement BaseOf(Server server) => server.Status().GetProperty("bases")[0];
+
+    private void Publish(string path) => File.Copy(path, _folder.File($"www/{Path.GetFileName(path)}"), overwrite: true);
+
+    private string Random(string name, int length, int seed = 1)
+    {
+        var bytes = new byte[length];
+        new Random(seed).NextBytes(bytes);
+        File.WriteAllBytes(_folder.File(name), bytes);
+        return _folder.File(name);
+    }
+
+    /// <summary>An overlay of a base that is not beside it.</summary>
+    private string Overlay(string below, string format, string name = "overlay.qcow2")
+    {
+        var size = new FileInfo(_folder.File("www/" + below)) is { Exists: true } file ? file.Length : 1 << 20;
+        Run.QemuImg("create", "-q", "-u", "-f", "qcow2", "-b", below, "-F", format, _folder.File(name), $"{size}");
+        return _folder.File(name);
+    }
+
+    private Server Attach(string overlay, params string[] options)
+    {
+        string[] cache = options.Contains("--cache-dir") ? [] : ["--cache-dir", _cache];
+        return Server.Attach(_folder, _folder.File(overlay), [.. options, .. cache]);
+    }
+}

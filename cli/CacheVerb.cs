@@ -6,9 +6,10 @@ using System.IO;
 using System.Linq;
 using System.Text.Json;
 using System.Threading;
+using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
-using Qcow2Blk.Interop;
+using Qcow2Blk.Logging;
 using Qcow2Blk.Remote.Cache;
 
 namespace Qcow2Blk.Cli;
@@ -16,21 +17,22 @@ namespace Qcow2Blk.Cli;
 /// <summary><c>qcow2blk cache ACTION [NAME...]</c>.</summary>
 internal sealed class CacheVerb : Verb
 {
-    private static readonly string[] s_actions = ["list", "verify", "prune"];
+    private static readonly string[] s_actions = ["list", "verify", "prune", "prefetch"];
 
     // Others make room in seconds.
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
 
-    private readonly Argument<string> _action = new("ACTION") { Description = "list, verify or prune" };
+    private readonly Argument<string> _action = new("ACTION") { Description = "list, verify, prune or prefetch" };
 
     private readonly Argument<string[]> _names = new("NAME")
     {
-        Description = "URLs or ids of bases [default: all; prune needs a NAME or an option]",
+        Description = "URLs or ids of bases [default: all; prune needs a NAME or an option, prefetch one URL]",
         Arity = ArgumentArity.ZeroOrMore,
     };
 
-    private readonly Option<string> _directory =
-        Text("--cache-dir", "DIR", "the directory of the cache [default: /var/cache/qcow2blk, or ~/.cache/qcow2blk]");
+    /// <summary>How a base is read and kept, as attach has it.</summary>
+    private readonly TableOptions _remote = new("cache-dir", "cache-limit", "chunk-size", "trace", "mirror", "sha256", "manifest",
+        "source-timeout", "credentials", "credential-command", "url-command", "s3-endpoint", "s3-region", "ca-file", "insecure", "unverified");
 
     private readonly Option<string> _size = Text("--size", "SIZE", "prune: remove until all bases together take no more");
     private readonly Option<bool> _all = Flag("--all", "prune: remove everything");
@@ -41,17 +43,17 @@ internal sealed class CacheVerb : Verb
     private readonly Option<bool> _json = JsonFlag();
 
     public CacheVerb()
-        : base("cache", "list, verify and remove what is kept of remote bases",
+        : base("cache", "list, verify, remove and fetch ahead what is kept of bases in stores",
             "qcow2blk cache list",
             "qcow2blk cache list --json | jq '.[] | {name, \"stored-bytes\"}'",
             "qcow2blk cache verify",
             "qcow2blk cache prune --older-than 7d",
-            "qcow2blk cache prune https://images.example/debian.qcow2")
+            "qcow2blk cache prune --size 10G")
     {
         _action.CompletionSources.Add(s_actions);
         Arguments.Add(_action);
         Arguments.Add(_names);
-        foreach (var option in (Option[])[_directory, _size, _all, _olderThan, _json])
+        foreach (var option in (Option[])[_size, _all, _olderThan, .. _remote.All, _json])
             Options.Add(option);
         Does(Run);
     }
@@ -66,8 +68,11 @@ internal sealed class CacheVerb : Verb
         }
 
         RefuseMisplaced(parsed, action);
-        var path = parsed.GetValue(_directory) is { } chosen ? FilePath.Absolute(chosen)
-            : CacheSettings.DefaultDirectory(Unistd.EffectiveUser(), Environment.GetEnvironmentVariable);
+        var options = _remote.Read(parsed);
+        if (action == "prefetch")
+            return Prefetch(parsed.GetValue(_names)![0], options);
+        var path = RemoteOptions.Resolve(options).CacheDirectory
+            ?? throw new OutcomeException(OutcomeKind.Invalid, $"cannot {action} a cache", "there is none", "see --cache-dir");
         var settings = new CacheSettings(path);
         var bases = Choose(CacheContents.List(path, settings.Now), path, parsed.GetValue(_names));
         return action switch
@@ -84,8 +89,11 @@ internal sealed class CacheVerb : Verb
         var isNamed = parsed.GetValue(_names) is { Length: > 0 };
         int ways = (parsed.GetValue(_size) is null ? 0 : 1) + (parsed.GetValue(_all) ? 1 : 0) + (parsed.GetValue(_olderThan) is null ? 0 : 1);
         Require(action == "prune" || ways == 0, "--size, --all and --older-than are for prune");
-        Require(action != "prune" || !parsed.GetValue(_json), "--json is for list and verify");
+        Require(action is "list" or "verify" || !parsed.GetValue(_json), "--json is for list and verify");
         Require(action != "prune" || ways + (isNamed ? 1 : 0) > 0, "prune needs a NAME, --size, --all or --older-than");
+        Require(action != "prefetch" || parsed.GetValue(_names) is [_], "prefetch takes one URL");
+        Require(action == "prefetch" || _remote.Given(parsed).All(option => option.Name == "cache-dir"),
+            $"{_remote.Given(parsed).FirstOrDefault(option => option.Name != "cache-dir")?.Switch} is for prefetch");
         Require(ways <= 1, "--size, --all and --older-than cannot be used together");
         Require(!isNamed || !parsed.GetValue(_all), "--all takes no NAME");
     }
@@ -160,7 +168,35 @@ internal sealed class CacheVerb : Verb
     private static CacheVerdict Verify(string path, CachedBase known)
     {
         using var bar = ProgressBar.For(CacheReport.NameOf(known));
-        return CacheContents.Verify(path, known, bar is null ? null : (Action<double>)(part => bar.Show("verify", part)));
+        return CacheContents.Verify(path, known, Progress(bar, "verify"));
+    }
+
+    private static ExitCode Prefetch(string url, AttachOptions options)
+    {
+        PrefetchReport report;
+        using (var bar = ProgressBar.For(url))
+            report = BasePrefetch.Run(url, options, new StderrLog(LogLevel.Warning), Progress(bar, "prefetch"));
+        var name = url.Split('?')[0];
+        Output.Line($"{name}: {Quantity.Bytes(report.StoredBytes)} of {Quantity.Bytes(report.Length)} in the cache");
+        if (report.Missing == 0)
+            return ExitCode.Done;
+        Output.Error($"cannot prefetch {name}", string.Create(CultureInfo.InvariantCulture,
+            $"the cache does not keep {report.Missing} of {report.Wanted} chunks"), "a larger --cache-limit, or another --cache-dir, may");
+        return ExitCode.Failed;
+    }
+
+    /// <summary>A bar is drawn ten times a second, however fast chunks are.</summary>
+    private static Action<double>? Progress(ProgressBar? bar, string what)
+    {
+        const int interval = 100;
+        var shown = Environment.TickCount64;
+        return bar is null ? null : part =>
+        {
+            if (Environment.TickCount64 - shown < interval)
+                return;
+            shown = Environment.TickCount64;
+            bar.Show(what, part);
+        };
     }
 
     private ExitCode Prune(ParseResult parsed, CacheSettings settings, IReadOnlyList<CachedBase> bases)

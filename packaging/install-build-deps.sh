@@ -10,7 +10,7 @@ build_packages=(gcc libc6-dev libdeflate-dev libzstd-dev)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 # The oracles and clients that the tests compare us with, and the C headers that they check constants against.
 test_packages=(qemu-utils qemu-system-x86 fio libnbd-bin libnbd-dev python3 python3-libnbd nbdkit e2fsprogs jq strace mandoc groff
-               netcat-openbsd python3-prometheus-client python3-pyte zsh fish)
+               netcat-openbsd python3-prometheus-client python3-pyte zsh fish nginx openssl libcurl4 libcurl4-openssl-dev)
 # Compilers of the languages that the library has bindings for, and what watches their programs. Rust: cargo, from Debian or rustup.
 abi_packages=(gcc g++ golang-go pkg-config qemu-utils libnbd-bin valgrind python3)
 test_arm64_packages=(qemu-user-static qemu-utils libnbd-bin)

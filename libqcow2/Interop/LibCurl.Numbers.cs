@@ -28,6 +28,7 @@ internal static unsafe partial class LibCurl
     internal const int CURLOPT_BUFFERSIZE = 98;
     internal const int CURLOPT_NOSIGNAL = 99;
     internal const int CURLOPT_CONNECTTIMEOUT_MS = 156;
+    internal const int CURLOPT_NOPROXY = 10177;
     internal const int CURLOPT_PROTOCOLS = 181;
     internal const int CURLOPT_TCP_KEEPALIVE = 213;
     internal const int CURLOPT_PATH_AS_IS = 234;

@@ -11,7 +11,7 @@ public sealed class HelpExampleTests : IDisposable
 {
     private static readonly string[] s_verbs =
         ["", "attach", "detach", "suspend", "resume", "set", "upgrade", "list", "status", "top", "trace", "metrics", "doctor",
-            "cleanup", "check", "create", "info", "map", "manifest", "bitmap", "snapshot", "checkpoint", "resize", "completion"];
+            "cleanup", "check", "cache", "create", "info", "map", "manifest", "bitmap", "snapshot", "checkpoint", "resize", "completion"];
 
     /// <summary>What has to be there before an example can be run, as shell commands.</summary>
     private static readonly Dictionary<string, string> s_before = new()
@@ -57,6 +57,11 @@ public sealed class HelpExampleTests : IDisposable
         ["qcow2blk info disk.qcow2 --json | jq -r '.chain[].filename'"] = "",
         ["qcow2blk map disk.qcow2"] = "",
         ["qcow2blk map disk.qcow2 --json | jq 'map(select(.data).length) | add'"] = "",
+        ["qcow2blk cache list"] = "",
+        ["qcow2blk cache list --json | jq '.[] | {name, \"stored-bytes\"}'"] = "",
+        ["qcow2blk cache verify"] = "",
+        ["qcow2blk cache prune --older-than 7d"] = "",
+        ["qcow2blk cache prune --size 10G"] = "",
         ["qcow2blk manifest disk.qcow2"] = "",
         ["qcow2blk manifest disk.qcow2 --output v1.qcm --chunk-size 1M"] = "",
         ["qcow2blk manifest disk.qcow2 --json | jq -r .root"] = "",
@@ -87,7 +92,7 @@ public sealed class HelpExampleTests : IDisposable
     private static readonly string[] s_silent =
         ["detach", "suspend", "resume", "qcow2blk set", "bitmap add", "bitmap merge", "bitmap remove", "snapshot create", "snapshot revert",
             "snapshot delete", "checkpoint create", "checkpoint delete", "qcow2blk resize", "source", "completion fish", "qcow2blk create",
-            "metrics --output", "top --json", "doctor --json"];
+            "metrics --output", "top --json", "doctor --json", "cache list", "cache verify"];
 
     /// <summary>Those that a person looks at until they press q.</summary>
     private static readonly string[] s_live =

@@ -28,6 +28,9 @@ internal sealed record Machine
     /// <summary>Asks the kernel's NBD driver; loads it as attach does.</summary>
     public Func<KernelNbdAvailability> KernelNbd { get; init; } = KernelNbdAvailability.Probe;
 
+    /// <summary>Opens libcurl: what it is, or why it cannot be used.</summary>
+    public Func<(string? Version, string? Failure)> Curl { get; init; } = FindCurl;
+
     /// <summary>0 if there is an io_uring, or a negative errno.</summary>
     public Func<int> IoUring { get; init; } = Interop.IoUring.Probe;
 
@@ -61,6 +64,9 @@ internal sealed record Machine
         var fd = Files.Open(path, O_RDWR | O_CLOEXEC);
         return fd < 0 ? fd : Unistd.Close(fd);
     }
+
+    private static (string? Version, string? Failure) FindCurl() =>
+        LibCurl.Load() is { } failure ? (null, failure) : (LibCurl.Version().Split(' ')[0].Replace('/', ' '), null);
 
     private static (string Path, OutcomeException? Refusal) FindRuntimeDirectory()
     {

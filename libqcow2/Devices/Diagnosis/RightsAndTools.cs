@@ -90,6 +90,9 @@ internal sealed class RightsAndTools(Machine machine)
     {
         yield return Program("qemu-img", "snapshots, resizing and checks of images need it", "install qemu-utils or qemu-img");
         yield return Program("modprobe", "drivers must have been loaded by other means", "install kmod");
+        var (version, failure) = machine.Curl();
+        yield return failure is null ? new Finding(Tools, Verdict.Ok, "libcurl", version!)
+            : new Finding(Tools, Verdict.Warning, "libcurl", $"{failure}: no bases from https:// and s3://", "install libcurl4 or libcurl");
     }
 
     private Finding Program(string name, string otherwise, string hint) => machine.Program(name) is { } path

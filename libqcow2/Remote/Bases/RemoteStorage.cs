@@ -31,6 +31,7 @@ internal sealed class RemoteStorage : IBlockStorage
         Location = location;
         Length = parts.Length;
         ChunkBytes = parts.ChunkBytes;
+        Version = parts.Version;
         (_sources, _cache, _proof, Counters) = (parts.Sources, parts.Cache, parts.Proof, parts.Counters);
         _bytesToStore = Length - ZeroBytes();
         _fetcher = new ChunkFetcher(Length, ChunkBytes, _sources, _cache, Counters, settings.SourceTimeout)
@@ -51,6 +52,9 @@ internal sealed class RemoteStorage : IBlockStorage
     public string Path => Location.Name;
 
     public long Length { get; }
+
+    /// <summary>What tells the base from others of its name; null if nothing does.</summary>
+    public string? Version { get; }
 
     public bool ReadOnly => true;
 

@@ -33,12 +33,12 @@ internal sealed class CacheFolder : IDisposable
     /// <exception cref="IOException">it cannot be made or used</exception>
     public static CacheFolder? OpenRoot(string path, bool make)
     {
-        if (make)
-            Make(path);
+        var trouble = make ? TryMake(path) : null;
         var descriptor = Files.Open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (descriptor == -Errno.ENOENT && !make)
             return null;
-        return descriptor >= 0 ? Checked(path, descriptor) : throw Refusal(path, Errno.Text(descriptor));
+        return descriptor >= 0 ? Checked(path, descriptor)
+            : throw Refusal(path, descriptor == -Errno.ENOENT && trouble is not null ? trouble : Errno.Text(descriptor));
     }
 
     /// <returns>null if it is missing</returns>
@@ -108,15 +108,21 @@ internal sealed class CacheFolder : IDisposable
 
     public void Dispose() => Files.Close(Descriptor);
 
-    private static void Make(string path)
+    /// <returns>null, or why it is not made: it may be there already</returns>
+    private static string? TryMake(string path)
     {
         try
         {
             Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            return null;
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (UnauthorizedAccessException)
         {
-            throw Refusal(path, error.Message);
+            return Errno.Text(Errno.EACCES);
+        }
+        catch (IOException error)
+        {
+            return error.Message;
         }
     }
 

@@ -13,14 +13,4 @@ internal sealed record CacheSettings(string Directory, long? LimitBytes = null, 
 
     /// <summary>Seconds since 1970.</summary>
     public long Now => Clock.GetUtcNow().ToUnixTimeSeconds();
-
-    /// <summary>What is said where nobody has named a directory.</summary>
-    public static string DefaultDirectory(uint user, Func<string, string?> variable)
-    {
-        if (user == 0)
-            return "/var/cache/qcow2blk";
-        if (variable("XDG_CACHE_HOME") is ['/', ..] home)
-            return System.IO.Path.Combine(home, "qcow2blk");
-        return variable("HOME") is ['/', ..] own ? System.IO.Path.Combine(own, ".cache/qcow2blk") : $"/var/tmp/qcow2blk-cache-{user}";
-    }
 }

@@ -82,7 +82,9 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
 
     private bool Begin()
     {
-        _directory = CacheDirectory.Open(settings.Directory, make: true)!;
+        _directory = CacheDirectory.Open(settings.Directory, make: false);
+        if (_directory is null)
+            return false;
         Survey = CacheSurvey.Of(_directory.Root, settings.LimitBytes);
         _excess = Target is { } target ? Survey.Taken - target : Survey.IsNearlyFull ? Survey.Excess : 0;
         if (_excess <= 0)

@@ -125,6 +125,12 @@ internal sealed partial class HttpSource
     {
         easy.ClearHeaders();
         easy.Set(CURLOPT_URL, attempt.Target.Url);
+
+        // Plain http is for this machine only: no proxy of the environment may take it elsewhere.
+        if (attempt.Target.IsLoopback)
+            easy.Set(CURLOPT_NOPROXY, "*");
+        else
+            easy.Set(CURLOPT_NOPROXY, 0);
         easy.AddHeader($"Range: bytes={request.Start}-{request.End}");
         easy.AddHeader("Accept-Encoding: identity");
         if (HttpVerdict.ConditionOf(request.Known) is { } condition)

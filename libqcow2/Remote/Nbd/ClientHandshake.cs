@@ -179,11 +179,12 @@ internal sealed class ClientHandshake
         var said = text.IsEmpty ? "" : $": {NbdText.Printable(Encoding.UTF8.GetString(text))}";
         return error switch
         {
+            // nbdkit takes that for a matter of policy.
+            NbdReply.ErrorUnsupported or NbdReply.ErrorPolicy or NbdReply.ErrorInvalid when _option == NbdOption.StartTls =>
+                Refuse(FetchStatus.Unfit, $"it does not support TLS{said}"),
             NbdReply.ErrorUnknown => Refuse(FetchStatus.Missing, $"it has no export \"{NbdText.Printable(_name)}\"{said}"),
             NbdReply.ErrorPolicy => Refuse(FetchStatus.Denied, $"it refuses this client{said}"),
             NbdReply.ErrorTlsRequired => Refuse(FetchStatus.Unfit, $"it requires TLS, which nbds:// uses{said}"),
-            NbdReply.ErrorUnsupported or NbdReply.ErrorInvalid or NbdReply.ErrorTooBig when _option == NbdOption.StartTls =>
-                Refuse(FetchStatus.Unfit, $"it does not support TLS{said}"),
             _ => Refuse(FetchStatus.Unavailable, $"it answers option {(uint)_option} with the error 0x{(uint)error:x}{said}"),
         };
     }

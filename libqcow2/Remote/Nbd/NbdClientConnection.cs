@@ -106,7 +106,7 @@ internal sealed partial class NbdClientConnection : IRingSocketUser
     /// <summary>Says good-bye, if that needs no waiting, and ends the connection.</summary>
     public void Close(in FetchResult why)
     {
-        if (IsOpen && _outStart == _outEnd && !_socket.IsSending)
+        if (IsOpen && !_socket.IsSending && OutboxBytes - _outEnd >= RequestBytes)
         {
             var request = Outgoing(RequestBytes);
             request.Clear();
@@ -140,12 +140,10 @@ internal sealed partial class NbdClientConnection : IRingSocketUser
         }
 
         CountBytes(result);
-        var payload = _replies?.Payload ?? default;
-        var direct = Math.Min(result, payload.Length);
-        _inEnd += result - direct;
-        if (direct > 0 && _replies!.Filled(direct) is { } wrong)
-            Fail(Broken(wrong));
-        Process();
+        if (_tls is null)
+            ReceivedPlain(result);
+        else
+            ReceivedCipher(result);
         ArmReceive();
     }
 
@@ -158,7 +156,7 @@ internal sealed partial class NbdClientConnection : IRingSocketUser
         }
 
         if (result > 0)
-            _outStart += result;
+            Advance(result);
         else if (result is not (-Errno.EINTR or -Errno.EAGAIN))
             Fail(Lost(Errno.Text(result)));
         Flush();
@@ -173,7 +171,21 @@ internal sealed partial class NbdClientConnection : IRingSocketUser
         if (_failure is not null || _socket.IsReceiving)
             return;
         MakeRoom();
-        _socket.Receive(_replies?.Payload ?? default, _inbox.Slice(_inEnd));
+        if (_tls is null)
+            _socket.Receive(_replies?.Payload ?? default, _inbox.Slice(_inEnd));
+        else
+            _socket.Receive(default, _cipherIn);
+    }
+
+    /// <summary>The first bytes belong to the data that is waited for.</summary>
+    private void ReceivedPlain(int bytes)
+    {
+        var payload = _replies?.Payload ?? default;
+        var direct = Math.Min(bytes, payload.Length);
+        _inEnd += bytes - direct;
+        if (direct > 0 && _replies!.Filled(direct) is { } wrong)
+            Fail(Broken(wrong));
+        Process();
     }
 
     /// <summary>What is left of the last receive, which is less than one header or reply, goes to the front.</summary>
@@ -223,6 +235,9 @@ internal sealed partial class NbdClientConnection : IRingSocketUser
         QueueBytes(output.WrittenSpan);
         switch (step)
         {
+            case ClientStep.StartTls:
+                StartTls();
+                break;
             case ClientStep.Transmission:
                 _replies = new NbdReplies(_handshake.Export!, _loop, Freed);
                 EndOpening(FetchResult.Done);
@@ -269,17 +284,27 @@ internal sealed partial class NbdClientConnection : IRingSocketUser
     /// <summary>Sends at once what the socket takes, and leaves the rest to the ring.</summary>
     private void Flush()
     {
-        while (_failure is null && !_socket.IsSending && _outStart < _outEnd)
+        while (_failure is null && !_socket.IsSending)
         {
-            var waiting = _outbox.Slice(_outStart, _outEnd - _outStart);
+            var waiting = _tls is null ? _outbox.Slice(_outStart, _outEnd - _outStart) : NextCipher();
+            if (waiting.IsEmpty)
+                return;
             var sent = _socket.TrySend(waiting);
             if (sent > 0)
-                _outStart += sent;
+                Advance(sent);
             else if (sent == -Errno.EAGAIN)
                 _socket.Send(waiting);
             else
                 Fail(Lost(Errno.Text(sent)));
         }
+    }
+
+    private void Advance(int sent)
+    {
+        if (_tls is null)
+            _outStart += sent;
+        else
+            _cipherStart += sent;
     }
 
     private void EndOpening(FetchResult result)
@@ -298,6 +323,7 @@ internal sealed partial class NbdClientConnection : IRingSocketUser
         _socket.Dispose();
         _loop.Buffers.Return(_inbox);
         _loop.Buffers.Return(_outbox);
+        EndTls();
         EndOpening(_failure!.Value);
         _replies?.EndAll(_failure!.Value);
         _ended(this);

@@ -105,6 +105,7 @@ internal sealed partial class NbdSource
         var connection = new NbdClientConnection(_loop!, fd, new ClientHandshake(_address.Export, _address.IsTls), _times, Ended)
         {
             Freed = _room.WakeOne,
+            Trust = _trust,
         };
         _alive.Add(connection);
         var result = await connection.OpenAsync(greetingTime);

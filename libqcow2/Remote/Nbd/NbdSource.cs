@@ -22,6 +22,7 @@ internal sealed partial class NbdSource : IRemoteSource
 
     private readonly NbdAddress _address;
     private readonly string? _version;
+    private readonly TlsTrust? _trust;
     private readonly Action<string> _report;
     private readonly NbdTimes _times;
     private readonly List<NbdClientConnection> _open = [];
@@ -38,8 +39,8 @@ internal sealed partial class NbdSource : IRemoteSource
     private bool _isClosed;
     private bool _hasEnough;
 
-    internal NbdSource(NbdAddress address, string name, string? version, NbdTimes times, Action<string> report) =>
-        (_address, Name, _version, _times, _report) = (address, name, version, times, report);
+    private NbdSource(NbdAddress address, string name, string? version, TlsTrust? trust, NbdTimes times, Action<string> report) =>
+        (_address, Name, _version, _trust, _times, _report) = (address, name, version, trust, times, report);
 
     public string Name { get; }
 
@@ -56,14 +57,20 @@ internal sealed partial class NbdSource : IRemoteSource
     /// <param name="report">told what is worth knowing and is not a failure</param>
     /// <param name="source">the source</param>
     /// <returns>null, or why there is none</returns>
-    public static string? Create(RemoteLocation location, RemoteSettings settings, Action<string> report, out NbdSource? source)
+    public static string? Create(RemoteLocation location, RemoteSettings settings, Action<string> report, out NbdSource? source) =>
+        Create(location, settings, NbdTimes.Usual, report, out source);
+
+    /// <summary>As the other, with a clock of its own.</summary>
+    internal static string? Create(
+        RemoteLocation location, RemoteSettings settings, NbdTimes times, Action<string> report, out NbdSource? source)
     {
         source = null;
         if (NbdAddress.Parse(location, out var address) is { } wrong)
             return wrong;
-        if (address!.IsTls)
-            return "nbds:// is not supported yet";
-        source = new NbdSource(address, location.Name, settings.Root?.ToLowerInvariant(), NbdTimes.Usual, report);
+        TlsTrust? trust = null;
+        if (address!.IsTls && TlsTrust.Create(address.Host!, settings.CertificateAuthorities, out trust) is { } why)
+            return why;
+        source = new NbdSource(address, location.Name, settings.Root?.ToLowerInvariant(), trust, times, report);
         return null;
     }
 
@@ -102,6 +109,7 @@ internal sealed partial class NbdSource : IRemoteSource
             connection.Close(Closed);
         while (_alive.Count > 0)
             await _gone.WaitAsync();
+        _trust?.Dispose();
         return 0;
     }
 

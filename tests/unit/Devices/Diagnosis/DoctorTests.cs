@@ -52,9 +52,19 @@ public sealed class DoctorTests : IDisposable
             Ublk = () => Ublk(),
             KernelNbd = () => s_nbd,
             IoUring = () => 0,
+            Curl = () => ("libcurl 8.14.1", null),
             OpenNode = _ => 0,
             RuntimeDirectory = () => ("/run/qcow2blk", null),
         };
+    }
+
+    [Fact]
+    public void Missing_libcurl_is_a_warning()
+    {
+        Assert.Equal("libcurl 8.14.1", Find(Good(), "libcurl").Found);
+        var finding = Find(Good() with { Curl = () => (null, "cannot load libcurl.so.4") }, "libcurl");
+        Assert.Equal(Verdict.Warning, finding.Verdict);
+        Assert.StartsWith("cannot load libcurl.so.4", finding.Found, StringComparison.Ordinal);
     }
 
     private static Finding Find(Machine machine, string what) => new Doctor(machine).Examine().Single(finding => finding.What == what);

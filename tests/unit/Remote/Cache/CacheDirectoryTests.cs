@@ -95,15 +95,5 @@ public sealed class CacheDirectoryTests : IDisposable
         _scene.TryOpen()!.Dispose();
     }
 
-    [Theory]
-    [InlineData(0, null, null, "/var/cache/qcow2blk")]
-    [InlineData(0, "/xdg", "/home/u", "/var/cache/qcow2blk")]
-    [InlineData(7, "/xdg", "/home/u", "/xdg/qcow2blk")]
-    [InlineData(7, "relative", "/home/u", "/home/u/.cache/qcow2blk")]
-    [InlineData(7, null, null, "/var/tmp/qcow2blk-cache-7")]
-    public void The_default_directory_is_the_users(uint user, string? cache, string? home, string expected) =>
-        Assert.Equal(
-            expected, CacheSettings.DefaultDirectory(user, name => name switch { "XDG_CACHE_HOME" => cache, "HOME" => home, _ => null }));
-
     public void Dispose() => _scene.Dispose();
 }

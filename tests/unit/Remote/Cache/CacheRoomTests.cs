@@ -1,9 +1,11 @@
 using System;
+using System.Diagnostics;
 using System.IO;
 using System.Linq;
 using System.Threading;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Remote.Cache;
+using Qcow2Blk.Tests.Shared;
 using Xunit;
 using static Tmds.Linux.LibC;
 
@@ -131,7 +133,7 @@ public sealed class CacheRoomTests : IDisposable
         using var cache = _scene.Open();
         for (var i = 0; i < 200; i++)
         {
-            var chunk = (i * 11) % (4 * ChunksPerSegment);
+            var chunk = (i * 419) % (4 * ChunksPerSegment);
             if (_scene.Claim(cache, chunk) == 1)
                 _ = _scene.Store(cache, chunk);
             Assert.InRange(DataBlocks(_scene.Entry), 0, limit * Chunk);
@@ -139,8 +141,11 @@ public sealed class CacheRoomTests : IDisposable
                 _scene.Clock.Advance(s_old);
         }
 
-        Assert.True(cache.StoredBytes > 0);
+        // What makes room now may take a while: nothing is stored before there is any.
+        _scene.Clock.Advance(s_old);
+        Assert.True(SpinWait.SpinUntil(() => _scene.Claim(cache, 100) == 0 || _scene.Store(cache, 100) == 1, 30_000));
         Assert.Empty(_scene.Reports);
+        Assert.True(cache.StoredBytes > 0);
     }
 
     [Fact]
@@ -201,7 +206,51 @@ public sealed class CacheRoomTests : IDisposable
         Assert.InRange(CacheSurvey.Of(directory.Root, null).Limit, 0, size / 10);
     }
 
+    [Fact]
+    public void A_full_disk_is_reported_once_and_tried_again_later()
+    {
+        Assert.SkipUnless(Unistd.EffectiveUser() == 0, "only root can mount");
+        using var place = new TempDirectory();
+        Assert.SkipUnless(Mounted("mount", "-t", "tmpfs", "-o", "size=2M", "tmpfs", place.File(".")), "mounting is not allowed here");
+        try
+        {
+            using var scene = new CacheScene(64L * Chunk, place.File("cache"));
+            using var cache = scene.Open();
+            scene.Fill(cache, 0);
+            var other = place.File("other");
+            File.WriteAllBytes(other, new byte[(int)new DriveInfo(place.File(".")).AvailableFreeSpace]);
+            for (var chunk = 1; chunk < 4; chunk++)
+            {
+                Assert.Equal(1, scene.Claim(cache, chunk));
+                Assert.Equal(0, scene.Store(cache, chunk));
+                Assert.False(cache.IsStored(chunk));
+            }
+
+            Assert.Contains("no space left", Assert.Single(scene.Reports), StringComparison.Ordinal);
+            Assert.True(cache.IsFull && !cache.IsGivenUp);
+            Assert.True(scene.Has(cache, 0));
+            File.Delete(other);
+            Assert.Equal(1, scene.Claim(cache, 1));
+            Assert.Equal(0, scene.Store(cache, 1));
+            scene.Clock.Advance(TimeSpan.FromSeconds(61));
+            scene.Fill(cache, 1);
+            Assert.True(scene.Has(cache, 1));
+            Assert.Single(scene.Reports);
+        }
+        finally
+        {
+            Assert.True(Mounted("umount", place.File(".")));
+        }
+    }
+
     public void Dispose() => _scene.Dispose();
+
+    private static bool Mounted(string program, params string[] arguments)
+    {
+        using var process = Process.Start(program, arguments);
+        process.WaitForExit();
+        return process.ExitCode == 0;
+    }
 
     private void MakeRoom(long bytes)
     {

@@ -1,6 +1,7 @@
 using System;
 using System.Globalization;
 using System.Linq;
+using System.Runtime.InteropServices;
 using Qcow2Blk.Remote;
 using Qcow2Blk.Tests.Shared;
 using Xunit;
@@ -10,8 +11,14 @@ namespace Qcow2Blk.Tests.Remote.Http;
 
 /// <summary>Redirects: how far, where to, and what goes along.</summary>
 [Collection("environment of sources")]
-public sealed class RedirectTests : IDisposable
+public sealed partial class RedirectTests : IDisposable
 {
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int SetVariable(string name, string value, int overwrite);
+
+    [LibraryImport("libc", EntryPoint = "unsetenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int RemoveVariable(string name);
+
     private static readonly byte[] s_bytes = SourceScene.Pattern(200_000);
 
     private readonly string? _before = Environment.GetEnvironmentVariable("QCOW2BLK_AUTHORIZATION");
@@ -45,6 +52,25 @@ public sealed class RedirectTests : IDisposable
         AssertDone(scene.Open());
         Assert.Equal(["/base.raw", "/there"], server.Requests.Select(request => request.Target));
         Assert.All(server.Requests, request => Assert.Equal("Bearer secret", request["Authorization"]));
+    }
+
+    [Fact]
+    public void Proxy_of_the_environment_takes_nothing_off_this_machine()
+    {
+        // That of .NET is a copy, which libcurl does not see.
+        using var proxy = new HostileServer(_ => new HostileReply(502));
+        Assert.Equal(0, SetVariable("http_proxy", proxy.Url(""), 1));
+        try
+        {
+            using var server = new HostileServer(request => HostileReply.Honest(request, s_bytes));
+            using var scene = new SourceScene(server.Url());
+            AssertDone(scene.Open());
+            Assert.Empty(proxy.Requests);
+        }
+        finally
+        {
+            Assert.Equal(0, RemoveVariable("http_proxy"));
+        }
     }
 
     [Fact]

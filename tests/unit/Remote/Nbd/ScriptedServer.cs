@@ -88,10 +88,24 @@ internal sealed class ServerEnd(Socket socket)
 
     public readonly record struct Request(ushort Command, ulong Cookie, ulong Offset, int Length);
 
+    /// <summary>Whether each byte goes in a packet of its own.</summary>
+    public bool SendsSingly { get; set; }
+
     public void Send(params byte[][] pieces)
     {
+        socket.NoDelay = true;
         foreach (var piece in pieces)
-            socket.Send(piece);
+        {
+            for (var at = 0; at < piece.Length;)
+                at += socket.Send(piece, at, SendsSingly ? 1 : piece.Length - at, SocketFlags.None);
+        }
+    }
+
+    /// <summary>Says no more, and waits until the client has heard it and goes.</summary>
+    public void Finish()
+    {
+        socket.Shutdown(SocketShutdown.Send);
+        Idle();
     }
 
     public byte[] Receive(int length)

@@ -21,8 +21,8 @@ internal sealed class SourceScene : IDisposable
     public SourceScene(string url, RemoteSettings? settings = null, NbdTimes? times = null)
     {
         Assert.Null(RemoteLocation.Parse(url, out var location));
-        Assert.Null(NbdAddress.Parse(location!, out var address));
-        Source = new NbdSource(address!, location!.Name, settings?.Root, times ?? Fast, Reports.Add);
+        Assert.Null(NbdSource.Create(location!, settings ?? new RemoteSettings(), times ?? Fast, Reports.Add, out var source));
+        Source = source!;
     }
 
     /// <summary>Far more than a server on this machine needs, far less than a test may take.</summary>

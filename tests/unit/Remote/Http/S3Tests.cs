@@ -132,6 +132,21 @@ public sealed class S3Tests : IDisposable
         Assert.Single(File.ReadAllLines(count));
     }
 
+    [Fact]
+    public void Closing_ends_a_command_that_runs()
+    {
+        var count = _directory.File("count");
+        var command = $"echo x >> {count}; test $(wc -l < {count}) = 1 || sleep 60; echo 'Authorization: abc'";
+        using var server = new HostileServer(request =>
+            request.Range.Start == 0 ? HostileReply.Honest(request, s_bytes) : new HostileReply(403));
+        using var scene = new SourceScene(server.Url(), new RemoteSettings { CredentialCommand = command });
+        AssertDone(scene.Open());
+        var time = System.Diagnostics.Stopwatch.StartNew();
+        Assert.NotEqual(FetchStatus.Done, scene.ReadAndClose(4096, 4096).Status);
+        Assert.Equal(2, File.ReadAllLines(count).Length);
+        Assert.True(time.ElapsedMilliseconds < 3000, $"it took {time.ElapsedMilliseconds} ms");
+    }
+
     [Theory]
     [InlineData("exit 3", "ended with status 3")]
     [InlineData("echo nonsense-SECRET", "is neither \"Authorization: …\" nor a JSON object")]

@@ -95,10 +95,11 @@ internal static class SampleSettings
                 KeyFiles = other.KeyFiles,
                 KeyCredentials = other.KeyCredentials,
                 KeyVariables = other.KeyVariables,
+                Remote = one.Remote with { Mirrors = other.Remote.Mirrors },
             }) == other;
 
     private static IReadOnlyList<string>[] Lists(AttachOptions of) =>
-        [of.BackingDirectories, of.Bitmaps, of.KeyFiles, of.KeyCredentials, of.KeyVariables];
+        [of.BackingDirectories, of.Bitmaps, of.KeyFiles, of.KeyCredentials, of.KeyVariables, of.Remote.Mirrors];
 
     private static string Any(Random random, IReadOnlyList<string> of) => of[random.Next(of.Count)];
 }

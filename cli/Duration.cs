@@ -25,7 +25,7 @@ internal static class Duration
             return TimeSpan.FromSeconds(value * unit);
         throw new OutcomeException(
             OutcomeKind.Invalid, $"{said} {text} is not a time",
-            $"a time is a number, optionally followed by s, m, h or d, up to {mostDays}d");
+                $"a time is a number, optionally followed by s, m, h or d, up to {mostDays}d");
     }
 
     /// <summary>"now", "5 min", "3 h", "12 d": since then.</summary>

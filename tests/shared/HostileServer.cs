@@ -79,8 +79,8 @@ internal sealed class HostileServer : IDisposable
 /// <summary>A request as it came.</summary>
 internal sealed record HostileRequest(string Method, string Target, IReadOnlyList<(string Name, string Value)> Headers)
 {
-    public string? this[string name] =>
-        Headers.Where(header => header.Name.Equals(name, StringComparison.OrdinalIgnoreCase)).Select(header => header.Value).FirstOrDefault();
+    public string? this[string name] => Headers.Where(header => header.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
+        .Select(header => header.Value).FirstOrDefault();
 
     public (long Start, long End) Range => this["Range"] is { } range && range["bytes=".Length..].Split('-') is [var start, var end]
         ? (long.Parse(start, CultureInfo.InvariantCulture), long.Parse(end, CultureInfo.InvariantCulture)) : (0, long.MaxValue);

@@ -30,7 +30,8 @@ internal static class CredentialText
     }
 
     /// <summary>Whether a value can be sent in a header.</summary>
-    public static bool IsValue(string? text) => text is { Length: > 0 and <= MaxValueLength } && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
+    public static bool IsValue(string? text) =>
+        text is { Length: > 0 and <= MaxValueLength } && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
 
     private static string? ParseHeader(string text, out Credentials credentials)
     {

@@ -47,7 +47,9 @@ internal sealed class HttpEngine : ICurlDriver
         _actOnTime = ActOnTime;
     }
 
-    /// <summary>The engine of the loop that calls, made if there is none, when libcurl is loaded; until <see cref="ReleaseAsync"/>.</summary>
+    /// <summary>
+    /// The engine of the loop that calls, made if there is none, when libcurl is loaded; until <see cref="ReleaseAsync"/>.
+    /// </summary>
     public static HttpEngine Use()
     {
         var loop = EventLoop.Current;

@@ -132,9 +132,15 @@ internal sealed partial class HttpSource : IRemoteSource
         if (_closed)
             return 0;
         _closed = true;
-        while (_busy.Count > 0)
-            _busy[^1].Abandon(_engine);
         _keyring.Close();
+
+        // One that ends leaves the list; one that waits for credentials stays in it until those are given up.
+        for (var i = _busy.Count - 1; i >= 0; i--)
+        {
+            if (i < _busy.Count)
+                _busy[i].Abandon(_engine);
+        }
+
         _room.WakeAll();
         while (_underWay > 0)
             await _idle.WaitAsync();

@@ -70,7 +70,8 @@ internal sealed partial class NbdSource : IRemoteSource
         TlsTrust? trust = null;
         if (address!.IsTls && TlsTrust.Create(address.Host!, settings.CertificateAuthorities, out trust) is { } why)
             return why;
-        source = new NbdSource(address, location.Name, settings.Root?.ToLowerInvariant(), trust, times, report);
+        source = new NbdSource(address, location.Name, settings.Root is { } root ? "sha256:" + root.ToLowerInvariant() : null, trust,
+            times, report);
         return null;
     }
 
@@ -79,10 +80,12 @@ internal sealed partial class NbdSource : IRemoteSource
         var result = await EnsureAsync();
         if (!result.IsDone)
             return result;
-        if (expected is { } wanted && wanted != Identity)
+        // What is not known of it, here or there, cannot differ.
+        if (expected is { } wanted && (wanted.Length != Identity!.Value.Length
+            || (wanted.Version is not null && _version is not null && wanted.Version != _version)))
         {
             return End(new FetchResult(FetchStatus.Changed,
-                $"{Name} has {Identity!.Value.Length} bytes{VersionText(_version)}, not {wanted.Length}{VersionText(wanted.Version)}"));
+                $"{Name} has {Identity.Value.Length} bytes{VersionText(_version)}, not {wanted.Length}{VersionText(wanted.Version)}"));
         }
 
         return result;

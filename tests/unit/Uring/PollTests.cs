@@ -1,4 +1,6 @@
 using System;
+using System.Diagnostics;
+using System.Threading;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Uring;
 using Xunit;
@@ -36,6 +38,29 @@ public sealed unsafe class PollTests : IDisposable
 
         Poll(ring, _readEnd, (short)(POLLIN | POLLOUT), 3);
         Assert.Equal((3UL, (int)POLLIN), Next(ring));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Poll_for_room_wakes_the_ring_when_there_is_room(bool emulated)
+    {
+        using var ring = Make(emulated);
+        var most = new byte[64 << 10];
+        Assert.Equal(0, Unistd.WriteAll(_writeEnd, most));
+        Poll(ring, _writeEnd, POLLOUT, 5);
+        Assert.Null(Next(ring));
+        var drain = new Thread(() =>
+        {
+            Thread.Sleep(100);
+            Unistd.Read(_readEnd, most);
+        });
+        drain.Start();
+        var time = Stopwatch.StartNew();
+        Assert.Equal(0, ring.Enter(1, 5_000_000_000));
+        Assert.True(time.ElapsedMilliseconds < 3000, $"it slept for {time.ElapsedMilliseconds} ms");
+        Assert.Equal((5UL, (int)POLLOUT), Next(ring));
+        drain.Join();
     }
 
     [Theory]

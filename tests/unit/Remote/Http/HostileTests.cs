@@ -214,7 +214,8 @@ public sealed class HostileTests
     [Fact]
     public void Closing_ends_what_is_under_way()
     {
-        using var server = new HostileServer(request => HostileReply.Honest(request, s_bytes) with { Wait = request.Range.Start == 0 ? 0 : 5000 });
+        using var server = new HostileServer(
+            request => HostileReply.Honest(request, s_bytes) with { Wait = request.Range.Start == 0 ? 0 : 5000 });
         using var scene = new SourceScene(server.Url(), timeouts: HttpTimeouts.Default);
         AssertDone(scene.Open());
         var time = Stopwatch.StartNew();

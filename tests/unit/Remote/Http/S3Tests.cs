@@ -132,6 +132,21 @@ public sealed class S3Tests : IDisposable
         Assert.Single(File.ReadAllLines(count));
     }
 
+    [Fact]
+    public void Closing_ends_a_command_that_runs()
+    {
+        var count = _directory.File("count");
+        var command = $"echo x >> {count}; test $(wc -l < {count}) = 1 || sleep 60; echo 'Authorization: abc'";
+        using var server = new HostileServer(request =>
+            request.Range.Start == 0 ? HostileReply.Honest(request, s_bytes) : new HostileReply(403));
+        using var scene = new SourceScene(server.Url(), new RemoteSettings { CredentialCommand = command });
+        AssertDone(scene.Open());
+        var time = System.Diagnostics.Stopwatch.StartNew();
+        Assert.NotEqual(FetchStatus.Done, scene.ReadAndClose(4096, 4096).Status);
+        Assert.Equal(2, File.ReadAllLines(count).Length);
+        Assert.True(time.ElapsedMilliseconds < 3000, $"it took {time.ElapsedMilliseconds} ms");
+    }
+
     [Theory]
     [InlineData("exit 3", "ended with status 3")]
     [InlineData("echo nonsense-SECRET", "is neither \"Authorization: …\" nor a JSON object")]
@@ -143,8 +158,8 @@ public sealed class S3Tests : IDisposable
     public void Command_that_fails_is_told_without_what_it_printed(string command, string why)
     {
         using var server = Store(new SigV4Verifier(Id, Secret, "us-east-1"));
-        using var scene = new SourceScene("s3://disks/base.raw", new RemoteSettings { S3Endpoint = server.Url(""), CredentialCommand = command },
-            SourceScene.Short with { Command = TimeSpan.FromSeconds(1) });
+        var settings = new RemoteSettings { S3Endpoint = server.Url(""), CredentialCommand = command };
+        using var scene = new SourceScene("s3://disks/base.raw", settings, SourceScene.Short with { Command = TimeSpan.FromSeconds(1) });
         var result = scene.Open();
         Assert.Equal(FetchStatus.Denied, result.Status);
         Assert.Contains($"the credential command {why}", result.Why, StringComparison.Ordinal);
@@ -189,7 +204,8 @@ public sealed class S3Tests : IDisposable
     public void Signed_url_is_asked_for_again_when_it_has_expired()
     {
         var count = _directory.File("count");
-        using var server = new HostileServer(request => request.Target.EndsWith("n=" + File.ReadAllLines(count).Length, StringComparison.Ordinal)
+        using var server = new HostileServer(request =>
+            request.Target.EndsWith("n=" + File.ReadAllLines(count).Length, StringComparison.Ordinal)
             ? HostileReply.Honest(request, s_bytes) : new HostileReply(403));
         var command = $"echo x >> {count}; echo \"{server.Url("signed")}?n=$(wc -l < {count})\"";
         using var scene = new SourceScene(server.Url(), new RemoteSettings { UrlCommand = command });

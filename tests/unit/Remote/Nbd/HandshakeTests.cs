@@ -239,7 +239,7 @@ public sealed class HandshakeTests
         pinned.Open();
 
         Assert.Equal(new SourceIdentity(Size, null), plain.Source.Identity);
-        Assert.Equal(new SourceIdentity(Size, root), pinned.Source.Identity);
+        Assert.Equal(new SourceIdentity(Size, "sha256:" + root), pinned.Source.Identity);
     }
 
     private static void Asked(ServerEnd end)

@@ -62,6 +62,22 @@ public sealed class ReconnectTests
         Assert.Equal(2, server.Clients);
     }
 
+    /// <summary>A manifest gives a length; which version it has, only HTTP knows.</summary>
+    [Theory]
+    [InlineData(null, true)]
+    [InlineData("sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", true)]
+    [InlineData("sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", false)]
+    public void Version_counts_where_both_sides_have_one(string? version, bool isSame)
+    {
+        using var server = new ScriptedServer(Honest);
+        using var scene = new SourceScene($"nbd://127.0.0.1:{server.Port}/",
+            new RemoteSettings { Root = "0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef" });
+
+        var status = scene.Open(new SourceIdentity(Size, version)).Status;
+
+        Assert.Equal(isSame ? FetchStatus.Done : FetchStatus.Changed, status);
+    }
+
     [Fact]
     public void Export_that_is_not_the_expected_one_is_changed()
     {

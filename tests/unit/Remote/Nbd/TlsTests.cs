@@ -29,7 +29,8 @@ public sealed class TlsTests
     public void Qemu_nbd_with_tls_serves_what_the_file_holds()
     {
         using var certificates = new Certificates();
-        using var server = RealServer.QemuNbdTcp("--object", $"tls-creds-x509,id=tls0,endpoint=server,verify-peer=no,dir={certificates.Directory}",
+        using var server = RealServer.QemuNbdTcp("--object",
+            $"tls-creds-x509,id=tls0,endpoint=server,verify-peer=no,dir={certificates.Directory}",
             "--tls-creds=tls0", "--export-name=", "--shared=8");
         using var scene = Scene(server, certificates);
 
@@ -40,7 +41,8 @@ public sealed class TlsTests
     public void Old_protocol_of_tls_is_refused()
     {
         using var certificates = new Certificates();
-        using var server = RealServer.QemuNbdTcp("--object", $"tls-creds-x509,id=tls0,endpoint=server,verify-peer=no,dir={certificates.Directory},"
+        using var server = RealServer.QemuNbdTcp("--object",
+            $"tls-creds-x509,id=tls0,endpoint=server,verify-peer=no,dir={certificates.Directory},"
             + "priority=NORMAL:-VERS-ALL:+VERS-TLS1.1:%COMPAT", "--tls-creds=tls0", "--export-name=");
         using var scene = Scene(server, certificates);
 

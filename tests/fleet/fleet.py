@@ -1,0 +1,322 @@
+#!/usr/bin/python3
+"""One image in a web server, many nodes that boot from it: how long that takes, and what it asks of the server.
+
+fleet.py [--nodes N] [--rtt MS] [--rate MBIT] [--fleet-rate MBIT] [--demo] [--json FILE]
+
+Every node has its own link to the server (link.py), its own cache, and an overlay of its own; what it reads is a recorded boot
+(boot-reads.txt), compared byte by byte. The first table is of one node, beside qemu-nbd with its curl driver and nbdkit with its
+curl plugin and cache filter where those are installed; the second is of all nodes at once.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boot
+
+HERE = Path(__file__).resolve().parent
+QCOW2BLK = os.environ.get("QCOW2BLK_BINARY", str(HERE.parent.parent / "artifacts/qcow2blk"))
+NGINX = next((place for place in ("/usr/sbin/nginx", "/usr/bin/nginx") if os.path.exists(place)), None)
+PYTHON = "/usr/bin/python3"
+# A server of ours, a client and two links' worth of connections for each node need descriptors; attaches are work for processors.
+ATTACHES_AT_A_TIME = 4
+
+
+class Failed(Exception):
+    """Something that must not happen."""
+
+
+def run(*command, **options):
+    """Runs a program to its end, and returns what it printed."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(str(part) for part in command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+class Web:
+    """An nginx with the image."""
+
+    def __init__(self, folder):
+        self.folder, self.root = folder, folder / "www"
+        self.root.mkdir()
+        self.log = folder / "access.log"
+
+    def start(self):
+        probe = __import__("socket").socket()
+        probe.bind(("127.0.0.1", 0))
+        self.port = probe.getsockname()[1]
+        probe.close()
+        temporary = "".join(f"{name}_temp_path {self.folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (self.folder / "nginx.conf").write_text(f"""
+            daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 8192; pid {self.folder}/nginx.pid;
+            error_log {self.folder}/error.log; events {{ worker_connections 4096; }}
+            http {{ {temporary} log_format sent "$body_bytes_sent"; access_log {self.log} sent; sendfile on; keepalive_requests 1000000;
+              server {{ listen 127.0.0.1:{self.port} backlog=1024; root {self.root}; }} }}
+            """)
+        self.process = subprocess.Popen([NGINX, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")],
+                                        stderr=subprocess.DEVNULL)
+        wait_for(lambda: self.log.exists(), "nginx to start")
+
+    def traffic(self):
+        """Requests that were answered, and bytes that were sent, since the last call."""
+        lines = self.log.read_text().split()
+        with open(self.log, "w"):
+            pass
+        return len(lines), sum(map(int, lines))
+
+
+def wait_for(condition, what, seconds=60):
+    """Waits until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(f"gave up waiting for {what}")
+        time.sleep(0.02)
+
+
+class Scene:
+    """The files and processes of a run."""
+
+    def __init__(self, arguments, folder):
+        self.arguments, self.folder = arguments, folder
+        self.record = boot.Boot()
+        self.processes, self.count = [], 0
+        self.environment = {**os.environ, "QCOW2BLK_RUNTIME_DIR": str(folder / "run")}
+        (folder / "run").mkdir(mode=0o700)
+
+    def prepare(self):
+        """Makes the image, publishes it, records a trace of it."""
+        self.web = Web(self.folder)
+        self.raw, self.image = self.web.root / "base.raw", self.web.root / "base.qcow2"
+        self.image_bytes = self.record.make(self.raw, self.image)
+        self.web.start()
+        self.processes.append(self.web.process)
+        self.manifest = run(QCOW2BLK, "manifest", self.image).split()[0]
+        self.trace = self.folder / "trace"
+        node = Node(self, self.web.port)
+        node.attach("--record-trace", self.trace)
+        node.replay()
+        node.detach()
+        self.web.traffic()
+
+    def links(self, count, rate):
+        """Opens links, and returns their ports."""
+        process = subprocess.Popen([PYTHON, HERE / "link.py", str(self.web.port), str(self.arguments.rtt), str(rate), str(count)],
+                                   stdout=subprocess.PIPE, text=True)
+        self.processes.append(process)
+        return [int(process.stdout.readline()) for _ in range(count)]
+
+    def end(self):
+        """Ends what runs."""
+        if os.path.exists(QCOW2BLK):
+            subprocess.run([QCOW2BLK, "detach", "--all", "--force"], env=self.environment, capture_output=True, check=False)
+        for process in self.processes:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+class Node:
+    """A machine of the fleet: an overlay, a cache, a link."""
+
+    def __init__(self, scene, port):
+        scene.count += 1
+        self.scene, self.port = scene, port
+        self.folder = scene.folder / f"node{scene.count}"
+        self.folder.mkdir()
+        self.name, self.overlay, self.socket = self.folder.name, self.folder / "disk.qcow2", self.folder / "s"
+        run(QCOW2BLK, "create", self.overlay, scene.record.size, "--backing", "http://store.example/base.qcow2", "--backing-format",
+            "qcow2")
+
+    @property
+    def uri(self):
+        return f"nbd+unix:///?socket={self.socket}"
+
+    def attach(self, *options):
+        """Attaches, and returns how long that took."""
+        began = time.monotonic()
+        run(QCOW2BLK, "attach", self.overlay, "--base", f"http://127.0.0.1:{self.port}/base.qcow2", "--name", self.name, "--socket",
+            self.socket, "--cache-dir", self.folder / "cache", *options, env=self.scene.environment)
+        return time.monotonic() - began
+
+    def attach_local(self):
+        """The same with the image on the node."""
+        began = time.monotonic()
+        run(QCOW2BLK, "attach", self.overlay, "--backing", self.scene.image, "--name", self.name, "--socket", self.socket,
+            env=self.scene.environment)
+        return time.monotonic() - began
+
+    def replay(self):
+        """Boots, and returns how long its reads took."""
+        return replay(self.uri, self.scene.raw)
+
+    def status(self):
+        return json.loads(run(QCOW2BLK, "status", self.name, "--json", env=self.scene.environment))["bases"][0]
+
+    def detach(self):
+        run(QCOW2BLK, "detach", self.name, env=self.scene.environment)
+
+
+def replay(uri, raw):
+    return float(run(PYTHON, HERE / "replay.py", uri, raw))
+
+
+class Table:
+    """Rows with the same cells."""
+
+    def __init__(self, title, *columns):
+        print(f"\n{title}\n" + "".join(f"{name:>{width}}" if i else f"{name:<{width}}" for i, (name, width) in enumerate(columns)))
+        self.columns, self.rows = columns, []
+
+    def add(self, *cells):
+        self.rows.append(dict(zip((name for name, _ in self.columns), cells)))
+        print("".join(f"{shown(cell):>{width}}" if i else f"{shown(cell):<{width}}"
+                      for i, (cell, (_, width)) in enumerate(zip(cells, self.columns))), flush=True)
+
+
+def shown(cell):
+    return "-" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+
+
+def one_node(scene):
+    """One node, cold, with a trace, warm; and others."""
+    arguments, megabyte = scene.arguments, 1e6
+    print(f"\nA boot reads {scene.record.bytes_read / megabyte:.0f} MB in {len(scene.record.reads)} reads, of an image of"
+          f" {scene.image_bytes / megabyte:.0f} MB. The link: {arguments.rtt:g} ms, {arguments.rate:g} Mbit/s.")
+    table = Table("One node", ("", 34), ("attach s", 10), ("boot s", 10), ("MB fetched", 12), ("% of image", 12), ("requests", 10))
+
+    def measure(name, attach, boots, detach):
+        attached, took = attach(), boots()
+        requests, sent = scene.web.traffic()
+        table.add(name, attached, took, sent / megabyte, 100 * sent / scene.image_bytes, requests)
+        detach()
+        return took, sent
+
+    def ours(name, *options, node=None):
+        node = node or Node(scene, scene.links(1, arguments.rate)[0])
+        return node, *measure(name, lambda: node.attach(*options), node.replay, node.detach)
+
+    ours("qcow2blk, cold")
+    node, traced, sent = ours("qcow2blk, cold, with a trace", "--trace", scene.trace)
+    ours("qcow2blk, cold, trace, --sha256", "--trace", scene.trace, "--sha256", scene.manifest)
+    _, warm, _ = ours("qcow2blk, warm", node=node)
+    local = Node(scene, 0)
+    _, here = None, measure("qcow2blk, image on the node", local.attach_local, local.replay, local.detach)[0]
+    for other in () if arguments.demo and not arguments.others else (qemu_nbd, nbdkit):
+        other(scene, measure)
+    # Bytes that the trace named, over the link, and five round trips.
+    ideal = sent * 8 / (arguments.rate * 1e6) + 5 * arguments.rtt / 1000
+    print(f"\ncold with a trace: {traced:.2f} s; bytes over the link's rate and five round trips: {ideal:.2f} s; ratio"
+          f" {traced / ideal:.2f} (wanted: 1.3 at most)")
+    print(f"warm: {warm:.2f} s; image on the node: {here:.2f} s; fetched {100 * sent / scene.image_bytes:.1f} % of the image"
+          " (wanted: under 10 %)")
+    return {"rows": table.rows, "ideal": ideal}
+
+
+def qemu_nbd(scene, measure):
+    """qemu-nbd over its curl driver: no cache, a request for each read and what it reads ahead."""
+    if not any(os.path.exists(f"{folder}/block-curl.so") for folder in ("/usr/lib/x86_64-linux-gnu/qemu", "/usr/lib64/qemu")):
+        print("(qemu-nbd has no curl driver here: Debian's qemu-block-extra brings it)")
+        return
+    port, socket = scene.links(1, scene.arguments.rate)[0], scene.folder / "qemu.sock"
+    description = {"driver": "qcow2", "file": {"driver": "http", "url": f"http://127.0.0.1:{port}/base.qcow2", "timeout": 60}}
+    serve(scene, "qemu-nbd, curl driver", measure, socket, "qemu-nbd", "-r", "-t", "-k", socket, "json:" + json.dumps(description))
+
+
+def nbdkit(scene, measure):
+    """nbdkit's curl plugin behind its cache filter, which reads no qcow2: the raw disk."""
+    if not shutil.which("nbdkit"):
+        print("(nbdkit is not installed)")
+        return
+    port, socket = scene.links(1, scene.arguments.rate)[0], scene.folder / "nbdkit.sock"
+    serve(scene, "nbdkit curl, cache filter (raw)", measure, socket, "nbdkit", "-f", "-r", "-U", socket, "--filter=cache", "curl",
+          f"http://127.0.0.1:{port}/base.raw", "cache-on-read=true")
+
+
+def serve(scene, name, measure, socket, *command):
+    """Measures another server."""
+    def attach():
+        began = time.monotonic()
+        scene.processes.append(subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        wait_for(socket.exists, f"{name} to listen")
+        return time.monotonic() - began
+
+    measure(name, attach, lambda: replay(f"nbd+unix:///?socket={socket}", scene.raw), lambda: None)
+
+
+def all_nodes(scene):
+    """All nodes at once: attached, then booted at the same instant."""
+    arguments = scene.arguments
+    nodes = [Node(scene, port) for port in scene.links(arguments.nodes, arguments.fleet_rate)]
+    scene.web.traffic()
+    with ThreadPoolExecutor(ATTACHES_AT_A_TIME) as pool:
+        attached = list(pool.map(lambda node: node.attach("--trace", scene.trace), nodes))
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        booted = list(pool.map(Node.replay, nodes))
+    requests, sent = scene.web.traffic()
+    resident = statistics.median(memory(scene, node) for node in nodes)
+    table = Table(f"{len(nodes)} nodes, each {arguments.rtt:g} ms and {arguments.fleet_rate:g} Mbit/s from the server, with a trace",
+                  ("", 34), ("median", 10), ("slowest", 10))
+    table.add("attach s", statistics.median(attached), max(attached))
+    table.add("boot s", statistics.median(booted), max(booted))
+    table.add("MB from the server, a node", sent / len(nodes) / 1e6, None)
+    table.add("requests to the server, a node", requests / len(nodes), None)
+    table.add("memory of a node's server, MB", resident, None)
+    with ThreadPoolExecutor(ATTACHES_AT_A_TIME) as pool:
+        list(pool.map(Node.detach, nodes))
+    return {"rows": table.rows}
+
+
+def memory(scene, node):
+    status = json.loads(run(QCOW2BLK, "status", node.name, "--json", env=scene.environment))
+    return status["memory"]["resident-bytes"] / 1e6
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--nodes", type=int, default=200, help="how many at once")
+    parser.add_argument("--rtt", type=float, default=20, help="milliseconds of a round trip")
+    parser.add_argument("--rate", type=float, default=100, help="Mbit/s of the single node's link")
+    parser.add_argument("--fleet-rate", type=float, default=10, help="Mbit/s of each link of the fleet: all of them are on this machine")
+    parser.add_argument("--demo", action="store_true", help="a few nodes, in less than two minutes")
+    parser.add_argument("--others", action="store_true", help="measure others in the demo, too")
+    parser.add_argument("--json", type=Path, help="write all figures to this file, too")
+    arguments = parser.parse_args()
+    if arguments.demo:
+        arguments.nodes, arguments.fleet_rate = min(arguments.nodes, 10), max(arguments.fleet_rate, 50)
+    return arguments
+
+
+def main():
+    arguments = read_arguments()
+    if NGINX is None:
+        print("fleet: nginx is not installed", file=sys.stderr)
+        return 1
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="qcow2blk-fleet.", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
+        scene = Scene(arguments, Path(folder))
+        try:
+            scene.prepare()
+            figures = {"one-node": one_node(scene), "all-nodes": all_nodes(scene)}
+        except Failed as failure:
+            print(f"fleet: {failure}", file=sys.stderr)
+            return 1
+        finally:
+            scene.end()
+    print(f"\nEvery byte that was read was compared. {time.monotonic() - began:.0f} s in all.")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

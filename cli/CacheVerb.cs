@@ -89,7 +89,7 @@ internal sealed class CacheVerb : Verb
     {
         var isNamed = parsed.GetValue(_names) is { Length: > 0 };
         bool[] said = [parsed.GetValue(_size) is not null, parsed.GetValue(_all), parsed.GetValue(_olderThan) is not null];
-        var ways = said.Count(one => one);
+        var ways = said.Count(way => way);
         Require(action == "prune" || ways == 0, "--size, --all and --older-than are for prune");
         Require(action is "list" or "verify" || !parsed.GetValue(_json), "--json is for list and verify");
         Require(action != "prune" || ways + (isNamed ? 1 : 0) > 0, "prune needs a NAME, --size, --all or --older-than");

@@ -1,4 +1,5 @@
 using System;
+using System.Buffers;
 using System.Collections.Generic;
 using System.IO;
 using Qcow2Blk.Interop;
@@ -15,6 +16,8 @@ internal sealed class CacheFolder : IDisposable
     private const uint OwnerOnly = 0x1C0; // 0700
     private const uint OwnerFile = 0x180; // 0600
     private const int OthersMayWrite = 0x12; // 0022
+
+    private static readonly SearchValues<char> s_digits = SearchValues.Create("0123456789abcdef");
 
     private CacheFolder(string path, int descriptor)
     {
@@ -93,7 +96,7 @@ internal sealed class CacheFolder : IDisposable
         {
             foreach (var path in Directory.EnumerateFileSystemEntries(Path))
             {
-                if (System.IO.Path.GetFileName(path) is { Length: 64 } name && !name.AsSpan().ContainsAnyExcept("0123456789abcdef"))
+                if (System.IO.Path.GetFileName(path) is { Length: 64 } name && !name.AsSpan().ContainsAnyExcept(s_digits))
                     names.Add(name);
             }
         }

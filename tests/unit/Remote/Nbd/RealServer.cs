@@ -49,7 +49,8 @@ internal sealed class RealServer : IDisposable
         ["qemu-nbd", "--read-only", "--persistent", $"--socket={server.Socket}", .. arguments, "--format=raw", server.Disk]);
 
     public static RealServer QemuNbdTcp(params string[] arguments) => new(server =>
-        ["qemu-nbd", "--read-only", "--persistent", "--bind=127.0.0.1", $"--port={server.Port}", .. arguments, "--format=raw", server.Disk]);
+        ["qemu-nbd", "--read-only", "--persistent", "--bind=127.0.0.1", $"--port={server.Port}", .. arguments, "--format=raw",
+            server.Disk]);
 
     /// <summary>What the file holds.</summary>
     public static byte[] Expected(int offset, int length)

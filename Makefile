@@ -48,7 +48,7 @@ SOURCES := $(shell find cli libqcow2 packaging/completions \( -name bin -o -name
 ABI_SOURCES := $(shell find abi include libqcow2 \( -name bin -o -name obj \) -prune -o -print) \
            Directory.Build.props Directory.Packages.props native.props
 
-.PHONY: build manual test test-all test-check test-manual test-abi test-kernel test-arm64 demo bench bench-kernel bench-library install uninstall check clean help deps
+.PHONY: build manual test test-all test-check test-manual test-abi test-kernel test-arm64 demo demo-fleet bench bench-fleet bench-kernel bench-library install uninstall check clean help deps
 
 build: $(NATIVE) $(LIBRARY) ## build artifacts/qcow2blk and artifacts/libqcow2blk.so, which need no .NET; RID=linux-arm64: in artifacts/arm64
 
@@ -128,6 +128,16 @@ demo: ## attach a real file system image and put it through read, write, snapsho
 	@packaging/install-build-deps.sh demo
 	@$(MAKE) --no-print-directory build
 	@tests/demo/demo.sh
+
+demo-fleet: ## boot a few nodes from one image in a web server: cold, with a trace, warm, and all at once
+	@packaging/install-build-deps.sh fleet
+	@$(MAKE) --no-print-directory build
+	@tests/fleet/fleet.py --demo $(FLEET)
+
+bench-fleet: ## the same with 200 nodes, beside qemu-nbd and nbdkit; FLEET="--nodes 50 --rtt 100" narrows it
+	@packaging/install-build-deps.sh fleet
+	@$(MAKE) --no-print-directory build
+	@tests/fleet/fleet.py --others $(FLEET)
 
 bench: ## measure against qemu-nbd, and the C library; BENCH="--quick --cells 4k-randread-qd16" narrows it
 	@packaging/install-build-deps.sh bench

@@ -23,7 +23,8 @@ internal static class CacheReport
             {
                 var length = label.Key.Length;
                 var share = (known.StoredBytes * 100.0 / length).ToString("0.0", CultureInfo.InvariantCulture) + " %";
-                table.Add(ShortId(known), Quantity.Bytes(length), Quantity.Bytes(known.StoredBytes), share, Quantity.Bytes(known.PinnedBytes),
+                table.Add(ShortId(known), Quantity.Bytes(length), Quantity.Bytes(known.StoredBytes), share,
+                    Quantity.Bytes(known.PinnedBytes),
                     Duration.Ago(now - known.LastUse), known.Users.ToString(CultureInfo.InvariantCulture), label.Key.Name);
             }
             else

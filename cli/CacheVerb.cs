@@ -32,7 +32,8 @@ internal sealed class CacheVerb : Verb
 
     /// <summary>How a base is read and kept, as attach has it.</summary>
     private readonly TableOptions _remote = new("cache-dir", "cache-limit", "chunk-size", "trace", "mirror", "sha256", "manifest",
-        "source-timeout", "credentials", "credential-command", "url-command", "s3-endpoint", "s3-region", "ca-file", "insecure", "unverified");
+        "source-timeout", "credentials", "credential-command", "url-command", "s3-endpoint", "s3-region", "ca-file", "insecure",
+            "unverified");
 
     private readonly Option<string> _size = Text("--size", "SIZE", "prune: remove until all bases together take no more");
     private readonly Option<bool> _all = Flag("--all", "prune: remove everything");
@@ -87,7 +88,7 @@ internal sealed class CacheVerb : Verb
     private void RefuseMisplaced(ParseResult parsed, string action)
     {
         var isNamed = parsed.GetValue(_names) is { Length: > 0 };
-        int ways = (parsed.GetValue(_size) is null ? 0 : 1) + (parsed.GetValue(_all) ? 1 : 0) + (parsed.GetValue(_olderThan) is null ? 0 : 1);
+        bool[] ways = [parsed.GetValue(_size) is not null, parsed.GetValue(_all), parsed.GetValue(_olderThan) is not null];
         Require(action == "prune" || ways == 0, "--size, --all and --older-than are for prune");
         Require(action is "list" or "verify" || !parsed.GetValue(_json), "--json is for list and verify");
         Require(action != "prune" || ways + (isNamed ? 1 : 0) > 0, "prune needs a NAME, --size, --all or --older-than");
@@ -115,7 +116,8 @@ internal sealed class CacheVerb : Verb
             if (found.Count == 0)
             {
                 throw new OutcomeException(
-                    OutcomeKind.NotFound, $"no base \"{name}\"", $"the cache {path} has none of that URL or id", "see \"qcow2blk cache list\"");
+                    OutcomeKind.NotFound, $"no base \"{name}\"", $"the cache {path} has none of that URL or id",
+                        "see \"qcow2blk cache list\"");
             }
 
             chosen.AddRange(found.Except(chosen));

@@ -76,7 +76,7 @@ internal sealed class CreateVerb : Verb
     {
         if (options is not { Size: null, BackingFile: { } url, BackingFormat: { } format } || !RemoteLocation.IsUrl(url))
             return options;
-        if (RemoteLocation.Parse(url, out var location) is not null || location!.Uri.Query.Length > 0)
+        if (RemoteLocation.Parse(url, out var location) is not null || (location!.IsHttp && location.Uri.Query.Length > 0))
             return options;
         try
         {

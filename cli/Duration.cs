@@ -24,7 +24,8 @@ internal static class Duration
         if (long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value <= mostDays * 86400 / unit)
             return TimeSpan.FromSeconds(value * unit);
         throw new OutcomeException(
-            OutcomeKind.Invalid, $"{said} {text} is not a time", $"a time is a number, optionally followed by s, m, h or d, up to {mostDays}d");
+            OutcomeKind.Invalid, $"{said} {text} is not a time",
+                $"a time is a number, optionally followed by s, m, h or d, up to {mostDays}d");
     }
 
     /// <summary>"now", "5 min", "3 h", "12 d": since then.</summary>

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that building, testing, the demo and the benchmark need, and only those that
 # are missing. Needs root or sudo when something is missing; changes nothing otherwise.
-# Usage: packaging/install-build-deps.sh [build|arm64|packages|test|abi|test-arm64|demo|bench|kernel|all]   (default: all)
+# Usage: packaging/install-build-deps.sh [build|arm64|packages|test|abi|test-arm64|demo|fleet|bench|kernel|all]   (default: all)
 set -euo pipefail
 
 # The compiler driver and archives that NativeAOT links with.
@@ -17,6 +17,7 @@ test_arm64_packages=(qemu-user-static qemu-utils libnbd-bin)
 # What builds, checks and tries the packages: rpm's tools on Debian, linters, clean roots.
 packages_packages=(dpkg-dev rpm python3 python3-yaml mandoc lintian rpmlint debootstrap qemu-utils libnbd-bin)
 demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
+fleet_packages=(qemu-utils qemu-block-extra nbdkit nginx libcurl4 python3 python3-libnbd)
 bench_packages=(qemu-utils fio python3)
 # The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.
 kernel_packages=(qemu-system-x86 qemu-utils cryptsetup-bin busybox-static cpio kmod udev systemd dmsetup fio e2fsprogs xfsprogs fdisk
@@ -34,11 +35,12 @@ case $purpose in
     test)  wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
     abi)   wanted=("${build_packages[@]}" "${abi_packages[@]}") ;;
     demo)  wanted=("${build_packages[@]}" "${demo_packages[@]}") ;;
+    fleet) wanted=("${build_packages[@]}" "${fleet_packages[@]}") ;;
     bench) wanted=("${build_packages[@]}" "${bench_packages[@]}") ;;
     kernel) wanted=("${build_packages[@]}" "${kernel_packages[@]}") ;;
     all)   wanted=("${build_packages[@]}" "${arm64_packages[@]}" "${test_packages[@]}" "${abi_packages[@]}" "${test_arm64_packages[@]}"
-                   "${demo_packages[@]}" "${bench_packages[@]}" "${kernel_packages[@]}" "${packages_packages[@]}") ;;
-    *)     die "unknown purpose \"$purpose\" (one of: build arm64 packages test abi test-arm64 demo bench kernel all)" ;;
+                   "${demo_packages[@]}" "${fleet_packages[@]}" "${bench_packages[@]}" "${kernel_packages[@]}" "${packages_packages[@]}") ;;
+    *)     die "unknown purpose \"$purpose\" (one of: build arm64 packages test abi test-arm64 demo fleet bench kernel all)" ;;
 esac
 
 require_dotnet() {

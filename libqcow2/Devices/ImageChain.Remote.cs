@@ -40,7 +40,8 @@ internal sealed partial class ImageChain
         var location = remote is null || RemoteLocation.IsUrl(name) ? Parse(overlay, name) : Beside(overlay, remote.Location, name);
         return _options.AllowRemoteBacking || IsLeftAway(remote) ? location : throw new ImageFormatException(overlay.Path, "backing_file",
             $"the image names {location.Name}, and names in images are not trusted",
-            remote is null ? "--base URL says what its base is, --allow-remote-backing trusts the image" : "--allow-remote-backing trusts it");
+            remote is null ? "--base URL says what its base is, --allow-remote-backing trusts the image"
+                : "--allow-remote-backing trusts it");
     }
 
     private RemoteLocation UseBase(Header overlay)
@@ -56,7 +57,8 @@ internal sealed partial class ImageChain
             return;
         var lowest = _files[^1];
         throw new ImageFormatException(lowest.File.Path, "backing_file",
-            _files.Count == 1 && lowest.Header?.BackingFile is null ? "the image has no backing file: --base would change what its disk holds"
+            _files.Count == 1 && lowest.Header?.BackingFile is null
+                ? "the image has no backing file: --base would change what its disk holds"
                 : "the chain ends here, and no image of it names a URL or a file that is not there: --base has no place in it",
             "--backing FILE or a name in the image say where local files are");
     }
@@ -83,9 +85,12 @@ internal sealed partial class ImageChain
             header?.RefuseUnsupported(forWriting: false);
             _files.Add(new LockedFile(storage, header));
         }
-        catch
+        catch (Exception failure)
         {
             storage.Dispose();
+            if (failure is IOException && storage.Trouble is { } trouble)
+                throw new OutcomeException(OutcomeKind.Failed, $"cannot attach {_options.Image}",
+                    $"cannot read {location.Name}: {trouble}");
             throw;
         }
 
@@ -118,6 +123,14 @@ internal sealed partial class ImageChain
         {
             throw new OutcomeException(OutcomeKind.Failed, $"cannot attach {_options.Image}", failure.Message);
         }
+    }
+
+    /// <summary>All is open: from now on requests wait as long as was asked for.</summary>
+    private void ServeBases()
+    {
+        var timeout = RemoteOptions.Resolve(_options).SourceTimeout;
+        foreach (var link in _links)
+            link.Remote?.SetTimeout(timeout);
     }
 
     /// <summary>Lookups in tables that are here cost no way to the source: they are small, and every read begins with one.</summary>

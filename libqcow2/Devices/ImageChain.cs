@@ -199,55 +199,6 @@ internal sealed partial class ImageChain
         return 0;
     }
 
-    /// <summary>Opens and locks the external data file of the image opened last; the same trust as in backing files.</summary>
-    /// <returns>null if it has none</returns>
-    private async LoopTask<IBlockStorage?> OpenDataFileAsync(Header header, bool readOnly)
-    {
-        var given = _files.Count == 1 ? _options.DataFile : null;
-        if (!header.Incompatible.HasFlag(IncompatibleFeatures.DataFile))
-            return given is null ? null : throw BadData(header, $"the image has no external data file; --data-file {given} is not its");
-        if (given is null && _given.Count > 0)
-            throw BadData(header, "the image was given as a descriptor: its data file has to be named with data-file");
-        if (given is null && _options.NoBacking)
-            throw BadData(header, $"the image names the data file \"{header.DataFileName}\", and --no-backing allows no other file");
-        using var found = FindDataFile(header, given ?? DataFilePath.Resolve(header));
-        if (given is null && _options.BackingDirectories.Count > 0 && !_options.BackingDirectories.Any(found.LiesIn))
-            throw BadData(header, $"data file {found.RealName} is not in a directory given with --backing-dir");
-        if (!_seen.Add(found.Identity))
-            throw BadData(header, $"{found.RealName} cannot be its data file: it is an image of the chain");
-        var direct = _options.Cache == CacheMode.None && _files[^1].Direct;
-        var data = OpenFile(found, readOnly, direct);
-        if (!readOnly && header.Size % data.OffsetAlignment != 0)
-        {
-            // A whole sector written at the end would make the file longer than the disk.
-            data.Dispose();
-            data = OpenFile(found, readOnly, direct: false);
-        }
-
-        try
-        {
-            data.Lock = await _locks.AcquireAsync(data.Descriptor, data.Path, write: !readOnly);
-            return data;
-        }
-        catch
-        {
-            data.Dispose();
-            throw;
-        }
-    }
-
-    private static FoundFile FindDataFile(Header header, string path)
-    {
-        try
-        {
-            return Find(path);
-        }
-        catch (FileNotFoundException)
-        {
-            throw new ImageFormatException(header.Path, "data_file", $"external data file {path} does not exist") { IsMissing = true };
-        }
-    }
-
     private async LoopTask<(FileStorage File, Header? Header)> LockAsync(FileStorage file, ImageFormat format, bool readOnly)
     {
         try
@@ -294,6 +245,7 @@ internal sealed partial class ImageChain
         }
 
         _links.Reverse();
+        ServeBases();
         return 0;
     }
 
@@ -376,8 +328,6 @@ internal sealed partial class ImageChain
         if (_options.BackingDirectories.Count > 0 && !_options.BackingDirectories.Any(found.LiesIn))
             throw Bad(overlay, $"backing file {found.RealName} is not in a directory given with --backing-dir");
     }
-
-    private static ImageFormatException BadData(Header header, string why) => new(header.Path, "data_file", why);
 
     private static ImageFormatException Bad(Header overlay, string why) => new(overlay.Path, "backing_file", why);
 

@@ -22,6 +22,13 @@ internal static class BackingPath
         if (backingName.StartsWith(JsonBackingName.Prefix, StringComparison.Ordinal))
             return JsonBackingName.Parse(overlayPath, backingName).FileName;
         var mark = backingName.AsSpan().IndexOfAny(':', '/');
+        if (backingName.Contains("://", StringComparison.Ordinal) && mark >= 0 && backingName[mark] == ':')
+        {
+            throw new ImageFormatException(overlayPath, "backing_file_name",
+                $"backing file name \"{backingName.Split('?')[0]}\" is a URL, and only \"attach\" reads bases in stores (with --base or"
+                + " --allow-remote-backing)");
+        }
+
         if (mark >= 0 && backingName[mark] == ':')
         {
             throw new ImageFormatException(overlayPath, "backing_file_name",

@@ -11,7 +11,9 @@ internal enum FetchStatus
     /// <summary>Nobody answered, or who answered was busy or broke off: another attempt may succeed.</summary>
     Unavailable,
 
-    /// <summary>The credentials were refused, after they were fetched anew once: another attempt may succeed when somebody mends them.</summary>
+    /// <summary>
+    /// The credentials were refused, after they were fetched anew once: another attempt may succeed when somebody mends them.
+    /// </summary>
     Denied,
 
     /// <summary>There is no such object. Mirrors are not always in step: another attempt may succeed.</summary>

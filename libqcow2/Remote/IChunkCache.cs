@@ -27,7 +27,9 @@ internal interface IChunkCache : ICachedFile, IDisposable
     /// <summary>
     /// Takes the right to fetch a chunk, among all processes; waits while another one has it. A process that ends loses it.
     /// </summary>
-    /// <returns>1 if the caller is to fetch it, and then to <see cref="StoreAsync"/> or <see cref="Abandon"/>; 0 if it is stored by now</returns>
+    /// <returns>
+    /// 1 if the caller is to fetch it, and then to <see cref="StoreAsync"/> or <see cref="Abandon"/>; 0 if it is stored by now
+    /// </returns>
     LoopTask<int> ClaimAsync(long chunk);
 
     /// <summary>Stores a chunk that was claimed, and ends the claim.</summary>

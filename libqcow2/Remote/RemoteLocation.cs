@@ -30,13 +30,16 @@ internal sealed class RemoteLocation
     /// <summary>As it was given: its query may hold a signature, so it is for requests, not for messages.</summary>
     public string Text { get; }
 
-    /// <summary>For messages, and as a name of the base: without the query, which may hold a signature, but for NBD, where it is the address.</summary>
+    /// <summary>
+    /// For messages, and as a name of the base: without the query, which may hold a signature, but for NBD, where it is the address.
+    /// </summary>
     public string Name => Scheme == RemoteScheme.NbdUnix ? Text : Text.Split('?', '#')[0];
 
     public bool IsHttp => Scheme is RemoteScheme.Http or RemoteScheme.Https or RemoteScheme.S3;
 
     /// <summary>Whether nobody on the way can read or change what is sent: encrypted, or it does not leave this machine.</summary>
-    public bool IsSecure => Scheme is RemoteScheme.Https or RemoteScheme.S3 or RemoteScheme.NbdTls or RemoteScheme.NbdUnix || Uri.IsLoopback;
+    public bool IsSecure => Scheme is RemoteScheme.Https or RemoteScheme.S3 or RemoteScheme.NbdTls or RemoteScheme.NbdUnix
+        || Uri.IsLoopback;
 
     /// <summary>Whether a name is a URL of a kind that is known. A file can be called like that only with "./" before it.</summary>
     public static bool IsUrl(string name) => SchemeOf(name) is not null;

@@ -29,6 +29,13 @@ internal sealed record RemoteSettings
     /// <summary>A file with credentials (as AWS's, or "Authorization: …"); read again when they are refused.</summary>
     public string? CredentialFile { get; init; }
 
+    /// <summary>The environment variable that holds the value of an Authorization header.</summary>
+    public const string AuthorizationVariable = "QCOW2BLK_AUTHORIZATION";
+
+    /// <summary>Whether requests carry what nobody else may read. What S3 signs is not that.</summary>
+    public bool HasCredentials => CredentialFile is not null || CredentialCommand is not null || UrlCommand is not null
+        || System.Environment.GetEnvironmentVariable(AuthorizationVariable) is { Length: > 0 };
+
     /// <summary>A shell command that prints credentials; run again when they expire or are refused.</summary>
     public string? CredentialCommand { get; init; }
 

@@ -14,6 +14,8 @@ internal interface ICachedFile
     /// <param name="mark">for <see cref="IsStill"/></param>
     bool IsThere(long offset, int length, out ulong mark);
 
-    /// <summary>Whether the range has been in the file since <see cref="IsThere"/> gave the mark: what was read in between is right.</summary>
+    /// <summary>
+    /// Whether the range has been in the file since <see cref="IsThere"/> gave the mark: what was read in between is right.
+    /// </summary>
     bool IsStill(long offset, int length, ulong mark);
 }

@@ -43,7 +43,8 @@ public sealed class CachePowerCutTests(ITestOutputHelper output)
             }
         }
 
-        output.WriteLine($"{tally.Cuts} power cuts: {tally.Right} chunks were right, {tally.Gone} not there, {tally.Caught} caught by their checksum");
+        output.WriteLine($"{tally.Cuts} power cuts: {tally.Right} chunks were right, {tally.Gone} not there,"
+            + $" {tally.Caught} caught by their checksum");
         Assert.True(only is not null || (tally.Right > 0 && tally.Gone > 0 && tally.Caught > 0), "the cuts show nothing");
     }
 

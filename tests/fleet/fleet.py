@@ -134,7 +134,8 @@ class Node:
         self.folder = scene.folder / f"node{scene.count}"
         self.folder.mkdir()
         self.name, self.overlay, self.socket = self.folder.name, self.folder / "disk.qcow2", self.folder / "s"
-        run(QCOW2BLK, "create", self.overlay, scene.record.size, "--backing", "http://store.example/base.qcow2", "--backing-format", "qcow2")
+        run(QCOW2BLK, "create", self.overlay, scene.record.size, "--backing", "http://store.example/base.qcow2", "--backing-format",
+            "qcow2")
 
     @property
     def uri(self):
@@ -150,7 +151,8 @@ class Node:
     def attach_local(self):
         """The same with the image on the node."""
         began = time.monotonic()
-        run(QCOW2BLK, "attach", self.overlay, "--backing", self.scene.image, "--name", self.name, "--socket", self.socket, env=self.scene.environment)
+        run(QCOW2BLK, "attach", self.overlay, "--backing", self.scene.image, "--name", self.name, "--socket", self.socket,
+            env=self.scene.environment)
         return time.monotonic() - began
 
     def replay(self):

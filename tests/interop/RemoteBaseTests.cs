@@ -267,7 +267,8 @@ public sealed class RemoteBaseTests : IDisposable
     {
         var secret = Random("secret", 1 << 20);
         Run.QemuImg("create", "-q", "-u", "-f", "qcow2", "-b", secret, "-F", "raw", _folder.File("www/base.qcow2"), "1M");
-        _folder.Qcow2Blk("create", _folder.File("overlay.qcow2"), "--backing", _web.Url("base.qcow2"), "--backing-format", "qcow2").Passed();
+        _folder.Qcow2Blk("create", _folder.File("overlay.qcow2"), "--backing", _web.Url("base.qcow2"), "--backing-format",
+            "qcow2").Passed();
         _folder.Qcow2Blk("attach", _folder.File("overlay.qcow2"), "--allow-remote-backing", "--socket", _folder.File("s"))
             .Refused(1, "lies in a store", "not a name relative to it");
     }
@@ -297,7 +298,8 @@ public sealed class RemoteBaseTests : IDisposable
         Assert.DoesNotContain("s3cret", server.Status().GetRawText(), StringComparison.Ordinal);
         Assert.DoesNotContain("s3cret", File.ReadAllText($"/proc/{server.Pid}/cmdline"), StringComparison.Ordinal);
         Assert.DoesNotContain("s3cret", _folder.Qcow2Blk("status", server.Name).Passed().Output, StringComparison.Ordinal);
-        foreach (var file in Directory.EnumerateFiles(_cache, "*", SearchOption.AllDirectories).Where(file => file.EndsWith("json", StringComparison.Ordinal)))
+        foreach (var file in Directory.EnumerateFiles(_cache, "*", SearchOption.AllDirectories).Where(file => file.EndsWith("json",
+            StringComparison.Ordinal)))
             Assert.DoesNotContain("s3cret", File.ReadAllText(file), StringComparison.Ordinal);
         server.Detach();
     }

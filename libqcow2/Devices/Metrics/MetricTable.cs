@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using System.Linq;
 
 namespace Qcow2Blk.Devices.Metrics;
 
@@ -39,7 +40,8 @@ internal static class MetricTable
         new(Prefix + "request_duration_seconds", MetricType.Histogram, "seconds", "How long requests took, from arrival to answer",
             Durations),
         Gauge("requests_in_flight", "", "Requests that are being served", "requests", "in-flight"),
-        new(Prefix + "requests_waiting", MetricType.Gauge, "", "Requests that wait for space in the file system, or for a limit", Waiting),
+        new(Prefix + "requests_waiting", MetricType.Gauge, "",
+            "Requests that wait for space in the file system, for a limit, or for the source of a base", Waiting),
         new(Prefix + "limit_requests_per_second", MetricType.Gauge, "", "Limit of requests, if one is set", RequestLimits),
         new(Prefix + "limit_bytes_per_second", MetricType.Gauge, "", "Limit of throughput, if one is set", ByteLimits),
         Gauge("limit_burst_seconds", "seconds", "How many seconds of its limits an idle device may save up", "limits", "burst"),
@@ -148,8 +150,9 @@ internal static class MetricTable
     {
         samples.Add(status.Number("requests", "waiting-for-space"), ("reason", "space"));
         samples.Add(status.Number("requests", "waiting-for-limit"), ("reason", "limit"));
-        foreach (var one in status.Each("bases"))
-            samples.Add(one.Number("waiting"), ("reason", "source"), ("url", one.Text("url") ?? ""));
+        var sources = status.Each("bases").Sum(one => one.Number("waiting") ?? 0);
+        if (status.Count("bases") is not null)
+            samples.Add(sources, ("reason", "source"));
     }
 
     private static void RequestLimits(StatusReader status, SampleList samples)

@@ -57,7 +57,8 @@ internal sealed class HashKind : TextKind
 
     public override string? Parse(string said, string text) => text.ToLowerInvariant();
 
-    public override ValueRefusal? Refuse(string said, string? value) => value!.Length == Digits && value.All(char.IsAsciiHexDigitLower) ? null
+    public override ValueRefusal? Refuse(string said, string? value) => value!.Length == Digits
+        && value.All(char.IsAsciiHexDigitLower) ? null
         : new ValueRefusal($"{said} {value} is not a SHA-256 hash", $"it has {Digits} hexadecimal digits: \"qcow2blk manifest\" prints it");
 }
 

@@ -16,6 +16,9 @@ internal sealed record BaseMakers
     /// <summary>Bytes that a manifest may have.</summary>
     public required int MaxManifestBytes { get; init; }
 
-    /// <summary>What the newest cache of a base holds, by the directory of caches and the name of the base, for a start while its source is away; null if there is none.</summary>
+    /// <summary>
+    /// What the newest cache of a base holds, by the directory of caches and the name of the base, for a start while its source is
+    /// away; null if there is none.
+    /// </summary>
     public required Func<string, string, SourceIdentity?> FindKnown { get; init; }
 }

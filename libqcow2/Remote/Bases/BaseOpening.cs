@@ -23,7 +23,10 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
     // Who attaches waits for it: less than what a request may wait.
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
 
-    /// <summary>Opens a base, on its home loop.</summary>
+    /// <summary>
+    /// Opens a base, on its home loop. Reads of it give up soon, as somebody waits for the end of an opening: until
+    /// <see cref="RemoteStorage.SetTimeout"/> says that it is served.
+    /// </summary>
     /// <exception cref="IOException">it cannot be opened, or must not be without more settings</exception>
     public async LoopTask<RemoteStorage> OpenAsync(RemoteLocation location)
     {
@@ -43,6 +46,12 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
             var identity = pool.Identity!.Value;
             if (identity.Length is <= 0 or > Format.Limits.MaxFileBytes)
                 throw Refused(location, $"it has {identity.Length} bytes");
+            if (proof is null && identity.Version is null && !settings.AllowUnverified)
+            {
+                throw Refused(location, "its source does not show when it has changed: pin the base with --sha256 ROOT, or allow it"
+                    + " with --unverified");
+            }
+
             var chunkBytes = proof?.ChunkBytes ?? settings.ChunkBytes;
             var version = proof is not null ? "sha256:" + proof.Root : identity.Version;
 
@@ -52,6 +61,7 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
             cache = settings.CacheDirectory is null ? null : await makers.OpenCache(settings, key, log.Warning);
             var parts = new RemoteParts(identity.Length, chunkBytes, version, pool, cache, proof, counters);
             var storage = new RemoteStorage(location, parts, settings, log.Warning);
+            storage.SetTimeout(Shorter(s_patience, settings.SourceTimeout));
             if (settings.Trace is { } trace)
                 TraceReplay.RunAsync(storage, trace, version, settings, makers.CreateSource, log).Forget();
             return storage;
@@ -67,9 +77,11 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
     /// <summary>What comes over an open network is used only if something shows that it is what it should be.</summary>
     private void RequireTrust(RemoteLocation location)
     {
-        if (settings.Root is not null || settings.AllowInsecure)
+        if (location.IsSecure || settings.AllowInsecure)
             return;
-        if (!location.IsSecure)
+        if (settings.HasCredentials)
+            throw Refused(location, "credentials would be sent for everybody on the way to read: use https, or allow it with --insecure");
+        if (settings.Root is null)
         {
             throw Refused(location, "nothing shows that what comes is what was sent: use https, nbds or a unix socket, pin the base with"
                 + " --sha256 ROOT, or allow it with --insecure");
@@ -95,7 +107,8 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
     private async LoopTask<SourcePool> StartAwayAsync(RemoteLocation location, SourcePool pool, RemoteCounters counters)
     {
         var why = pool.Failure ?? pool.Trouble ?? "it does not answer";
-        var known = pool.Failure is null && settings.CacheDirectory is not null ? makers.FindKnown(settings.CacheDirectory, location.Name) : null;
+        var mayBegin = pool.Failure is null && settings.CacheDirectory is not null;
+        var known = mayBegin ? makers.FindKnown(settings.CacheDirectory!, location.Name) : null;
         await pool.CloseAsync();
         if (known is null)
             throw Refused(location, why);

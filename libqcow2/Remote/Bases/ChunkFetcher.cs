@@ -17,9 +17,7 @@ namespace Qcow2Blk.Remote.Bases;
 /// <param name="sources">where they come from</param>
 /// <param name="cache">where they go; null if nothing is kept</param>
 /// <param name="counters">told of what was done</param>
-/// <param name="timeout">how long a request waits</param>
-internal sealed class ChunkFetcher(
-    long length, int chunkBytes, SourcePool sources, IChunkCache? cache, RemoteCounters counters, TimeSpan timeout)
+internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sources, IChunkCache? cache, RemoteCounters counters)
 {
     // How often those who wait look at the clock.
     private const int Watch = 250;
@@ -39,6 +37,9 @@ internal sealed class ChunkFetcher(
     private bool _isWatching;
     private bool _isClosing;
     private bool _isImpatient;
+
+    /// <summary>How long a request waits.</summary>
+    public required TimeSpan Timeout { get; set; }
 
     /// <summary>Requests that have waited notably long for the source.</summary>
     public int Parked { get; private set; }
@@ -118,7 +119,7 @@ internal sealed class ChunkFetcher(
         while (fetch.Result == ChunkFetch.Pending && !_isClosing)
         {
             var waited = Stopwatch.GetElapsedTime(began);
-            if (waited >= timeout || (_isImpatient && (isParked || sources.IsAway)))
+            if (waited >= Timeout || (_isImpatient && (isParked || sources.IsAway)))
                 break;
             if (!isParked && (waited >= s_notable || sources.IsAway))
             {

@@ -6,7 +6,9 @@ using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Remote.Bases;
 
-/// <summary>Reads the manifest of a base: kept from an earlier start, from where the options say, or from beside the base or a mirror.</summary>
+/// <summary>
+/// Reads the manifest of a base: kept from an earlier start, from where the options say, or from beside the base or a mirror.
+/// </summary>
 internal static class ManifestOpening
 {
     /// <summary>What a manifest is called that lies beside its image.</summary>

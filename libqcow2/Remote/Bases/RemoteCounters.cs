@@ -5,7 +5,9 @@ using Qcow2Blk.Uring;
 
 namespace Qcow2Blk.Remote.Bases;
 
-/// <summary>What reads of a base have cost. Each loop counts its own hits; all else the home loop counts, and any thread may look.</summary>
+/// <summary>
+/// What reads of a base have cost. Each loop counts its own hits; all else the home loop counts, and any thread may look.
+/// </summary>
 internal sealed class RemoteCounters
 {
     // A cache line for each loop: they count with every request.

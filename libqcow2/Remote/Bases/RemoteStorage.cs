@@ -34,8 +34,9 @@ internal sealed class RemoteStorage : IBlockStorage
         Version = parts.Version;
         (_sources, _cache, _proof, Counters) = (parts.Sources, parts.Cache, parts.Proof, parts.Counters);
         _bytesToStore = Length - ZeroBytes();
-        _fetcher = new ChunkFetcher(Length, ChunkBytes, _sources, _cache, Counters, settings.SourceTimeout)
+        _fetcher = new ChunkFetcher(Length, ChunkBytes, _sources, _cache, Counters)
         {
+            Timeout = settings.SourceTimeout,
             ParkedChanged = () => ParkedChanged?.Invoke(),
         };
         _recorder = settings.RecordTrace is { } file ? new TraceRecorder(file, Path, parts.Version, Length, ChunkBytes, report) : null;
@@ -129,6 +130,9 @@ internal sealed class RemoteStorage : IBlockStorage
     public LoopTask<int> ZeroAsync(long offset, long length) => Refused();
 
     public LoopTask<int> SetLengthAsync(long length) => Refused();
+
+    /// <summary>How long requests wait for a source that is away. Home loop.</summary>
+    public void SetTimeout(TimeSpan timeout) => _fetcher.Timeout = timeout;
 
     /// <summary>Whether requests wait for a source that is away, or fail at once. Home loop.</summary>
     public void SetPatience(bool isPatient) => _fetcher.SetPatience(isPatient);

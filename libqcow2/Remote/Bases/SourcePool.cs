@@ -28,8 +28,12 @@ internal sealed class SourcePool(
     // Times that each source may send a chunk that is not what it should be.
     private const int BadChunkRounds = 2;
 
+    // The first is the one that the user wants: how long after it failed it is tried again.
+    private static readonly TimeSpan s_detour = TimeSpan.FromSeconds(30);
+
     private readonly Member[] _members = MembersOf(sources);
     private int _preferred;
+    private long _leftFirst;
     private long _successes;
     private bool _isClosing;
 
@@ -88,7 +92,7 @@ internal sealed class SourcePool(
         for (var round = 0; ; round++)
         {
             var pause = TimeSpan.Zero;
-            var first = _preferred;
+            var first = First();
             for (var i = 0; i < _members.Length; i++)
             {
                 if (_isClosing)
@@ -136,6 +140,15 @@ internal sealed class SourcePool(
         _isClosing = true;
         foreach (var member in _members)
             await member.Source.CloseAsync();
+        return 0;
+    }
+
+    /// <summary>Which source to ask first: the first one again, a while after another one had to stand in.</summary>
+    private int First()
+    {
+        if (_preferred == 0 || _members[0].IsDropped || Stopwatch.GetElapsedTime(_leftFirst) < s_detour)
+            return _preferred;
+        _leftFirst = Stopwatch.GetTimestamp();
         return 0;
     }
 
@@ -199,6 +212,8 @@ internal sealed class SourcePool(
     private void Succeeded(int index)
     {
         _successes++;
+        if (index != 0 && _preferred == 0)
+            _leftFirst = Stopwatch.GetTimestamp();
         _preferred = index;
         if (Trouble is null)
             return;

@@ -196,5 +196,6 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
         Survey = Survey with { Taken = Survey.Taken - freed };
     }
 
-    private long BlocksOfData() => Stat.OfFile(_data, out var status) == 0 ? (long)Math.Min(status.stx_blocks, long.MaxValue >> 12) * 512 : 0;
+    private long BlocksOfData() => Stat.OfFile(_data, out var status) == 0 ? (long)Math.Min(status.stx_blocks,
+        long.MaxValue >> 12) * 512 : 0;
 }

@@ -9,8 +9,6 @@ namespace Qcow2Blk.Remote.Http;
 /// </summary>
 internal sealed class Keyring
 {
-    /// <summary>Plain Authorization headers come from here.</summary>
-    internal const string AuthorizationVariable = "QCOW2BLK_AUTHORIZATION";
 
     private static readonly TimeSpan s_ahead = TimeSpan.FromMinutes(5);
     private static readonly TimeSpan s_soonest = TimeSpan.FromSeconds(10);
@@ -138,7 +136,7 @@ internal sealed class Keyring
 
     private static Credentials FromEnvironment(RemoteLocation location)
     {
-        if (Variable(AuthorizationVariable) is { } authorization && CredentialText.IsValue(authorization))
+        if (Variable(RemoteSettings.AuthorizationVariable) is { } authorization && CredentialText.IsValue(authorization))
             return new Credentials { Authorization = authorization };
         return location.Scheme == RemoteScheme.S3 && Variable("AWS_ACCESS_KEY_ID") is { } id && Variable("AWS_SECRET_ACCESS_KEY") is { } key
             && CredentialText.IsValue(id) && CredentialText.IsValue(key)

@@ -162,7 +162,8 @@ public sealed class CacheVerbTests : IDisposable
         var version = Json("list")[0].GetProperty("version").GetString();
         Passes("prune", "--all");
         var trace = _web.File("boot.trace");
-        File.WriteAllText(trace, Qcow2Blk.Remote.Bases.BootTrace.Header("base", version, Base, 262144) + "\n{\"offset\":2621440,\"ms\":1}\n");
+        File.WriteAllText(trace, Qcow2Blk.Remote.Bases.BootTrace.Header("base", version, Base,
+            262144) + "\n{\"offset\":2621440,\"ms\":1}\n");
         Passes("prefetch", server.Url("base.raw"), "--trace", trace);
         var known = Json("list")[0];
         Assert.True(known.GetProperty("pinned-bytes").GetInt64() >= 262144, known.ToString());

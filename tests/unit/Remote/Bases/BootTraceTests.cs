@@ -11,7 +11,7 @@ namespace Qcow2Blk.Tests.Remote.Bases;
 
 public class BootTraceTests
 {
-    private const string Head = """{"format":"qcow2blk-trace","version":1,"base":"x","identity":"\"e\"","length":1000000,"chunk-size":65536}""";
+    private const string Head = """{"format":"qcow2blk-trace","version":1,"base":"x","identity":"e","length":1000000,"chunk-size":65536}""";
 
     [Fact]
     public void Record_has_the_order_of_first_touches_and_reads_back()

@@ -169,7 +169,8 @@ public sealed class HostileCacheTests : IDisposable
         Directory.CreateDirectory(_scene.Settings.Directory);
         foreach (var others in (UnixFileMode[])[UnixFileMode.GroupWrite, UnixFileMode.OtherWrite])
         {
-            File.SetUnixFileMode(_scene.Settings.Directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | others);
+            File.SetUnixFileMode(_scene.Settings.Directory,
+                UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | others);
             Assert.Null(_scene.TryOpen());
         }
 

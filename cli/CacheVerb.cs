@@ -88,7 +88,8 @@ internal sealed class CacheVerb : Verb
     private void RefuseMisplaced(ParseResult parsed, string action)
     {
         var isNamed = parsed.GetValue(_names) is { Length: > 0 };
-        bool[] ways = [parsed.GetValue(_size) is not null, parsed.GetValue(_all), parsed.GetValue(_olderThan) is not null];
+        bool[] said = [parsed.GetValue(_size) is not null, parsed.GetValue(_all), parsed.GetValue(_olderThan) is not null];
+        var ways = said.Count(one => one);
         Require(action == "prune" || ways == 0, "--size, --all and --older-than are for prune");
         Require(action is "list" or "verify" || !parsed.GetValue(_json), "--json is for list and verify");
         Require(action != "prune" || ways + (isNamed ? 1 : 0) > 0, "prune needs a NAME, --size, --all or --older-than");

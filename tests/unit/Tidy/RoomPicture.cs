@@ -20,6 +20,7 @@ internal static class RoomPicture
         ("in a program", "images and devices by handle", ["Embedding"]),
         ("a device", "started, found, controlled, ended", ["Devices"]),
         ("exports", "requests come in, replies go out", ["Exports"]),
+        ("bases in stores", "fetched, verified, kept", ["Remote"]),
         ("the image", "maps, allocates, commits", ["Image", "Inspect", "Creation"]),
         ("files", "read, write, sync, punch, lock, encrypt", ["Storage", "Crypto"]),
         ("loops", "rings, waiting, memory", ["Uring", "Scheduling", "Buffers"]),

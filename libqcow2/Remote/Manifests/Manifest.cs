@@ -115,8 +115,16 @@ internal sealed class Manifest : IChunkProof
 
     private static bool TryReadRoot(string text, [NotNullWhen(true)] out string? root)
     {
-        root = text.Length == 2 * ManifestHeader.HashBytes && !text.AsSpan().ContainsAnyExcept("0123456789abcdefABCDEF")
-            ? text.ToLowerInvariant() : null;
-        return root is not null;
+        root = null;
+        if (text.Length != 2 * ManifestHeader.HashBytes)
+            return false;
+        foreach (var digit in text)
+        {
+            if (!char.IsAsciiHexDigit(digit))
+                return false;
+        }
+
+        root = text.ToLowerInvariant();
+        return true;
     }
 }

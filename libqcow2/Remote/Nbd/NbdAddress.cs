@@ -94,8 +94,9 @@ internal sealed record NbdAddress(string? Host, int Port, string? SocketPath, st
         {
             if (text[i] != '%')
             {
-                bytes.AddRange(Encoding.UTF8.GetBytes(i + 1 < text.Length && char.IsSurrogatePair(text[i],
-                    text[i + 1]) ? text.Substring(i++, 2) : text.Substring(i, 1)));
+                var units = i + 1 < text.Length && char.IsSurrogatePair(text[i], text[i + 1]) ? 2 : 1;
+                bytes.AddRange(Encoding.UTF8.GetBytes(text.Substring(i, units)));
+                i += units - 1;
             }
             else if (i + 2 < text.Length && byte.TryParse(text.AsSpan(i + 1, 2), NumberStyles.AllowHexSpecifier,
                 CultureInfo.InvariantCulture, out var octet) && octet != 0)

@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Diagnostics.CodeAnalysis;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Protocol;
@@ -13,6 +14,7 @@ namespace Qcow2Blk.Remote.Nbd;
 /// One connection to an NBD server, from its first packet to its end. A server that breaks the protocol, stalls or goes away ends
 /// it: then all reads end with the reason, once nothing is on its way into their memory.
 /// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "its end waits for the ring: FinishIfIdle disposes of the parts")]
 internal sealed partial class NbdClientConnection : IRingSocketUser
 {
     // All of the longest reply to an option, and many headers.

@@ -70,8 +70,8 @@ internal sealed partial class NbdSource : IRemoteSource
         TlsTrust? trust = null;
         if (address!.IsTls && TlsTrust.Create(address.Host!, settings.CertificateAuthorities, out trust) is { } why)
             return why;
-        source = new NbdSource(address, location.Name, settings.Root is { } root ? "sha256:" + root.ToLowerInvariant() : null, trust,
-            times, report);
+        var version = settings.Root is { } root ? "sha256:" + root.ToLowerInvariant() : null;
+        source = new NbdSource(address, location.Name, version, trust, times, report);
         return null;
     }
 

@@ -20,8 +20,8 @@ public sealed class HostileServerTests
 
     private static readonly Dictionary<string, (Action<ServerEnd, Request> Lie, string Why)> s_lies = new()
     {
-        ["another cookie"] = ((end, request) => end.Chunk(request.Cookie + 1, 1, 1, U64(request.Offset), new byte[Length]),
-            "not under way"),
+        ["another cookie"] = ((end, request) =>
+            end.Chunk(request.Cookie + 1, 1, 1, U64(request.Offset), new byte[Length]), "not under way"),
         ["a cookie of another slot"] = ((end, request) => end.Chunk(request.Cookie ^ 0x5000, 1, 0), "not under way"),
         ["data twice"] = ((end, request) =>
         {
@@ -59,8 +59,8 @@ public sealed class HostileServerTests
         ["an error whose text is longer than itself"] = ((end, request) =>
             end.Chunk(request.Cookie, 1, 0x8001, U32(5), U16(100), new byte[10]), "text of 100 bytes"),
         ["an error without a number"] = ((end, request) => end.Chunk(request.Cookie, 1, 0x8001, U32(0), U16(0)), "error 0"),
-        ["a simple reply after structured ones were agreed on"] = ((end, request) => end.Simple(request.Cookie, 0, new byte[Length]),
-            "begins with"),
+        ["a simple reply after structured ones were agreed on"] = ((end, request) =>
+            end.Simple(request.Cookie, 0, new byte[Length]), "begins with"),
         ["another magic number"] = ((end, request) => end.Send(new byte[40]), "begins with 0x00000000"),
         ["half of a header"] = ((end, request) => end.Send(Header(request.Cookie, 1, 0, [])[..9]), "closed the connection"),
         ["half of the data"] = ((end, request) =>

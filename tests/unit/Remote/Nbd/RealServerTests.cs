@@ -19,8 +19,8 @@ public sealed class RealServerTests
     [InlineData("")]
     [InlineData("--no-sr")]
     [InlineData("--filter=delay rdelay=20ms")]
-    [InlineData("--filter=blocksize-policy blocksize-minimum=512 blocksize-preferred=4096 blocksize-maximum=64K "
-        + "blocksize-error-policy=error")]
+    [InlineData("--filter=blocksize-policy blocksize-minimum=512 blocksize-preferred=4096 blocksize-maximum=64K"
+        + " blocksize-error-policy=error")]
     public void Nbdkit_serves_what_the_file_holds(string more)
     {
         using var server = RealServer.Nbdkit([.. more.Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(IsFlag), "file", "DISK",

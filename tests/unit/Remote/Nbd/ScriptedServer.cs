@@ -159,8 +159,8 @@ internal sealed class ServerEnd(Socket socket)
     public Request Next()
     {
         var header = Receive(28);
-        var request = new Request(BinaryPrimitives.ReadUInt16BigEndian(header.AsSpan(6)),
-            BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(8)),
+        var request = new Request(
+            BinaryPrimitives.ReadUInt16BigEndian(header.AsSpan(6)), BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(8)),
             BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(16)), (int)BinaryPrimitives.ReadUInt32BigEndian(header.AsSpan(24)));
         return request.Command == 2 ? throw new EndOfClientException() : request;
     }

@@ -29,9 +29,7 @@ public sealed class TlsTests
     public void Qemu_nbd_with_tls_serves_what_the_file_holds()
     {
         using var certificates = new Certificates();
-        using var server = RealServer.QemuNbdTcp("--object",
-            $"tls-creds-x509,id=tls0,endpoint=server,verify-peer=no,dir={certificates.Directory}",
-            "--tls-creds=tls0", "--export-name=", "--shared=8");
+        using var server = RealServer.QemuNbdTcp("--object", Credentials(certificates), "--tls-creds=tls0", "--export-name=", "--shared=8");
         using var scene = Scene(server, certificates);
 
         ReadAll(scene);
@@ -41,9 +39,8 @@ public sealed class TlsTests
     public void Old_protocol_of_tls_is_refused()
     {
         using var certificates = new Certificates();
-        using var server = RealServer.QemuNbdTcp("--object",
-            $"tls-creds-x509,id=tls0,endpoint=server,verify-peer=no,dir={certificates.Directory},"
-            + "priority=NORMAL:-VERS-ALL:+VERS-TLS1.1:%COMPAT", "--tls-creds=tls0", "--export-name=");
+        using var server = RealServer.QemuNbdTcp("--object", Credentials(certificates)
+            + ",priority=NORMAL:-VERS-ALL:+VERS-TLS1.1:%COMPAT", "--tls-creds=tls0", "--export-name=");
         using var scene = Scene(server, certificates);
 
         Assert.Contains("TLS failed", scene.Open().Why, StringComparison.Ordinal);
@@ -187,6 +184,9 @@ public sealed class TlsTests
         Assert.Contains(why, result.Why, StringComparison.Ordinal);
         Assert.Null(scene.Source.Identity);
     }
+
+    private static string Credentials(Certificates certificates) =>
+        $"tls-creds-x509,id=tls0,endpoint=server,verify-peer=no,dir={certificates.Directory}";
 
     private static RealServer Nbdkit(Certificates certificates) =>
         RealServer.NbdkitTcp("--tls=require", $"--tls-certificates={certificates.Directory}", "file", "DISK");

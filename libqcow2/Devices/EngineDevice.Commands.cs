@@ -124,7 +124,6 @@ internal sealed partial class EngineDevice
             (force, cut) = (true, CancellationToken.None);
         }
 
-
         // Nobody uses the disk any more: who waits for a source that is away waits for nothing.
         Home.PostFromAnyThread(() => BaseStatus.SetPatience(_chain, isPatient: false));
         var drained = suspended || await HoldRequestsAsync(timeout, cut);

@@ -88,10 +88,10 @@ internal sealed partial class ImageChain
         catch (Exception failure)
         {
             storage.Dispose();
-            if (failure is IOException && storage.Trouble is { } trouble)
-                throw new OutcomeException(OutcomeKind.Failed, $"cannot attach {_options.Image}",
-                    $"cannot read {location.Name}: {trouble}");
-            throw;
+            if (failure is not IOException || storage.Trouble is not { } trouble)
+                throw;
+            var why = $"cannot read {location.Name}: {trouble}";
+            throw new OutcomeException(OutcomeKind.Failed, $"cannot attach {_options.Image}", why);
         }
 
         if (_files[^1].Header is { } opened && opened.Incompatible.HasFlag(IncompatibleFeatures.DataFile))

@@ -147,8 +147,7 @@ internal static class RemoteOptions
         }
 
         if (options.Format == ImageFormat.Raw)
-            throw Usage($"{(options.Base is null ? "--allow-remote-backing" : "--base")} needs --format qcow2",
-                "a raw image has no backing file");
+            throw Usage("--base and --allow-remote-backing need --format qcow2", "a raw image has no backing file");
         if (options.NoBacking)
             throw Usage("--no-backing and bases in stores cannot be used together", "the first allows no backing file at all");
         if (options.Base is not null && options.Backing is not null)

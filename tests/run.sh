@@ -2,7 +2,7 @@
 # Builds and runs every test project against the native binary and adds up the results.
 # The last line on stdout is "N passed, N failed" (", N skipped" if some were); the exit status is 0 only if
 # nothing failed and every project produced a result. Logs and .trx files: artifacts/test/.
-# Usage: tests/run.sh [PROJECT...]        (default: unit crash interop bench terminal manual)
+# Usage: tests/run.sh [PROJECT...]        (default: unit crash interop bench terminal manual fleet)
 #        tests/run.sh PROJECT FILTER...   only tests whose name contains FILTER: a class, a part of a method's name
 #        tests/run.sh PROJECT --quick     without those marked slow ([Trait("Speed", "slow")]: more than 4 s)
 # unit and crash need no native binary; where there is one, unit tests of the command run that.
@@ -25,7 +25,7 @@ for word in "$@"; do
 done
 if [ ${#projects[@]} -eq 0 ]; then
     [ ${#filters[@]} -eq 0 ] || { echo "tests/run.sh: no tests/$1 (a filter comes after its project)" >&2; exit 2; }
-    projects=(unit crash interop bench terminal manual)
+    projects=(unit crash interop bench terminal manual fleet)
 fi
 passed=0 failed=0 skipped=0
 

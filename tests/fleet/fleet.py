@@ -199,26 +199,27 @@ def one_node(scene):
         requests, sent = scene.web.traffic()
         table.add(name, attached, took, sent / megabyte, 100 * sent / scene.image_bytes, requests)
         detach()
-        return took, sent
+        return attached, took, sent
 
     def ours(name, *options, node=None):
         node = node or Node(scene, scene.links(1, arguments.rate)[0])
         return node, *measure(name, lambda: node.attach(*options), node.replay, node.detach)
 
     ours("qcow2blk, cold")
-    node, traced, sent = ours("qcow2blk, cold, with a trace", "--trace", scene.trace)
+    ours("qcow2blk, cold, chunks of 64K", "--chunk-size", "64K")
+    node, attached, traced, sent = ours("qcow2blk, cold, with a trace", "--trace", scene.trace)
     ours("qcow2blk, cold, trace, --sha256", "--trace", scene.trace, "--sha256", scene.manifest)
-    _, warm, _ = ours("qcow2blk, warm", node=node)
+    _, _, warm, _ = ours("qcow2blk, warm", node=node)
     local = Node(scene, 0)
-    _, here = None, measure("qcow2blk, image on the node", local.attach_local, local.replay, local.detach)[0]
+    _, here, _ = measure("qcow2blk, image on the node", local.attach_local, local.replay, local.detach)
     for other in () if arguments.demo and not arguments.others else (qemu_nbd, nbdkit):
         other(scene, measure)
     # Bytes that the trace named, over the link, and five round trips.
     ideal = sent * 8 / (arguments.rate * 1e6) + 5 * arguments.rtt / 1000
-    print(f"\ncold with a trace: {traced:.2f} s; bytes over the link's rate and five round trips: {ideal:.2f} s; ratio"
-          f" {traced / ideal:.2f} (wanted: 1.3 at most)")
-    print(f"warm: {warm:.2f} s; image on the node: {here:.2f} s; fetched {100 * sent / scene.image_bytes:.1f} % of the image"
-          " (wanted: under 10 %)")
+    print(f"\ncold with a trace, attach included: {attached + traced:.2f} s; bytes over the link's rate and five round trips: {ideal:.2f} s; ratio"
+          f" {(attached + traced) / ideal:.2f} (wanted: 1.3 at most)")
+    print(f"warm: {warm:.2f} s; image on the node: {here:.2f} s; fetched {100 * sent / scene.image_bytes:.1f} % of the image, of which"
+          f" the boot alone reads {100 * scene.record.bytes_read / scene.image_bytes:.1f} % (wanted: under 10 %)")
     return {"rows": table.rows, "ideal": ideal}
 
 

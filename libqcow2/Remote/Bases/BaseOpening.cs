@@ -20,6 +20,9 @@ internal readonly record struct CacheRequest(string Name, string Version, long L
 /// <param name="log">told of what was decided, and of trouble later</param>
 internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, ILog log)
 {
+    /// <summary>What the version of a base begins with that a manifest pins: its root follows.</summary>
+    public const string PinnedVersion = "sha256:";
+
     // Who attaches waits for it: less than what a request may wait.
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
 
@@ -53,7 +56,7 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
             }
 
             var chunkBytes = proof?.ChunkBytes ?? settings.ChunkBytes;
-            var version = proof is not null ? "sha256:" + proof.Root : identity.Version;
+            var version = proof is not null ? PinnedVersion + proof.Root : identity.Version;
 
             // What nothing tells from another of its name is kept for this server only, under a name that nobody asks for again.
             var key = new CacheRequest(location.Name, version ?? $"server:{Guid.NewGuid():N}", identity.Length, chunkBytes,

@@ -35,7 +35,7 @@ internal static class TraceReplay
             return 0;
         }
 
-        if (trace!.Length != storage.Length || trace.Version != version)
+        if (trace!.Length != storage.Length || (IsPinned(trace.Version) == IsPinned(version) && trace.Version != version))
         {
             log.Warning($"going on without the trace {name}: it is of another base");
             return 0;
@@ -45,4 +45,7 @@ internal static class TraceReplay
             storage.FetchAhead(offset, trace.ChunkBytes, pin: true);
         return 0;
     }
+
+    /// <summary>One who pins the base by its manifest knows no entity tag of it, and the other way round: then the length has to do.</summary>
+    private static bool IsPinned(string? version) => version?.StartsWith(BaseOpening.PinnedVersion, StringComparison.Ordinal) == true;
 }

@@ -216,8 +216,8 @@ def one_node(scene):
         other(scene, measure)
     # Bytes that the trace named, over the link, and five round trips.
     ideal = sent * 8 / (arguments.rate * 1e6) + 5 * arguments.rtt / 1000
-    print(f"\ncold with a trace, attach included: {attached + traced:.2f} s; bytes over the link's rate and five round trips: {ideal:.2f} s; ratio"
-          f" {(attached + traced) / ideal:.2f} (wanted: 1.3 at most)")
+    print(f"\ncold with a trace, attach included: {attached + traced:.2f} s; bytes over the link's rate and five round trips:"
+          f" {ideal:.2f} s; ratio {(attached + traced) / ideal:.2f} (wanted: 1.3 at most)")
     print(f"warm: {warm:.2f} s; image on the node: {here:.2f} s; fetched {100 * sent / scene.image_bytes:.1f} % of the image, of which"
           f" the boot alone reads {100 * scene.record.bytes_read / scene.image_bytes:.1f} % (wanted: under 10 %)")
     return {"rows": table.rows, "ideal": ideal}

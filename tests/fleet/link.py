@@ -33,45 +33,71 @@ async def carry(reader, writer, delay, rate):
     queue, room = asyncio.Queue(), asyncio.Semaphore(IN_FLIGHT // PIECE)
 
     async def deliver():
-        while True:
-            due, data = await queue.get()
-            if (wait := due - time.monotonic()) > 0:
-                await asyncio.sleep(wait)
-            room.release()
-            if not data:
-                writer.write_eof()
-                return
-            writer.write(data)
-            await writer.drain()
+        try:
+            while True:
+                due, data = await queue.get()
+                if (wait := due - time.monotonic()) > 0:
+                    await asyncio.sleep(wait)
+                room.release()
+                if not data:
+                    writer.write_eof()
+                    return
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            # Who still reads for it must not wait for room: it sees then that nobody delivers.
+            for _ in range(IN_FLIGHT // PIECE):
+                room.release()
 
-    delivery = asyncio.create_task(deliver())
+    delivery = keep(deliver())
     try:
         while True:
             await room.acquire()
+            if delivery.done():
+                break
             data = await reader.read(PIECE)
             left = rate.leaves_at(len(data)) if rate else time.monotonic()
             queue.put_nowait((left + delay, data))
             if not data:
                 break
         await delivery
-    except (ConnectionError, OSError):
+    except OSError:
         delivery.cancel()
+
+
+# The loop itself holds tasks weakly: those that wait only for each other would be collected.
+TASKS = set()
+
+
+def keep(coroutine):
+    """Starts a task that lives until it ends."""
+    task = asyncio.create_task(coroutine)
+    TASKS.add(task)
+    task.add_done_callback(end)
+    return task
+
+
+def end(task):
+    """A connection that broke is no error of the link."""
+    TASKS.discard(task)
+    if not task.cancelled() and not isinstance(task.exception(), (OSError, type(None))):
+        raise task.exception()
 
 
 async def serve(port, rtt, rate, start):
     """Opens a link, and tells its port."""
-    async def connect(reader, writer):
+    async def forward(reader, writer):
         await asyncio.sleep(rtt)
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             writer.close()
             return
-        await asyncio.gather(carry(reader, far_writer, rtt / 2, None), carry(far_reader, writer, rtt / 2, rate))
+        await asyncio.wait([keep(carry(reader, far_writer, rtt / 2, None)), keep(carry(far_reader, writer, rtt / 2, rate))])
         for end in (writer, far_writer):
             end.close()
 
-    server = await asyncio.start_server(connect, "127.0.0.1", start, backlog=1024)
+    server = await asyncio.start_server(lambda reader, writer: keep(forward(reader, writer)), "127.0.0.1", start, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     return server
 

@@ -23,8 +23,8 @@ class FleetTests(unittest.TestCase):
     def setUpClass(cls):
         with tempfile.TemporaryDirectory() as folder:
             figures = Path(folder, "figures.json")
-            done = subprocess.run([HERE / "fleet.py", "--demo", "--nodes", "3", "--rtt", "4", "--rate", "1000", "--fleet-rate", "500", "--json",
-                                   figures], capture_output=True, text=True, check=False)
+            done = subprocess.run([HERE / "fleet.py", "--demo", "--nodes", "3", "--rtt", "4", "--rate", "1000", "--fleet-rate", "500",
+                                   "--json", figures], capture_output=True, text=True, check=False)
             cls.output = done.stdout + done.stderr
             cls.figures = json.loads(figures.read_text()) if done.returncode == 0 else None
 

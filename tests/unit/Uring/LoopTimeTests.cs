@@ -31,7 +31,7 @@ public class LoopTimeTests
         var began = Stopwatch.GetTimestamp();
         loop.PostFromAnyThread(() => loop.DelayAsync(9500).CompleteInto(new Signal(woken)));
 
-        Assert.True(woken.Wait(TimeSpan.FromSeconds(60)), "the loop sleeps for good");
+        Assert.True(woken.Wait(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken), "the loop sleeps for good");
         Assert.True(Stopwatch.GetElapsedTime(began) >= TimeSpan.FromSeconds(9.4));
     }
 

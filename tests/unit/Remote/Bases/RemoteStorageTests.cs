@@ -234,7 +234,7 @@ public class RemoteStorageTests
             scene.Loop.Step();
         scene.Dispose();
         Assert.True(read.IsCompleted);
-        Assert.True(read.GetAwaiter().GetResult() < 0);
+        Assert.True(scene.Loop.RunUntilComplete(read) < 0);
     }
 
     [Fact]

@@ -233,6 +233,47 @@ public sealed class RemoteBaseTests : IDisposable
     }
 
     [Fact]
+    public void Base_of_an_nbd_server_needs_a_manifest_or_unverified()
+    {
+        var path = Random("www/base.raw", 4 << 20);
+        var export = Server.Attach(_folder, path, "--format", "raw", "--read-only", "--name", "export");
+        var url = export.Uri;
+        _folder.Qcow2Blk("attach", Overlay("base.raw", "raw"), "--base", url, "--socket", _folder.File("s")).Refused(1, "--unverified");
+
+        var trusting = Attach("overlay.qcow2", "--base", url, "--unverified");
+        Assert.Equal(Folder.Hash(path), Folder.Hash(trusting.Copy("one")));
+        trusting.Detach();
+
+        var root = _folder.Qcow2Blk("manifest", path).Passed().Output.Split(' ', '\n')[0];
+        var pinned = Attach("overlay.qcow2", "--base", url, "--sha256", root, "--manifest", path + ".qcm");
+        Assert.Equal(Folder.Hash(path), Folder.Hash(pinned.Copy("two")));
+        pinned.Detach();
+        export.Detach();
+    }
+
+    [Fact]
+    public void Attach_with_a_manifest_says_soon_that_the_source_is_away()
+    {
+        var path = Random("www/base.qcow2", 0);
+        Run.QemuImg("create", "-q", "-f", "qcow2", path, "1M");
+        var root = _folder.Qcow2Blk("manifest", path).Passed().Output.Split(' ', '\n')[0];
+        _web.Stop();
+        var began = System.Diagnostics.Stopwatch.StartNew();
+        _folder.Qcow2Blk("attach", Overlay("base.qcow2", "qcow2"), "--base", _web.Url("base.qcow2"), "--sha256", root, "--manifest",
+            path + ".qcm", "--cache-dir", "none", "--socket", _folder.File("s")).RefusedWith("Couldn't connect");
+        Assert.True(began.Elapsed < TimeSpan.FromSeconds(60), $"it took {began.Elapsed}");
+    }
+
+    [Fact]
+    public void Credentials_do_not_go_over_an_open_network()
+    {
+        File.WriteAllText(_folder.File("credentials"), "Authorization: Bearer s3cret\n");
+        File.SetUnixFileMode(_folder.File("credentials"), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        _folder.Qcow2Blk("attach", Overlay("base.raw", "raw"), "--base", "http://192.0.2.1/base.raw", "--sha256", new string('0', 64),
+            "--credentials", _folder.File("credentials"), "--socket", _folder.File("s")).Refused(1, "everybody on the way", "--insecure");
+    }
+
+    [Fact]
     public void Suspend_and_resume_go_on_from_the_cache()
     {
         var path = Random("www/base.raw", 4 << 20);

@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using System.Text.Json;
 using Qcow2Blk.Devices.Metrics;
 
@@ -18,7 +19,16 @@ internal sealed class DeviceCounters
         BytesRead = status.Number("requests", "read-bytes") ?? 0;
         BytesWritten = status.Number("requests", "written-bytes") ?? 0;
         InFlight = status.Number("requests", "in-flight");
-        Waiting = status.Number("requests", "waiting-for-space") + (status.Number("requests", "waiting-for-limit") ?? 0);
+        StatusReader[] bases = [.. status.Each("bases")];
+        Waiting = status.Number("requests", "waiting-for-space") + (status.Number("requests", "waiting-for-limit") ?? 0)
+            + bases.Sum(one => one.Number("waiting") ?? 0);
+        if (bases.Length > 0)
+        {
+            BytesFetched = bases.Sum(one => one.Number("fetched-bytes") ?? 0);
+            BytesOfBases = bases.Sum(one => one.Number("length-bytes") ?? 0);
+            BytesCached = bases.Sum(one => one.Number("cached-bytes") ?? 0);
+        }
+
         Nanoseconds = status.Number("requests", "read-time-ns") + status.Number("requests", "write-time-ns")
             + status.Number("requests", "other-time-ns");
         Hits = status.Number("cache", "l2-hits");
@@ -51,6 +61,13 @@ internal sealed class DeviceCounters
 
     /// <summary>How long all requests took together; null if the server is of a version that does not tell.</summary>
     internal double? Nanoseconds { get; }
+
+    /// <summary>Bytes that the sources of its bases have sent; null if it has none in a store.</summary>
+    internal double? BytesFetched { get; }
+
+    internal double? BytesOfBases { get; }
+
+    internal double? BytesCached { get; }
 
     internal double? Hits { get; }
 

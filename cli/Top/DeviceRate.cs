@@ -24,6 +24,12 @@ internal sealed record DeviceRate(DeviceCounters Now)
     /// <summary>What 99 of 100 requests stayed below; null if there was none.</summary>
     internal double? P99Nanoseconds { get; private init; }
 
+    /// <summary>Bytes that came from the sources of its bases; null if it has none in a store.</summary>
+    internal double? BytesFetched { get; private init; }
+
+    /// <summary>How many of 100 bytes of its bases are in the cache; null if it has none in a store.</summary>
+    internal double? CachedPercent => Now.BytesOfBases > 0 ? 100 * Now.BytesCached / Now.BytesOfBases : null;
+
     /// <summary>How many of 100 L2 tables were in the cache; null if none was wanted.</summary>
     internal double? HitPercent { get; private init; }
 
@@ -44,6 +50,7 @@ internal sealed record DeviceRate(DeviceCounters Now)
             BytesWritten = (now.BytesWritten - earlier.BytesWritten) / seconds,
             AverageNanoseconds = requests > 0 ? (now.Nanoseconds - earlier.Nanoseconds) / requests : null,
             P99Nanoseconds = Percentile(earlier, now, 0.99),
+            BytesFetched = (now.BytesFetched - earlier.BytesFetched) / seconds,
             HitPercent = HitsOf(earlier, now),
         };
     }

@@ -73,6 +73,8 @@ internal static class TopBatch
         Write(writer, "average-ns", rate.AverageNanoseconds);
         Write(writer, "p99-ns", rate.P99Nanoseconds);
         Write(writer, "cache-hit-percent", rate.HitPercent);
+        Write(writer, "fetched-bytes-per-second", rate.BytesFetched);
+        Write(writer, "base-cached-percent", rate.CachedPercent);
         Write(writer, "in-flight", rate.Now.InFlight);
         Write(writer, "waiting", rate.Now.Waiting);
         writer.WriteEndObject();

@@ -33,7 +33,7 @@ internal sealed record TopColumn(string Name, char Key, string Title, string Mea
             rate => Time(rate.P99Nanoseconds), rate => rate.P99Nanoseconds),
         new("hits", 'h', "HITS", "L2 tables that were in the cache", rate => Percent(rate.HitPercent), rate => rate.HitPercent),
         new("in-flight", 'f', "FLIGHT", "requests that are being served", rate => Count(rate.Now.InFlight), rate => rate.Now.InFlight),
-        new("waiting", 'x', "WAIT", "requests that wait for space or for a limit",
+        new("waiting", 'x', "WAIT", "requests that wait for space, a limit or the source of a base",
             rate => Count(rate.Now.Waiting), rate => rate.Now.Waiting),
         new("image", 'i', "IMAGE", "the image file", rate => Printable.Escape(rate.Now.Answer.Record.Image), null),
     ];

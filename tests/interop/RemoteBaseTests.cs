@@ -80,6 +80,24 @@ public sealed class RemoteBaseTests : IDisposable
     }
 
     [Fact]
+    public void Top_and_metrics_tell_of_bases()
+    {
+        Random("www/base.raw", 4 << 20);
+        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"));
+        Run.QemuIoAs("raw", server.Uri, "read 0 1M");
+        Deadline.Until(() => BaseOf(server).GetProperty("cached-bytes").GetInt64() == 1 << 20, "what was read is in the cache");
+
+        var top = JsonDocument.Parse(_folder.Qcow2Blk("top", "--batch", "--json", "--count", "1", "--interval", "0.2").Passed().Output);
+        var metrics = _folder.Qcow2Blk("metrics").Passed().Output;
+
+        Assert.Equal(25, top.RootElement.GetProperty("devices")[0].GetProperty("base-cached-percent").GetDouble());
+        Assert.Equal(0, top.RootElement.GetProperty("devices")[0].GetProperty("fetched-bytes-per-second").GetDouble());
+        Assert.Contains("qcow2blk_base_cached_bytes{name=\"overlay\",url=\"" + _web.Url("base.raw") + "\"} 1048576\n", metrics,
+            StringComparison.Ordinal);
+        server.Detach();
+    }
+
+    [Fact]
     public void Cache_serves_what_it_has_while_the_source_is_down()
     {
         Random("www/base.raw", 8 << 20);

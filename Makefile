@@ -144,6 +144,7 @@ bench: ## measure against qemu-nbd, and the C library; BENCH="--quick --cells 4k
 	@$(MAKE) --no-print-directory build
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
 	@/usr/bin/python3 tests/bench/library.py $(if $(findstring --quick,$(BENCH)),--quick)
+	@/usr/bin/python3 tests/bench/bases.py $(if $(findstring --quick,$(BENCH)),--quick)
 
 bench-library: ## measure the C library alone; BENCH=--quick narrows it
 	@packaging/install-build-deps.sh bench

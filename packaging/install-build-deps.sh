@@ -18,7 +18,7 @@ test_arm64_packages=(qemu-user-static qemu-utils libnbd-bin)
 packages_packages=(dpkg-dev rpm python3 python3-yaml mandoc lintian rpmlint debootstrap qemu-utils libnbd-bin)
 demo_packages=(qemu-utils libnbd-bin python3 python3-libnbd e2fsprogs)
 fleet_packages=(qemu-utils qemu-block-extra nbdkit nginx libcurl4 python3 python3-libnbd)
-bench_packages=(qemu-utils fio python3)
+bench_packages=(qemu-utils fio libnbd-bin nginx libcurl4 python3)
 # The virtual machines of the tests on real kernels: the emulator, and the programs that run inside.
 kernel_packages=(qemu-system-x86 qemu-utils cryptsetup-bin busybox-static cpio kmod udev systemd dmsetup fio e2fsprogs xfsprogs fdisk
                  jq strace nbd-client libnbd-bin python3 procps psmisc gawk libcap2-bin iproute2 dpkg-dev python3-yaml

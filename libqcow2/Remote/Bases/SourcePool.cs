@@ -182,7 +182,15 @@ internal sealed class SourcePool(
         var member = _members[index];
         await member.Opening.EnterAsync();
         var result = FetchResult.Done;
-        if (!member.IsOpen && !member.IsDropped && !_isClosing)
+        if (member.IsOpen)
+        {
+            // Another request has opened it meanwhile.
+        }
+        else if (member.IsDropped || _isClosing)
+        {
+            result = new FetchResult(FetchStatus.Unavailable, $"{member.Source.Name} is not used any more");
+        }
+        else
         {
             // Another server's version of the same bytes is another one; there the length and the manifest have to do.
             var expected = index == 0 || Identity is null ? Identity : new SourceIdentity(Identity.Value.Length, null);

@@ -46,6 +46,8 @@ internal static class TraceReplay
         return 0;
     }
 
-    /// <summary>One who pins the base by its manifest knows no entity tag of it, and the other way round: then the length has to do.</summary>
+    /// <summary>
+    /// One who pins the base by its manifest knows no entity tag of it, and the other way round: then the length has to do.
+    /// </summary>
     private static bool IsPinned(string? version) => version?.StartsWith(BaseOpening.PinnedVersion, StringComparison.Ordinal) == true;
 }

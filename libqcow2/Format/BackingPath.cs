@@ -25,8 +25,8 @@ internal static class BackingPath
         if (backingName.Contains("://", StringComparison.Ordinal) && mark >= 0 && backingName[mark] == ':')
         {
             throw new ImageFormatException(overlayPath, "backing_file_name",
-                $"backing file name \"{backingName.Split('?')[0]}\" is a URL, and only \"attach\" reads bases in stores (with --base or"
-                + " --allow-remote-backing)");
+                $"backing file name \"{backingName.Split('?')[0]}\" is a URL of the protocol \"{backingName[..mark]}:\", and only"
+                + " \"attach\" reads bases in stores (with --base or --allow-remote-backing)");
         }
 
         if (mark >= 0 && backingName[mark] == ':')

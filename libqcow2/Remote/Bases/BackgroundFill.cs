@@ -43,7 +43,7 @@ internal sealed class BackgroundFill(RemoteStorage storage, TimeSpan delay, long
     {
         for (var chunk = 0L; chunk < storage.Chunks && !_isStopped;)
         {
-            if (!storage.IsIdle || storage.State == SourceState.Waiting)
+            if (!storage.IsIdle || storage.State == SourceState.WaitingForSource)
             {
                 await SleepAsync(TimeSpan.FromMilliseconds(IdleNap));
                 continue;
@@ -63,7 +63,7 @@ internal sealed class BackgroundFill(RemoteStorage storage, TimeSpan delay, long
             await storage.WhenIdleAsync();
 
             // What is not kept would be fetched again and again.
-            if (count > 0 && storage.State != SourceState.Waiting && !storage.HasAnyChunk(first, chunk))
+            if (count > 0 && storage.State != SourceState.WaitingForSource && !storage.HasAnyChunk(first, chunk))
                 return 0;
             if (rate is { } most && count > 0)
                 await SleepAsync(TimeSpan.FromSeconds((double)count * storage.ChunkBytes / most) - Stopwatch.GetElapsedTime(began));

@@ -93,7 +93,7 @@ internal sealed class RemoteStorage : IBlockStorage
 
     public SourceState State => IsLocal ? SourceState.Local
         : _sources.Failure is not null ? SourceState.Failed
-        : _sources.IsAway || Parked > 0 ? SourceState.Waiting : SourceState.Online;
+        : _sources.IsAway || Parked > 0 ? SourceState.WaitingForSource : SourceState.Online;
 
     /// <summary>Told on the home loop when requests begin to wait for the source, and when none does any more.</summary>
     public Action? ParkedChanged { get; set; }

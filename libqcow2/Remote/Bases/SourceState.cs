@@ -9,7 +9,7 @@ internal enum SourceState
     Online,
 
     /// <summary>Requests wait for a source that is away.</summary>
-    Waiting,
+    WaitingForSource,
 
     /// <summary>The source has nothing to give any more that may be used: all reads that need it fail.</summary>
     Failed,
@@ -21,6 +21,6 @@ internal enum SourceState
 internal static class SourceStates
 {
     public static EnumWords<SourceState> Words { get; } = new(
-        (SourceState.Online, "online"), (SourceState.Waiting, "waiting-for-source"), (SourceState.Failed, "failed"),
+        (SourceState.Online, "online"), (SourceState.WaitingForSource, "waiting-for-source"), (SourceState.Failed, "failed"),
         (SourceState.Local, "local"));
 }

@@ -11,6 +11,7 @@ using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Format;
 using Qcow2Blk.Image;
 using Qcow2Blk.Logging;
+using Qcow2Blk.Remote;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Devices.Options;
@@ -175,6 +176,15 @@ public sealed class AttachOptionsJsonTests
         new() { ReadBytes = 1 << 21 }, new() { WrittenBytes = 1L << 40, BurstSeconds = 3600 },
     ];
 
+    private static readonly RemoteSettings[] s_remotes =
+    [
+        new() { Mirrors = ["https://a.example/b", "s3://c/d"], Root = new string('a', 64), Manifest = "/m", CacheBytes = 1 << 30 },
+        new() { CacheDirectory = "/c", ChunkBytes = 1 << 20, CredentialFile = "/k", S3Region = "r", S3Endpoint = "https://s.example" },
+        new() { CredentialCommand = "a b", CertificateAuthorities = "/ca", AllowInsecure = true, RecordTrace = "/t" },
+        new() { UrlCommand = "c \"$1\"", AllowUnverified = true, Trace = "https://a.example/t" },
+        new() { FillAfter = TimeSpan.FromSeconds(600), FillRate = 1 << 20 },
+    ];
+
     private static IEnumerable<PropertyInfo> Settable() => typeof(AttachOptions).GetProperties().Where(property => property.CanWrite);
 
     /// <summary>Values that differ from the default.</summary>
@@ -190,6 +200,10 @@ public sealed class AttachOptionsJsonTests
             return ["/dev/nbd0", "/dev/ublkb1"];
         if (property.Name == nameof(AttachOptions.Name))
             return ["web-1"];
+        if (property.Name == nameof(AttachOptions.Base))
+            return ["https://images.example/base.qcow2"];
+        if (type == typeof(RemoteSettings))
+            return [.. s_remotes.Cast<object>()];
         if (property.Name == nameof(AttachOptions.BlockSize))
             return [4096];
         if (type == typeof(int))
@@ -209,6 +223,7 @@ public sealed class AttachOptionsJsonTests
     {
         null => "null",
         string text => $"\"{text}\"",
+        RemoteSettings remote => $"{remote} {Text(remote.Mirrors)}".Replace($"Mirrors = {remote.Mirrors}, ", "", StringComparison.Ordinal),
         IEnumerable list => $"[{string.Join(", ", list.Cast<object>())}]",
         _ => $"{value}",
     };

@@ -44,7 +44,7 @@ internal static class SampleSettings
         ["ca-file"] = ["/etc/ssl/own.pem"],
         ["record-trace"] = ["/var/tmp/trace"],
         ["trace"] = ["/var/tmp/trace", "https://images.example/base.trace"],
-        ["fill"] = ["off", "after=600s", "after=0s"],
+        ["fill"] = ["after=600s", "after=0s"],
         ["fill-rate"] = ["65536"],
         ["key-file"] = ["/run/key", $"/run/{Awkward}"],
         ["key-credential"] = ["disk.key"],

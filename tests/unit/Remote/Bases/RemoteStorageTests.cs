@@ -90,7 +90,7 @@ public class RemoteStorageTests
         var read = scene.ReadAsync(4 * Chunk, 10);
         while (scene.Storage.Parked == 0)
             scene.Loop.Step();
-        Assert.Equal(SourceState.Waiting, scene.Storage.State);
+        Assert.Equal(SourceState.WaitingForSource, scene.Storage.State);
         Assert.Equal("nobody answers", scene.Storage.Trouble);
 
         // What is stored is read meanwhile.

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures reads of a base that is in the cache against the same base as a local file: the two take turns, in memory.
 
-Both are served over NBD below an empty overlay, and were read once before. Wanted: 95 % of the local file's speed.
+Both are served over NBD below an empty overlay, and were read twice before. Wanted: 95 % of the local file's speed.
 """
 import argparse
 import json
@@ -61,13 +61,13 @@ class Servers:
         raw.unlink()
 
     def start(self):
-        """Attaches both, and reads both once."""
+        """Attaches both, and reads both twice: the second time, what was stored is compared with its checksums."""
         self.web.start()
         self.uris = {
             "local": self.attach("local", "--backing", self.image),
             "cached": self.attach("cached", "--base", f"http://127.0.0.1:{self.web.port}/base.qcow2", "--cache-dir", self.folder / "cache"),
         }
-        for uri in self.uris.values():
+        for uri in [*self.uris.values()] * 2:
             fleet.run("nbdcopy", "--no-extents", uri, "null:")
 
     def attach(self, name, *options):

@@ -150,7 +150,7 @@ public sealed class DmScriptTests : IDisposable
     {
         var image = _folder.Image("disk.qcow2", "1M");
         using var holder = Run.Start(null, "qemu-io", "-c", "sleep 80000", image);
-        Deadline.Until(() => Run.Program("qemu-img", "check", "-q", image).Status != 0, "qemu-io has the image");
+        ImageLock.WaitUntilTaken(image);
         var started = Environment.TickCount64;
         var outcome = Create(image);
         Assert.InRange(Environment.TickCount64 - started, 9_000, 60_000);

@@ -46,9 +46,7 @@ public sealed class ResumeFailsTests : IDisposable
     {
         using (var qemu = Run.Start(null, "qemu-io", "-f", "qcow2", _image))
         {
-            // Not by asking qemu-img: it would lock the image itself for a moment, and qemu-io would give up.
-            var inode = Run.Program("stat", "-c", ":%i ", _image).Passed().Output.Trim('\n');
-            Deadline.Until(() => File.ReadAllText("/proc/locks").Contains(inode, StringComparison.Ordinal), "qemu-io has locked the image");
+            ImageLock.WaitUntilTaken(_image);
             _server.Resume("--timeout", "0").Refused(4, "cannot resume", "is in use by", "qemu-io");
             AssertNothingHappened(_image);
             qemu.Tell("quit");

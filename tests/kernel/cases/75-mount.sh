@@ -114,7 +114,7 @@ expect_text "no file system was found on the disk itself"
 is_detached
 qemu-io -c 'sleep 60000' disk.qcow2 >/dev/null &
 holder=$!
-sleep 1
+wait_for 30 is_locked disk.qcow2
 expect_exit 32 mount_image disk.qcow2 mnt
 expect_text "in use by qemu-io"
 kill $holder

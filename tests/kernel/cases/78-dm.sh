@@ -142,7 +142,7 @@ note "another program has the image: a bounded wait, and who it is"
 expect_exit 0 qcow2-dm remove top.qcow2
 qemu-io -c 'sleep 60000' top.qcow2 >/dev/null &
 holder=$!
-sleep 1
+wait_for 30 is_locked top.qcow2
 started=$SECONDS
 expect_exit 1 qcow2-dm create top.qcow2 vm1
 [ $((SECONDS - started)) -lt 40 ] || fail "waited $((SECONDS - started)) s"

@@ -178,6 +178,9 @@ wait_for() { # SECONDS COMMAND...
     done
 }
 
+# Not by asking qemu-img: it would lock the file itself for a moment, and whoever is waited for would give up.
+is_locked() { grep -q ":$(stat -c %i "$1") " /proc/locks; } # FILE
+
 check_image() { # FILE [STATUS]: qemu-img agrees that it is sound; 3 also allows leaked clusters
     local status=0
     qemu-img check -q "$1" >check.log 2>&1 || status=$?

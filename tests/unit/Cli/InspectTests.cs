@@ -153,7 +153,8 @@ public sealed class InspectTests : IDisposable
     {
         var image = Image("disk.qcow2", "4M", "cluster_size=64k");
         var script = $"qemu-io -f qcow2 -c 'write 0 64k' -c 'sleep 3000' {image} >/dev/null & "
-            + $"sleep 1; '{Command.Path}' info {image}; '{Command.Path}' map {image}; echo $?; wait";
+            + $"until grep -q \":$(stat -c %i {image}) \" /proc/locks; do sleep 0.1; done; "
+            + $"'{Command.Path}' info {image}; '{Command.Path}' map {image}; echo $?; wait";
         (_, var output, var errors) = Command.Start("bash", "/nonexistent", "-c", script);
         Assert.Matches("in use by +qemu-io \\(process \\d+\\)", output);
         Assert.EndsWith("\n4\n", output, StringComparison.Ordinal);

@@ -229,7 +229,7 @@ internal sealed partial class EngineDevice : IDevice
         var log = ChooseLog();
         var opening = OnHomeAsync(async () =>
         {
-            (disk, chain) = await _openDisk(_options, _log, log, lockTimeout);
+            (disk, chain) = await _openDisk(_options with { RebindBase = _options.RebindBase && !_opened }, _log, log, lockTimeout);
             await ShowBitmapsAsync(disk);
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
         });

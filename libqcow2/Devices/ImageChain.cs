@@ -135,6 +135,7 @@ internal sealed partial class ImageChain
         }
 
         RefuseUnusedBase();
+        await BindAsync();
         if (_given.Count > _files.Count)
         {
             throw new OutcomeException(OutcomeKind.Invalid, $"cannot open {_files[0].File.Path}",

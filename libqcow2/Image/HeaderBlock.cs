@@ -108,6 +108,11 @@ internal sealed class HeaderBlock : IDisposable
     public LoopTask<int> MakeRoomAsync(BitmapsExtension extension, int clusterSize) =>
         EditAsync(clusterSize, cluster => BitmapsExtensionEdit.PlanRoom(cluster, extension, _file.Path));
 
+    /// <summary>Notes over which version of its base the image is written.</summary>
+    /// <exception cref="ImageFormatException">the header has no room for that; nothing was changed</exception>
+    public LoopTask<int> SetBaseVersionAsync(BaseVersion version, int clusterSize) =>
+        EditAsync(clusterSize, cluster => version.Plan(cluster, _file.Path));
+
     public void Dispose() => _memory.Dispose();
 
     private void Put(BitmapsSwitch? bitmaps)

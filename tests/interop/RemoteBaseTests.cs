@@ -10,7 +10,7 @@ using Xunit;
 namespace Qcow2Blk.Tests.Interop;
 
 /// <summary>Bases that a web server has: an nginx of each test, the native binary, the clients of others.</summary>
-public sealed class RemoteBaseTests : IDisposable
+public sealed partial class RemoteBaseTests : IDisposable
 {
     private readonly Folder _folder = new();
     private readonly string _cache;
@@ -135,31 +135,6 @@ public sealed class RemoteBaseTests : IDisposable
         Deadline.Until(() => patient.ReadState() == "waiting-for-source", "the device tells that it waits");
         patient.Detach();
         waits.Wait();
-    }
-
-    [Fact]
-    public void Base_that_was_replaced_fails_and_nothing_of_the_other_is_read()
-    {
-        Random("www/base.raw", 8 << 20);
-        var server = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"));
-        Run.QemuIoAs("raw", server.Uri, "read 0 4k");
-        var other = Random("other", 8 << 20, seed: 2);
-
-        // An entity tag of nginx is length and time in seconds.
-        File.SetLastWriteTimeUtc(other, DateTime.UtcNow.AddSeconds(-100));
-        File.Move(other, _folder.File("www/base.raw"), overwrite: true);
-
-        var read = Run.Program("qemu-io", "-r", "-f", "raw", "-c", "read 4M 64k", server.Uri);
-        Assert.Contains("Input/output error", read.Output + read.Errors, StringComparison.Ordinal);
-        Run.QemuIoAs("raw", server.Uri, "read 0 4k");
-        Assert.Equal("failed", BaseOf(server).GetProperty("state").GetString());
-        Assert.NotNull(BaseOf(server).GetProperty("trouble").GetString());
-        server.Detach();
-
-        // Attached anew it is another base, with a cache of its own.
-        var next = Attach("overlay.qcow2", "--base", _web.Url("base.raw"));
-        Assert.Equal(Folder.Hash(_folder.File("www/base.raw")), Folder.Hash(next.Copy("copy")));
-        next.Detach();
     }
 
     [Fact]

@@ -138,6 +138,12 @@ internal sealed record AttachOptions
     /// <summary>Whether URLs that images name are opened.</summary>
     public bool AllowRemoteBacking { get; init; }
 
+    /// <summary>
+    /// Whether the image belongs to its base in a store as that is now, whatever version it was written over. True of one attach only,
+    /// never kept in a state file.
+    /// </summary>
+    public bool RebindBase { get; init; }
+
     /// <summary>How bases in stores are read, as it was said: <see cref="RemoteOptions.Resolve"/> adds what holds otherwise.</summary>
     public RemoteSettings Remote { get; init; } = new();
 

@@ -35,6 +35,13 @@ internal static class RemoteOptions
             Help = "trust the URLs of backing files that images name",
             IsOfImage = true,
         },
+        new AttachOption<bool>(new FlagKind(), o => o.RebindBase, (o, on) => o with { RebindBase = on })
+        {
+            Name = "rebind-base",
+            Help = "use the image over its base as that is now, although it was written over another version of it",
+            IsOfImage = true,
+            Life = OptionLife.Start,
+        },
         new AttachOption<IReadOnlyList<string>>(
             new UrlsKind(), o => o.Remote.Mirrors, (o, urls) => o with { Remote = o.Remote with { Mirrors = urls } })
         {

@@ -11,7 +11,6 @@ namespace Qcow2Blk.Tests.Format;
 /// <summary>Whatever sectors of a step are on disk, the header says what it said before the edit or what it is to say.</summary>
 public sealed class BitmapsExtensionEditTests : IDisposable
 {
-    private const int Sector = 512;
     private readonly Qcow2Blk.Tests.Shared.TempDirectory _directory = new();
 
     public void Dispose() => _directory.Dispose();
@@ -32,7 +31,7 @@ public sealed class BitmapsExtensionEditTests : IDisposable
             var was = Header.Parse(cluster, "test").Bitmaps;
             foreach (var step in BitmapsExtensionEdit.Plan(cluster, extension, "test"))
             {
-                foreach (var torn in Torn(cluster, step))
+                foreach (var torn in FirstCluster.Torn(cluster, step))
                 {
                     var header = Header.Parse(torn, "test");
                     Assert.Equal((before.BackingFile, before.BackingFormat), (header.BackingFile, header.BackingFormat));
@@ -70,35 +69,5 @@ public sealed class BitmapsExtensionEditTests : IDisposable
 
     private static BitmapsExtension Pointing(int count, int cluster) => new(count, count * 32, new HostOffset((long)cluster << 16));
 
-    /// <summary>Every mixture of the sectors that differ.</summary>
-    private static IEnumerable<byte[]> Torn(byte[] before, byte[] after)
-    {
-        int[] differing = [.. Enumerable.Range(0, before.Length / Sector)
-            .Where(sector => !before.AsSpan(sector * Sector, Sector).SequenceEqual(after.AsSpan(sector * Sector, Sector)))];
-        Assert.NotEmpty(differing);
-        for (var mixture = 0; mixture < 1 << differing.Length; mixture++)
-        {
-            var torn = (byte[])before.Clone();
-            for (var i = 0; i < differing.Length; i++)
-            {
-                if ((mixture & (1 << i)) != 0)
-                    after.AsSpan(differing[i] * Sector, Sector).CopyTo(torn.AsSpan(differing[i] * Sector));
-            }
-
-            yield return torn;
-        }
-    }
-
-    private byte[] Cluster(string options, string backing)
-    {
-        var path = _directory.File("image.qcow2");
-        List<string> arguments = ["create", "-q", "-f", "qcow2"];
-        if (options.Length > 0)
-            arguments.AddRange(["-o", options]);
-        if (backing.Length > 0)
-            arguments.AddRange(["-u", "-F", "qcow2", "-b", backing]);
-        Qemu.Img([.. arguments, path, "16M"]);
-        var image = new ImageBytes(path);
-        return image.Bytes.AsSpan(0, image.Header.ClusterSize).ToArray();
-    }
+    private byte[] Cluster(string options, string backing) => FirstCluster.Make(_directory, options, backing);
 }

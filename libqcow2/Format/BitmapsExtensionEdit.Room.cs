@@ -69,8 +69,8 @@ internal sealed partial class BitmapsExtensionEdit
             return false;
         whole = [.. whole, .. new byte[end - start - whole.Length]];
         _header.Write(start, [.. rest, .. new byte[Sector - start - rest.Length]]);
-        _header.Write(Sector, whole[(Sector - start)..]);
-        _header.Write(start, whole[..(Sector - start)]);
+        _header.Write(Sector, whole.AsSpan(Sector - start));
+        _header.Write(start, whole.AsSpan(0, Sector - start));
         return true;
     }
 

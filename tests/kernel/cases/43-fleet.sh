@@ -27,7 +27,7 @@ python3 "$PAYLOAD/files/test_fleet.py" -v NamespaceTests ChoiceTests >links 2>&1
 note "nodes"
 {
     echo "size $((64 << 20))"
-    echo "data 0 $((16 << 20))"
+    echo "data 0 $((32 << 20))"
     for ((i = 0; i < 100; i++)); do
         echo "read $((i * 7919 % 4000 * 4096)) $((4096 << i % 5))"
     done
@@ -39,7 +39,8 @@ nothing_is_left
 
 note "ended in the middle"
 for signal in INT TERM; do
-    python3 "$fleet" --boot boot --nodes 3 --demo >output 2>&1 &
+    # A shell has its background ignore ctrl-c.
+    env --default-signal=INT python3 "$fleet" --boot boot --nodes 3 --demo >output 2>&1 &
     running=$!
     wait_for 60 grep -q "qcow2blk, cold  " output
     [ "$(namespaces)" -gt 1 ] || fail "no namespaces: $(cat output)"

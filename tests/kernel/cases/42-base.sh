@@ -1,5 +1,6 @@
 #!/bin/bash
 # promise: a base of an NBD server is fetched once and kept; while its server is away, reads of the device wait for it
+# short: ublk
 # seconds: 300
 . "$PAYLOAD/guest/lib.sh"
 require_transport

@@ -147,6 +147,9 @@ internal sealed class LiveCall(IReadOnlyList<string> words, string file)
 
         if (!result.Succeeded)
             Output.Error(result.What ?? name, result.Why ?? "unknown", result.Hint);
+        // Of a new size, and of a kernel that cannot give it to the device.
+        else if (result.Note is { } note)
+            Output.Note($"{name}: {note}");
         return result.Succeeded;
     }
 }

@@ -83,6 +83,17 @@ public sealed class DmScriptTests : IDisposable
     }
 
     [Fact]
+    public void What_resume_says_of_a_new_size_is_said_of_a_resize()
+    {
+        var image = _folder.Image("disk.qcow2", "1M");
+        var server = Server.Attach(_folder, image);
+        var outcome = Dm("resize", image, "+1M");
+        server.Detach();
+        outcome.Passed();
+        Assert.Contains("the disk has 2097152 bytes now (was 1048576)", outcome.Errors);
+    }
+
+    [Fact]
     public void File_that_is_not_there_does_not_exist()
     {
         var outcome = Dm("create", "nowhere.qcow2", "vm1");

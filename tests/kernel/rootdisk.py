@@ -21,11 +21,14 @@ GUEST = Path(__file__).resolve().parent / "guest"
 # Their programs (and what stands in EXTRA) go to the root disk.
 PACKAGES = """bash coreutils util-linux util-linux-extra mount fdisk e2fsprogs xfsprogs kmod procps findutils grep sed mawk diffutils tar
     qemu-utils fio jq strace dmsetup udev nbd-client libnbd-bin python3.11-minimal python3-minimal python3 gzip hostname systemd
-    apparmor cryptsetup-bin busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login""".split()
+    apparmor cryptsetup-bin busybox-static fuse3 psmisc acl attr libcap2-bin gawk debianutils iproute2 passwd login nginx""".split()
 # What dpkg calls while it installs a package.
 PACKAGES += ["dpkg", "dash", "libc-bin"]
 EXTRA = ["/usr/lib/udev", "/lib/udev", "/lib/systemd/systemd-udevd", "/lib/systemd/systemd",
          "/etc/mke2fs.conf", "/usr/lib/python3", "/usr/share/mime/version",
+         # A base in a web server: what loads it, and what reads the device of it over NBD.
+         "/usr/lib/x86_64-linux-gnu/libcurl.so.4",
+         *[str(path) for pattern in ("nbd.py", "libnbdmod.*.so") for path in Path("/usr/lib/python3/dist-packages").glob(pattern)],
          # What AppArmor's profiles include.
          *[f"/etc/apparmor.d/{folder}" for folder in ("abi", "abstractions", "tunables")],
          # What a boot by systemd consists of (INIT=boot).
@@ -42,7 +45,7 @@ OPTIONAL = ["/usr/bin/perf", "/usr/bin/gdb"]
 
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console"]
 ROOT_MODULES = """nbd ublk_drv xfs dm-mod dm-crypt dm-flakey dm-delay dm-snapshot loop overlay brd null_blk zram crc32c-intel
-    crc32c-cryptoapi virtio_rng virtio_balloon xts aesni-intel algif_skcipher autofs4""".split()
+    crc32c-cryptoapi virtio_rng virtio_balloon xts aesni-intel algif_skcipher autofs4 veth bridge sch_netem""".split()
 # Not in every kernel, or built in.
 MAY_BE_MISSING = {"ublk_drv", "crc32c-intel", "crc32c-cryptoapi", "virtio_rng", "virtio_balloon", "xts", "aesni-intel", "algif_skcipher",
                   "autofs4"}

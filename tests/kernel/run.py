@@ -41,6 +41,9 @@ PROGRAMS = [kernels.CACHE / "ublk-control-tests", kernels.CACHE / "library-devic
 # What the case "manual" runs: the examples of the manual that need block devices.
 EXAMPLES = [kernels.ROOT / "tests/manual/session.py", kernels.CACHE / "examples.json"]
 
+# What the case "fleet" runs.
+FLEET = sorted((kernels.ROOT / "tests/fleet").glob("*.py"))
+
 
 class Tally:
     """The results of a run, printed as they come."""
@@ -196,7 +199,7 @@ class Lane:
             with data_disk() as data, Guest(
                     self.kernel, '. "$PAYLOAD/guest/run-cases"\n', self.binary, data=data, memory=case.memory,
                     processors=case.processors, console=console, reads_input=True, kernel_options=case.kernel_options,
-                    files=[(path, f"files/{path.name}") for path in PROGRAMS + EXAMPLES if path.exists()],
+                    files=[(path, f"files/{path.name}") for path in PROGRAMS + EXAMPLES + FLEET if path.exists()],
                     settings={"SPLAT_PATTERN": f"'{SPLAT.pattern}'", "INIT": case.init}) as guest:
                 while case and self.run_case(guest, case):
                     case = self.queue.take(case.machine)

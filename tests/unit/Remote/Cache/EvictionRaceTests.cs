@@ -46,7 +46,15 @@ public sealed class EvictionRaceTests : IDisposable
     public void A_reader_gets_what_stays()
     {
         using var cache = Verified(1);
-        Assert.Equal(_scene.BytesOf(1).AsSpan(100, 512).ToArray(), ReadWhile(cache, Chunk + 100, 512, () => { }));
+        var bytes = ReadWhile(cache, Chunk + 100, 512, () => EvictChunk(_scene, 0));
+        Assert.Equal(_scene.BytesOf(1).AsSpan(100, 512).ToArray(), bytes);
+    }
+
+    [Fact]
+    public void Files_stay_open_until_what_is_under_way_has_ended()
+    {
+        var cache = Verified(1);
+        Assert.Equal(_scene.BytesOf(1).AsSpan(100, 512).ToArray(), ReadWhile(cache, Chunk + 100, 512, cache.Dispose));
     }
 
     [Fact]

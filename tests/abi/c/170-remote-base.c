@@ -89,7 +89,8 @@ open_overlay (const char *cache, uint32_t flags)
 static void
 check_expected (const void *buffer, uint64_t offset, size_t count)
 {
-  if (memcmp (buffer, expected + offset, count) != 0) FAIL ("%zu bytes at %llu are not those of the base", count, (unsigned long long) offset);
+  if (memcmp (buffer, expected + offset, count) != 0)
+    FAIL ("%zu bytes at %llu are not those of the base", count, (unsigned long long) offset);
 }
 
 static void
@@ -241,7 +242,8 @@ without_a_source (void)
   const char *manifest = in_folder ("manifest");
   run ("qcow2blk manifest %s -o %s >&2", in_folder ("store.qcow2"), manifest);
   const char *root = format ("%.64s", output_of ("sha256sum %s", manifest));
-  run ("qcow2blk cache prefetch '%s' --sha256 %s --manifest %s --cache-dir %s --cache-limit 1G >&2", url (), root, manifest, in_folder ("pinned"));
+  run ("qcow2blk cache prefetch '%s' --sha256 %s --manifest %s --cache-dir %s --cache-limit 1G >&2", url (), root, manifest,
+       in_folder ("pinned"));
   kill_server ();
   qcow2blk_options *options = make_options ("pinned");
   CHECK_OK (qcow2blk_options_set (options, "manifest", manifest, 0));

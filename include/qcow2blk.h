@@ -174,6 +174,9 @@ QCOW2BLK_API int qcow2blk_options_create (qcow2blk_options **options, uint32_t f
  * with each call. Those that only mean something for a device (its name, address, kind) are refused by
  * qcow2blk_image_open().
  *
+ * Bases in stores have options of their own: "base" (a URL), "sha256", "mirror", "cache-dir", "source-timeout" (seconds
+ * that a read waits for a source that is away, before it fails with EIO) and others: library.md, remote.md.
+ *
  * The names after "-o" of "qcow2blk create" are known too, such as "cluster_size" and "encrypt.format". They are for
  * qcow2blk_create() only, which takes no others than these and those of keys.
  *
@@ -336,7 +339,7 @@ QCOW2BLK_API int qcow2blk_check (const char *path, struct qcow2blk_check_result 
  * Returns: 0, and the handle in *image; or a negative errno, and NULL there
  * Errors: ENOENT, EACCES and others of open(2); EBUSY: somebody else uses the image; EINVAL: an option that
  * contradicts another, or that is for devices; EUCLEAN: the image is damaged; ENOTSUP: it needs something that the
- * library does not support; EMFILE; ENOMEM
+ * library does not support; EIO: the source of a base does not answer, or is not what it should be; EMFILE; ENOMEM
  * Threads: any
  * Since: 0.1
  */

@@ -25,10 +25,11 @@ internal interface IChunkCache : ICachedFile, IDisposable
     LoopTask<int> ReadAsync(long offset, NativeBuffer buffer);
 
     /// <summary>
-    /// Takes the right to fetch a chunk, among all processes; waits while another one has it. A process that ends loses it.
+    /// Takes the right to fetch a chunk, among all processes; waits a while if another one has it. A process that ends loses it.
     /// </summary>
     /// <returns>
-    /// 1 if the caller is to fetch it, and then to <see cref="StoreAsync"/> or <see cref="Abandon"/>; 0 if it is stored by now
+    /// 1 if the caller is to fetch it, and then to <see cref="StoreAsync"/> or <see cref="Abandon"/>; 0 if it is stored by now, or
+    /// another one has kept it for so long that whoever needs it should fetch it, too, without storing it
     /// </returns>
     LoopTask<int> ClaimAsync(long chunk);
 

@@ -13,7 +13,7 @@ build_packages() {
 
 contains() { # PACKAGE PATH: a deb and an rpm have that path
     case $1 in
-        *.deb) dpkg-deb -c "$1" | awk '{ print $6 }' | sed 's:^\.::' ;;
+        *.deb) dpkg-deb -c "$1" | awk '{ print $6 }' | sed 's:^\.::; s:/$::' ;;
         *) rpm -qpl "$1" ;;
     esac | grep -xF "$2" || fail "$1 has no $2"
 }
@@ -23,7 +23,7 @@ what_is_in_which_package() {
     expect "packages" 10 "$(find "$new" -name '*.deb' -o -name '*.rpm' | wc -l)"
     for path in /usr/bin/qcow2blk "/usr/lib/systemd/system/qcow2blk@.service" /usr/lib/udev/rules.d/60-qcow2blk.rules \
                 /usr/lib/sysusers.d/qcow2blk.conf /usr/sbin/mount.qcow2 /usr/share/man/man8/qcow2blk.8.gz \
-                /usr/share/bash-completion/completions/qcow2blk; do
+                /usr/share/bash-completion/completions/qcow2blk /var/cache/qcow2blk; do
         contains "$new/qcow2blk_$v-1_amd64.deb" "$path"
         contains "$new/qcow2blk-$v-1.x86_64.rpm" "$path"
     done

@@ -32,6 +32,7 @@ deb_installs() {
         expect "$name" "installed $old_version-1" "$(version_of $name)"
     done
     expect "files that differ from the package" "" "$(inside dpkg --verify qcow2blk libqcow2blk0 libqcow2blk-dev)"
+    expect "the cache's folder" "700 root root" "$(stat -c '%a %U %G' "$root/var/cache/qcow2blk")"
     inside qcow2blk --version
     inside ldconfig -p | grep libqcow2blk.so.0
     make_disk "$root/root/disk.qcow2"
@@ -109,6 +110,7 @@ deb_is_removed() {
 
 deb_is_purged() { # SUITE
     rm -f "$root/etc/qcow2blk/mine.conf" "$root"/root/disk.qcow2*
+    mkdir -p "$root"/var/cache/qcow2blk{,-nbd}/entry
     inside dpkg -P qcow2blk libqcow2blk0
     expect "packages left" "" "$(inside dpkg-query -W -f '${Package}\n' | grep qcow2 || true)"
     files_of "$root" >"$test/$1.after"

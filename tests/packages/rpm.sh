@@ -31,7 +31,7 @@ make_base() {
     } >"$spec"
     rpmbuild -bb --quiet --define "_topdir $test/base" "$spec" >"$logs/rpm-base.log" 2>&1 || return 1
     # Folders of the packages "filesystem" and "systemd" on systems with rpm.
-    mkdir -p "$root"/var/lib/rpm "$root"/usr/{lib64/pkgconfig,share/licenses,share/man/man{3,5,7,8}} \
+    mkdir -p "$root"/var/{lib/rpm,cache} "$root"/usr/{lib64/pkgconfig,share/licenses,share/man/man{3,5,7,8}} \
         "$root"/usr/lib/{systemd/system-generators,sysusers.d,tmpfiles.d,modules-load.d,udev/rules.d}
     rpm --root "$root" --dbpath /var/lib/rpm --initdb && in_root -i "$test"/base/RPMS/*/base-1-1.*.rpm
 }
@@ -45,6 +45,7 @@ rpm_installs() {
     in_root -i $(rpms "$old" $old_version)
     expect "packages" 3 "$(in_root -qa | grep -c "^qcow2blk.*-$old_version-1")"
     expect "files that differ from the package" "" "$(in_root -V qcow2blk qcow2blk-libs qcow2blk-devel)"
+    expect "the cache's folder" "700 root root" "$(stat -c '%a %U %G' "$root/var/cache/qcow2blk")"
     inside qcow2blk --version
     make_disk "$root/root/disk.qcow2"
     inside qcow2blk info --json /root/disk.qcow2 | grep '"virtual-size": *8388608'

@@ -11,7 +11,7 @@ namespace Qcow2Blk.Remote.Bases;
 /// <param name="Version">what tells it from others of that name</param>
 /// <param name="Length">its bytes</param>
 /// <param name="ChunkBytes">bytes of a chunk</param>
-/// <param name="IsConfirmed">whether the source said just now that this is what it has</param>
+/// <param name="IsConfirmed">whether the source said just now that this is what it has, by a version that it can be held to later</param>
 internal readonly record struct CacheRequest(string Name, string Version, long Length, int ChunkBytes, bool IsConfirmed);
 
 /// <summary>From a URL to a base that can be read: its source is asked what it is, its manifest verified, its cache opened.</summary>
@@ -60,7 +60,7 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
 
             // What nothing tells from another of its name is kept for this server only, under a name that nobody asks for again.
             var key = new CacheRequest(location.Name, version ?? $"server:{Guid.NewGuid():N}", identity.Length, chunkBytes,
-                IsConfirmed: !isAway && proof is null);
+                IsConfirmed: !isAway && proof is null && version is not null);
             cache = settings.CacheDirectory is null ? null : await makers.OpenCache(settings, key, log.Warning);
             var parts = new RemoteParts(identity.Length, chunkBytes, version, pool, cache, proof, counters);
             var storage = new RemoteStorage(location, parts, settings, log.Warning);

@@ -103,6 +103,15 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
         _ahead.Clear();
         foreach (var fetch in _fetches.Values)
             fetch.Waiters.WakeAll();
+
+        // Nobody will begin with these: who waits for the end must not wait for them.
+        while (_wanted.TryDequeue(out var fetch))
+        {
+            _fetches.Remove(fetch.Chunk);
+            fetch.IsOver = true;
+        }
+
+        Pump();
     }
 
     private long StartOf(long chunk) => chunk * chunkBytes;

@@ -52,7 +52,7 @@ internal sealed class CacheDirectory : IDisposable
     /// <param name="path">the directory of all entries</param>
     /// <param name="name">of the source: a URL without credentials</param>
     /// <param name="clock">what the age goes by; null for the system's</param>
-    /// <returns>null if there is none, or the directory cannot be used</returns>
+    /// <returns>null if there is none that a source has ever confirmed, or the directory cannot be used</returns>
     public static FoundEntry? FindNewest(string path, string name, TimeProvider? clock = null)
     {
         try
@@ -61,7 +61,7 @@ internal sealed class CacheDirectory : IDisposable
             CacheLabel? newest = null;
             foreach (var label in directory?.Labels() ?? [])
             {
-                if (label.Key.Name == name && (newest is null || label.Confirmed > newest.Confirmed))
+                if (label.Key.Name == name && label.Confirmed > (newest?.Confirmed ?? 0))
                     newest = label;
             }
 
@@ -99,9 +99,14 @@ internal sealed class CacheDirectory : IDisposable
     public int Remove(string name)
     {
         Lock();
-        var result = EntryFiles.Remove(Root, name);
-        Unlock();
-        return result;
+        try
+        {
+            return EntryFiles.Remove(Root, name);
+        }
+        finally
+        {
+            Unlock();
+        }
     }
 
     /// <summary>Whether this is the one that makes room now, until <see cref="EndEviction"/>.</summary>

@@ -43,12 +43,13 @@ internal sealed class CacheOpening(CacheSettings settings, CacheKey key, bool is
         var survey = CacheSurvey.Of(directory.Root, settings.LimitBytes);
         var files = directory.OpenOrMake(label, isConfirmed);
         FileStorage? reader = null;
+        FileStorage? writer = null;
         try
         {
             reader = OpenData(files, O_RDONLY, direct: false) ?? throw Refusal(files, "the file of data cannot be read");
 
             // Past the page cache: what the kernel wrote back later, and could not, it would tell nobody who reads.
-            var writer = OpenData(files, O_RDWR, direct: true) ?? OpenData(files, O_RDWR, direct: false)
+            writer = OpenData(files, O_RDWR, direct: true) ?? OpenData(files, O_RDWR, direct: false)
                 ?? throw Refusal(files, "the file of data cannot be written");
             var map = OpenFound(files.Map.Descriptor, files.Path, direct: false, readOnly: false);
             Entry = new OpenedEntry(files, reader, writer, map, survey);
@@ -56,6 +57,7 @@ internal sealed class CacheOpening(CacheSettings settings, CacheKey key, bool is
         catch
         {
             reader?.Dispose();
+            writer?.Dispose();
             files.Dispose();
             throw;
         }

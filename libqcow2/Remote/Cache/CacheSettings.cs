@@ -11,6 +11,12 @@ internal sealed record CacheSettings(string Directory, long? LimitBytes = null, 
     /// <summary>Tells the time of a last use; tests have one of their own.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
+    /// <summary>
+    /// Milliseconds that a claim of another is waited for: one that was stopped, or whose source is slow, must not keep those waiting who
+    /// could have the chunk by themselves.
+    /// </summary>
+    public int ClaimPatience { get; init; } = 5000;
+
     /// <summary>Seconds since 1970.</summary>
     public long Now => Clock.GetUtcNow().ToUnixTimeSeconds();
 }

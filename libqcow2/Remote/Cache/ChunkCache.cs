@@ -138,6 +138,7 @@ internal sealed partial class ChunkCache : IChunkCache
     public async LoopTask<int> ClaimAsync(long chunk)
     {
         RequireChunk(chunk);
+        var began = Environment.TickCount64;
         for (var pause = 1; ; pause = Math.Min(pause * 2, LongestPoll))
         {
             if (IsStored(chunk))
@@ -159,6 +160,8 @@ internal sealed partial class ChunkCache : IChunkCache
                     return 0;
             }
 
+            if (Environment.TickCount64 - began >= _settings.ClaimPatience)
+                return 0;
             await LoopScheduler.Current.DelayAsync(pause);
         }
     }

@@ -86,6 +86,46 @@ public sealed class SystemdGeneratorTests : IDisposable
     }
 
     [Theory]
+    [InlineData("--base https://images.example/a.qcow2")]
+    [InlineData("--queues 2 --base=s3://bucket/a.qcow2 --sha256 0")]
+    [InlineData("--base 'nbd://store/a'")]
+    [InlineData("--allow-remote-backing")]
+    public void A_device_with_a_base_in_a_store_gets_the_network_and_a_cache_and_waits_for_them(string options)
+    {
+        File.WriteAllText(_folder.File("conf/a.conf"), $"IMAGE=/data/a.qcow2\nOPTIONS={options}\n");
+        File.WriteAllText(_folder.File("conf/nbd/b.conf"), $"IMAGE=/data/b.qcow2\nOPTIONS={options}\n");
+        var units = Generate();
+        foreach (var unit in (string[])["qcow2blk@a", "qcow2blk-nbd@b"])
+        {
+            var text = units[$"{unit}.service.d/50-qcow2blk.conf"];
+            var parts = text.Split("\n[Service]\n");
+            Assert.Contains("\nWants=network-online.target\nAfter=network-online.target\n", parts[0], StringComparison.Ordinal);
+            Assert.Contains(
+                "RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6\nIPAddressDeny=\n", parts[1], StringComparison.Ordinal);
+            Assert.Contains($"CacheDirectory={unit.Split('@')[0]}\nCacheDirectoryMode=0700\n", parts[1], StringComparison.Ordinal);
+        }
+
+        Assert.Contains("PrivateNetwork=no\n", units["qcow2blk-nbd@b.service.d/50-qcow2blk.conf"], StringComparison.Ordinal);
+        Assert.Contains(
+            "Environment=QCOW2BLK_CACHE_DIR=/var/cache/qcow2blk-nbd\n", units["qcow2blk-nbd@b.service.d/50-qcow2blk.conf"],
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("PrivateNetwork", units["qcow2blk@a.service.d/50-qcow2blk.conf"], StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--base /data/base.qcow2")]
+    [InlineData("--base=base.qcow2 --queues 2")]
+    [InlineData("--tag https://images.example/a.qcow2")]
+    [InlineData("--base")]
+    [InlineData("")]
+    public void Other_devices_have_no_network(string options)
+    {
+        File.WriteAllText(_folder.File("conf/a.conf"), $"IMAGE=/data/a.qcow2\nOPTIONS={options}\n");
+        File.WriteAllText(_folder.File("conf/nbd/b.conf"), $"IMAGE=/data/b.qcow2\nOPTIONS={options}\n");
+        Assert.All(Generate().Values, text => Assert.DoesNotContain("[Service]", text, StringComparison.Ordinal));
+    }
+
+    [Theory]
     [InlineData("bad name.conf")]
     [InlineData(".hidden.conf")]
     [InlineData("disk.conf~")]

@@ -56,6 +56,20 @@ public class RemoteStorageTests
     }
 
     [Fact]
+    public void What_nobody_has_begun_to_fetch_keeps_no_base_open()
+    {
+        using var scene = new BaseOnLoop(1);
+        scene.Source.Holds = true;
+        scene.Source.Depth = 1;
+        scene.ReadAsync(0, 100).Forget();
+        var read = scene.ReadAsync(3 * Chunk, 100);
+        while (scene.Source.Held == 0 || scene.Storage.Counters.Misses < 2)
+            scene.Loop.Step();
+        scene.Storage.Dispose();
+        Assert.Equal(-Errno.EIO, scene.Loop.RunUntilComplete(read));
+    }
+
+    [Fact]
     public void What_is_stored_is_not_fetched_again()
     {
         using var scene = new BaseOnLoop(1);

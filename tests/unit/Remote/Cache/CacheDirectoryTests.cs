@@ -34,6 +34,14 @@ public sealed class CacheDirectoryTests : IDisposable
     }
 
     [Fact]
+    public void An_entry_that_no_source_has_confirmed_is_not_gone_by()
+    {
+        // What a manifest pins, what nothing tells from another: its version says nothing to the source when it is back.
+        _scene.TryOpen(_scene.Key with { Version = "sha256:00" }, isConfirmed: false)!.Dispose();
+        Assert.Null(CacheDirectory.FindNewest(_scene.Settings.Directory, _scene.Key.Name));
+    }
+
+    [Fact]
     public void A_source_that_is_not_known_has_no_entry()
     {
         Assert.Null(CacheDirectory.FindNewest(_scene.Settings.Directory, _scene.Key.Name));

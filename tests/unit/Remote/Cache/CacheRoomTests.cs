@@ -53,6 +53,21 @@ public sealed class CacheRoomTests : IDisposable
     }
 
     [Fact]
+    public void What_was_read_last_before_the_end_counts_as_used()
+    {
+        using (var cache = _scene.Open())
+            _scene.Fill(cache, 0, ChunksPerSegment);
+        _scene.Clock.Advance(s_old);
+        using (var cache = _scene.Open())
+            Assert.True(_scene.Has(cache, ChunksPerSegment));
+        _scene.Clock.Advance(TimeSpan.FromSeconds(RoomMaker.RecentSeconds - 1));
+        MakeRoom(long.MaxValue);
+        using var again = _scene.Open();
+        Assert.False(again.IsStored(0));
+        Assert.True(_scene.Has(again, ChunksPerSegment));
+    }
+
+    [Fact]
     public void An_entry_that_nobody_uses_goes_before_one_in_use()
     {
         var other = _scene.Key with { Version = "\"v2\"" };

@@ -70,6 +70,7 @@ public sealed class ChunkCacheTests : IDisposable
     public void What_is_not_of_the_base_is_never_there(long offset, int length)
     {
         using var cache = _scene.Open();
+        Assert.False(cache.IsThere(0, 1, out _));
         _scene.Fill(cache, 0, 1, 2, 3, 4);
         for (var chunk = 0; chunk < 5; chunk++)
             Assert.True(_scene.Has(cache, chunk));
@@ -108,6 +109,21 @@ public sealed class ChunkCacheTests : IDisposable
         });
         Assert.True(waiting.Wait(10_000, TestContext.Current.CancellationToken));
         Assert.Equal(1, result[0]);
+    }
+
+    [Fact]
+    public void A_claim_of_one_that_was_stopped_is_not_waited_for_for_ever()
+    {
+        _scene.Settings = _scene.Settings with { ClaimPatience = 50 };
+        using var stopped = _scene.Open();
+        using var cache = _scene.Open();
+        Assert.Equal(1, _scene.Claim(stopped, 3));
+        var (waiting, result) = StartClaim(cache, 3);
+        Assert.True(waiting.Wait(10_000, TestContext.Current.CancellationToken));
+        Assert.Equal(0, result[0]);
+        Assert.False(cache.IsStored(3));
+        Assert.Equal(1, _scene.Store(stopped, 3));
+        Assert.True(_scene.Has(cache, 3));
     }
 
     [Fact]
@@ -150,6 +166,21 @@ public sealed class ChunkCacheTests : IDisposable
 
         using var again = _scene.Open();
         Assert.True(_scene.Has(again, 1));
+        Assert.Empty(_scene.Reports);
+    }
+
+    [Fact]
+    public void A_chunk_that_was_wrong_is_there_again_once_another_has_replaced_it()
+    {
+        using (var cache = _scene.Open())
+            _scene.Fill(cache, 1);
+        Damage(Chunk + 17);
+        using var first = _scene.Open();
+        using var second = _scene.Open();
+        Assert.False(_scene.Has(first, 1));
+        Assert.False(_scene.Has(second, 1));
+        _scene.Fill(second, 1);
+        Assert.True(_scene.Has(first, 1));
         Assert.Empty(_scene.Reports);
     }
 

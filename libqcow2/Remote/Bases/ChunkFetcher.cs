@@ -221,7 +221,8 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
             return (0, false);
         }
 
-        var error = await sources.ReadAsync(fetch.Chunk, start, fetch.Buffer, () => fetch.Users > 0 && !_isClosing);
+        (var error, fetch.Buffer) =
+            await sources.ReadAsync(fetch.Chunk, start, fetch.Buffer, () => fetch.Users > 0 && !_isClosing);
         if (error == 0)
             counters.CountFetch(fetch.Buffer.Length);
         return (error, isClaimed);

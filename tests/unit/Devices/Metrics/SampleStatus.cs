@@ -15,7 +15,7 @@ internal static class SampleStatus
           "chain": [ { "path": "/data/disk.qcow2" }, { "path": "/data/base.qcow2" } ],
           "bases": [ { "url": "https://images.example/base.qcow2", "state": "online", "length-bytes": 536870912, "chunk-size": 262144,
             "cached-bytes": 4194304, "waiting": 2, "hits": 70, "misses": 16, "hit-bytes": 286720, "fetched-bytes": 4194304, "fetches": 16,
-            "shared-fetches": 0, "retries": 1, "bad-chunks": 3, "fetch-p50-ns": 20000000, "fetch-p99-ns": 90000000 } ],
+            "shared-fetches": 0, "retries": 1, "bad-chunks": 3, "hedges": 5, "hedge-wins": 4, "fetch-p50-ns": 20000000, "fetch-p99-ns": 90000000 } ],
           "cache": { "l2-bytes": 1048576, "l2-hits": 900, "l2-misses": 100, "commits": 7 },
           "requests": { "connections": 2, "in-flight": 5, "waiting-for-space": 1, "waiting-for-limit": 4, "reads": 10, "writes": 6,
             "others": 1, "read-bytes": 40960, "written-bytes": 24576, "errors": 1,

@@ -165,6 +165,9 @@ internal sealed class RemoteStorage : IBlockStorage
         return false;
     }
 
+    /// <summary>Chunks that are to be fetched ahead and are not asked for yet. Home loop.</summary>
+    public int QueuedAhead => _fetcher.QueuedAhead;
+
     /// <summary>Whether nothing is being fetched. Home loop.</summary>
     public bool IsIdle => _fetcher.IsIdle;
 

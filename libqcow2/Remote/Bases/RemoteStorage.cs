@@ -39,7 +39,8 @@ internal sealed class RemoteStorage : IBlockStorage
             Timeout = settings.SourceTimeout,
             ParkedChanged = () => ParkedChanged?.Invoke(),
         };
-        _recorder = settings.RecordTrace is { } file ? new TraceRecorder(file, Path, parts.Version, Length, ChunkBytes, report) : null;
+        _recorder = settings.RecordTrace is { } file
+            ? new TraceRecorder(file, settings.GoesOnRecording, Path, parts.Version, Length, ChunkBytes, report) : null;
         _direct = _cache is null || _recorder is not null ? null : new CachedReads(_cache, Counters);
         if (settings.FillAfter is { } delay && _cache is not null)
         {

@@ -14,8 +14,8 @@ internal sealed class SourceMember(IRemoteSource source)
     /// <summary>Whether it is not the base any more, or never was.</summary>
     public bool IsDropped { get; set; }
 
-    /// <summary>Whether the last that was heard of it is a failure.</summary>
-    public bool IsDown { get; set; }
+    /// <summary>When it failed last; null if it has answered since.</summary>
+    public long? DownSince { get; set; }
 
     /// <summary>When it said last that it is asked for too much; null for never.</summary>
     public long? BusySince { get; set; }

@@ -18,8 +18,8 @@ internal sealed partial class SourcePool
     // So many answers in a row that a mirror had to give: what does not answer is not asked first.
     private const int MostOvertaken = 3;
 
-    // As long as a source may ask to be left alone.
-    private static readonly TimeSpan s_busyTime = TimeSpan.FromSeconds(30);
+    // As long as a source may ask to be left alone: what it said before that, or that it was away, says nothing of now.
+    private static readonly TimeSpan s_lately = TimeSpan.FromSeconds(30);
 
     private readonly HedgeRule _hedges = new();
     private readonly List<ChunkRead> _reads = [];
@@ -136,7 +136,7 @@ internal sealed partial class SourcePool
         }
 
         member.Overtaken = 0;
-        member.IsDown = true;
+        member.DownSince = Clock();
         Succeeded(winner.Source);
     }
 
@@ -181,12 +181,14 @@ internal sealed partial class SourcePool
         for (var i = 1; i < _members.Length; i++)
         {
             var other = (index + i) % _members.Length;
-            if (_members[other] is { IsDropped: false, IsDown: false } member && !IsBusy(member))
+            if (_members[other] is { IsDropped: false } member && !IsLately(member.DownSince) && !IsBusy(member))
                 return other;
         }
 
         return _members[index].Source.HasOwnWays ? index : -1;
     }
 
-    private bool IsBusy(SourceMember member) => member.BusySince is { } since && Since(since) < s_busyTime;
+    private bool IsBusy(SourceMember member) => IsLately(member.BusySince);
+
+    private bool IsLately(long? time) => time is { } then && Since(then) < s_lately;
 }

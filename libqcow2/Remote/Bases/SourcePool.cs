@@ -202,7 +202,7 @@ internal sealed partial class SourcePool(
     private void Answered(int index)
     {
         _successes++;
-        _members[index].IsDown = false;
+        _members[index].DownSince = null;
         if (Trouble is null)
             return;
         Trouble = null;
@@ -215,7 +215,7 @@ internal sealed partial class SourcePool(
     private void Failed(int index, FetchResult result, bool isExtra)
     {
         var member = _members[index];
-        member.IsDown = true;
+        member.DownSince = Clock();
         if (result.IsBusy)
             member.BusySince = Clock();
         if (member.IsDropped)

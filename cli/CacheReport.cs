@@ -25,7 +25,8 @@ internal static class CacheReport
                 var share = (known.StoredBytes * 100.0 / length).ToString("0.0", CultureInfo.InvariantCulture) + " %";
                 table.Add(ShortId(known), Quantity.Bytes(length), Quantity.Bytes(known.StoredBytes), share,
                     Quantity.Bytes(known.PinnedBytes),
-                    known.LastUse is { } time ? Duration.Ago(now - time) : "never", known.Users.ToString(CultureInfo.InvariantCulture), label.Key.Name);
+                    known.LastUse is { } time ? Duration.Ago(now - time) : "never",
+                    known.Users.ToString(CultureInfo.InvariantCulture), label.Key.Name);
             }
             else
             {

@@ -18,7 +18,7 @@ internal sealed class ReadHandle
     /// <summary>What the source does when nobody wants the bytes any more; null while there is nothing that it could do.</summary>
     public Action? Cancelled { get; set; }
 
-    /// <summary>Nobody wants the bytes any more. The memory still belongs to the source until the read ends, which may be at once.</summary>
+    /// <summary>Nobody wants the bytes any more. The memory is the source's until the read ends, which may be at once.</summary>
     public void Cancel()
     {
         IsCancelled = true;

@@ -41,7 +41,8 @@ public class TopPageTests
         Assert.All(s_ofBases, title => Assert.DoesNotContain(title, head, StringComparison.Ordinal));
 
         // One of several is enough, and the others show that they have none.
-        var lines = Lines(200, new DeviceRate(Counters(Plain, 0)), new DeviceRate(Counters(Encoding.UTF8.GetString(SampleStatus.Full.Span), 0)));
+        var full = Encoding.UTF8.GetString(SampleStatus.Full.Span);
+        var lines = Lines(200, new DeviceRate(Counters(Plain, 0)), new DeviceRate(Counters(full, 0)));
         Assert.Contains("CACHED", lines[0], StringComparison.Ordinal);
         Assert.Equal('-', lines[1][lines[0].IndexOf("CACHED", StringComparison.Ordinal) + 5 - Escapes(lines[0])]);
     }

@@ -25,7 +25,8 @@ internal static class CacheReport
                 var share = (known.StoredBytes * 100.0 / length).ToString("0.0", CultureInfo.InvariantCulture) + " %";
                 table.Add(ShortId(known), Quantity.Bytes(length), Quantity.Bytes(known.StoredBytes), share,
                     Quantity.Bytes(known.PinnedBytes),
-                    Duration.Ago(now - known.LastUse), known.Users.ToString(CultureInfo.InvariantCulture), label.Key.Name);
+                    known.LastUse is { } time ? Duration.Ago(now - time) : "never",
+                    known.Users.ToString(CultureInfo.InvariantCulture), label.Key.Name);
             }
             else
             {
@@ -60,7 +61,10 @@ internal static class CacheReport
         writer.WriteNumber("chunk-bytes"u8, label.ChunkBytes);
         writer.WriteNumber("stored-bytes"u8, known.StoredBytes);
         writer.WriteNumber("pinned-bytes"u8, known.PinnedBytes);
-        WriteTime(writer, "last-use"u8, known.LastUse);
+        if (known.LastUse is { } time)
+            WriteTime(writer, "last-use"u8, time);
+        else
+            writer.WriteNull("last-use"u8);
         if (label.Confirmed > 0)
             WriteTime(writer, "confirmed"u8, label.ConfirmedAt);
         writer.WriteNumber("users"u8, known.Users);

@@ -27,6 +27,9 @@ internal sealed class DeviceCounters
             BytesFetched = bases.Sum(one => one.Number("fetched-bytes") ?? 0);
             BytesOfBases = bases.Sum(one => one.Number("length-bytes") ?? 0);
             BytesCached = bases.Sum(one => one.Number("cached-bytes") ?? 0);
+            BaseHits = bases.Sum(one => one.Number("hits") ?? 0);
+            BaseMisses = bases.Sum(one => one.Number("misses") ?? 0);
+            FetchP99Nanoseconds = bases.Max(one => one.Number("fetch-p99-ns")) is > 0 and var time ? time : null;
         }
 
         Nanoseconds = status.Number("requests", "read-time-ns") + status.Number("requests", "write-time-ns")
@@ -68,6 +71,15 @@ internal sealed class DeviceCounters
     internal double? BytesOfBases { get; }
 
     internal double? BytesCached { get; }
+
+    /// <summary>Reads of its bases that the cache answered; null if it has none in a store.</summary>
+    internal double? BaseHits { get; }
+
+    /// <summary>Those that waited for a source.</summary>
+    internal double? BaseMisses { get; }
+
+    /// <summary>What 99 of 100 fetches took less than, of the base whose are the slowest; null if there were none.</summary>
+    internal double? FetchP99Nanoseconds { get; }
 
     internal double? Hits { get; }
 

@@ -30,6 +30,9 @@ internal sealed record DeviceRate(DeviceCounters Now)
     /// <summary>How many of 100 bytes of its bases are in the cache; null if it has none in a store.</summary>
     internal double? CachedPercent => Now.BytesOfBases > 0 ? 100 * Now.BytesCached / Now.BytesOfBases : null;
 
+    /// <summary>How many of 100 reads of its bases in stores the cache answered; null if there were none.</summary>
+    internal double? BaseHitPercent { get; private init; }
+
     /// <summary>How many of 100 L2 tables were in the cache; null if none was wanted.</summary>
     internal double? HitPercent { get; private init; }
 
@@ -51,16 +54,12 @@ internal sealed record DeviceRate(DeviceCounters Now)
             AverageNanoseconds = requests > 0 ? (now.Nanoseconds - earlier.Nanoseconds) / requests : null,
             P99Nanoseconds = Percentile(earlier, now, 0.99),
             BytesFetched = (now.BytesFetched - earlier.BytesFetched) / seconds,
-            HitPercent = HitsOf(earlier, now),
+            BaseHitPercent = Share(now.BaseHits - earlier.BaseHits, now.BaseMisses - earlier.BaseMisses),
+            HitPercent = Share(now.Hits - earlier.Hits, now.Misses - earlier.Misses),
         };
     }
 
-    private static double? HitsOf(DeviceCounters earlier, DeviceCounters now)
-    {
-        var hits = now.Hits - earlier.Hits;
-        var all = hits + now.Misses - earlier.Misses;
-        return all > 0 ? 100 * hits / all : null;
-    }
+    private static double? Share(double? hits, double? misses) => hits + misses > 0 ? 100 * hits / (hits + misses) : null;
 
     /// <summary>Within its bucket by proportion, as Prometheus does it: the buckets are wide.</summary>
     private static double? Percentile(DeviceCounters earlier, DeviceCounters now, double fraction)

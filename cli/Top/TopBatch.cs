@@ -35,11 +35,12 @@ internal static class TopBatch
         return ExitCode.Done;
     }
 
-    private static string AsTable(IEnumerable<DeviceRate> rates)
+    private static string AsTable(IReadOnlyList<DeviceRate> rates)
     {
-        var table = new Table([.. TopColumn.All.Select(column => column.Title)]);
+        TopColumn[] columns = [.. TopColumn.For(rates)];
+        var table = new Table([.. columns.Select(column => column.Title)]);
         foreach (var rate in rates)
-            table.Add([.. TopColumn.All.Select(column => column.Text(rate))]);
+            table.Add([.. columns.Select(column => column.Text(rate))]);
         return table.ToString();
     }
 
@@ -75,6 +76,8 @@ internal static class TopBatch
         Write(writer, "cache-hit-percent", rate.HitPercent);
         Write(writer, "fetched-bytes-per-second", rate.BytesFetched);
         Write(writer, "base-cached-percent", rate.CachedPercent);
+        Write(writer, "base-hit-percent", rate.BaseHitPercent);
+        Write(writer, "fetch-p99-ns", rate.Now.FetchP99Nanoseconds);
         Write(writer, "in-flight", rate.Now.InFlight);
         Write(writer, "waiting", rate.Now.Waiting);
         writer.WriteEndObject();

@@ -32,13 +32,29 @@ internal sealed record TopColumn(string Name, char Key, string Title, string Mea
         new("p99", 'p', "P99", "what 99 of 100 requests of the interval stayed below",
             rate => Time(rate.P99Nanoseconds), rate => rate.P99Nanoseconds),
         new("hits", 'h', "HITS", "L2 tables that were in the cache", rate => Percent(rate.HitPercent), rate => rate.HitPercent),
+        new("cached", 'c', "CACHED", "how much of its bases in stores is in the cache",
+            rate => Percent(rate.CachedPercent), rate => rate.CachedPercent) { IsOfBases = true },
+        new("base-hits", 'b', "BHITS", "reads of those bases that the cache answered",
+            rate => Percent(rate.BaseHitPercent), rate => rate.BaseHitPercent) { IsOfBases = true },
+        new("fetch", 'e', "FETCH99", "what 99 of 100 fetches from their sources stayed below, since the server started",
+            rate => Time(rate.Now.FetchP99Nanoseconds), rate => rate.Now.FetchP99Nanoseconds) { IsOfBases = true },
         new("in-flight", 'f', "FLIGHT", "requests that are being served", rate => Count(rate.Now.InFlight), rate => rate.Now.InFlight),
         new("waiting", 'x', "WAIT", "requests that wait for space, a limit or the source of a base",
             rate => Count(rate.Now.Waiting), rate => rate.Now.Waiting),
         new("image", 'i', "IMAGE", "the image file", rate => Printable.Escape(rate.Now.Answer.Record.Image), null),
     ];
 
+    /// <summary>Whether it is about bases in stores: it is shown only if a device has one.</summary>
+    internal bool IsOfBases { get; private init; }
+
     internal bool IsNumber => Number is not null;
+
+    /// <summary>Those that say something of these devices.</summary>
+    internal static IEnumerable<TopColumn> For(IEnumerable<DeviceRate> rates)
+    {
+        var hasBases = rates.Any(rate => rate.Now.BytesOfBases is not null);
+        return All.Where(column => hasBases || !column.IsOfBases);
+    }
 
     internal static TopColumn? ByName(string name) => All.FirstOrDefault(column => column.Name == name);
 

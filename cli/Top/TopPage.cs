@@ -17,7 +17,9 @@ internal sealed class TopPage(int columns, Style style)
     private const string Underlined = "\e[4m", NotUnderlined = "\e[24m";
 
     // What goes first where there is no room for all, and how wide a column is at least, so that it does not jump about.
-    private static readonly string[] s_dispensable = ["waiting", "hits", "average", "in-flight", "p99", "written-bytes", "read-bytes"];
+    private static readonly string[] s_dispensable =
+        ["waiting", "base-hits", "hits", "fetch", "average", "in-flight", "p99", "cached", "written-bytes", "read-bytes"];
+
     private static readonly Dictionary<string, int> s_least = new()
     {
         ["name"] = 8,
@@ -29,6 +31,7 @@ internal sealed class TopPage(int columns, Style style)
         ["average"] = 7,
         ["p99"] = 7,
         ["hits"] = 4,
+        ["fetch"] = 7,
     };
 
     /// <summary>The head of the table, then a line for each device.</summary>
@@ -60,7 +63,7 @@ internal sealed class TopPage(int columns, Style style)
 
     private List<TopColumn> Choose(IReadOnlyList<DeviceRate> rates, out Dictionary<TopColumn, int> widths)
     {
-        var shown = TopColumn.All.ToList();
+        var shown = TopColumn.For(rates).ToList();
         var needed = shown.ToDictionary(column => column, column => Needed(column, rates));
         foreach (var name in s_dispensable)
         {

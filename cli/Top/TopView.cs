@@ -44,7 +44,7 @@ internal sealed class TopView(DeviceRates rates, TimeSpan interval, TopColumn co
         var every = Interval.TotalSeconds.ToString("0.##", CultureInfo.InvariantCulture);
         var title = $"qcow2blk top - {now}, every {every} s{(IsPaused ? ", " + _style.Doubtful("paused") : "")}";
         if (_helps)
-            return [title, .. Help()];
+            return [title, .. Help(seen)];
         string[] table = [.. page.Lines([.. _column.Sorted(seen, _reversed)], _column)];
         var room = Math.Max(1, rows - LinesAround);
         Scrolled = Math.Clamp(Scrolled, 0, Math.Max(0, table.Length - 1 - room));
@@ -99,7 +99,7 @@ internal sealed class TopView(DeviceRates rates, TimeSpan interval, TopColumn co
         _column = TopColumn.All[Math.Clamp(at, 0, TopColumn.All.Count - 1)];
     }
 
-    private static IEnumerable<string> Help() =>
+    private static IEnumerable<string> Help(IReadOnlyList<DeviceRate> seen) =>
     [
         "q, Ctrl-C    quit",
         "< >          sort by the column to the left or right",
@@ -109,7 +109,7 @@ internal sealed class TopView(DeviceRates rates, TimeSpan interval, TopColumn co
         "Enter        look now",
         "arrows       scroll",
         "",
-        .. TopColumn.All.Select(column => $"{column.Key}            sort by {column.Title,-8} {column.Meaning}"),
+        .. TopColumn.For(seen).Select(column => $"{column.Key}            sort by {column.Title,-8} {column.Meaning}"),
         "",
         "press any key",
     ];

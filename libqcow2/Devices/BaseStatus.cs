@@ -71,6 +71,8 @@ internal static class BaseStatus
         writer.WriteNumber("shared-fetches", counters.Shared);
         writer.WriteNumber("retries", counters.Retries);
         writer.WriteNumber("bad-chunks", counters.BadChunks);
+        writer.WriteNumber("hedges", counters.Hedges);
+        writer.WriteNumber("hedge-wins", counters.HedgeWins);
         writer.WriteNumber("fetch-p50-ns", (long)(counters.Times.Percentile(0.50) * 1000));
         writer.WriteNumber("fetch-p99-ns", (long)(counters.Times.Percentile(0.99) * 1000));
         writer.WriteEndObject();

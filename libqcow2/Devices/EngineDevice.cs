@@ -67,6 +67,7 @@ internal sealed partial class EngineDevice : IDevice
     private IExport? _openExport;
     private volatile IReadOnlyList<ChainLink> _chain = [];
     private volatile IDisk? _disk;
+    private bool _wasOpen;
     private volatile int _state = (int)DeviceState.Running;
     private readonly SuspensionWatch? _suspension;
     private bool _abandoned;
@@ -229,7 +230,8 @@ internal sealed partial class EngineDevice : IDevice
         var log = ChooseLog();
         var opening = OnHomeAsync(async () =>
         {
-            (disk, chain) = await _openDisk(_options with { RebindBase = _options.RebindBase && !_opened }, _log, log, lockTimeout);
+            (disk, chain) = await _openDisk(_options with { IsOpenedAgain = _wasOpen }, _log, log, lockTimeout);
+            _wasOpen = true;
             await ShowBitmapsAsync(disk);
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;
         });

@@ -112,7 +112,7 @@ internal sealed partial class ImageChain
     private async LoopTask<RemoteStorage> OpenStorageAsync(RemoteLocation location, bool isBase)
     {
         // What was said of the base is not true of those below it.
-        var settings = RemoteOptions.Resolve(_options);
+        var settings = RemoteOptions.Resolve(_options) with { GoesOnRecording = _options.IsOpenedAgain };
         if (!isBase)
             settings = settings with { Root = null, Manifest = null, Mirrors = [], Trace = null, RecordTrace = null, UrlCommand = null };
         try

@@ -22,6 +22,7 @@ internal static unsafe partial class LibCurl
     internal const int CURLOPT_FOLLOWLOCATION = 52;
     internal const int CURLOPT_SSL_VERIFYPEER = 64;
     internal const int CURLOPT_CAINFO = 10065;
+    internal const int CURLOPT_FRESH_CONNECT = 74;
     internal const int CURLOPT_HEADERFUNCTION = 20079;
     internal const int CURLOPT_SSL_VERIFYHOST = 81;
     internal const int CURLOPT_HTTP_VERSION = 84;

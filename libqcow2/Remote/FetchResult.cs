@@ -30,7 +30,8 @@ internal enum FetchStatus
 /// <param name="Status">how it went</param>
 /// <param name="Why">for the log, without credentials: what was asked, what came; null if it is done</param>
 /// <param name="RetryAfter">how long the source asks to be left alone; null if it says nothing</param>
-internal readonly record struct FetchResult(FetchStatus Status, string? Why = null, TimeSpan? RetryAfter = null)
+/// <param name="IsBusy">whether the source says that it is asked for too much</param>
+internal readonly record struct FetchResult(FetchStatus Status, string? Why = null, TimeSpan? RetryAfter = null, bool IsBusy = false)
 {
     public static FetchResult Done => default;
 

@@ -30,6 +30,15 @@ internal interface IRemoteSource
     /// <param name="buffer">filled wholly if the attempt succeeds; anything may be in it if not</param>
     LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer);
 
+    /// <summary>Whether a read may go over a connection of its own, see <see cref="ReadHandle.NeedsOwnWay"/>.</summary>
+    bool HasOwnWays => false;
+
+    /// <summary>As the other. A source that cannot call a read off lets it run to its end.</summary>
+    /// <param name="offset">in bytes</param>
+    /// <param name="buffer">filled wholly if the attempt succeeds; anything may be in it if not</param>
+    /// <param name="handle">of the caller; one for each read</param>
+    LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer, ReadHandle handle) => ReadAsync(offset, buffer);
+
     /// <summary>Ends what is under way with <see cref="FetchStatus.Unavailable"/>, and lets go of all connections.</summary>
     LoopTask<int> CloseAsync();
 }

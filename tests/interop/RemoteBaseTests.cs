@@ -88,10 +88,13 @@ public sealed partial class RemoteBaseTests : IDisposable
         Deadline.Until(() => BaseOf(server).GetProperty("cached-bytes").GetInt64() == 512 << 10, "what was read is in the cache");
 
         var top = JsonDocument.Parse(_folder.Qcow2Blk("top", "--batch", "--json", "--count", "1", "--interval", "0.2").Passed().Output);
+        var table = _folder.Qcow2Blk("top", "--batch", "--count", "1", "--interval", "0.2").Passed().Output;
         var metrics = _folder.Qcow2Blk("metrics").Passed().Output;
 
         Assert.Equal(12.5, top.RootElement.GetProperty("devices")[0].GetProperty("base-cached-percent").GetDouble());
         Assert.Equal(0, top.RootElement.GetProperty("devices")[0].GetProperty("fetched-bytes-per-second").GetDouble());
+        Assert.Matches("CACHED +BHITS +FETCH99", table);
+        Assert.Contains("  12%  ", table, StringComparison.Ordinal);
         Assert.Contains("qcow2blk_base_cached_bytes{name=\"overlay\",url=\"" + _web.Url("base.raw") + "\"} 524288\n", metrics,
             StringComparison.Ordinal);
         server.Detach();
@@ -166,7 +169,10 @@ public sealed partial class RemoteBaseTests : IDisposable
     {
         Random("www/base.raw", 16 << 20);
         var first = Attach(Overlay("base.raw", "raw"), "--base", _web.Url("base.raw"), "--record-trace", _folder.File("trace"));
-        Run.QemuIoAs("raw", first.Uri, "read 12M 4k", "read 3M 4k", "read 7M 4k");
+        Run.QemuIoAs("raw", first.Uri, "read 12M 4k", "read 3M 4k");
+        _folder.Qcow2Blk("suspend", "overlay").Passed();
+        _folder.Qcow2Blk("resume", "overlay").Passed();
+        Run.QemuIoAs("raw", first.Uri, "read 7M 4k");
         first.Detach();
 
         var second = Attach("overlay.qcow2", "--base", _web.Url("base.raw"), "--trace", _folder.File("trace"), "--cache-dir",

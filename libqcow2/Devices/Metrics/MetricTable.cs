@@ -59,6 +59,8 @@ internal static class MetricTable
         Base("base_fetches", MetricType.Counter, "", "Chunks that the source of a base has sent", "fetches"),
         Base("base_fetch_retries", MetricType.Counter, "", "Attempts to read from a source that failed and were made again", "retries"),
         Base("base_bad_chunks", MetricType.Counter, "", "Chunks that were not what the manifest says", "bad-chunks"),
+        Base("base_hedges", MetricType.Counter, "", "Slow reads that a source or a mirror was asked for a second time", "hedges"),
+        Base("base_hedge_wins", MetricType.Counter, "", "Those of them whose second answer came first", "hedge-wins"),
         new(Prefix + "base_fetch_seconds", MetricType.Gauge, "seconds", "Half, and 99 %, of the fetches of a base took less than this",
             FetchTimes),
         Gauge("server_resident_bytes", "bytes", "Memory of the server's process", "memory", "resident-bytes"),

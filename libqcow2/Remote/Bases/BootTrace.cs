@@ -16,6 +16,9 @@ namespace Qcow2Blk.Remote.Bases;
 /// <param name="Offsets">of the chunks, the first that was read first</param>
 internal sealed record BootTrace(string? Version, long Length, int ChunkBytes, IReadOnlyList<long> Offsets)
 {
+    /// <summary>When the last one was read, after the first.</summary>
+    public long Milliseconds { get; private init; }
+
     /// <summary>256 GiB in chunks of the default size: a boot reads a thousandth of that.</summary>
     public const int MaxEntries = 1 << 20;
 
@@ -52,6 +55,7 @@ internal sealed record BootTrace(string? Version, long Length, int ChunkBytes, I
         trace = null;
         BootTrace? head = null;
         var offsets = new List<long>();
+        var time = 0L;
         var number = 0;
         foreach (var range in text.Split((byte)'\n'))
         {
@@ -62,22 +66,22 @@ internal sealed record BootTrace(string? Version, long Length, int ChunkBytes, I
 
             // The last line of a server that was killed may be half a line.
             var isLast = range.End.GetOffset(text.Length) == text.Length;
-            if (ReadLine(line, ref head, offsets) is { } why)
-                return isLast && head is not null ? Done(head, offsets, out trace) : $"line {number}: {why}";
+            if (ReadLine(line, ref head, offsets, ref time) is { } why)
+                return isLast && head is not null ? Done(head, offsets, time, out trace) : $"line {number}: {why}";
             if (offsets.Count > MaxEntries)
                 return $"it has more than {MaxEntries} entries";
         }
 
-        return head is null ? "it is empty" : Done(head, offsets, out trace);
+        return head is null ? "it is empty" : Done(head, offsets, time, out trace);
     }
 
-    private static string? Done(BootTrace head, List<long> offsets, out BootTrace trace)
+    private static string? Done(BootTrace head, List<long> offsets, long time, out BootTrace trace)
     {
-        trace = head with { Offsets = offsets };
+        trace = head with { Offsets = offsets, Milliseconds = time };
         return null;
     }
 
-    private static string? ReadLine(ReadOnlySpan<byte> line, ref BootTrace? head, List<long> offsets)
+    private static string? ReadLine(ReadOnlySpan<byte> line, ref BootTrace? head, List<long> offsets, ref long time)
     {
         try
         {
@@ -91,6 +95,8 @@ internal sealed record BootTrace(string? Version, long Length, int ChunkBytes, I
             if (!root.TryGetProperty("offset", out var offset) || !offset.TryGetInt64(out var value) || value < 0 || value >= head.Length)
                 return $"\"offset\" is not one of the base, which has {head.Length} bytes";
             offsets.Add(value);
+            if (root.TryGetProperty("ms", out var said) && said.TryGetInt64(out var milliseconds))
+                time = Math.Clamp(milliseconds, 0, int.MaxValue);
             return null;
         }
         catch (Exception failure) when (failure is JsonException or InvalidOperationException)

@@ -30,7 +30,7 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
 
     private readonly Dictionary<long, ChunkFetch> _fetches = [];
     private readonly Queue<ChunkFetch> _wanted = new();
-    private readonly Queue<(long Chunk, bool Pin)> _ahead = new();
+    private readonly AheadQueue _ahead = new();
     private readonly WaitQueue _idle = new();
     private int _active;
     private int _waiting;
@@ -46,6 +46,9 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
 
     /// <summary>Whether nothing is fetched now, nor queued.</summary>
     public bool IsIdle => _active == 0 && _wanted.Count == 0 && _ahead.Count == 0;
+
+    /// <summary>Chunks that are to be fetched when nobody waits for another one.</summary>
+    public int QueuedAhead => _ahead.Count;
 
     /// <summary>Told when <see cref="Parked"/> becomes 0 or something else.</summary>
     public Action? ParkedChanged { get; set; }
@@ -79,9 +82,15 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
     /// <summary>Fetches a chunk when nobody waits for another one, unless it is here by then.</summary>
     public void Ahead(long chunk, bool pin)
     {
-        if (_isClosing || _fetches.ContainsKey(chunk))
+        if (_isClosing)
             return;
-        _ahead.Enqueue((chunk, pin));
+        if (_fetches.TryGetValue(chunk, out var fetch))
+        {
+            fetch.Pin |= pin;
+            return;
+        }
+
+        _ahead.Add(chunk, pin);
         Pump();
     }
 
@@ -184,12 +193,14 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
     {
         if (_wanted.TryDequeue(out var wanted))
             return wanted;
-        while (!sources.IsAway && _ahead.TryDequeue(out var item))
+        while (!sources.IsAway && _ahead.TryTake(out var chunk, out var pin))
         {
-            if (_fetches.ContainsKey(item.Chunk) || (cache is not null && cache.IsStored(item.Chunk)))
+            if (_fetches.TryGetValue(chunk, out var other))
+                other.Pin |= pin;
+            if (other is not null || (cache is not null && cache.IsStored(chunk)))
                 continue;
-            var fetch = new ChunkFetch(item.Chunk) { Pin = item.Pin };
-            _fetches.Add(item.Chunk, fetch);
+            var fetch = new ChunkFetch(chunk) { Pin = pin };
+            _fetches.Add(chunk, fetch);
             return fetch;
         }
 
@@ -230,7 +241,8 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
             return (0, false);
         }
 
-        var error = await sources.ReadAsync(fetch.Chunk, start, fetch.Buffer, () => fetch.Users > 0 && !_isClosing);
+        (var error, fetch.Buffer) =
+            await sources.ReadAsync(fetch.Chunk, start, fetch.Buffer, () => fetch.Users > 0 && !_isClosing);
         if (error == 0)
             counters.CountFetch(fetch.Buffer.Length);
         return (error, isClaimed);

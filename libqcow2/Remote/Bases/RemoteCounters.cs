@@ -21,6 +21,8 @@ internal sealed class RemoteCounters
     private long _shared;
     private long _retries;
     private long _badChunks;
+    private long _hedges;
+    private long _hedgeWins;
 
     /// <summary>Reads that the cache answered, and bytes of them.</summary>
     public long Hits => Sum(0);
@@ -44,6 +46,12 @@ internal sealed class RemoteCounters
     /// <summary>Chunks that came and were not what the manifest says.</summary>
     public long BadChunks => Volatile.Read(ref _badChunks);
 
+    /// <summary>Reads that a source was slow with, and that were asked for a second time meanwhile.</summary>
+    public long Hedges => Volatile.Read(ref _hedges);
+
+    /// <summary>Those of them whose second answer was the first to be there.</summary>
+    public long HedgeWins => Volatile.Read(ref _hedgeWins);
+
     /// <summary>How long fetches took, as reads.</summary>
     public IoStatistics Times { get; } = new();
 
@@ -62,6 +70,10 @@ internal sealed class RemoteCounters
     public void CountRetry() => _retries++;
 
     public void CountBadChunk() => _badChunks++;
+
+    public void CountHedge() => _hedges++;
+
+    public void CountHedgeWin() => _hedgeWins++;
 
     public void CountFetch(int bytes)
     {

@@ -39,7 +39,8 @@ internal sealed class RemoteStorage : IBlockStorage
             Timeout = settings.SourceTimeout,
             ParkedChanged = () => ParkedChanged?.Invoke(),
         };
-        _recorder = settings.RecordTrace is { } file ? new TraceRecorder(file, Path, parts.Version, Length, ChunkBytes, report) : null;
+        _recorder = settings.RecordTrace is { } file
+            ? new TraceRecorder(file, settings.GoesOnRecording, Path, parts.Version, Length, ChunkBytes, report) : null;
         _direct = _cache is null || _recorder is not null ? null : new CachedReads(_cache, Counters);
         if (settings.FillAfter is { } delay && _cache is not null)
         {
@@ -164,6 +165,9 @@ internal sealed class RemoteStorage : IBlockStorage
 
         return false;
     }
+
+    /// <summary>Chunks that are to be fetched ahead and are not asked for yet. Home loop.</summary>
+    public int QueuedAhead => _fetcher.QueuedAhead;
 
     /// <summary>Whether nothing is being fetched. Home loop.</summary>
     public bool IsIdle => _fetcher.IsIdle;

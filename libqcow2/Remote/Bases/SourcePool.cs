@@ -16,7 +16,7 @@ namespace Qcow2Blk.Remote.Bases;
 /// <param name="identity">what the sources have to hold; null until the first was opened</param>
 /// <param name="counters">told of what failed</param>
 /// <param name="report">told of trouble, once each time that it begins</param>
-internal sealed class SourcePool(
+internal sealed partial class SourcePool(
     IReadOnlyList<IRemoteSource> sources, IChunkProof? proof, SourceIdentity? identity, RemoteCounters counters, Action<string> report)
 {
     private const int FirstPause = 200;
@@ -28,14 +28,14 @@ internal sealed class SourcePool(
     // Times that each source may send a chunk that is not what it should be.
     private const int BadChunkRounds = 2;
 
-    // The first is the one that the user wants: how long after it failed it is tried again.
-    private static readonly TimeSpan s_detour = TimeSpan.FromSeconds(30);
-
-    private readonly Member[] _members = MembersOf(sources);
+    private readonly SourceMember[] _members = MembersOf(sources);
     private int _preferred;
     private long _leftFirst;
     private long _successes;
     private bool _isClosing;
+
+    /// <summary>What time it is, in ticks of the stopwatch.</summary>
+    public Func<long> Clock { get; init; } = Stopwatch.GetTimestamp;
 
     /// <summary>Why no source will do any more; null if one may.</summary>
     public string? Failure { get; private set; }
@@ -58,13 +58,13 @@ internal sealed class SourcePool(
     /// <returns>0; or a negative errno, and <see cref="Failure"/> or <see cref="Trouble"/> says why</returns>
     public async LoopTask<int> OpenAsync(TimeSpan patience)
     {
-        var began = Stopwatch.GetTimestamp();
+        var began = Clock();
         for (var round = 0; ; round++)
         {
             var pause = TimeSpan.Zero;
             for (var i = 0; i < _members.Length; i++)
             {
-                var result = await OpenAsync(i);
+                var result = await OpenAsync(i, isExtra: false);
                 if (result.IsDone)
                     return 0;
                 if (Failure is not null)
@@ -73,7 +73,7 @@ internal sealed class SourcePool(
             }
 
             var delay = DelayOf(round, pause);
-            if (Stopwatch.GetElapsedTime(began).TotalMilliseconds + delay > patience.TotalMilliseconds)
+            if (Since(began).TotalMilliseconds + delay > patience.TotalMilliseconds)
                 return -Errno.ETIMEDOUT;
             counters.CountRetry();
             await LoopScheduler.Current.DelayAsync(delay);
@@ -84,53 +84,44 @@ internal sealed class SourcePool(
     /// <param name="chunk">its number, for the proof</param>
     /// <param name="offset">of its first byte</param>
     /// <param name="buffer">for all of it</param>
-    /// <param name="isWanted">asked after each round of failures: whether to go on</param>
-    /// <returns>0 or a negative errno; -EAGAIN if it is not wanted any more</returns>
-    public async LoopTask<int> ReadAsync(long chunk, long offset, NativeBuffer buffer, Func<bool> isWanted)
+    /// <param name="isWanted">whether somebody waits for it: without, it is not asked for again after a round of failures</param>
+    /// <returns>
+    /// 0 or a negative errno, -EAGAIN if it is not wanted any more; and the buffer that the caller has now, with the bytes if there
+    /// are any: the one that was given, or one in its place
+    /// </returns>
+    public async LoopTask<(int Error, NativeBuffer Buffer)> ReadAsync(long chunk, long offset, NativeBuffer buffer, Func<bool> isWanted)
     {
-        var bad = 0;
+        _hedges.CountRead();
+        var read = new ChunkRead(chunk, offset, buffer, isWanted);
         for (var round = 0; ; round++)
         {
-            var pause = TimeSpan.Zero;
-            var first = First();
+            read.Pause = TimeSpan.Zero;
+            ProbeFirst(chunk, offset, buffer.Length);
+            var first = _preferred;
             for (var i = 0; i < _members.Length; i++)
             {
                 if (_isClosing)
-                    return -Errno.ESHUTDOWN;
+                    return (-Errno.ESHUTDOWN, buffer);
                 if (Failure is not null)
-                    return -Errno.EIO;
+                    return (-Errno.EIO, buffer);
                 var index = (first + i) % _members.Length;
                 if (_members[index].IsDropped)
                     continue;
-                var result = await ReadFromAsync(index, offset, buffer);
-                if (result.IsDone)
-                {
-                    if (proof is null || await VerifyAsync(chunk, buffer))
-                    {
-                        Succeeded(index);
-                        return 0;
-                    }
-
-                    counters.CountBadChunk();
-                    report($"{_members[index].Source.Name} sent a chunk that is not what its manifest says, at offset {offset}");
-                    if (++bad >= BadChunkRounds * Alive)
-                        return -Errno.EIO;
-                    continue;
-                }
-
-                Failed(index, result);
-                pause = Max(pause, result.RetryAfter);
+                if (await RaceAsync(read, index) is { } winner)
+                    return (0, winner.Buffer);
+                if (read.Bad >= BadChunkRounds * Alive)
+                    return (-Errno.EIO, buffer);
             }
 
             if (Failure is not null)
-                return -Errno.EIO;
+                return (-Errno.EIO, buffer);
             if (!isWanted())
-                return -Errno.EAGAIN;
+                return (-Errno.EAGAIN, buffer);
             counters.CountRetry();
 
             // Bad chunks are asked for again at once: the source is there, and a few more attempts are all it gets.
             if (Trouble is not null)
-                await PauseAsync(DelayOf(round, pause));
+                await PauseAsync(DelayOf(round, read.Pause));
         }
     }
 
@@ -140,15 +131,10 @@ internal sealed class SourcePool(
         _isClosing = true;
         foreach (var member in _members)
             await member.Source.CloseAsync();
-        return 0;
-    }
 
-    /// <summary>Which source to ask first: the first one again, a while after another one had to stand in.</summary>
-    private int First()
-    {
-        if (_preferred == 0 || _members[0].IsDropped || Stopwatch.GetElapsedTime(_leftFirst) < s_detour)
-            return _preferred;
-        _leftFirst = Stopwatch.GetTimestamp();
+        // Buffers are the sources' until then.
+        while (_underWay > 0)
+            await _ended.WaitAsync();
         return 0;
     }
 
@@ -163,21 +149,8 @@ internal sealed class SourcePool(
         }
     }
 
-    private async LoopTask<FetchResult> ReadFromAsync(int index, long offset, NativeBuffer buffer)
-    {
-        var member = _members[index];
-        if (!member.IsOpen)
-        {
-            var opened = await OpenAsync(index);
-            if (!opened.IsDone)
-                return opened;
-        }
-
-        return await member.Source.ReadAsync(offset, buffer);
-    }
-
     /// <summary>Opens one source, once however many ask for it, and holds it to what the others are.</summary>
-    private async LoopTask<FetchResult> OpenAsync(int index)
+    private async LoopTask<FetchResult> OpenAsync(int index, bool isExtra)
     {
         var member = _members[index];
         await member.Opening.EnterAsync();
@@ -205,11 +178,11 @@ internal sealed class SourcePool(
             {
                 member.IsOpen = true;
                 Identity ??= member.Source.Identity;
-                Succeeded(_preferred);
+                Answered(index);
             }
             else
             {
-                Failed(index, result);
+                Failed(index, result, isExtra);
             }
         }
 
@@ -217,22 +190,37 @@ internal sealed class SourcePool(
         return result;
     }
 
+    /// <summary>It has given what it should, and is asked first from now on.</summary>
     private void Succeeded(int index)
     {
-        _successes++;
         if (index != 0 && _preferred == 0)
-            _leftFirst = Stopwatch.GetTimestamp();
+            _leftFirst = Clock();
         _preferred = index;
+        Answered(index);
+    }
+
+    private void Answered(int index)
+    {
+        _successes++;
+        _members[index].DownSince = null;
         if (Trouble is null)
             return;
         Trouble = null;
         report($"{_members[index].Source.Name} answers again");
     }
 
-    private void Failed(int index, FetchResult result)
+    /// <param name="index">of the source</param>
+    /// <param name="result">what it gave</param>
+    /// <param name="isExtra">whether another one is asked for the same: then it is no trouble yet</param>
+    private void Failed(int index, FetchResult result, bool isExtra)
     {
         var member = _members[index];
-        if (result.IsFinal && !member.IsDropped)
+        member.DownSince = Clock();
+        if (result.IsBusy)
+            member.BusySince = Clock();
+        if (member.IsDropped)
+            return;
+        if (result.IsFinal)
         {
             member.IsDropped = true;
             if (Alive == 0)
@@ -247,6 +235,9 @@ internal sealed class SourcePool(
                 _preferred = Array.FindIndex(_members, other => !other.IsDropped);
             return;
         }
+
+        if (isExtra)
+            return;
 
         // One of several that is away is no trouble yet: the next one is asked.
         if (Trouble is null && Alive <= 1)
@@ -264,10 +255,10 @@ internal sealed class SourcePool(
     private async LoopTask<int> PauseAsync(int milliseconds)
     {
         var successes = _successes;
-        var end = Stopwatch.GetTimestamp() + (milliseconds * Stopwatch.Frequency / 1000);
+        var end = Clock() + (milliseconds * Stopwatch.Frequency / 1000);
         while (!_isClosing && successes == _successes)
         {
-            var left = (int)((end - Stopwatch.GetTimestamp()) * 1000 / Stopwatch.Frequency);
+            var left = (int)((end - Clock()) * 1000 / Stopwatch.Frequency);
             if (left <= 0)
                 break;
             await LoopScheduler.Current.DelayAsync(Math.Min(left, Nap));
@@ -284,26 +275,16 @@ internal sealed class SourcePool(
         return asked + Random.Shared.Next(1, most + 1);
     }
 
+    private TimeSpan Since(long then) => Stopwatch.GetElapsedTime(then, Clock());
+
     private static TimeSpan Max(TimeSpan one, TimeSpan? other) => other > one ? other.Value : one;
 
-    private static Member[] MembersOf(IReadOnlyList<IRemoteSource> sources)
+    private static SourceMember[] MembersOf(IReadOnlyList<IRemoteSource> sources)
     {
-        var members = new Member[sources.Count];
+        var members = new SourceMember[sources.Count];
         for (var i = 0; i < members.Length; i++)
-            members[i] = new Member(sources[i]);
+            members[i] = new SourceMember(sources[i]);
         return members;
-    }
-
-    private sealed class Member(IRemoteSource source)
-    {
-        public IRemoteSource Source { get; } = source;
-
-        public AsyncLock Opening { get; } = new();
-
-        public bool IsOpen { get; set; }
-
-        /// <summary>Whether it is not the base any more, or never was.</summary>
-        public bool IsDropped { get; set; }
     }
 
     private sealed class Verification(IChunkProof proof, long chunk, NativeBuffer buffer) : IOffloadWork

@@ -23,7 +23,8 @@ internal sealed record CachedBase
     /// <summary>Bytes that it takes on the disk.</summary>
     public required long TakenBytes { get; init; }
 
-    public DateTimeOffset LastUse { get; init; }
+    /// <summary>null if it was never used.</summary>
+    public DateTimeOffset? LastUse { get; init; }
 
     public int Users { get; init; }
 }
@@ -85,7 +86,7 @@ internal static class CacheContents
             StoredBytes = stored,
             PinnedBytes = pinned,
             TakenBytes = taken,
-            LastUse = DateTimeOffset.FromUnixTimeSeconds(entry.LastUse(now)),
+            LastUse = entry.LastUse(now) is > 0 and var time ? DateTimeOffset.FromUnixTimeSeconds(time) : null,
             Users = entry.CountUsers(),
         };
     }

@@ -28,6 +28,8 @@ internal sealed partial class HttpSource
                 return (new FetchResult(FetchStatus.Denied, $"{Name}: {failure}"), default);
             if (_closed)
                 return (Closed, default);
+            if (request.Handle is { IsCancelled: true })
+                return (CalledOff, default);
             if (attempt.Target is null)
             {
                 var home = HomeNow();
@@ -51,6 +53,8 @@ internal sealed partial class HttpSource
 
                 if (_closed)
                     return (Closed, default);
+                if (request.Handle is { IsCancelled: true })
+                    return (CalledOff, default);
                 var next = await GoOnAsync(transfer, result, attempt, generation, request);
                 if (next.Result is { } final)
                     return (final with { Why = $"{Name}: {final.Why}" }, default);
@@ -131,6 +135,7 @@ internal sealed partial class HttpSource
             easy.Set(CURLOPT_NOPROXY, "*");
         else
             easy.Set(CURLOPT_NOPROXY, 0);
+        easy.Set(CURLOPT_FRESH_CONNECT, request.Handle is { NeedsOwnWay: true } ? 1 : 0);
         easy.AddHeader($"Range: bytes={request.Start}-{request.End}");
         easy.AddHeader("Accept-Encoding: identity");
         if (HttpVerdict.ConditionOf(request.Known) is { } condition)

@@ -108,24 +108,11 @@ internal sealed partial class HttpSource : IRemoteSource
         return FetchResult.Done;
     }
 
-    public async LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer)
-    {
-        if (Identity is not { } known)
-            return new FetchResult(FetchStatus.Unavailable, $"{Name}: the source was not opened");
-        Invariant.Holds(!buffer.IsEmpty && offset >= 0 && offset <= known.Length - buffer.Length, "a range of a source lies in its object",
-            offset, buffer.Length);
-        if (!await EnterAsync())
-            return Closed;
-        try
-        {
-            var (result, _) = await FetchAsync(new RangeRequest(offset, buffer, known, NeedsVersion: false));
-            return result;
-        }
-        finally
-        {
-            Leave();
-        }
-    }
+    public bool HasOwnWays => true;
+
+    public LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer) => ReadRangeAsync(offset, buffer, null);
+
+    public LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer, ReadHandle handle) => ReadRangeAsync(offset, buffer, handle);
 
     public async LoopTask<int> CloseAsync()
     {
@@ -138,7 +125,7 @@ internal sealed partial class HttpSource : IRemoteSource
         for (var i = _busy.Count - 1; i >= 0; i--)
         {
             if (i < _busy.Count)
-                _busy[i].Abandon(_engine);
+                _busy[i].Abandon();
         }
 
         _room.WakeAll();
@@ -148,6 +135,27 @@ internal sealed partial class HttpSource : IRemoteSource
             transfer.Dispose();
         return await _engine.ReleaseAsync();
     }
+
+    private async LoopTask<FetchResult> ReadRangeAsync(long offset, NativeBuffer buffer, ReadHandle? handle)
+    {
+        if (Identity is not { } known)
+            return new FetchResult(FetchStatus.Unavailable, $"{Name}: the source was not opened");
+        Invariant.Holds(!buffer.IsEmpty && offset >= 0 && offset <= known.Length - buffer.Length, "a range of a source lies in its object",
+            offset, buffer.Length);
+        if (!await EnterAsync(handle is { NeedsOwnWay: true }))
+            return Closed;
+        try
+        {
+            var (result, _) = await FetchAsync(new RangeRequest(offset, buffer, known, NeedsVersion: false, handle));
+            return result;
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    private FetchResult CalledOff => new(FetchStatus.Unavailable, $"{Name}: the read was called off");
 
     private FetchResult Closed => new(FetchStatus.Unavailable, $"{Name}: the source is closed");
 
@@ -163,10 +171,11 @@ internal sealed partial class HttpSource : IRemoteSource
     }
 
     /// <summary>Waits for a turn. Time counts from then on.</summary>
+    /// <param name="isUrgent">whether to go at once: those that have a turn may be what is stuck</param>
     /// <returns>false if the source is closed</returns>
-    private async LoopTask<bool> EnterAsync()
+    private async LoopTask<bool> EnterAsync(bool isUrgent = false)
     {
-        while (_underWay >= MostRequests && !_closed)
+        while (_underWay >= MostRequests && !_closed && !isUrgent)
             await _room.WaitAsync();
         if (_closed)
             return false;

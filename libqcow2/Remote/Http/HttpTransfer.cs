@@ -22,6 +22,8 @@ internal sealed class HttpTransfer : ICurlReceiver, IDisposable
 
     private readonly HttpTimeouts _timeouts;
     private readonly byte[] _note = new byte[NoteBytes];
+    private readonly Action _callOff;
+    private HttpEngine? _engine;
     private RangeRequest _request;
     private ManualSource<FetchResult>? _waiter;
     private NativeBuffer _target;
@@ -39,6 +41,7 @@ internal sealed class HttpTransfer : ICurlReceiver, IDisposable
     public HttpTransfer(HttpTimeouts timeouts)
     {
         _timeouts = timeouts;
+        _callOff = () => End("nobody wants it any more");
         Easy = CurlEasy.Create(this) ?? throw new InsufficientMemoryException("libcurl has no memory");
     }
 
@@ -54,6 +57,7 @@ internal sealed class HttpTransfer : ICurlReceiver, IDisposable
     {
         ArgumentNullException.ThrowIfNull(engine);
         _request = request;
+        _engine = engine;
         _target = request.Buffer;
         _verdict = default;
         _overdue = null;
@@ -63,20 +67,15 @@ internal sealed class HttpTransfer : ICurlReceiver, IDisposable
         _lastByte = 0;
         Reply.Clear();
         _waiter = ManualSource<FetchResult>.Rent();
+        if (request.Handle is { } handle)
+            handle.Cancelled = _callOff;
         var task = _waiter.Task;
         engine.Start(this);
         return task;
     }
 
     /// <summary>Ends it, if it is under way: nobody wants the answer any more.</summary>
-    public void Abandon(HttpEngine engine)
-    {
-        ArgumentNullException.ThrowIfNull(engine);
-        if (_waiter is null)
-            return;
-        _overdue = "the source is being closed";
-        engine.Abort(this, CURLE_ABORTED_BY_CALLBACK);
-    }
+    public void Abandon() => End("the source is being closed");
 
     /// <summary>Whether the server has kept us waiting for too long.</summary>
     /// <param name="now">Stopwatch ticks</param>
@@ -93,6 +92,8 @@ internal sealed class HttpTransfer : ICurlReceiver, IDisposable
         var waiter = _waiter!;
         _waiter = null;
         _target = default;
+        if (_request.Handle is { } handle)
+            handle.Cancelled = null;
         if (Easy.Failure is { } failure)
             waiter.SetException(failure);
         else
@@ -129,6 +130,8 @@ internal sealed class HttpTransfer : ICurlReceiver, IDisposable
             return false;
         }
 
+        if (_request.Handle is { } handle)
+            handle.HasBegun = true;
         bytes.CopyTo(_target.Span[_received..]);
         _received += bytes.Length;
         return true;
@@ -152,6 +155,14 @@ internal sealed class HttpTransfer : ICurlReceiver, IDisposable
         }
 
         return Encoding.ASCII.GetString(body[..end]);
+    }
+
+    private void End(string why)
+    {
+        if (_waiter is null)
+            return;
+        _overdue = why;
+        _engine!.Abort(this, CURLE_ABORTED_BY_CALLBACK);
     }
 
     private bool Waste(ReadOnlySpan<byte> bytes)

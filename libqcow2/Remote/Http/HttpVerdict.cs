@@ -78,8 +78,11 @@ internal static class HttpVerdict
     }
 
     private static FetchResult Answered(FetchStatus status, in RangeRequest request, HttpReply reply, string? code) =>
-        Refuse(status, request, code is null ? $"status {reply.Status}" : $"status {reply.Status} ({code})", reply.RetryAfter);
+        Refuse(status, request, code is null ? $"status {reply.Status}" : $"status {reply.Status} ({code})") with
+        {
+            RetryAfter = reply.RetryAfter,
+            IsBusy = reply.Status is 429 or 503 || reply.RetryAfter is not null,
+        };
 
-    private static FetchResult Refuse(FetchStatus status, in RangeRequest request, string why, TimeSpan? retryAfter = null) =>
-        new(status, $"{request}: {why}", retryAfter);
+    private static FetchResult Refuse(FetchStatus status, in RangeRequest request, string why) => new(status, $"{request}: {why}");
 }

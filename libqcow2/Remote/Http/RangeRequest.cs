@@ -7,7 +7,9 @@ namespace Qcow2Blk.Remote.Http;
 /// <param name="Buffer">as many bytes as are asked for; at the first look at an object, as many as there may be</param>
 /// <param name="Known">what the object is; null at the first look</param>
 /// <param name="NeedsVersion">whether an object without a version is refused at the first look</param>
-internal readonly record struct RangeRequest(long Start, NativeBuffer Buffer, SourceIdentity? Known, bool NeedsVersion)
+/// <param name="Handle">of the read that it is for; null if nobody calls it off</param>
+internal readonly record struct RangeRequest(
+    long Start, NativeBuffer Buffer, SourceIdentity? Known, bool NeedsVersion, ReadHandle? Handle = null)
 {
     public long End => Start + Buffer.Length - 1;
 

@@ -46,6 +46,20 @@ public sealed class CacheVerbTests : IDisposable
     }
 
     [Fact]
+    public void Base_that_was_neither_confirmed_nor_read_was_never_used()
+    {
+        _scene.TryOpen(isConfirmed: false)!.Dispose();
+        Assert.Equal(JsonValueKind.Null, Json("list")[0].GetProperty("last-use").ValueKind);
+        var row = Passes("list").Split('\n')[1];
+        Assert.Contains("  never  ", row, StringComparison.Ordinal);
+        Assert.DoesNotContain(" d  ", row, StringComparison.Ordinal);
+
+        _scene.Open().Dispose();
+        Assert.StartsWith("2026-01-01T", Json("list")[0].GetProperty("last-use").GetString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("never", Passes("list"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Verify_removes_what_is_wrong_and_says_so()
     {
         using (var cache = _scene.Open())

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Diagnostics;
 using System.Security.Cryptography;
 using Qcow2Blk.Buffers;
 using Qcow2Blk.Remote;
@@ -19,18 +20,21 @@ internal sealed class BaseOnLoop : IDisposable
     private readonly SourcePool _pool;
 
     public BaseOnLoop(int seed, int sources = 1, RemoteSettings? settings = null, bool hasCache = true, bool hasProof = false,
-        int length = (40 * Chunk) + 1000)
+        int length = (40 * Chunk) + 1000, bool hasOwnWays = false)
     {
         _loop = new SimulatedLoop(seed);
         Content = new byte[length];
         new Random(seed).NextBytes(Content);
         Content.AsSpan(10 * Chunk, Chunk).Clear();
         for (var i = 0; i < sources; i++)
-            Sources.Add(new FakeSource($"https://server{i}/base", Content));
+            Sources.Add(new FakeSource($"https://server{i}/base", Content) { HasOwnWays = hasOwnWays });
         Cache = hasCache ? new FakeCache(Chunk) : null;
         Proof = hasProof ? new HashProof(Content) : null;
         var counters = new RemoteCounters();
-        _pool = new SourcePool(Sources, Proof, new SourceIdentity(length, null), counters, Reports.Add);
+        _pool = new SourcePool(Sources, Proof, new SourceIdentity(length, null), counters, Reports.Add)
+        {
+            Clock = () => _loop.Now * Stopwatch.Frequency / 1000,
+        };
         var parts = new RemoteParts(length, Chunk, "\"one\"", _pool, Cache, Proof, counters);
         RemoteLocation.Parse("https://server0/base", out var location);
         Storage = new RemoteStorage(location!, parts, settings ?? new RemoteSettings(), Reports.Add);
@@ -72,6 +76,9 @@ internal sealed class BaseOnLoop : IDisposable
         pool.Return(buffer);
         return error;
     }
+
+    /// <summary>Lets time pass.</summary>
+    public void Sleep(int milliseconds) => _loop.RunUntilComplete(_loop.DelayAsync(milliseconds));
 
     public void WaitUntilIdle() => _loop.RunUntilComplete(Storage.WhenIdleAsync());
 

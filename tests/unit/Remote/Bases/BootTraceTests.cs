@@ -31,6 +31,59 @@ public class BootTraceTests
         Assert.Equal(BaseOnLoop.Chunk, trace.ChunkBytes);
     }
 
+    [Fact]
+    public void Record_goes_on_after_a_suspend_and_leaves_half_a_line_out()
+    {
+        using var directory = new TempDirectory();
+        var path = directory.File("trace");
+        Record(path, goesOn: false, 5, 0);
+        var before = File.ReadAllText(path);
+        File.AppendAllText(path, "{\"offs");
+        Record(path, goesOn: true, 0, 7, 5, 3);
+
+        Assert.StartsWith(before, File.ReadAllText(path), StringComparison.Ordinal);
+        Assert.Null(BootTrace.Parse(File.ReadAllBytes(path), out var trace));
+        Assert.Equal([5, 0, 7, 3], trace!.Offsets.Select(offset => offset / BaseOnLoop.Chunk));
+
+        // Who attaches anew wants a record of that start.
+        Record(path, goesOn: false, 1);
+        Assert.Null(BootTrace.Parse(File.ReadAllBytes(path), out trace));
+        Assert.Equal([1L * BaseOnLoop.Chunk], trace!.Offsets);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("something else")]
+    [InlineData(Head + "\n{\"offset\":65536,\"ms\":1}\n")]
+    public void What_is_not_a_record_of_this_base_does_not_stay_in_it(string text)
+    {
+        using var directory = new TempDirectory();
+        var path = directory.File("trace");
+        File.WriteAllText(path, text);
+        Record(path, goesOn: true, 4);
+        Assert.Null(BootTrace.Parse(File.ReadAllBytes(path), out var trace));
+        Assert.Equal([4L * BaseOnLoop.Chunk], trace!.Offsets);
+    }
+
+    [Fact]
+    public void Time_of_a_record_goes_on()
+    {
+        using var directory = new TempDirectory();
+        var path = directory.File("trace");
+        Record(path, goesOn: false, 5);
+        File.AppendAllText(path, BootTrace.Entry(0, 90_000) + "\n");
+        Record(path, goesOn: true, 7);
+        Assert.Null(BootTrace.Parse(File.ReadAllBytes(path), out var trace));
+        Assert.InRange(trace!.Milliseconds, 90_000, 150_000);
+    }
+
+    private static void Record(string path, bool goesOn, params int[] chunks)
+    {
+        using var scene = new BaseOnLoop(1, settings: new RemoteSettings { RecordTrace = path, GoesOnRecording = goesOn });
+        foreach (var chunk in chunks)
+            Assert.Equal(0, scene.Read(chunk * BaseOnLoop.Chunk, 10));
+    }
+
     [Theory]
     [InlineData("", "it is empty")]
     [InlineData("[]\n", "line 1: it is not a JSON object")]

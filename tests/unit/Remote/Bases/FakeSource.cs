@@ -11,6 +11,7 @@ namespace Qcow2Blk.Tests.Remote.Bases;
 internal sealed class FakeSource(string name, byte[] content, string? version = "\"one\"") : IRemoteSource
 {
     private readonly List<ManualSource<int>> _held = [];
+    private readonly List<Gate> _gates = [];
     private bool _isClosed;
 
     public byte[] Content { get; set; } = content;
@@ -32,6 +33,22 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
 
     /// <summary>Whether what is sent is wrong by a bit.</summary>
     public bool Lies { get; set; }
+
+    /// <summary>How many milliseconds the next reads take; one each when there is none left.</summary>
+    public Queue<int> Delays { get; } = new();
+
+    /// <summary>Whether reads can be called off.</summary>
+    public bool CallsOff { get; set; } = true;
+
+    public bool HasOwnWays { get; set; }
+
+    /// <summary>Of all reads that could be called off.</summary>
+    public List<ReadHandle> Handles { get; } = [];
+
+    public List<int> Lengths { get; } = [];
+
+    /// <summary>Whether the first byte of each answer comes at once, and the others late.</summary>
+    public bool Begins { get; set; }
 
     public List<long> Reads { get; } = [];
 
@@ -55,8 +72,12 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
         return new LoopTask<FetchResult>(result);
     }
 
-    public async LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer)
+    public LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer) => ReadAsync(offset, buffer, new ReadHandle());
+
+    public async LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer, ReadHandle handle)
     {
+        Handles.Add(handle);
+        Lengths.Add(buffer.Length);
         Assert.NotNull(Identity);
         Assert.InRange(offset + buffer.Length, 1, Content.Length);
         Reads.Add(offset);
@@ -68,9 +89,20 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
         }
         else
         {
-            await LoopScheduler.Current.DelayAsync(1);
+            handle.HasBegun = Begins;
+            var gate = new Gate();
+            _gates.Add(gate);
+            if (CallsOff)
+                handle.Cancelled = gate.Open;
+            gate.OpenAfterAsync(Delays.TryDequeue(out var delay) ? delay : 1).Forget();
+            await gate.Task;
+            handle.Cancelled = null;
         }
 
+        // Until now the memory is the source's, whoever has lost interest.
+        buffer.Span.Fill(0xEE);
+        if (handle.IsCancelled && CallsOff)
+            return new FetchResult(FetchStatus.Unavailable, "called off");
         if (_isClosed)
             return new FetchResult(FetchStatus.Unavailable, "closed");
         var result = Take();
@@ -94,8 +126,35 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     {
         _isClosed = true;
         LetGo();
+        foreach (var gate in _gates)
+            gate.Open();
         return new LoopTask<int>(0);
     }
 
     private FetchResult Take() => Always ?? (Next.TryDequeue(out var result) ? result : FetchResult.Done);
+
+    private sealed class Gate
+    {
+        private readonly ManualSource<int> _source = ManualSource<int>.Rent();
+        private bool _isOpen;
+
+        public Gate() => Task = _source.Task;
+
+        public LoopTask<int> Task { get; }
+
+        public void Open()
+        {
+            if (_isOpen)
+                return;
+            _isOpen = true;
+            _source.SetResult(0);
+        }
+
+        public async LoopTask<int> OpenAfterAsync(int milliseconds)
+        {
+            await LoopScheduler.Current.DelayAsync(milliseconds);
+            Open();
+            return 0;
+        }
+    }
 }

@@ -19,6 +19,9 @@ namespace Qcow2Blk.Remote.Bases;
 internal sealed class SourcePool(
     IReadOnlyList<IRemoteSource> sources, IChunkProof? proof, SourceIdentity? identity, RemoteCounters counters, Action<string> report)
 {
+    /// <summary>Of a read: nothing was sent, as the source knew that it is zeroes.</summary>
+    public const int Zeroes = 1;
+
     private const int FirstPause = 200;
     private const int LongestPause = 30_000;
 
@@ -85,7 +88,7 @@ internal sealed class SourcePool(
     /// <param name="offset">of its first byte</param>
     /// <param name="buffer">for all of it</param>
     /// <param name="isWanted">asked after each round of failures: whether to go on</param>
-    /// <returns>0 or a negative errno; -EAGAIN if it is not wanted any more</returns>
+    /// <returns>0, <see cref="Zeroes"/> or a negative errno; -EAGAIN if it is not wanted any more</returns>
     public async LoopTask<int> ReadAsync(long chunk, long offset, NativeBuffer buffer, Func<bool> isWanted)
     {
         var bad = 0;
@@ -108,7 +111,7 @@ internal sealed class SourcePool(
                     if (proof is null || await VerifyAsync(chunk, buffer))
                     {
                         Succeeded(index);
-                        return 0;
+                        return result.IsZeroes ? Zeroes : 0;
                     }
 
                     counters.CountBadChunk();

@@ -33,6 +33,9 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     /// <summary>Whether what is sent is wrong by a bit.</summary>
     public bool Lies { get; set; }
 
+    /// <summary>Where what is asked for is known to be zeroes, and not sent; null for nowhere.</summary>
+    public Func<long, bool>? KnowsZeroes { get; set; }
+
     public List<long> Reads { get; } = [];
 
     public int Opens { get; private set; }
@@ -59,6 +62,12 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     {
         Assert.NotNull(Identity);
         Assert.InRange(offset + buffer.Length, 1, Content.Length);
+        if (KnowsZeroes?.Invoke(offset) == true)
+        {
+            buffer.Clear();
+            return FetchResult.Zeroes;
+        }
+
         Reads.Add(offset);
         if (Holds)
         {

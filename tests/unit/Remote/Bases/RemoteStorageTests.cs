@@ -67,6 +67,27 @@ public class RemoteStorageTests
         Assert.Equal(Chunk, scene.Storage.StoredBytes);
     }
 
+    /// <summary>The tenth chunk is zeroes, and the source knows it.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Zeroes_that_the_source_knows_are_kept_and_not_counted_as_fetched(bool hasCache)
+    {
+        using var scene = new BaseOnLoop(1, hasCache: hasCache);
+        scene.Source.KnowsZeroes = offset => offset == 10 * Chunk;
+
+        Assert.Equal(0, scene.Read((9 * Chunk) + 100, 2 * Chunk));
+        scene.WaitUntilIdle();
+
+        Assert.Equal([9 * Chunk, 11 * Chunk], scene.Source.Reads);
+        Assert.Equal(2, scene.Storage.Counters.Fetches);
+        Assert.Equal(2 * Chunk, scene.Storage.Counters.FetchedBytes);
+        Assert.Equal(hasCache ? 3 * Chunk : 0, scene.Storage.StoredBytes);
+        scene.Source.KnowsZeroes = null;
+        Assert.Equal(0, scene.Read(10 * Chunk, Chunk));
+        Assert.Equal(hasCache ? 2 : 3, scene.Source.Reads.Count);
+    }
+
     [Fact]
     public void Attempts_that_fail_are_made_again_and_nothing_of_them_is_used()
     {

@@ -68,7 +68,7 @@ internal sealed partial class NbdSource : IRemoteSource
         if (NbdAddress.Parse(location, out var address) is { } wrong)
             return wrong;
         TlsTrust? trust = null;
-        if (address!.IsTls && TlsTrust.Create(address.Host!, settings.CertificateAuthorities, out trust) is { } why)
+        if (address!.IsTls && TlsTrust.Create(address.Host!, settings.CertificateAuthorities, address.Certificates, out trust) is { } why)
             return why;
         var version = settings.Root is { } root ? "sha256:" + root.ToLowerInvariant() : null;
         source = new NbdSource(address, location.Name, version, trust, times, report);

@@ -256,8 +256,9 @@ internal sealed partial class NbdReplies(RemoteExport export, LoopScheduler loop
     private static FetchResult ResultOf(uint error, string text, NbdRead read)
     {
         var said = text.Length == 0 ? "" : $": {text}";
+        var what = read.Question is null ? "read" : "say what is allocated";
         return new FetchResult(error == NbdErrors.PermissionDenied ? FetchStatus.Denied : FetchStatus.Unavailable,
-            $"the server cannot {(read.Question is null ? "read" : "say what is allocated")} at {read.Offset}: {NameOf(error)}{said}");
+            $"the server cannot {what} at {read.Offset}: {NameOf(error)}{said}");
     }
 
     private static string NameOf(uint error) => error switch

@@ -89,6 +89,28 @@ public class RemoteStorageTests
     }
 
     [Fact]
+    public void Reading_ahead_leaves_out_what_the_image_does_not_refer_to()
+    {
+        using var scene = new BaseOnLoop(1);
+        var used = new UsedChunks(scene.Content.Length, Chunk);
+        used.Add(0, 12 * Chunk);
+        used.Add((20 * Chunk) - 1, 2);
+        used.Add(-1, 5);
+        used.Add(scene.Content.Length - 1, long.MaxValue);
+        used.Add(scene.Content.Length, 1);
+        scene.Storage.Used = used;
+
+        for (var chunk = 0; chunk < 12; chunk++)
+            Assert.Equal(0, scene.Read(chunk * Chunk, Chunk));
+        scene.WaitUntilIdle();
+
+        Assert.Equal(15, used.Count);
+        Assert.All(scene.Source.Reads, offset => Assert.True(used.Contains(offset / Chunk), $"{offset} was read ahead"));
+        Assert.Contains(19L * Chunk, scene.Source.Reads);
+        Assert.Equal(0, scene.Read(15 * Chunk, 10));
+    }
+
+    [Fact]
     public void Attempts_that_fail_are_made_again_and_nothing_of_them_is_used()
     {
         using var scene = new BaseOnLoop(2);

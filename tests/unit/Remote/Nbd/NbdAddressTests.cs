@@ -26,7 +26,8 @@ public sealed class NbdAddressTests
 
     [Fact]
     public void Directory_of_certificates_is_read_from_a_url() => Assert.Equal(
-        new NbdAddress("store", 10809, null, "x", true) { Certificates = "/etc/my pki" }, Parsed("nbds://store/x?tls-certificates=/etc/my%20pki"));
+        new NbdAddress("store", 10809, null, "x", true) { Certificates = "/etc/my pki" },
+        Parsed("nbds://store/x?tls-certificates=/etc/my%20pki"));
 
     [Theory]
     [InlineData("nbd+unix:///?socket=/run/s", "/run/s", "")]

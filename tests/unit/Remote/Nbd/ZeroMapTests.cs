@@ -87,7 +87,8 @@ public sealed class ZeroMapTests
             while (end < isData.Length && isData[end] == isData[at] && end - at < 3 * Unit)
                 end++;
             BinaryPrimitives.WriteUInt32BigEndian(answer.AsSpan(bytes), (uint)(end - at));
-            BinaryPrimitives.WriteUInt32BigEndian(answer.AsSpan(bytes + 4), (uint)(isData[at] ? AllocationState.Hole : AllocationState.Zero));
+            var state = isData[at] ? AllocationState.Hole : AllocationState.Zero;
+            BinaryPrimitives.WriteUInt32BigEndian(answer.AsSpan(bytes + 4), (uint)state);
             (bytes, at) = (bytes + 8, end);
         }
 

@@ -19,14 +19,14 @@ internal sealed partial class BitmapsExtensionEdit
     public static IReadOnlyList<byte[]> PlanRoom(ReadOnlySpan<byte> cluster, BitmapsExtension extension, string path)
     {
         var edit = new BitmapsExtensionEdit(cluster, path);
-        if (edit.Scan(out var end).All(found => found.Type != HeaderExtension.Bitmaps))
+        if (edit._header.Scan(out _).All(found => found.Type != HeaderExtension.Bitmaps))
         {
             edit.Trust(false);
-            edit.Insert(extension.Encode(), end);
+            edit._header.Append(HeaderExtension.Bitmaps, What, extension.Encode());
         }
 
         edit.MoveToFront();
-        return edit._steps;
+        return edit._header.Steps;
     }
 
     /// <summary>Where the extension's data is, if it is in the first sector.</summary>
@@ -49,14 +49,14 @@ internal sealed partial class BitmapsExtensionEdit
     /// </summary>
     private void MoveToFront()
     {
-        var found = Scan(out var end);
+        var found = _header.Scan(out var end);
         var present = found.Single(extension => extension.Type == HeaderExtension.Bitmaps);
         if (present.Data.Length != BitmapsExtension.Length)
-            throw Bad($"bitmaps extension has {present.Data.Length} bytes, must have {BitmapsExtension.Length}");
+            throw _header.Bad($"bitmaps extension has {present.Data.Length} bytes, must have {BitmapsExtension.Length}");
         if (present.Offset + WholeLength <= Sector)
             return;
         if (!TryRewrite(found[0].Offset, end, [present, .. found.Where(extension => extension != present)]))
-            throw Bad("the first sector of the header has no room for the bitmaps extension");
+            throw _header.Bad("the first sector of the header has no room for the bitmaps extension");
     }
 
     /// <summary>Writes extensions anew where they reach behind the first sector: what is left over becomes end markers.</summary>
@@ -68,9 +68,9 @@ internal sealed partial class BitmapsExtensionEdit
         if (end <= Sector || start + rest.Length + HeaderExtension.PrefixLength > Sector)
             return false;
         whole = [.. whole, .. new byte[end - start - whole.Length]];
-        Write(start, [.. rest, .. new byte[Sector - start - rest.Length]]);
-        Write(Sector, whole[(Sector - start)..]);
-        Write(start, whole[..(Sector - start)]);
+        _header.Write(start, [.. rest, .. new byte[Sector - start - rest.Length]]);
+        _header.Write(Sector, whole[(Sector - start)..]);
+        _header.Write(start, whole[..(Sector - start)]);
         return true;
     }
 

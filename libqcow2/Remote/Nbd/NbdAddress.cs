@@ -70,7 +70,10 @@ internal sealed record NbdAddress(string? Host, int Port, string? SocketPath, st
         if (port == 0)
             return "its port is 0";
         address = new NbdAddress(location.Uri.IdnHost.Trim('[', ']'), port < 0 ? NbdProtocol.DefaultPort : port, null, export,
-            location.Scheme == RemoteScheme.NbdTls) { Certificates = certificates };
+            location.Scheme == RemoteScheme.NbdTls)
+        {
+            Certificates = certificates,
+        };
         return null;
     }
 

@@ -248,7 +248,11 @@ internal sealed partial class NbdReplies(RemoteExport export, LoopScheduler loop
         if (!_isLast)
             return null;
         if (read.Error is null && !read.IsWhole)
-            return read.Question is not null ? $"its reply has no block status of {read.Offset}" : $"its reply ended before all {read.Buffer.Length} bytes at {read.Offset} had come";
+        {
+            return read.Question is not null ? $"its reply has no block status of {read.Offset}"
+                : $"its reply ended before all {read.Buffer.Length} bytes at {read.Offset} had come";
+        }
+
         read.End(loop, read.Error ?? FetchResult.Done);
         return null;
     }

@@ -27,7 +27,7 @@ internal sealed partial class ImageChain
         var (found, noted) = (BaseVersion.Of(parts), BaseVersion.In(overlay));
         if (found == noted)
             return 0;
-        if (noted?.Allows(found) == false && !_options is not { RebindBase: true, IsOpenedAgain: false })
+        if (noted?.Allows(found) == false && _options is not { RebindBase: true, IsOpenedAgain: false })
             throw Rebound(overlay, noted, found);
         if (MayBind(overlay))
             await BindAsync(overlay, found);

@@ -145,6 +145,8 @@ internal sealed partial class ImageChain
                 break;
             remote.FetchAhead(table.Value, image.ClusterBytes, pin: true);
         }
+
+        BaseTables.NoteUsedAsync(remote, image, MostTablesAhead).Forget();
     }
 
     /// <summary>A name that is relative to an image in a store.</summary>

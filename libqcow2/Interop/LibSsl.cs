@@ -28,7 +28,7 @@ internal enum TlsNeed
 internal static unsafe class LibSsl
 {
     private const int SSL_VERIFY_PEER = 1, SSL_CTRL_SET_MIN_PROTO_VERSION = 123, SSL_CTRL_SET_TLSEXT_HOSTNAME = 55;
-    private const int TLS1_2_VERSION = 0x0303, SSL_ERROR_WANT_READ = 2, SSL_ERROR_ZERO_RETURN = 6;
+    private const int SSL_FILETYPE_PEM = 1, TLS1_2_VERSION = 0x0303, SSL_ERROR_WANT_READ = 2, SSL_ERROR_ZERO_RETURN = 6;
 
     private static readonly (string Ssl, string Crypto)[] s_names =
         [("libssl.so.3", "libcrypto.so.3"), ("libssl.so.1.1", "libcrypto.so.1.1")];
@@ -42,6 +42,9 @@ internal static unsafe class LibSsl
     private static delegate* unmanaged<nint, int, nint, void> s_setVerify;
     private static delegate* unmanaged<nint, int> s_systemAuthorities;
     private static delegate* unmanaged<nint, byte*, byte*, int> s_authorities;
+    private static delegate* unmanaged<nint, byte*, int> s_certificates;
+    private static delegate* unmanaged<nint, byte*, int, int> s_key;
+    private static delegate* unmanaged<nint, delegate* unmanaged<byte*, int, int, void*, int>, void> s_setPassphrase;
     private static delegate* unmanaged<nint, nint> s_new;
     private static delegate* unmanaged<nint, void> s_free;
     private static delegate* unmanaged<nint, nint, nint, void> s_setBio;
@@ -115,6 +118,29 @@ internal static unsafe class LibSsl
         var why = LastError("it holds no certificate");
         FreeContext(ref context);
         return why;
+    }
+
+    /// <summary>Gives a context what its clients show who they are with.</summary>
+    /// <param name="context">of the sessions to come</param>
+    /// <param name="certificates">a file: the client's, then those above it</param>
+    /// <param name="key">a file: the key of the first, without a passphrase</param>
+    /// <param name="isKey">whether what is wrong is wrong with the key</param>
+    /// <returns>null, or what is wrong</returns>
+    public static string? SetIdentity(nint context, string certificates, string key, out bool isKey)
+    {
+        isKey = false;
+        s_clearErrors();
+
+        // Without one of ours, the library would ask for a passphrase on the terminal, and wait.
+        s_setPassphrase(context, &NoPassphrase);
+        using var certificatesPath = new CString(certificates, stackalloc byte[CString.Room]);
+        if (s_certificates(context, certificatesPath) != 1)
+            return LastError("it holds no certificate");
+        isKey = true;
+
+        // It is compared with the certificate, too.
+        using var keyPath = new CString(key, stackalloc byte[CString.Room]);
+        return s_key(context, keyPath, SSL_FILETYPE_PEM) == 1 ? null : LastError("it holds no key");
     }
 
     public static void FreeContext(ref nint context)
@@ -210,6 +236,9 @@ internal static unsafe class LibSsl
     /// <summary>Whether what failed is that the peer is not who it has to be.</summary>
     public static bool IsUntrusted(nint session) => s_verifyResult(session) != 0;
 
+    [UnmanagedCallersOnly]
+    private static int NoPassphrase(byte* target, int room, int forWriting, void* data) => 0;
+
     private static bool Trust(nint context, string? authorities)
     {
         if (authorities is null)
@@ -245,6 +274,10 @@ internal static unsafe class LibSsl
         s_setVerify = (delegate* unmanaged<nint, int, nint, void>)Export(library, "SSL_CTX_set_verify");
         s_systemAuthorities = (delegate* unmanaged<nint, int>)Export(library, "SSL_CTX_set_default_verify_paths");
         s_authorities = (delegate* unmanaged<nint, byte*, byte*, int>)Export(library, "SSL_CTX_load_verify_locations");
+        s_certificates = (delegate* unmanaged<nint, byte*, int>)Export(library, "SSL_CTX_use_certificate_chain_file");
+        s_key = (delegate* unmanaged<nint, byte*, int, int>)Export(library, "SSL_CTX_use_PrivateKey_file");
+        s_setPassphrase = (delegate* unmanaged<nint, delegate* unmanaged<byte*, int, int, void*, int>, void>)Export(
+            library, "SSL_CTX_set_default_passwd_cb");
         s_new = (delegate* unmanaged<nint, nint>)Export(library, "SSL_new");
         s_free = (delegate* unmanaged<nint, void>)Export(library, "SSL_free");
         s_setBio = (delegate* unmanaged<nint, nint, nint, void>)Export(library, "SSL_set_bio");

@@ -35,6 +35,11 @@ internal readonly record struct FetchResult(FetchStatus Status, string? Why = nu
 {
     public static FetchResult Done => default;
 
+    /// <summary>Done, and nothing was sent: the source knows that all of it is zeroes, and the buffer is.</summary>
+    public static FetchResult Zeroes { get; } = new() { IsZeroes = true };
+
+    public bool IsZeroes { get; private init; }
+
     public bool IsDone => Status == FetchStatus.Done;
 
     /// <summary>Whether no attempt can ever succeed.</summary>

@@ -28,6 +28,7 @@ internal interface IRemoteSource
     /// <summary>Reads a range that lies in the object. Until the task ends, the memory belongs to the source.</summary>
     /// <param name="offset">in bytes</param>
     /// <param name="buffer">filled wholly if the attempt succeeds; anything may be in it if not</param>
+    /// <returns><see cref="FetchResult.Zeroes"/> if the source knew, and nothing had to be sent</returns>
     LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer);
 
     /// <summary>Whether a read may go over a connection of its own, see <see cref="ReadHandle.NeedsOwnWay"/>.</summary>

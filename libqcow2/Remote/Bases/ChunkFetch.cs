@@ -21,6 +21,9 @@ internal sealed class ChunkFetch(long chunk)
     /// <summary><see cref="Pending"/>, <see cref="Arrived"/> or a negative errno.</summary>
     public int Result { get; set; } = Pending;
 
+    /// <summary>Whether it is zeroes, and was never sent.</summary>
+    public bool IsHole { get; set; }
+
     /// <summary>Requests that wait for it, or copy from it.</summary>
     public int Users { get; set; }
 

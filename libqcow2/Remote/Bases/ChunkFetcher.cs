@@ -214,7 +214,8 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
         var (error, isClaimed) = await FillAsync(fetch);
         fetch.Result = error == 0 ? ChunkFetch.Arrived : error;
         fetch.Waiters.WakeAll();
-        counters.Times.Count(IoKind.Read, error == 0 ? fetch.Buffer.Length : 0, error != 0, Stopwatch.GetTimestamp() - began);
+        if (!fetch.IsHole)
+            counters.Times.Count(IoKind.Read, error == 0 ? fetch.Buffer.Length : 0, error != 0, Stopwatch.GetTimestamp() - began);
         if (isClaimed && error == 0)
             await cache!.StoreAsync(fetch.Chunk, fetch.Buffer, fetch.Pin);
         else if (isClaimed)
@@ -245,7 +246,8 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
             await sources.ReadAsync(fetch.Chunk, start, fetch.Buffer, () => fetch.Users > 0 && !_isClosing);
         if (error == 0)
             counters.CountFetch(fetch.Buffer.Length);
-        return (error, isClaimed);
+        fetch.IsHole = error == SourcePool.Zeroes;
+        return (Math.Min(error, 0), isClaimed);
     }
 
     private static void Release(ChunkFetch fetch)

@@ -71,6 +71,9 @@ internal sealed class RemoteStorage : IBlockStorage
     /// <summary>While first touches are recorded, all reads come this way.</summary>
     public ICachedFile? CachedFile => _direct;
 
+    /// <summary>What is worth reading ahead; null as long as that is not known. Home loop.</summary>
+    public UsedChunks? Used { get; set; }
+
     public int ChunkBytes { get; }
 
     public long Chunks => (Length + ChunkBytes - 1) / ChunkBytes;
@@ -234,7 +237,11 @@ internal sealed class RemoteStorage : IBlockStorage
         Counters.CountMiss();
         var ahead = _readAhead.Missed(chunk);
         for (var next = chunk + 1; next <= chunk + ahead && next < Chunks; next++)
-            FetchChunkAhead(next, pin: false);
+        {
+            if (Used is null || Used.Contains(next))
+                FetchChunkAhead(next, pin: false);
+        }
+
         return await _fetcher.ReadAsync(offset, buffer);
     }
 

@@ -84,7 +84,7 @@ internal sealed partial class SourcePool
             return new FetchResult(FetchStatus.Unavailable, $"{member.Source.Name} is not needed any more");
         var began = Clock();
         var result = await member.Source.ReadAsync(offset, leg.Buffer, leg.Handle);
-        if (result.IsDone && !leg.Handle.IsCancelled)
+        if (result is { IsDone: true, IsZeroes: false } && !leg.Handle.IsCancelled)
             member.Times.Add(Since(began));
         return result;
     }

@@ -19,6 +19,9 @@ namespace Qcow2Blk.Remote.Bases;
 internal sealed partial class SourcePool(
     IReadOnlyList<IRemoteSource> sources, IChunkProof? proof, SourceIdentity? identity, RemoteCounters counters, Action<string> report)
 {
+    /// <summary>Of a read: nothing was sent, as the source knew that it is zeroes.</summary>
+    public const int Zeroes = 1;
+
     private const int FirstPause = 200;
     private const int LongestPause = 30_000;
 
@@ -86,8 +89,8 @@ internal sealed partial class SourcePool(
     /// <param name="buffer">for all of it</param>
     /// <param name="isWanted">whether somebody waits for it: without, it is not asked for again after a round of failures</param>
     /// <returns>
-    /// 0 or a negative errno, -EAGAIN if it is not wanted any more; and the buffer that the caller has now, with the bytes if there
-    /// are any: the one that was given, or one in its place
+    /// 0, <see cref="Zeroes"/> or a negative errno, -EAGAIN if it is not wanted any more; and the buffer that the caller has now, with
+    /// the bytes if there are any: the one that was given, or one in its place
     /// </returns>
     public async LoopTask<(int Error, NativeBuffer Buffer)> ReadAsync(long chunk, long offset, NativeBuffer buffer, Func<bool> isWanted)
     {
@@ -108,7 +111,7 @@ internal sealed partial class SourcePool(
                 if (_members[index].IsDropped)
                     continue;
                 if (await RaceAsync(read, index) is { } winner)
-                    return (0, winner.Buffer);
+                    return (winner.Result.IsZeroes ? Zeroes : 0, winner.Buffer);
                 if (read.Bad >= BadChunkRounds * Alive)
                     return (-Errno.EIO, buffer);
             }

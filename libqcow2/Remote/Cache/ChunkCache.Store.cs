@@ -46,10 +46,11 @@ internal sealed partial class ChunkCache
         Invariant.Holds(_claims.Contains(chunk), "a chunk is stored by who has claimed it", chunk);
         Invariant.Holds(bytes.Length == _layout.BytesOf(chunk), "a chunk is stored whole", chunk, bytes.Length);
         var result = -Errno.EAGAIN;
-        if (!_isGivenUp && !IsFull && HasRoom(chunk))
+        var isZero = !bytes.Span.ContainsAnyExcept((byte)0);
+        if (!_isGivenUp && !IsFull && (isZero || HasRoom(chunk)))
         {
             Begin();
-            result = await WriteChunkAsync(chunk, bytes, pin);
+            result = await WriteChunkAsync(chunk, bytes, isZero, pin);
             End();
         }
 
@@ -57,7 +58,7 @@ internal sealed partial class ChunkCache
         return result == 0 ? 1 : 0;
     }
 
-    private async LoopTask<int> WriteChunkAsync(long chunk, NativeBuffer bytes, bool pin)
+    private async LoopTask<int> WriteChunkAsync(long chunk, NativeBuffer bytes, bool isZero, bool pin)
     {
         // A word that is valid although the chunk is not as it says: others may have found it right.
         var result = _map[chunk].IsValid ? await ClearAsync(chunk) : 0;
@@ -67,7 +68,7 @@ internal sealed partial class ChunkCache
             return result;
         }
 
-        result = await WriteDataAsync(chunk, bytes);
+        result = isZero ? await WriteHoleAsync(chunk, bytes) : await WriteDataAsync(chunk, bytes);
         if (result == 0)
             result = await WriteWordAsync(chunk, _map[chunk].Stored(Crc32C.Of(bytes.Span), pin));
         if (result < 0)
@@ -81,7 +82,8 @@ internal sealed partial class ChunkCache
         }
 
         _bad.Remove(chunk);
-        NoteAdded(chunk);
+        if (!isZero)
+            NoteAdded(chunk);
         var segment = (int)(chunk >> _segmentShift);
         _used[segment] = true;
         if (_settings.Now - _stamps[segment] >= StampSeconds)
@@ -93,6 +95,16 @@ internal sealed partial class ChunkCache
     {
         var result = await WriteWordAsync(chunk, _map[chunk].Cleared());
         return result < 0 ? result : await _entry.Map.FlushAsync();
+    }
+
+    /// <summary>
+    /// Zeroes take no room: the checksum of the word tells whether the hole is one, as it does with bytes. What was there before, of a
+    /// chunk that was given up or found bad, goes.
+    /// </summary>
+    private async LoopTask<int> WriteHoleAsync(long chunk, NativeBuffer bytes)
+    {
+        var result = await _entry.Writer.PunchAsync(chunk << _shift, _layout.PaddedBytesOf(chunk));
+        return result == -Errno.EOPNOTSUPP ? await WriteDataAsync(chunk, bytes) : result;
     }
 
     /// <summary>The bytes are on the disk, or in its own cache, when this ends with 0.</summary>

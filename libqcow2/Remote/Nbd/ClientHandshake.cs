@@ -40,10 +40,12 @@ internal sealed class ClientHandshake
     private readonly string _name;
     private readonly byte[] _nameBytes;
     private readonly bool _isTls;
+    private readonly bool _asksForHoles;
     private NbdOption _option;
     private int _replies;
     private bool _noZeroes;
     private ReplyMode _mode;
+    private uint? _context;
     private (long Size, TransmissionFlags Flags)? _export;
     private uint _minBlock = 1;
     private uint _maxBlock = NbdProtocol.MaxRequestPayload;
@@ -52,12 +54,16 @@ internal sealed class ClientHandshake
 
     /// <param name="name">of the export</param>
     /// <param name="isTls">whether to go on only with TLS</param>
-    public ClientHandshake(string name, bool isTls)
+    /// <param name="asksForHoles">whether the server is to say what reads as zeroes, if it can</param>
+    public ClientHandshake(string name, bool isTls, bool asksForHoles = false)
     {
         _name = name;
         _nameBytes = Encoding.UTF8.GetBytes(name);
         _isTls = isTls;
+        _asksForHoles = asksForHoles;
     }
+
+    private static ReadOnlySpan<byte> AllocationQuery => "base:allocation"u8;
 
     /// <summary>Whether the server has shown that it is one.</summary>
     public bool IsGreeted { get; private set; }
@@ -143,6 +149,7 @@ internal sealed class ClientHandshake
         return ((uint)reply & 0x80000000) != 0 ? TakeError(reply, data, output)
             : reply == NbdReply.Ack ? TakeAck(output)
             : reply == NbdReply.Info && _option == NbdOption.Go ? TakeInfo(data)
+            : reply == NbdReply.MetaContext && _option == NbdOption.SetMetaContext ? TakeContext(data)
             : Refuse(FetchStatus.Unavailable, $"it replies to option {(uint)option} with {(uint)reply}");
     }
 
@@ -154,6 +161,12 @@ internal sealed class ClientHandshake
                 return ClientStep.StartTls;
             case NbdOption.StructuredReply:
                 _mode = ReplyMode.Structured;
+                if (_asksForHoles)
+                    AskForContext(output);
+                else
+                    AskForExport(output);
+                return ClientStep.NeedMore;
+            case NbdOption.SetMetaContext:
                 AskForExport(output);
                 return ClientStep.NeedMore;
             default:
@@ -164,8 +177,10 @@ internal sealed class ClientHandshake
 
     private ClientStep TakeError(NbdReply error, ReadOnlySpan<byte> text, IBufferWriter<byte> output)
     {
-        if (error == NbdReply.ErrorUnsupported && _option == NbdOption.StructuredReply)
+        // What is wrong with the export, too, it says again when that is asked for.
+        if (_option == NbdOption.SetMetaContext || (error == NbdReply.ErrorUnsupported && _option == NbdOption.StructuredReply))
         {
+            _context = null;
             AskForExport(output);
             return ClientStep.NeedMore;
         }
@@ -222,6 +237,16 @@ internal sealed class ClientHandshake
         }
     }
 
+    private ClientStep TakeContext(ReadOnlySpan<byte> data)
+    {
+        if (data.Length < sizeof(uint) || !data[sizeof(uint)..].SequenceEqual(AllocationQuery))
+            return Refuse(FetchStatus.Unavailable, "it agrees to a metadata context that it was not asked for");
+        if (_context is not null)
+            return Refuse(FetchStatus.Unavailable, "it agrees to the same metadata context twice");
+        _context = BinaryPrimitives.ReadUInt32BigEndian(data);
+        return ClientStep.NeedMore;
+    }
+
     /// <summary>The answer of a server that does not know NBD_OPT_GO. One that lacks the export hangs up.</summary>
     private ClientStep TakeExport(ReadOnlySpan<byte> input, out int taken)
     {
@@ -249,10 +274,25 @@ internal sealed class ClientHandshake
             Mode = _mode,
             MinBlock = _minBlock,
             MaxBlock = _maxBlock / _minBlock * _minBlock,
+            AllocationContext = _context,
             CanonicalName = _canonicalName,
             Description = _description,
         };
         return ClientStep.Transmission;
+    }
+
+    /// <summary>NBD_OPT_SET_META_CONTEXT: the name, and one query.</summary>
+    private void AskForContext(IBufferWriter<byte> output)
+    {
+        var query = AllocationQuery;
+        var data = new byte[sizeof(uint) + _nameBytes.Length + (2 * sizeof(uint)) + query.Length];
+        BinaryPrimitives.WriteUInt32BigEndian(data, (uint)_nameBytes.Length);
+        _nameBytes.CopyTo(data, sizeof(uint));
+        var rest = data.AsSpan(sizeof(uint) + _nameBytes.Length);
+        BinaryPrimitives.WriteUInt32BigEndian(rest, 1);
+        BinaryPrimitives.WriteUInt32BigEndian(rest[4..], (uint)query.Length);
+        query.CopyTo(rest[8..]);
+        Ask(NbdOption.SetMetaContext, data, output);
     }
 
     /// <summary>NBD_OPT_GO: the name, and which information is wanted.</summary>

@@ -16,6 +16,9 @@ internal sealed record NbdAddress(string? Host, int Port, string? SocketPath, st
 {
     private const int LongestSocketPath = 107;
 
+    /// <summary>A directory with the certificates of both sides, and the client's key; null for none.</summary>
+    public string? Certificates { get; init; }
+
     /// <summary>Reads the URL of an export.</summary>
     /// <returns>null, or what is wrong with it</returns>
     public static string? Parse(RemoteLocation location, out NbdAddress? address)
@@ -50,13 +53,27 @@ internal sealed record NbdAddress(string? Host, int Port, string? SocketPath, st
     private static string? ParseTcp(RemoteLocation location, string query, string export, out NbdAddress? address)
     {
         address = null;
-        if (query.Length > 0)
-            return $"the parameters \"{NbdText.Printable(query)}\" are not supported here";
+        string? certificates = null;
+        foreach (var pair in query.Split('&', StringSplitOptions.RemoveEmptyEntries))
+        {
+            if (location.Scheme != RemoteScheme.NbdTls || pair.Split('=', 2) is not ["tls-certificates", var value])
+                return $"the parameter \"{NbdText.Printable(pair)}\" is not supported here";
+            if (certificates is not null)
+                return "it names two directories of certificates";
+            if (Decode(value, out certificates) is { } bad)
+                return $"the directory of certificates {bad}";
+            if (!certificates.StartsWith('/'))
+                return $"the directory of certificates, \"{NbdText.Printable(certificates)}\", does not begin with /";
+        }
+
         var port = location.Uri.Port;
         if (port == 0)
             return "its port is 0";
         address = new NbdAddress(location.Uri.IdnHost.Trim('[', ']'), port < 0 ? NbdProtocol.DefaultPort : port, null, export,
-            location.Scheme == RemoteScheme.NbdTls);
+            location.Scheme == RemoteScheme.NbdTls)
+        {
+            Certificates = certificates,
+        };
         return null;
     }
 

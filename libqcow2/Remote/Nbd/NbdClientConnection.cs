@@ -95,6 +95,18 @@ internal sealed partial class NbdClientConnection : IRingSocketUser
         return task;
     }
 
+    /// <summary>Asks which parts of a range are zeroes. Only where the server said that it can tell.</summary>
+    public LoopTask<FetchResult> AskAsync(StatusQuestion question)
+    {
+        if (_failure is { } failure)
+            return new LoopTask<FetchResult>(failure);
+        var task = _replies!.Begin(question, Outgoing(RequestBytes));
+        _outEnd += RequestBytes;
+        Watch();
+        PostFlush();
+        return task;
+    }
+
     /// <summary>Ends the connection. Who waits hears of it when nothing is on its way any more.</summary>
     public void Fail(in FetchResult why)
     {

@@ -5,7 +5,7 @@ using Qcow2Blk.Scheduling;
 
 namespace Qcow2Blk.Remote.Nbd;
 
-/// <summary>A read that a server was asked for. Used again and again by one connection.</summary>
+/// <summary>A read, or a block status, that a server was asked for. Used again and again by one connection.</summary>
 internal sealed class NbdRead
 {
     /// <summary>Gaps that a reply may have while it comes: no server sends it in so many pieces out of order.</summary>
@@ -35,6 +35,9 @@ internal sealed class NbdRead
 
     public NativeBuffer Buffer { get; private set; }
 
+    /// <summary>What it asks if it asks for no bytes; null if it does.</summary>
+    public StatusQuestion? Question { get; private set; }
+
     /// <summary>When it was sent, of <see cref="Environment.TickCount64"/>.</summary>
     public long Began { get; private set; }
 
@@ -44,12 +47,12 @@ internal sealed class NbdRead
     /// <summary>The first error in the reply; null if none has come.</summary>
     public FetchResult? Error { get; set; }
 
-    /// <summary>Whether all bytes have come.</summary>
-    public bool IsWhole => _filled is [(0, var end)] && end == Buffer.Length;
+    /// <summary>Whether all that was asked for has come.</summary>
+    public bool IsWhole => Question is { } question ? question.IsAnswered : _filled is [(0, var end)] && end == Buffer.Length;
 
-    public LoopTask<FetchResult> Begin(ulong cookie, long offset, NativeBuffer buffer)
+    public LoopTask<FetchResult> Begin(ulong cookie, long offset, NativeBuffer buffer, StatusQuestion? question = null)
     {
-        (Cookie, Offset, Buffer, Began, Error) = (cookie, offset, buffer, Environment.TickCount64, null);
+        (Cookie, Offset, Buffer, Began, Error, Question) = (cookie, offset, buffer, Environment.TickCount64, null, question);
         _filled.Clear();
         IsUnderWay = true;
         _source = ManualSource<FetchResult>.Rent();
@@ -114,7 +117,7 @@ internal sealed class NbdRead
     private void Answer()
     {
         var (source, result) = (_source!, _result);
-        (_source, Buffer) = (null, default);
+        (_source, Buffer, Question) = (null, default, null);
         _free(this);
         source.SetResult(result);
     }

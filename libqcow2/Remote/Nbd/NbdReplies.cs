@@ -12,7 +12,7 @@ namespace Qcow2Blk.Remote.Nbd;
 /// The reads that one server was asked for, and its replies as they come: simple and structured ones, in any order. Nothing in a
 /// reply is used before it was compared with what was asked for.
 /// </summary>
-internal sealed class NbdReplies(RemoteExport export, LoopScheduler loop, Action freed)
+internal sealed partial class NbdReplies(RemoteExport export, LoopScheduler loop, Action freed)
 {
     /// <summary>Requests under way at a time: what a server would have to keep.</summary>
     public const int MostReads = 256;
@@ -57,15 +57,8 @@ internal sealed class NbdReplies(RemoteExport export, LoopScheduler loop, Action
     {
         Invariant.Holds(!IsFull && buffer.Length > 0 && buffer.Length <= export.MaxBlock && offset >= 0
             && offset <= export.Size - buffer.Length, "a read lies in the export", offset, buffer.Length);
-        if (!_free.TryPop(out var read))
-        {
-            read = new NbdRead(_reads.Count, Free);
-            _reads.Add(read);
-        }
-
-        UnderWay++;
-        var cookie = (++_serial << SlotBits) | (uint)read.Slot;
-        RequestHeaderOf(request, cookie, offset, buffer.Length);
+        var (read, cookie) = Take();
+        RequestHeaderOf(request, NbdCommand.Read, cookie, offset, buffer.Length);
         return read.Begin(cookie, offset, buffer);
     }
 
@@ -74,6 +67,7 @@ internal sealed class NbdReplies(RemoteExport export, LoopScheduler loop, Action
     {
         Payload = default;
         _current = null;
+        DropStatus();
         foreach (var read in _reads)
         {
             if (read.IsUnderWay)
@@ -98,20 +92,32 @@ internal sealed class NbdReplies(RemoteExport export, LoopScheduler loop, Action
             return null;
         return BinaryPrimitives.ReadUInt32BigEndian(input) switch
         {
-            NbdProtocol.SimpleReplyMagic when export.Mode == ReplyMode.Simple => TakeSimple(input, out taken),
+            NbdProtocol.SimpleReplyMagic when export.Mode == ReplyMode.Simple || MayBeStatus(input) => TakeSimple(input, out taken),
             NbdProtocol.StructuredReplyMagic when export.Mode == ReplyMode.Structured => TakeChunk(input, out taken),
             var magic => $"its reply begins with 0x{magic:x8}",
         };
     }
 
-    private static void RequestHeaderOf(Span<byte> target, ulong cookie, long offset, int length)
+    private static void RequestHeaderOf(Span<byte> target, NbdCommand command, ulong cookie, long offset, int length)
     {
         BinaryPrimitives.WriteUInt32BigEndian(target, NbdProtocol.RequestMagic);
         BinaryPrimitives.WriteUInt16BigEndian(target[4..], (ushort)CommandFlags.None);
-        BinaryPrimitives.WriteUInt16BigEndian(target[6..], (ushort)NbdCommand.Read);
+        BinaryPrimitives.WriteUInt16BigEndian(target[6..], (ushort)command);
         BinaryPrimitives.WriteUInt64BigEndian(target[8..], cookie);
         BinaryPrimitives.WriteUInt64BigEndian(target[16..], (ulong)offset);
         BinaryPrimitives.WriteUInt32BigEndian(target[24..], (uint)length);
+    }
+
+    private (NbdRead Read, ulong Cookie) Take()
+    {
+        if (!_free.TryPop(out var read))
+        {
+            read = new NbdRead(_reads.Count, Free);
+            _reads.Add(read);
+        }
+
+        UnderWay++;
+        return (read, (++_serial << SlotBits) | (uint)read.Slot);
     }
 
     private void Free(NbdRead read)
@@ -137,9 +143,12 @@ internal sealed class NbdReplies(RemoteExport export, LoopScheduler loop, Action
             return $"it replies to a request that is not under way, cookie 0x{cookie:x}";
         if (error != NbdErrors.Success)
         {
-            read.End(loop, ResultOf(error, "", read.Offset));
+            read.End(loop, ResultOf(error, "", read));
             return null;
         }
+
+        if (read.Question is not null)
+            return "it answers a question for the block status with a simple reply";
 
         if (read.Claim((ulong)read.Offset, (ulong)read.Buffer.Length) is { } wrong)
             return wrong;
@@ -162,9 +171,10 @@ internal sealed class NbdReplies(RemoteExport export, LoopScheduler loop, Action
         return ((ushort)type & 0x8000) != 0 ? TakeError(input, read, type, length, isLast, out taken) : type switch
         {
             ReplyType.None when length == 0 && isLast => TakeNone(read, out taken),
-            ReplyType.OffsetData when length > sizeof(ulong) => TakeData(input, read, length, isLast, out taken),
-            ReplyType.OffsetHole when length == 12 => TakeHole(input, read, isLast, out taken),
-            _ => $"its reply has a chunk of type {(ushort)type} with {length} bytes",
+            ReplyType.BlockStatus when read.Question is not null => TakeStatus(read, length, isLast, out taken),
+            ReplyType.OffsetData when read.Question is null && length > sizeof(ulong) => TakeData(input, read, length, isLast, out taken),
+            ReplyType.OffsetHole when read.Question is null && length == 12 => TakeHole(input, read, isLast, out taken),
+            _ => $"its reply to a {NameOf(read)} has a chunk of type {(ushort)type} with {length} bytes",
         };
     }
 
@@ -218,7 +228,7 @@ internal sealed class NbdReplies(RemoteExport export, LoopScheduler loop, Action
         var textBytes = BinaryPrimitives.ReadUInt16BigEndian(data[4..]);
         if (error == NbdErrors.Success || textBytes > data.Length - 6)
             return $"its reply has the error {error} with a text of {textBytes} bytes in {length}";
-        read.Error ??= ResultOf(error, NbdText.Printable(Encoding.UTF8.GetString(data.Slice(6, textBytes))), read.Offset);
+        read.Error ??= ResultOf(error, NbdText.Printable(Encoding.UTF8.GetString(data.Slice(6, textBytes))), read);
         (_current, _isLast) = (read, isLast);
         return EndChunk();
     }
@@ -233,19 +243,26 @@ internal sealed class NbdReplies(RemoteExport export, LoopScheduler loop, Action
     {
         var read = _current!;
         _current = null;
+        if (AnswerStatus(read) is { } wrong)
+            return wrong;
         if (!_isLast)
             return null;
         if (read.Error is null && !read.IsWhole)
-            return $"its reply ended before all {read.Buffer.Length} bytes at {read.Offset} had come";
+        {
+            return read.Question is not null ? $"its reply has no block status of {read.Offset}"
+                : $"its reply ended before all {read.Buffer.Length} bytes at {read.Offset} had come";
+        }
+
         read.End(loop, read.Error ?? FetchResult.Done);
         return null;
     }
 
-    private static FetchResult ResultOf(uint error, string text, long offset)
+    private static FetchResult ResultOf(uint error, string text, NbdRead read)
     {
         var said = text.Length == 0 ? "" : $": {text}";
+        var what = read.Question is null ? "read" : "say what is allocated";
         return new FetchResult(error == NbdErrors.PermissionDenied ? FetchStatus.Denied : FetchStatus.Unavailable,
-            $"the server cannot read at {offset}: {NameOf(error)}{said}");
+            $"the server cannot {what} at {read.Offset}: {NameOf(error)}{said}");
     }
 
     private static string NameOf(uint error) => error switch

@@ -102,7 +102,8 @@ internal sealed partial class NbdSource
 
     private async LoopTask<(FetchResult Result, bool IsServer)> OpenAsync(int fd, int greetingTime)
     {
-        var connection = new NbdClientConnection(_loop!, fd, new ClientHandshake(_address.Export, _address.IsTls), _times, Ended)
+        var handshake = new ClientHandshake(_address.Export, _address.IsTls, _asksForHoles);
+        var connection = new NbdClientConnection(_loop!, fd, handshake, _times, Ended)
         {
             Freed = _room.WakeOne,
             Trust = _trust,
@@ -130,6 +131,8 @@ internal sealed partial class NbdSource
         _export ??= connection.Export;
         Identity ??= new SourceIdentity(_export!.Size, _version);
         _hasEnough &= _open.Count > 0;
+        if (_open.Count == 0)
+            ForgetHoles(connection.Export!);
         _open.Add(connection);
         return result;
     }

@@ -68,10 +68,13 @@ internal sealed partial class NbdSource : IRemoteSource
         if (NbdAddress.Parse(location, out var address) is { } wrong)
             return wrong;
         TlsTrust? trust = null;
-        if (address!.IsTls && TlsTrust.Create(address.Host!, settings.CertificateAuthorities, out trust) is { } why)
+        if (address!.IsTls && TlsTrust.Create(address.Host!, settings.CertificateAuthorities, address.Certificates, out trust) is { } why)
             return why;
         var version = settings.Root is { } root ? "sha256:" + root.ToLowerInvariant() : null;
         source = new NbdSource(address, location.Name, version, trust, times, report);
+
+        // A manifest knows all zeroes, and is not told what is not so.
+        source._asksForHoles = version is null;
         return null;
     }
 
@@ -98,6 +101,13 @@ internal sealed partial class NbdSource : IRemoteSource
             return result;
         Invariant.Holds(offset >= 0 && !buffer.IsEmpty && offset <= _export!.Size - buffer.Length, "a read lies in the object",
             offset, buffer.Length);
+        if (await FindZeroesAsync(offset, buffer.Length) is { } known)
+        {
+            if (known.IsZeroes)
+                buffer.Clear();
+            return known;
+        }
+
         var unit = (int)_export.MinBlock;
         if ((offset & (unit - 1)) != 0 || (buffer.Length & (unit - 1)) != 0)
             return await ReadBlocksAsync(offset, buffer, unit);

@@ -17,6 +17,9 @@ internal sealed record RemoteExport
     /// <summary>Bytes that one request may ask for.</summary>
     public uint MaxBlock { get; init; } = NbdProtocol.MaxRequestPayload;
 
+    /// <summary>What block status of "base:allocation" is called here; null if the server does not tell of holes.</summary>
+    public uint? AllocationContext { get; init; }
+
     /// <summary>The name that the server itself gives it; null if it does not say.</summary>
     public string? CanonicalName { get; init; }
 

@@ -50,6 +50,9 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     /// <summary>Whether the first byte of each answer comes at once, and the others late.</summary>
     public bool Begins { get; set; }
 
+    /// <summary>Where what is asked for is known to be zeroes, and not sent; null for nowhere.</summary>
+    public Func<long, bool>? KnowsZeroes { get; set; }
+
     public List<long> Reads { get; } = [];
 
     public int Opens { get; private set; }
@@ -80,6 +83,12 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
         Lengths.Add(buffer.Length);
         Assert.NotNull(Identity);
         Assert.InRange(offset + buffer.Length, 1, Content.Length);
+        if (KnowsZeroes?.Invoke(offset) == true)
+        {
+            buffer.Clear();
+            return FetchResult.Zeroes;
+        }
+
         Reads.Add(offset);
         if (Holds)
         {

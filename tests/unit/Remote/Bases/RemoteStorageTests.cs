@@ -81,6 +81,49 @@ public class RemoteStorageTests
         Assert.Equal(Chunk, scene.Storage.StoredBytes);
     }
 
+    /// <summary>The tenth chunk is zeroes, and the source knows it.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Zeroes_that_the_source_knows_are_kept_and_not_counted_as_fetched(bool hasCache)
+    {
+        using var scene = new BaseOnLoop(1, hasCache: hasCache);
+        scene.Source.KnowsZeroes = offset => offset == 10 * Chunk;
+
+        Assert.Equal(0, scene.Read((9 * Chunk) + 100, 2 * Chunk));
+        scene.WaitUntilIdle();
+
+        Assert.Equal([9 * Chunk, 11 * Chunk], scene.Source.Reads);
+        Assert.Equal(2, scene.Storage.Counters.Fetches);
+        Assert.Equal(2 * Chunk, scene.Storage.Counters.FetchedBytes);
+        Assert.Equal(hasCache ? 3 * Chunk : 0, scene.Storage.StoredBytes);
+        scene.Source.KnowsZeroes = null;
+        Assert.Equal(0, scene.Read(10 * Chunk, Chunk));
+        Assert.Equal(hasCache ? 2 : 3, scene.Source.Reads.Count);
+    }
+
+    [Fact]
+    public void Reading_ahead_leaves_out_what_the_image_does_not_refer_to()
+    {
+        using var scene = new BaseOnLoop(1);
+        var used = new UsedChunks(scene.Content.Length, Chunk);
+        used.Add(0, 12 * Chunk);
+        used.Add((20 * Chunk) - 1, 2);
+        used.Add(-1, 5);
+        used.Add(scene.Content.Length - 1, long.MaxValue);
+        used.Add(scene.Content.Length, 1);
+        scene.Storage.Used = used;
+
+        for (var chunk = 0; chunk < 12; chunk++)
+            Assert.Equal(0, scene.Read(chunk * Chunk, Chunk));
+        scene.WaitUntilIdle();
+
+        Assert.Equal(15, used.Count);
+        Assert.All(scene.Source.Reads, offset => Assert.True(used.Contains(offset / Chunk), $"{offset} was read ahead"));
+        Assert.Contains(19L * Chunk, scene.Source.Reads);
+        Assert.Equal(0, scene.Read(15 * Chunk, 10));
+    }
+
     [Fact]
     public void Attempts_that_fail_are_made_again_and_nothing_of_them_is_used()
     {

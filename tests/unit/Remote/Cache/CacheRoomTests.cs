@@ -291,7 +291,7 @@ public sealed class CacheRoomTests : IDisposable
         Assert.Equal(0, result);
     }
 
-    private static long DataBlocks(string entry)
+    internal static long DataBlocks(string entry)
     {
         var descriptor = Files.Open(Path.Combine(entry, "data"), O_RDONLY | O_CLOEXEC);
         Assert.Equal(0, Stat.OfFile(descriptor, out var status));

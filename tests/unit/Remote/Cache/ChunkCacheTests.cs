@@ -44,6 +44,38 @@ public sealed class ChunkCacheTests : IDisposable
         Assert.Equal(_scene.Key.Length, again.StoredBytes);
     }
 
+    /// <summary>A hole is as good as what its checksum says, like any other bytes.</summary>
+    [Fact]
+    public void Zeroes_take_no_room_and_are_verified_as_all_else()
+    {
+        var zeroes = new byte[Chunk];
+        using (var cache = _scene.Open())
+        {
+            // Something is where they go.
+            using (var data = File.OpenWrite(Path.Combine(_scene.Entry, "data")))
+                data.Write(_scene.BytesOf(0));
+            foreach (var chunk in (long[])[0, 1])
+            {
+                Assert.Equal(1, _scene.Claim(cache, chunk));
+                Assert.Equal(1, _scene.Store(cache, chunk, bytes: zeroes));
+            }
+
+            Assert.Equal(zeroes, _scene.ReadChunk(cache, 0));
+            Assert.Equal(2 * Chunk, cache.StoredBytes);
+            Assert.Equal(0, CacheRoomTests.DataBlocks(_scene.Entry));
+        }
+
+        using (var data = File.OpenWrite(Path.Combine(_scene.Entry, "data")))
+        {
+            data.Position = Chunk + 5;
+            data.WriteByte(1);
+        }
+
+        using var again = _scene.Open();
+        Assert.Equal(zeroes, _scene.ReadChunk(again, 0));
+        Assert.Null(_scene.ReadChunk(again, 1));
+    }
+
     [Fact]
     public void A_range_is_there_once_this_process_has_verified_all_of_its_chunks()
     {

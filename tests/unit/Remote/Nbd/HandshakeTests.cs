@@ -88,6 +88,22 @@ public sealed class HandshakeTests
         ["a policy"] = (end => Refuses(end, 0x80000002, "go\naway"), FetchStatus.Denied, "refuses this client: go?away"),
         ["TLS"] = (end => Refuses(end, 0x80000005, ""), FetchStatus.Unfit, "requires TLS"),
         ["its end"] = (end => Refuses(end, 0x80000007, ""), FetchStatus.Unavailable, "0x80000007"),
+        ["a metadata context that was not asked for"] = (end =>
+        {
+            AskedForContext(end);
+            end.Reply(10, 4, U32(1), "base:allocatiom"u8.ToArray());
+        }, FetchStatus.Unavailable, "not asked for"),
+        ["a metadata context twice"] = (end =>
+        {
+            AskedForContext(end);
+            for (var i = 0u; i < 2; i++)
+                end.Reply(10, 4, U32(i), "base:allocation"u8.ToArray());
+        }, FetchStatus.Unavailable, "twice"),
+        ["a metadata context without a number"] = (end =>
+        {
+            AskedForContext(end);
+            end.Reply(10, 4, [1, 2, 3]);
+        }, FetchStatus.Unavailable, "not asked for"),
         ["a hang-up"] = (end => Asked(end), FetchStatus.Unavailable, "closed the connection"),
     };
 
@@ -243,6 +259,13 @@ public sealed class HandshakeTests
     }
 
     private static void Asked(ServerEnd end)
+    {
+        end.Greet();
+        end.Reply(end.Option().Option, 1);
+        end.AfterContext(null);
+    }
+
+    private static void AskedForContext(ServerEnd end)
     {
         end.Greet();
         end.Reply(end.Option().Option, 1);

@@ -24,6 +24,11 @@ public sealed class NbdAddressTests
     public void Server_is_read_from_a_url(string url, string host, int port, string export, bool isTls) =>
         Assert.Equal(new NbdAddress(host, port, null, export, isTls), Parsed(url));
 
+    [Fact]
+    public void Directory_of_certificates_is_read_from_a_url() => Assert.Equal(
+        new NbdAddress("store", 10809, null, "x", true) { Certificates = "/etc/my pki" },
+        Parsed("nbds://store/x?tls-certificates=/etc/my%20pki"));
+
     [Theory]
     [InlineData("nbd+unix:///?socket=/run/s", "/run/s", "")]
     [InlineData("nbd+unix:///disk?socket=/run/a%20b", "/run/a b", "disk")]
@@ -37,6 +42,11 @@ public sealed class NbdAddressTests
     [InlineData("nbd://store/%00", "%")]
     [InlineData("nbd://store/%ff", "UTF-8")]
     [InlineData("nbd://store/x?tls-hostname=other", "tls-hostname=other")]
+    [InlineData("nbd://store/x?tls-certificates=/etc/pki", "tls-certificates=/etc/pki")]
+    [InlineData("nbds://store/x?tls-certificates=pki", "begin with /")]
+    [InlineData("nbds://store/x?tls-certificates=/a&tls-certificates=/b", "two directories")]
+    [InlineData("nbds://store/x?tls-certificates=/%00", "%")]
+    [InlineData("nbds://store/x?tls-verify-peer=false", "tls-verify-peer=false")]
     [InlineData("nbd://store:0/x", "port is 0")]
     [InlineData("nbd+unix:///x", "names no socket")]
     [InlineData("nbd+unix:///x?socket=", "begin with /")]

@@ -108,7 +108,10 @@ public sealed class RealServerTests
         using var scene = new SourceScene($"nbd+unix:///{Catalog.Disk.Name}?socket={server.SocketPath}");
 
         var (result, bytes) = scene.Read(0, 3 << 20);
-        var (bad, _) = scene.Read(PeerServer.BadSector, 512);
+
+        // The server says that the bad sector is in a hole, and it is not read, where nothing else says what it is.
+        using var pinned = new SourceScene(scene.Source.Name, new RemoteSettings { Root = new string('a', 64) });
+        var (bad, _) = pinned.Read(PeerServer.BadSector, 512);
 
         Assert.True(result.IsDone, result.Why);
         Assert.Equal(server.Disk[..(3 << 20)], bytes);

@@ -144,16 +144,29 @@ internal sealed class ServerEnd(Socket socket)
 
     /// <summary>A whole handshake as it should be.</summary>
     public void Open(long size, ushort flags = Flags, bool structured = true, uint minBlock = 1, uint maxBlock = 32 << 20,
-        string? description = null)
+        string? description = null, uint? context = null)
     {
         Greet();
         Reply(Option().Option, structured ? 1u : 0x80000001);
-        var (option, _) = Option();
+        var option = AfterContext(context);
         Reply(option, 3, U16(0), U64((ulong)size), U16(flags));
         Reply(option, 3, U16(3), U32(minBlock), U32(4096), U32(maxBlock));
         if (description is not null)
             Reply(option, 3, U16(2), Encoding.UTF8.GetBytes(description));
         Reply(option, 1);
+    }
+
+    /// <summary>Answers a client that asks for "base:allocation": with the number of the context, or that there is none.</summary>
+    /// <returns>the option that the client sends then</returns>
+    public uint AfterContext(uint? context)
+    {
+        var (option, _) = Option();
+        if (option != 10)
+            return option;
+        if (context is { } number)
+            Reply(10, 4, U32(number), "base:allocation"u8.ToArray());
+        Reply(10, context is null ? 0x80000001 : 1);
+        return Option().Option;
     }
 
     public Request Next()
@@ -175,6 +188,10 @@ internal sealed class ServerEnd(Socket socket)
 
     public void Hole(Request request, ulong offset, uint length, bool done) =>
         Chunk(request.Cookie, (ushort)(done ? 1 : 0), 2, U64(offset), U32(length));
+
+    /// <summary>A block status: the length and flags of each extent.</summary>
+    public void Status(Request request, uint context, params uint[] extents) =>
+        Chunk(request.Cookie, 1, 5, U32(context), Join(Array.ConvertAll(extents, U32)));
 
     /// <summary>Answers everything rightly, for as long as the client asks.</summary>
     public void ServeAll(bool structured = true)

@@ -67,9 +67,13 @@ internal sealed record BaseVersion(long Length, string Version)
     {
         var edit = new HeaderEdit(cluster, path);
         if (edit.Scan(out _).Find(extension => extension.Type == Type) is not { } present)
+        {
             edit.Append(Type, "version of its base", Encode());
+        }
         else if (present.Data.Length != DataLength)
+        {
             throw edit.Bad($"base version extension has {present.Data.Length} bytes, must have {DataLength}");
+        }
         else
         {
             // It may lie in two sectors: then a mixture of both is no version of anything, and is refused like the old one.

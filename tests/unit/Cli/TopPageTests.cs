@@ -67,7 +67,7 @@ public class TopPageTests
 
     private static int Escapes(string line) => line.StartsWith("\e[7m", StringComparison.Ordinal) ? "\e[7m".Length : 0;
 
-    private static IReadOnlyList<string> Lines(int columns, params DeviceRate[] rates) =>
+    private static string[] Lines(int columns, params DeviceRate[] rates) =>
         new TopPage(columns, new Style(hasColours: false)).Lines(rates, TopColumn.ByName("reads")!)
             .Select(line => line.Replace("\e[27m\e[1m\e[4m", "", StringComparison.Ordinal)
                 .Replace("\e[24m\e[22m\e[7m", "", StringComparison.Ordinal)).ToArray();

@@ -116,6 +116,8 @@ internal sealed class CacheDirectory : IDisposable
 
     public void Dispose()
     {
+        // As EntryFiles does: a child may have the description.
+        _ = Fcntl.SetLock(_locks, F_UNLCK, 0, 0);
         Files.Close(_locks);
         Root.Dispose();
     }

@@ -224,7 +224,12 @@ internal sealed class EntryFiles : IDisposable
     private static void Close(CacheFolder folder, int locks)
     {
         if (locks >= 0)
+        {
+            // A child that is about to run a program has the description, too, and with it all locks that are not let go by name.
+            _ = Fcntl.SetLock(locks, F_UNLCK, 0, 0);
             Files.Close(locks);
+        }
+
         folder.Dispose();
     }
 }

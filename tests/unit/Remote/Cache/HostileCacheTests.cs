@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Globalization;
 using System.IO;
 using System.Linq;
 using System.Text;
@@ -38,6 +39,25 @@ public sealed class HostileCacheTests : IDisposable
             _scene.Fill(cache, 0, 4);
             Assert.True(_scene.Has(cache, 0) && _scene.Has(cache, 4));
         }
+    }
+
+    /// <summary>Between fork and exec, a child has all that is open.</summary>
+    [Fact]
+    public void Lock_that_a_child_has_inherited_is_let_go_with_the_entry()
+    {
+        const int duplicate = 1030;
+        FillAll();
+        var cache = _scene.Open();
+        List<int> inherited = [.. Directory.EnumerateFileSystemEntries("/proc/self/fd")
+            .Where(link => new FileInfo(link).LinkTarget == Path.Combine(_scene.Entry, "lock"))
+            .Select(link => Fcntl.Control(int.Parse(Path.GetFileName(link), CultureInfo.InvariantCulture), duplicate, 0))];
+        Assert.NotEmpty(inherited);
+        cache.Dispose();
+
+        Change(Path.Combine(_scene.Entry, "map"), 0, value => (byte)~value);
+        using (var next = _scene.Open())
+            Assert.Equal(0, next.StoredBytes);
+        inherited.ForEach(Files.Close);
     }
 
     [Theory]

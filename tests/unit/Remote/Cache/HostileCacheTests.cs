@@ -57,7 +57,7 @@ public sealed class HostileCacheTests : IDisposable
         Change(Path.Combine(_scene.Entry, "map"), 0, value => (byte)~value);
         using (var next = _scene.Open())
             Assert.Equal(0, next.StoredBytes);
-        inherited.ForEach(Files.Close);
+        inherited.ForEach(descriptor => Files.Close(descriptor));
     }
 
     [Theory]

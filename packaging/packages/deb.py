@@ -55,6 +55,7 @@ def _place(entry, tree):
     path = tree / entry.path.lstrip("/")
     if entry.kind == "dir":
         path.mkdir(parents=True, exist_ok=True)
+        path.chmod(entry.mode)
     elif entry.kind == "symlink":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(entry.source)

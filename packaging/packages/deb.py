@@ -28,6 +28,12 @@ def build(package, releases, extra, work, result):
         path = tree / f"usr/share/doc/{package.name}/changelog.Debian.gz"
         _write(path, gzip.compress(changelog.for_debian(releases, package.name, package.release, package.maintainer).encode(), 9, mtime=0))
     _control(package, extra, tree)
+    # Modes of folders are those of the packages, not of whoever builds.
+    for folder, _, _ in os.walk(tree):
+        os.chmod(folder, 0o755)
+    for entry in package.entries:
+        if entry.kind == "dir":
+            (tree / entry.path.lstrip("/")).chmod(entry.mode)
     _pack(tree, result, package.special["compression"])
     shutil.rmtree(tree)
 
@@ -37,15 +43,13 @@ def add_control(path, extra, work):
     tree = work / "more-control"
     shutil.rmtree(tree, ignore_errors=True)
     subprocess.run(["dpkg-deb", "--raw-extract", path, tree], check=True)
+    tree.chmod(0o755)
     for name, content in extra.items():
         _write(tree / "DEBIAN" / name, content.encode())
     _pack(tree, path, "xz")
 
 
 def _pack(tree, result, compression):
-    # Modes of folders are those of the packages, not of whoever builds.
-    for folder, _, _ in os.walk(tree):
-        os.chmod(folder, 0o755)
     # One thread: with several, xz writes other bytes.
     subprocess.run(["dpkg-deb", "--root-owner-group", f"-Z{compression}", "--threads-max=1", "--build", tree, result],
                    check=True, stdout=subprocess.DEVNULL)
@@ -55,7 +59,6 @@ def _place(entry, tree):
     path = tree / entry.path.lstrip("/")
     if entry.kind == "dir":
         path.mkdir(parents=True, exist_ok=True)
-        path.chmod(entry.mode)
     elif entry.kind == "symlink":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(entry.source)

@@ -24,7 +24,7 @@ mkdir -p /var/lib/dpkg/{info,updates}
 printf '%s\n' 'Package: libc6' 'Status: install ok installed' 'Architecture: amd64' 'Version: 2.36' \
     'Maintainer: none <none@localhost>' 'Description: none' >/var/lib/dpkg/status
 # Folders that are not qcow2blk's alone, so that dpkg does not try to remove them.
-printf '/.\n/etc\n/usr\n/usr/bin\n/usr/lib\n/usr/share\n' >/var/lib/dpkg/info/libc6.list
+printf '/.\n/etc\n/usr\n/usr/bin\n/usr/lib\n/usr/share\n/var\n/var/cache\n' >/var/lib/dpkg/info/libc6.list
 # What is tried is the program of the package.
 PATH=/usr/sbin:/usr/bin
 dpkg -i "$OLD" >dpkg.log 2>&1 || fail "$(cat dpkg.log)"

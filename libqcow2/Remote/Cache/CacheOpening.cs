@@ -33,7 +33,13 @@ internal sealed class CacheOpening(CacheSettings settings, CacheKey key, bool is
     private void Open()
     {
         var label = new CacheLabel(key, settings.ChunkBytes, settings.Now, isConfirmed ? settings.Now : 0);
-        if (!label.Layout.IsPossible || Math.Max(key.Name.Length, key.Version.Length) is 0 or > CacheKey.MaxCharacters)
+        if (Math.Max(key.Name.Length, key.Version.Length) > CacheKey.MaxCharacters)
+        {
+            throw new IOException($"cannot keep {key.Name[..Math.Min(key.Name.Length, 64)]} in a cache: its name or its version has more"
+                + $" than {CacheKey.MaxCharacters} characters");
+        }
+
+        if (!label.Layout.IsPossible)
         {
             throw new IOException(
                 $"cannot keep {key.Name} in a cache: it has {key.Length} bytes, in chunks of {settings.ChunkBytes}: take larger ones");

@@ -120,6 +120,29 @@ public sealed class HostileCacheTests : IDisposable
         Assert.Null(CacheDirectory.FindNewest(_scene.Settings.Directory, _scene.Key.Name));
     }
 
+    /// <summary>All of its files are sound and go with each other: they are of another base, or of other chunks.</summary>
+    [Theory]
+    [InlineData("\"v2\"", Chunk)]
+    [InlineData("\"v1\"", 2 * Chunk)]
+    public void An_entry_under_the_name_of_another_is_replaced(string version, int chunkBytes)
+    {
+        var (settings, wanted) = (_scene.Settings, _scene.Entry);
+        var key = _scene.Key with { Version = version };
+        _scene.Settings = settings with { ChunkBytes = chunkBytes };
+        using (var other = _scene.TryOpen(key))
+            _scene.Fill(other!, 0);
+        Directory.Move(Path.Combine(settings.Directory, key.EntryName(chunkBytes)), wanted);
+        _scene.Settings = settings;
+        using (var directory = CacheDirectory.Open(settings.Directory, make: false))
+            Assert.Null(EntryFiles.TryOpen(directory!.Root, Path.GetFileName(wanted)));
+        Assert.Null(CacheDirectory.FindNewest(settings.Directory, key.Name));
+
+        using var cache = _scene.Open();
+        Assert.Equal(0, cache.StoredBytes);
+        _scene.Fill(cache, 0);
+        Assert.True(_scene.Has(cache, 0));
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("{")]
@@ -237,6 +260,21 @@ public sealed class HostileCacheTests : IDisposable
     {
         Assert.Null(_scene.TryOpen(_scene.Key with { Length = (long)Chunk * ((1L << 26) + 1) }));
         Assert.Contains("take larger ones", Assert.Single(_scene.Reports), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(CacheKey.MaxCharacters, 4, true)]
+    [InlineData(CacheKey.MaxCharacters + 1, 4, false)]
+    [InlineData(30, CacheKey.MaxCharacters, true)]
+    [InlineData(30, CacheKey.MaxCharacters + 1, false)]
+    public void A_name_or_version_that_no_label_holds_is_reported(int name, int version, bool isOpened)
+    {
+        var key = _scene.Key with { Name = "https://" + new string('n', name - 8), Version = new string('v', version) };
+        using var cache = _scene.TryOpen(key);
+        Assert.Equal(isOpened, cache is not null);
+        if (!isOpened)
+            Assert.Contains("more than 4096 characters", Assert.Single(_scene.Reports), StringComparison.Ordinal);
+        Assert.Equal(isOpened, CacheDirectory.FindNewest(_scene.Settings.Directory, key.Name) is not null);
     }
 
     [Fact]

@@ -48,7 +48,7 @@ internal static class SegmentEviction
         return result;
     }
 
-    /// <summary>What is not on the disk need not be punched, and has no words: they are written after the data.</summary>
+    /// <summary>What is not on the disk need not be punched. Words that there are of it are those of zeroes, which take no room.</summary>
     private static bool IsEmpty(int data, ChunkLayout layout, long first, int count)
     {
         var next = Files.Seek(data, first << layout.ChunkShift, Files.SEEK_DATA);

@@ -67,6 +67,24 @@ public sealed class CacheRoomTests : IDisposable
         Assert.True(_scene.Has(again, ChunksPerSegment));
     }
 
+    /// <summary>Of a clock that was wrong, or of somebody who wants it to stay: it would not go for years.</summary>
+    [Theory]
+    [InlineData(1 - RoomMaker.RecentSeconds, true)]
+    [InlineData(60, true)]
+    [InlineData(61, false)]
+    [InlineData(1L << 62, false)]
+    public void A_time_that_is_yet_to_come_is_not_a_use(long ahead, bool isUse)
+    {
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0);
+        _scene.Clock.Advance(s_old);
+        using (var directory = CacheDirectory.Open(_scene.Settings.Directory, make: false))
+        using (var entry = EntryFiles.TryOpen(directory!.Root, Path.GetFileName(_scene.Entry))!)
+            Assert.Equal(0, entry.Map.WriteLastUse(0, _scene.Settings.Now + ahead));
+        MakeRoom(1);
+        Assert.Equal(isUse, _scene.Has(cache, 0));
+    }
+
     [Fact]
     public void An_entry_that_nobody_uses_goes_before_one_in_use()
     {
@@ -81,6 +99,66 @@ public sealed class CacheRoomTests : IDisposable
         Assert.True(_scene.Has(cache, 0));
         using var again = _scene.TryOpen(other);
         Assert.False(again!.IsStored(7));
+    }
+
+    [Fact]
+    public void An_entry_with_damaged_files_goes_first()
+    {
+        using (var other = _scene.TryOpen(_scene.Key with { Version = "\"v2\"" }))
+            _scene.Fill(other!, 0);
+        File.WriteAllText(Path.Combine(Assert.Single(Directory.GetDirectories(_scene.Settings.Directory)), "meta.json"), "{");
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0);
+        _scene.Clock.Advance(s_old);
+        MakeRoom(1);
+        Assert.Equal([_scene.Entry], Directory.GetDirectories(_scene.Settings.Directory));
+        Assert.True(cache.IsStored(0));
+    }
+
+    [Fact]
+    public void Zeroes_alone_stay_as_they_take_no_room()
+    {
+        using var cache = _scene.Open();
+        Assert.Equal(1, _scene.Claim(cache, 7));
+        Assert.Equal(1, _scene.Store(cache, 7, bytes: new byte[Chunk]));
+        _scene.Fill(cache, ChunksPerSegment);
+        _scene.Clock.Advance(s_old);
+        MakeRoom(long.MaxValue);
+        Assert.Equal((true, false), (cache.IsStored(7), cache.IsStored(ChunksPerSegment)));
+    }
+
+    [Fact]
+    public void What_was_stored_last_before_the_end_counts_as_used()
+    {
+        using (var cache = _scene.Open())
+        {
+            _scene.Fill(cache, 0);
+            _scene.Clock.Advance(TimeSpan.FromSeconds(50));
+            _scene.Fill(cache, 1);
+        }
+
+        _scene.Clock.Advance(TimeSpan.FromSeconds(RoomMaker.RecentSeconds - 40));
+        MakeRoom(1);
+        using var again = _scene.Open();
+        Assert.True(again.IsStored(0) && again.IsStored(1));
+    }
+
+    [Theory]
+    [InlineData("\"v1\"", "\"v2\"")]
+    [InlineData("\"v2\"", "\"v1\"")]
+    public void Of_the_entries_that_nobody_uses_the_one_goes_first_that_was_used_longest_ago(string first, string second)
+    {
+        foreach (var version in (string[])[first, second])
+        {
+            using (var cache = _scene.TryOpen(_scene.Key with { Version = version }))
+                _scene.Fill(cache!, 0);
+            _scene.Clock.Advance(s_old);
+        }
+
+        MakeRoom(1);
+        using var gone = _scene.TryOpen(_scene.Key with { Version = first });
+        using var stays = _scene.TryOpen(_scene.Key with { Version = second });
+        Assert.Equal((false, true), (gone!.IsStored(0), stays!.IsStored(0)));
     }
 
     [Fact]
@@ -243,7 +321,9 @@ public sealed class CacheRoomTests : IDisposable
             using var cache = scene.Open();
             scene.Fill(cache, 0);
             var other = place.File("other");
-            File.WriteAllBytes(other, new byte[(int)new DriveInfo(place.File(".")).AvailableFreeSpace]);
+
+            // There is room for a part of a chunk, which is given back.
+            File.WriteAllBytes(other, new byte[(int)new DriveInfo(place.File(".")).AvailableFreeSpace - (Chunk / 2)]);
             for (var chunk = 1; chunk < 4; chunk++)
             {
                 Assert.Equal(1, scene.Claim(cache, chunk));
@@ -254,6 +334,11 @@ public sealed class CacheRoomTests : IDisposable
             Assert.Contains("no space left", Assert.Single(scene.Reports), StringComparison.Ordinal);
             Assert.True(cache.IsFull && !cache.IsGivenUp);
             Assert.True(scene.Has(cache, 0));
+            Assert.Equal(Chunk, DataBlocks(scene.Entry));
+            scene.Clock.Advance(TimeSpan.FromSeconds(61));
+            Assert.Equal(1, scene.Claim(cache, 1));
+            Assert.Equal(0, scene.Store(cache, 1));
+            Assert.Single(scene.Reports);
             File.Delete(other);
             Assert.Equal(1, scene.Claim(cache, 1));
             Assert.Equal(0, scene.Store(cache, 1));

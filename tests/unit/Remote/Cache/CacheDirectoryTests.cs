@@ -26,6 +26,7 @@ public sealed class CacheDirectoryTests : IDisposable
 
         // A start without the source says nothing about what it has.
         _scene.TryOpen(isConfirmed: false)!.Dispose();
+        _scene.TryOpen(second, isConfirmed: false)!.Dispose();
         Assert.Equal(found, CacheDirectory.FindNewest(_scene.Settings.Directory, _scene.Key.Name, _scene.Clock));
         _scene.TryOpen()!.Dispose();
         Assert.Equal(
@@ -48,6 +49,18 @@ public sealed class CacheDirectoryTests : IDisposable
         Assert.False(Directory.Exists(_scene.Settings.Directory));
         _scene.TryOpen()!.Dispose();
         Assert.Null(CacheDirectory.FindNewest(_scene.Settings.Directory, "https://store.example/other"));
+    }
+
+    /// <summary>Of a clock that was wrong, or of somebody who wants the entry to stay.</summary>
+    [Fact]
+    public void A_confirmation_that_is_yet_to_come_is_no_later_use_than_now()
+    {
+        _scene.TryOpen()!.Dispose();
+        using var directory = CacheDirectory.Open(_scene.Settings.Directory, make: false)!;
+        using (var folder = directory.Root.OpenFolder(Path.GetFileName(_scene.Entry), make: false)!)
+            Assert.Equal(0, (CacheLabel.TryRead(folder)! with { Confirmed = long.MaxValue }).Write(folder));
+        using var entry = EntryFiles.TryOpen(directory.Root, Path.GetFileName(_scene.Entry))!;
+        Assert.Equal(_scene.Settings.Now, entry.LastUse(_scene.Settings.Now));
     }
 
     [Fact]

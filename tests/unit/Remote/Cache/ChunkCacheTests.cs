@@ -76,6 +76,54 @@ public sealed class ChunkCacheTests : IDisposable
         Assert.Null(_scene.ReadChunk(again, 1));
     }
 
+    /// <summary>The memory that it is written from held other things before.</summary>
+    [Fact]
+    public void Behind_the_base_there_are_zeroes()
+    {
+        using var cache = _scene.Open();
+        _scene.Run(() =>
+        {
+            var pool = LoopScheduler.Current.Buffers;
+            var buffers = Enumerable.Range(0, 8).Select(_ => pool.Rent(Chunk)).ToList();
+            foreach (var buffer in buffers)
+            {
+                buffer.Span.Fill(0xee);
+                pool.Return(buffer);
+            }
+
+            return new LoopTask<int>(0);
+        });
+        _scene.Fill(cache, 0, 1, 2, 3, 4);
+        var data = File.ReadAllBytes(Path.Combine(_scene.Entry, "data"));
+        Assert.Equal(5 * Chunk, data.Length);
+        Assert.False(data.AsSpan((int)_scene.Key.Length).ContainsAnyExcept((byte)0));
+    }
+
+    [Fact]
+    public void What_is_stored_is_counted_now_and_then_and_of_a_closed_cache_nothing_is()
+    {
+        var cache = _scene.Open();
+        Assert.Equal(0, cache.StoredBytes);
+        _scene.Fill(cache, 0, 1);
+        Assert.True(SpinWait.SpinUntil(() => cache.StoredBytes == 2 * Chunk, 10_000));
+        cache.Dispose();
+        Assert.Equal(0, cache.StoredBytes);
+    }
+
+    /// <summary>The numbers of its files may be those of others by then.</summary>
+    [Fact]
+    public void Nothing_is_there_of_a_closed_cache()
+    {
+        var cache = _scene.Open();
+        _scene.Fill(cache, 1);
+        Assert.True(_scene.Has(cache, 1));
+        Assert.True(cache.IsThere(Chunk, 10, out var mark));
+        cache.Dispose();
+        Assert.False(cache.IsStill(Chunk, 10, mark));
+        Assert.False(cache.IsThere(Chunk, 10, out _));
+        Assert.False(cache.IsStored(1));
+    }
+
     [Fact]
     public void A_range_is_there_once_this_process_has_verified_all_of_its_chunks()
     {
@@ -95,6 +143,7 @@ public sealed class ChunkCacheTests : IDisposable
 
     [Theory]
     [InlineData(-1, 10)]
+    [InlineData(long.MinValue, 10)]
     [InlineData(0, 0)]
     [InlineData((5 * Chunk) - 1000, 1)]
     [InlineData((5 * Chunk) - 1001, 2)]

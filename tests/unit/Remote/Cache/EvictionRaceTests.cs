@@ -75,6 +75,42 @@ public sealed class EvictionRaceTests : IDisposable
     }
 
     [Fact]
+    public void What_was_found_wrong_stays_if_it_was_stored_anew_or_somebody_stores_it_now()
+    {
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 1, 2);
+        WithEntry(_scene, (entry, data) =>
+        {
+            var before = entry.Map[1];
+            Assert.Equal(0, SegmentEviction.Drop(entry, data, 1, before));
+            StoreByHand(1);
+            Assert.Equal(0, SegmentEviction.Drop(entry, data, 1, before));
+
+            // The locks of this entry are those of another process.
+            WithEntry(_scene, (storer, _) =>
+            {
+                Assert.Equal(0, storer.TryClaim(2));
+                Assert.Equal(-Errno.EBUSY, SegmentEviction.Drop(entry, data, 2, entry.Map[2]));
+            });
+        });
+        Assert.True(_scene.Has(cache, 1) && _scene.Has(cache, 2));
+    }
+
+    [Fact]
+    public void What_was_taken_away_can_be_stored_by_others_at_once()
+    {
+        using var cache = _scene.Open();
+        _scene.Fill(cache, 0, 1);
+        WithEntry(_scene, (entry, data) =>
+        {
+            Assert.Equal(0, SegmentEviction.Run(entry, data, 0));
+            _scene.Fill(cache, 0, 1);
+            Assert.Equal(0, SegmentEviction.Drop(entry, data, 1, entry.Map[1]));
+            _scene.Fill(cache, 1);
+        });
+    }
+
+    [Fact]
     public void A_chunk_is_read_whole_by_its_word_before_and_after()
     {
         // What a direct transfer does: it asks, reads the file, and asks again.

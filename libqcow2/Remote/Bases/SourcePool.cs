@@ -105,8 +105,6 @@ internal sealed partial class SourcePool(
             {
                 if (_isClosing)
                     return (-Errno.ESHUTDOWN, buffer);
-                if (Failure is not null)
-                    return (-Errno.EIO, buffer);
                 var index = (first + i) % _members.Length;
                 if (_members[index].IsDropped)
                     continue;

@@ -42,6 +42,9 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
 
     public bool HasOwnWays { get; set; }
 
+    /// <summary>Whether it does not look at what it is expected to be.</summary>
+    public bool ComparesNothing { get; set; }
+
     /// <summary>Of all reads that could be called off.</summary>
     public List<ReadHandle> Handles { get; } = [];
 
@@ -53,26 +56,36 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     /// <summary>Where what is asked for is known to be zeroes, and not sent; null for nowhere.</summary>
     public Func<long, bool>? KnowsZeroes { get; set; }
 
+    /// <summary>Milliseconds that opening takes.</summary>
+    public int OpenDelay { get; set; }
+
+    /// <summary>Whether what is under way goes on for as long as it takes when the source is closed.</summary>
+    public bool Lingers { get; set; }
+
     public List<long> Reads { get; } = [];
 
     public int Opens { get; private set; }
 
     public int Held => _held.Count;
 
-    public LoopTask<FetchResult> OpenAsync(SourceIdentity? expected)
+    public async LoopTask<FetchResult> OpenAsync(SourceIdentity? expected)
     {
         Opens++;
+        if (OpenDelay > 0)
+            await LoopScheduler.Current.DelayAsync(OpenDelay);
         var result = Take();
         if (result.IsDone)
         {
             var found = new SourceIdentity(Content.Length, version);
-            if (expected is { } other && (other.Length != found.Length || (other.Version is not null && other.Version != version)))
+            var isOther = expected is { } other
+                && (other.Length != found.Length || (other.Version is not null && other.Version != version));
+            if (isOther && !ComparesNothing)
                 result = new FetchResult(FetchStatus.Changed, $"{Name} is another object");
             else
                 Identity = found;
         }
 
-        return new LoopTask<FetchResult>(result);
+        return result;
     }
 
     public LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer) => ReadAsync(offset, buffer, new ReadHandle());
@@ -134,6 +147,8 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     public LoopTask<int> CloseAsync()
     {
         _isClosed = true;
+        if (Lingers)
+            return new LoopTask<int>(0);
         LetGo();
         foreach (var gate in _gates)
             gate.Open();

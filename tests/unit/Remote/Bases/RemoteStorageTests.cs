@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using Qcow2Blk.Exports.Traffic;
 using Qcow2Blk.Interop;
 using Qcow2Blk.Remote;
 using Qcow2Blk.Remote.Bases;
@@ -63,6 +64,7 @@ public class RemoteStorageTests
         scene.Source.Depth = 1;
         scene.ReadAsync(0, 100).Forget();
         var read = scene.ReadAsync(3 * Chunk, 100);
+        scene.Storage.FetchAhead(5 * Chunk, 10 * Chunk, pin: false);
         while (scene.Source.Held == 0 || scene.Storage.Counters.Misses < 2)
             scene.Loop.Step();
         scene.Storage.Dispose();
@@ -96,6 +98,7 @@ public class RemoteStorageTests
         Assert.Equal([9 * Chunk, 11 * Chunk], scene.Source.Reads);
         Assert.Equal(2, scene.Storage.Counters.Fetches);
         Assert.Equal(2 * Chunk, scene.Storage.Counters.FetchedBytes);
+        Assert.Equal(2, scene.Storage.Counters.Times.Requests(IoKind.Read));
         Assert.Equal(hasCache ? 3 * Chunk : 0, scene.Storage.StoredBytes);
         scene.Source.KnowsZeroes = null;
         Assert.Equal(0, scene.Read(10 * Chunk, Chunk));
@@ -182,6 +185,7 @@ public class RemoteStorageTests
     public void Source_that_has_changed_since_the_cache_was_filled_is_read_by_nobody()
     {
         using var scene = new BaseOnLoop(16);
+        scene.Source.OpenDelay = 5;
         scene.Source.Next.Enqueue(new FetchResult(FetchStatus.Changed, "the base changed"));
         var reads = Enumerable.Range(0, 4).Select(i => scene.ReadAsync(i * 2L * Chunk, 10)).ToArray();
         foreach (var read in reads)
@@ -221,6 +225,7 @@ public class RemoteStorageTests
         Assert.Equal(0, scene.Read(0, 2 * Chunk));
         Assert.Equal(0, scene.Storage.Counters.Retries);
         Assert.Equal(SourceState.Online, scene.Storage.State);
+        Assert.Empty(scene.Reports);
     }
 
     [Fact]
@@ -240,6 +245,8 @@ public class RemoteStorageTests
     {
         using var scene = new BaseOnLoop(9, hasProof: true);
         Assert.Equal(0, scene.Read((10 * Chunk) + 7, 1000));
+        scene.Storage.FetchAhead(10 * Chunk, Chunk, pin: true);
+        scene.WaitUntilIdle();
         Assert.Empty(scene.Source.Reads);
     }
 
@@ -309,6 +316,23 @@ public class RemoteStorageTests
         scene.Dispose();
         Assert.True(read.IsCompleted);
         Assert.True(scene.Loop.RunUntilComplete(read) < 0);
+    }
+
+    [Fact]
+    public void Nothing_is_read_of_a_base_that_was_closed()
+    {
+        using var scene = new BaseOnLoop(17);
+        Assert.Equal(0, scene.Read(0, 10));
+        scene.WaitUntilIdle();
+
+        // The first one is at the cache when it is closed.
+        var read = scene.ReadAsync(3 * Chunk, 10);
+        scene.Storage.Dispose();
+        Assert.Equal(-Errno.ESHUTDOWN, scene.Loop.RunUntilComplete(read));
+        Assert.Equal(-Errno.ESHUTDOWN, scene.Read(0, 10));
+        scene.WaitUntilIdle();
+        scene.Loop.RunUntilIdle();
+        Assert.Equal(-Errno.ESHUTDOWN, scene.Read(0, 10));
     }
 
     [Fact]

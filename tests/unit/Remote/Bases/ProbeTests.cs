@@ -59,6 +59,21 @@ public class ProbeTests
         }
     }
 
+    /// <summary>However often the mirror is read: the time counts from when the first source was left.</summary>
+    [Fact]
+    public void First_source_is_asked_after_half_a_minute_and_not_before()
+    {
+        using var scene = LeftFor(7, hasProof: false, after: 60_000);
+        var before = scene.Source.Handles.Count;
+        for (var i = 0; i < 5; i++)
+        {
+            Assert.Equal(0, scene.Read((4 + (2 * i)) * Chunk, 10));
+            scene.WaitUntilIdle();
+            Assert.Equal(before + (i < 4 ? 0 : 1), scene.Source.Handles.Count);
+            scene.Sleep(i < 2 ? 14_000 : 1500);
+        }
+    }
+
     [Fact]
     public void Source_that_still_sends_what_the_manifest_does_not_say_is_not_gone_back_to()
     {
@@ -66,6 +81,7 @@ public class ProbeTests
         (scene.Source.Always, scene.Source.Lies) = (null, true);
         scene.Sleep(Detour);
         var before = scene.Source.Handles.Count;
+        scene.Source.Delays.Enqueue(50);
         Assert.Equal(0, scene.Read(4 * Chunk, 10));
         scene.Sleep(100);
         Assert.Equal(before + 1, scene.Source.Handles.Count);
@@ -83,6 +99,12 @@ public class ProbeTests
         Assert.Equal(0, scene.Read(6 * Chunk, 10));
         Assert.Equal(Mirror, scene.Storage.SourceName);
         Assert.Single(scene.Reports, report => report.Contains("the base changed", StringComparison.Ordinal));
+
+        // It is not asked whether it is back.
+        var asked = scene.Source.Handles.Count;
+        scene.Sleep(Detour);
+        Assert.Equal(0, scene.Read(8 * Chunk, 10));
+        Assert.Equal(asked, scene.Source.Handles.Count);
     }
 
     [Fact]
@@ -113,9 +135,10 @@ public class ProbeTests
     }
 
     /// <summary>A base whose first source went away, so that the mirror stands in.</summary>
-    private static BaseOnLoop LeftFor(int seed, bool hasProof)
+    private static BaseOnLoop LeftFor(int seed, bool hasProof, int after = 0)
     {
         var scene = new BaseOnLoop(seed, sources: 2, hasProof: hasProof);
+        scene.Sleep(after);
         Assert.Equal(0, scene.Read(0, 10));
         scene.WaitUntilIdle();
         scene.Source.Always = s_away;

@@ -23,6 +23,10 @@ public class BootTraceTests
             foreach (var chunk in (int[])[5, 0, 5, 3, 0])
                 Assert.Equal(0, scene.Read(chunk * BaseOnLoop.Chunk, 10));
             Assert.Null(scene.Storage.CachedFile);
+
+            // Who kills the server has most of it.
+            scene.Sleep(1500);
+            Assert.Contains(BootTrace.Entry(3 * BaseOnLoop.Chunk, 0)[..16], File.ReadAllText(path), StringComparison.Ordinal);
         }
 
         Assert.Null(BootTrace.Parse(File.ReadAllBytes(path), out var trace));
@@ -38,7 +42,7 @@ public class BootTraceTests
         var path = directory.File("trace");
         Record(path, goesOn: false, 5, 0);
         var before = File.ReadAllText(path);
-        File.AppendAllText(path, "{\"offs");
+        File.AppendAllText(path, "{\"offset\":" + new string('1', 1000));
         Record(path, goesOn: true, 0, 7, 5, 3);
 
         Assert.StartsWith(before, File.ReadAllText(path), StringComparison.Ordinal);
@@ -51,10 +55,25 @@ public class BootTraceTests
         Assert.Equal([1L * BaseOnLoop.Chunk], trace!.Offsets);
     }
 
+    public static TheoryData<string> OtherRecords
+    {
+        get
+        {
+            const int length = (40 * BaseOnLoop.Chunk) + 1000;
+            return
+            [
+                "", "something else", new string('x', 5000), Head + "\n{\"offset\":65536,\"ms\":1}\n",
+                Record("\"two\"", length, BaseOnLoop.Chunk), Record(null, length, BaseOnLoop.Chunk),
+                Record("\"one\"", length + 1, BaseOnLoop.Chunk), Record("\"one\"", length, 2 * BaseOnLoop.Chunk),
+            ];
+
+            static string Record(string? version, long bytes, int chunkBytes) =>
+                $"{BootTrace.Header("https://server0/base", version, bytes, chunkBytes)}\n{BootTrace.Entry(0, 1)}\n";
+        }
+    }
+
     [Theory]
-    [InlineData("")]
-    [InlineData("something else")]
-    [InlineData(Head + "\n{\"offset\":65536,\"ms\":1}\n")]
+    [MemberData(nameof(OtherRecords))]
     public void What_is_not_a_record_of_this_base_does_not_stay_in_it(string text)
     {
         using var directory = new TempDirectory();
@@ -88,6 +107,7 @@ public class BootTraceTests
     [InlineData("", "it is empty")]
     [InlineData("[]\n", "line 1: it is not a JSON object")]
     [InlineData("{}\n", "line 1: \"format\"")]
+    [InlineData("""{"format":"other-trace","version":1,"length":1,"chunk-size":65536}""", "line 1: \"format\"")]
     [InlineData("""{"format":"qcow2blk-trace","version":2,"length":1,"chunk-size":65536}""", "line 1: \"version\"")]
     [InlineData("""{"format":"qcow2blk-trace","version":1,"length":-1,"chunk-size":65536}""", "line 1: \"length\"")]
     [InlineData("""{"format":"qcow2blk-trace","version":1,"length":1,"chunk-size":1}""", "line 1: \"chunk-size\"")]

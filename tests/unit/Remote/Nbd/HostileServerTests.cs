@@ -23,6 +23,8 @@ public sealed class HostileServerTests
         ["another cookie"] = ((end, request) =>
             end.Chunk(request.Cookie + 1, 1, 1, U64(request.Offset), new byte[Length]), "not under way"),
         ["a cookie of another slot"] = ((end, request) => end.Chunk(request.Cookie ^ 0x5000, 1, 0), "not under way"),
+        ["a cookie of an earlier request in its slot"] = ((end, request) =>
+            end.Chunk(request.Cookie - 0x10000, 1, 1, U64(request.Offset), new byte[Length]), "not under way"),
         ["data twice"] = ((end, request) =>
         {
             end.Data(request, request.Offset, Length, done: false);
@@ -112,6 +114,43 @@ public sealed class HostileServerTests
 
         Assert.Equal([FetchStatus.Done, FetchStatus.Unavailable, FetchStatus.Unavailable], results.Select(read => read.Result.Status));
         Assert.Equal(Pattern(0, Length), results[0].Bytes);
+    }
+
+    [Fact]
+    public void Structured_reply_that_was_not_agreed_on_is_not_taken()
+    {
+        using var server = new ScriptedServer(end =>
+        {
+            end.Open(Size, structured: false);
+            var request = end.Next();
+            end.Data(request, request.Offset, Length, done: true);
+            end.Idle();
+        });
+        using var scene = Scene(server);
+
+        Assert.Contains("begins with 0x668e33ef", scene.Read(0, Length).Result.Why, StringComparison.Ordinal);
+    }
+
+    /// <summary>Simple replies name no offset: one that comes twice must not be taken for the answer to what is asked then.</summary>
+    [Fact]
+    public void Reply_that_comes_twice_is_not_the_answer_to_the_next_read()
+    {
+        using var server = new ScriptedServer(
+            end =>
+            {
+                end.Open(Size, structured: false);
+                var first = end.Next();
+                end.Simple(first.Cookie, 0, Pattern(first.Offset, Length));
+                end.Next();
+                end.Simple(first.Cookie, 0, Pattern(first.Offset, Length));
+                end.Idle();
+            },
+            Honest);
+        using var scene = Scene(server);
+
+        Assert.Equal(Pattern(0, Length), scene.Read(0, Length).Bytes);
+        Assert.Contains("not under way", scene.Read(Length, Length).Result.Why, StringComparison.Ordinal);
+        Assert.Equal(Pattern(Length, Length), scene.Read(Length, Length).Bytes);
     }
 
     [Fact]

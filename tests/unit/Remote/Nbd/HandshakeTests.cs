@@ -78,8 +78,16 @@ public sealed class HandshakeTests
             end.Reply(7, 3, U16(2), new byte[4097]);
         }, FetchStatus.Unavailable, "information 2 has 4097 bytes"),
         ["a size of no disk"] = (end => end.Open(-1), FetchStatus.Unfit, "18446744073709551615 bytes"),
+        ["a size of no disk in the old way"] = (end =>
+        {
+            end.Greet();
+            for (var i = 0; i < 2; i++)
+                end.Reply(end.Option().Option, 0x80000001);
+            end.Option();
+            end.Send(U64(ulong.MaxValue), U16(3));
+        }, FetchStatus.Unfit, "18446744073709551615 bytes"),
         ["an empty export"] = (end => end.Open(0), FetchStatus.Unfit, "is empty"),
-        ["blocks that are not powers of two"] = (end => end.Open(Size, minBlock: 3000), FetchStatus.Unfit, "blocks of 3000"),
+        ["blocks that are not powers of two"] = (end => end.Open(3000 * 4096, minBlock: 3000), FetchStatus.Unfit, "blocks of 3000"),
         ["blocks of nothing"] = (end => end.Open(Size, minBlock: 0), FetchStatus.Unfit, "blocks of 0"),
         ["blocks that are too large"] = (end => end.Open(Size, minBlock: 131072), FetchStatus.Unfit, "blocks of 131072"),
         ["no request is small enough"] = (end => end.Open(Size, minBlock: 4096, maxBlock: 512), FetchStatus.Unfit, "4096 to 512"),

@@ -14,6 +14,8 @@ public class TraceReplayTests
     private const int Chunk = BaseOnLoop.Chunk, Length = (40 * Chunk) + 1000;
     private const string One = "\"one\"", PinnedOne = BaseOpening.PinnedVersion + "1", PinnedTwo = BaseOpening.PinnedVersion + "2";
 
+    private static readonly long[] s_chunks = [7, 3, 12];
+
     [Theory]
     [InlineData(One, One, Length, true)]
     [InlineData(null, null, Length, true)]
@@ -29,7 +31,7 @@ public class TraceReplayTests
     {
         using var directory = new TempDirectory();
         var text = BootTrace.Header("x", recorded, length, Chunk) + "\n"
-            + string.Concat(new[] { 7, 3, 12 }.Select(chunk => BootTrace.Entry((long)chunk * Chunk, 1) + "\n"));
+            + string.Concat(s_chunks.Select(chunk => BootTrace.Entry(chunk * Chunk, 1) + "\n"));
         File.WriteAllText(directory.File("trace"), text);
         using var scene = new BaseOnLoop(1);
         scene.Source.Depth = 1;

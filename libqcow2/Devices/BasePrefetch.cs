@@ -105,7 +105,8 @@ internal static class BasePrefetch
     private static async LoopTask<long[]> TracedAsync(RemoteStorage storage, RemoteSettings settings, ILog log)
     {
         var name = settings.Trace!.Split('?')[0];
-        var text = await SmallObject.ReadAsync(settings.Trace, settings, BootTrace.MaxBytes, RemoteMakers.Real.CreateSource, log.Debug);
+        var its = settings with { CredentialsOf = storage.Location };
+        var text = await SmallObject.ReadAsync(settings.Trace, its, BootTrace.MaxBytes, RemoteMakers.Real.CreateSource, log.Debug);
         if (BootTrace.Parse(text, out var trace) is { } wrong)
             throw new IOException($"the trace {name} cannot be used: {wrong}");
         if (trace!.Length != storage.Length || trace.Version != storage.Version)

@@ -29,6 +29,11 @@ internal sealed record RemoteSettings
     /// <summary>A file with credentials (as AWS's, or "Authorization: …"); read again when they are refused.</summary>
     public string? CredentialFile { get; init; }
 
+    /// <summary>
+    /// The base that credentials are for, while something else is read that is named beside it; null while that is the base itself.
+    /// </summary>
+    public RemoteLocation? CredentialsOf { get; init; }
+
     /// <summary>The environment variable that holds the value of an Authorization header.</summary>
     public const string AuthorizationVariable = "QCOW2BLK_AUTHORIZATION";
 

@@ -64,7 +64,7 @@ internal sealed record RemoteSettings
     /// <summary>Where to write the order of first touches (absolute path); null for nowhere.</summary>
     public string? RecordTrace { get; init; }
 
-    /// <summary>Whether what that file holds of the same base stays in it, because the device was suspended and goes on.</summary>
+    /// <summary>Whether what that file holds of the same base stays in it, because the device was served before and goes on.</summary>
     public bool GoesOnRecording { get; init; }
 
     /// <summary>A path or URL of such a record, to be fetched ahead; null for none.</summary>

@@ -83,8 +83,8 @@ internal static class BasePrefetch
         var pins = settings.Trace is null ? null : storage.PinsOfTrace();
         for (var i = 0; i < chunks.Length; i += ChunksAtATime)
         {
-            var batch = chunks[i..Math.Min(i + ChunksAtATime, chunks.Length)].Select(chunk => (Chunk: chunk, Pin: pins?.Take(chunk) == true))
-                .Where(next => !storage.HasChunk(next.Chunk)).ToArray();
+            var batch = chunks[i..Math.Min(i + ChunksAtATime, chunks.Length)]
+                .Select(chunk => (Chunk: chunk, Pin: pins?.Take(chunk) == true)).Where(next => !storage.HasChunk(next.Chunk)).ToArray();
             if (batch.Length > 0)
                 await FetchAsync(storage, batch);
             progress?.Invoke((double)i / chunks.Length);

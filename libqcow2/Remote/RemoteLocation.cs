@@ -41,7 +41,7 @@ internal sealed class RemoteLocation
     public bool IsSecure => Scheme is RemoteScheme.Https or RemoteScheme.S3 or RemoteScheme.NbdTls or RemoteScheme.NbdUnix
         || Uri.IsLoopback;
 
-    /// <summary>Whether what is shown to the server of another location is meant for this one's, too: all of s3:// is in one store.</summary>
+    /// <summary>Whether what is for the server of another location is for this one's, too: all of s3:// is in one store.</summary>
     public bool HasServerOf(RemoteLocation other)
     {
         ArgumentNullException.ThrowIfNull(other);

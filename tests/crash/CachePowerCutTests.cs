@@ -12,7 +12,8 @@ namespace Qcow2Blk.Tests.Crash;
 /// <summary>
 /// The power goes while chunks of a base are stored and removed: each page of either file of the cache is left as it was at any moment
 /// since, independently of all others, and its label, which is synced before it takes its place, is one that there was. Whatever is read
-/// afterwards is what the source holds, and the entry is not made anew. QCOW2BLK_CRASH_SEED=n runs one workload; QCOW2BLK_CRASH_SEEDS=n sets how many.
+/// afterwards is what the source holds, and the entry is not made anew. QCOW2BLK_CRASH_SEED=n runs one workload;
+/// QCOW2BLK_CRASH_SEEDS=n sets how many.
 /// </summary>
 public sealed class CachePowerCutTests(ITestOutputHelper output)
 {

@@ -198,7 +198,8 @@ internal sealed class DeviceClaim : IDisposable
         if (result == 0)
             result = Unistd.WriteAll(fd, record.ToJson());
 
-        // /run does not outlive the power, other directories do: there it must not be half a file. Where nothing can be synced, nothing is lost.
+        // /run does not outlive the power, other directories do: there it must not be half a file. Where nothing can be synced, nothing
+        // is lost.
         if (result == 0)
             _ = Files.Sync(fd);
         if (result == 0)

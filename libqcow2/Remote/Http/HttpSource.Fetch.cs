@@ -96,7 +96,13 @@ internal sealed partial class HttpSource
         if (attempt.Redirects == 0 && attempt.Target != attempt.Home)
             return (null, attempt with { Target = attempt.Home });
         if (result.Status == FetchStatus.Denied && !isHome && !_keyring.Current.IsEmpty)
-            result = result with { Why = $"{result.Why} from {attempt.Target.Host}, where the server redirects to: no credentials go there" };
+        {
+            result = result with
+            {
+                Why = $"{result.Why} from {attempt.Target.Host}, where the server redirects to: no credentials go there",
+            };
+        }
+
         if (result.Status != FetchStatus.Denied || attempt.HasRefreshed)
             return (result, attempt);
         if (isHome && transfer.ErrorCode == "RequestTimeTooSkewed" && reply.Date is { } date)

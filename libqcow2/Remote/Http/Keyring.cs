@@ -162,7 +162,8 @@ internal sealed class Keyring
             return Credentials.None;
         if (_isOfBase && Variable(RemoteSettings.AuthorizationVariable) is { } authorization && CredentialText.IsValue(authorization))
             return new Credentials { Authorization = authorization };
-        return _location.Scheme == RemoteScheme.S3 && Variable("AWS_ACCESS_KEY_ID") is { } id && Variable("AWS_SECRET_ACCESS_KEY") is { } key
+        return _location.Scheme == RemoteScheme.S3
+            && Variable("AWS_ACCESS_KEY_ID") is { } id && Variable("AWS_SECRET_ACCESS_KEY") is { } key
             && CredentialText.IsValue(id) && CredentialText.IsValue(key)
             ? new Credentials { Keys = new AwsKeys(id, key, Variable("AWS_SESSION_TOKEN")) } : Credentials.None;
     }

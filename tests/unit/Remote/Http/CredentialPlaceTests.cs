@@ -11,7 +11,9 @@ using static Qcow2Blk.Tests.Remote.Http.HostileTests;
 
 namespace Qcow2Blk.Tests.Remote.Http;
 
-/// <summary>Credentials reach the server that they are for, and nobody else: wherever that redirects, and whatever is read beside it.</summary>
+/// <summary>
+/// Credentials reach the server that they are for, and nobody else: wherever that redirects, and whatever is read beside it.
+/// </summary>
 [Collection("environment of sources")]
 public sealed partial class CredentialPlaceTests : IDisposable
 {
@@ -52,7 +54,8 @@ public sealed partial class CredentialPlaceTests : IDisposable
         var place = "";
         using var server = new HostileServer(request => request.Target == "/disks/base.raw"
             ? new HostileReply(307).With("Location", place) : HostileReply.Honest(request, s_bytes));
-        place = isOtherPort ? other.Url("elsewhere") : string.Create(CultureInfo.InvariantCulture, $"http://localhost:{server.Port}/elsewhere");
+        place = isOtherPort ? other.Url("elsewhere")
+            : string.Create(CultureInfo.InvariantCulture, $"http://localhost:{server.Port}/elsewhere");
         using var scene = new SourceScene("s3://disks/base.raw", new RemoteSettings { S3Endpoint = server.Url("") });
         AssertDone(scene.Open());
         AssertDone(scene.Read(0, 4096).Result);
@@ -150,7 +153,8 @@ public sealed partial class CredentialPlaceTests : IDisposable
     {
         UseKeys();
         var pinned = new RemoteSettings { Root = new string('0', 64) };
-        AssertRefused("s3://disks/base.raw", pinned with { S3Endpoint = $"http://{Nowhere}/" }, "credentials would be sent to an http endpoint");
+        AssertRefused("s3://disks/base.raw", pinned with { S3Endpoint = $"http://{Nowhere}/" },
+            "credentials would be sent to an http endpoint");
         AssertRefused("https://store.example/base.raw", pinned with { UrlCommand = $"echo http://{Nowhere}/base.raw?X-Amz-Signature=x" },
             "the signed URL would be sent");
 

@@ -197,6 +197,7 @@ public class RemoteStorageTests
         {
             using var scene = new BaseOnLoop(seed);
             scene.Source.Next.Enqueue(s_away);
+            scene.Source.OpenDelays.Enqueue(5);
             var reads = new[] { scene.ReadAsync(0, 10), scene.ReadAsync(2 * Chunk, 10) };
             Assert.All(reads, read => Assert.Equal(0, scene.Loop.RunUntilComplete(read)));
             Assert.Equal(["nobody answers: trying again", "https://server0/base answers again"], scene.Reports);

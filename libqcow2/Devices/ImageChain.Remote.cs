@@ -120,7 +120,13 @@ internal sealed partial class ImageChain
         {
             settings = settings with
             {
-                Root = null, Manifest = null, Mirrors = [], Trace = null, RecordTrace = null, UrlCommand = null, CredentialsOf = above,
+                Root = null,
+                Manifest = null,
+                Mirrors = [],
+                Trace = null,
+                RecordTrace = null,
+                UrlCommand = null,
+                CredentialsOf = above,
 
                 // The name is the image's word: a server that it chose is none that a command should have to know.
                 CredentialCommand = location.HasServerOf(above) ? settings.CredentialCommand : null,

@@ -37,6 +37,9 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     /// <summary>How many milliseconds the next reads take; one each when there is none left.</summary>
     public Queue<int> Delays { get; } = new();
 
+    /// <summary>How many milliseconds the next openings take; none when there is none left.</summary>
+    public Queue<int> OpenDelays { get; } = new();
+
     /// <summary>Whether reads can be called off.</summary>
     public bool CallsOff { get; set; } = true;
 
@@ -59,9 +62,11 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
 
     public int Held => _held.Count;
 
-    public LoopTask<FetchResult> OpenAsync(SourceIdentity? expected)
+    public async LoopTask<FetchResult> OpenAsync(SourceIdentity? expected)
     {
         Opens++;
+        if (OpenDelays.TryDequeue(out var delay))
+            await LoopScheduler.Current.DelayAsync(delay);
         var result = Take();
         if (result.IsDone)
         {
@@ -72,7 +77,7 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
                 Identity = found;
         }
 
-        return new LoopTask<FetchResult>(result);
+        return result;
     }
 
     public LoopTask<FetchResult> ReadAsync(long offset, NativeBuffer buffer) => ReadAsync(offset, buffer, new ReadHandle());

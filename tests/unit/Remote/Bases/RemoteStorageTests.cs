@@ -191,6 +191,20 @@ public class RemoteStorageTests
     }
 
     [Fact]
+    public void Opening_that_fails_is_told_once_also_if_the_next_one_succeeds_at_once()
+    {
+        for (var seed = 1; seed <= 20; seed++)
+        {
+            using var scene = new BaseOnLoop(seed);
+            scene.Source.Next.Enqueue(s_away);
+            scene.Source.OpenDelays.Enqueue(5);
+            var reads = new[] { scene.ReadAsync(0, 10), scene.ReadAsync(2 * Chunk, 10) };
+            Assert.All(reads, read => Assert.Equal(0, scene.Loop.RunUntilComplete(read)));
+            Assert.Equal(["nobody answers: trying again", "https://server0/base answers again"], scene.Reports);
+        }
+    }
+
+    [Fact]
     public void Chunk_that_is_not_what_the_manifest_says_comes_from_the_next_mirror()
     {
         using var scene = new BaseOnLoop(5, sources: 2, hasProof: true);

@@ -10,6 +10,7 @@ using Qcow2Blk.Devices;
 using Qcow2Blk.Devices.Options;
 using Qcow2Blk.Devices.Outcomes;
 using Qcow2Blk.Logging;
+using Qcow2Blk.Remote;
 using Qcow2Blk.Remote.Cache;
 
 namespace Qcow2Blk.Cli;
@@ -176,10 +177,11 @@ internal sealed class CacheVerb : Verb
 
     private static ExitCode Prefetch(string url, AttachOptions options)
     {
+        // What tells it from others, and nothing secret: a query may be a signature, but is the address of a unix socket.
+        var name = RemoteLocation.Parse(url, out var location) is null ? location!.Name : url.Split('?')[0];
         PrefetchReport report;
-        using (var bar = ProgressBar.For(url))
+        using (var bar = ProgressBar.For(name))
             report = BasePrefetch.Run(url, options, new StderrLog(LogLevel.Warning), Progress(bar, "prefetch"));
-        var name = url.Split('?')[0];
         Output.Line($"{name}: {Quantity.Bytes(report.StoredBytes)} of {Quantity.Bytes(report.Length)} in the cache");
         if (report.Missing == 0)
             return ExitCode.Done;

@@ -35,6 +35,20 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 
 say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
 
+# Bases that the caches of this machine have: what tests fetch belongs into directories of their own.
+machine_caches() {
+    local cache
+    for cache in /var/cache/qcow2blk "${XDG_CACHE_HOME:-$HOME/.cache}/qcow2blk"; do
+        [ ! -d "$cache" ] || find "$cache" -mindepth 1 -maxdepth 1 -type d
+    done 2>/dev/null | sort
+}
+
+require_untouched_caches() { # PROJECT BEFORE
+    local added
+    added=$(comm -13 <(printf '%s\n' "$2") <(machine_caches))
+    [ -z "$added" ] || project_failed "$1: left bases in the cache of this machine: $(echo "$added" | head -3 | tr '\n' ' ')"
+}
+
 project_failed() {
     failed=$((failed + 1))
     say "$1"
@@ -130,11 +144,13 @@ done
 for project in "${projects[@]}"; do
     rm -f "$results/$project".{trx,log,build.log}
     : >"$results/$project.log"
+    caches=$(machine_caches)
     if compgen -G "tests/$project/*.csproj" >/dev/null; then
         build "$project" && run "$project"
     else
         run_python "$project"
     fi
+    require_untouched_caches "$project" "$caches"
 done
 
 summary="$passed passed, $failed failed"

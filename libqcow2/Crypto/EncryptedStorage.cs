@@ -46,6 +46,8 @@ internal sealed class EncryptedStorage(IBlockStorage inner, bool ownsInner, Sect
 
     public int MemoryAlignment => inner.MemoryAlignment;
 
+    public int BlockBytes => inner.BlockBytes;
+
     /// <summary>All of the file: it has no holes to look for.</summary>
     public long AllocatedBytes => inner.Length;
 

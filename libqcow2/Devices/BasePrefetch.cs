@@ -80,11 +80,13 @@ internal static class BasePrefetch
         if (storage.CachedFile is null)
             throw new IOException($"the cache {settings.CacheDirectory} cannot be used");
         var chunks = settings.Trace is null ? AllOf(storage) : await TracedAsync(storage, settings, log);
+        var pins = settings.Trace is null ? null : storage.PinsOfTrace();
         for (var i = 0; i < chunks.Length; i += ChunksAtATime)
         {
-            var batch = chunks[i..Math.Min(i + ChunksAtATime, chunks.Length)].Where(chunk => !storage.HasChunk(chunk)).ToArray();
+            var batch = chunks[i..Math.Min(i + ChunksAtATime, chunks.Length)]
+                .Select(chunk => (Chunk: chunk, Pin: pins?.Take(chunk) == true)).Where(next => !storage.HasChunk(next.Chunk)).ToArray();
             if (batch.Length > 0)
-                await FetchAsync(storage, batch, pin: settings.Trace is not null);
+                await FetchAsync(storage, batch);
             progress?.Invoke((double)i / chunks.Length);
         }
 
@@ -105,7 +107,8 @@ internal static class BasePrefetch
     private static async LoopTask<long[]> TracedAsync(RemoteStorage storage, RemoteSettings settings, ILog log)
     {
         var name = settings.Trace!.Split('?')[0];
-        var text = await SmallObject.ReadAsync(settings.Trace, settings, BootTrace.MaxBytes, RemoteMakers.Real.CreateSource, log.Debug);
+        var its = settings with { CredentialsOf = storage.Location };
+        var text = await SmallObject.ReadAsync(settings.Trace, its, BootTrace.MaxBytes, RemoteMakers.Real.CreateSource, log.Debug);
         if (BootTrace.Parse(text, out var trace) is { } wrong)
             throw new IOException($"the trace {name} cannot be used: {wrong}");
         if (trace!.Length != storage.Length || trace.Version != storage.Version)
@@ -125,15 +128,15 @@ internal static class BasePrefetch
         return [.. chunks];
     }
 
-    private static async LoopTask<int> FetchAsync(RemoteStorage storage, long[] chunks, bool pin)
+    private static async LoopTask<int> FetchAsync(RemoteStorage storage, (long Chunk, bool Pin)[] chunks)
     {
         var pool = LoopScheduler.Current.Buffers;
         var bytes = pool.Rent(chunks.Length);
         var group = TaskGroup.Rent();
         for (var i = 0; i < chunks.Length; i++)
         {
-            var offset = chunks[i] * storage.ChunkBytes;
-            storage.FetchAhead(offset, 1, pin);
+            var offset = chunks[i].Chunk * storage.ChunkBytes;
+            storage.FetchAhead(offset, 1, chunks[i].Pin);
             group.Add(storage.ReadAsync(offset, bytes.Slice(i, 1)));
         }
 

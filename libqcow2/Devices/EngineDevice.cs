@@ -230,7 +230,8 @@ internal sealed partial class EngineDevice : IDevice
         var log = ChooseLog();
         var opening = OnHomeAsync(async () =>
         {
-            (disk, chain) = await _openDisk(_options with { IsOpenedAgain = _wasOpen }, _log, log, lockTimeout);
+            var wasServed = _wasOpen || _options.RecoverDevice is not null;
+            (disk, chain) = await _openDisk(_options with { IsOpenedAgain = wasServed }, _log, log, lockTimeout);
             _wasOpen = true;
             await ShowBitmapsAsync(disk);
             return Volatile.Read(ref givenUp) ? await disk.CloseAsync() : 0;

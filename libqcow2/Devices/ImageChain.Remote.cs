@@ -21,6 +21,9 @@ internal sealed partial class ImageChain
 
     private bool _baseIsUsed;
 
+    /// <summary>The base, which is where the chain leaves this machine, whoever named it; null until it is open.</summary>
+    private RemoteLocation? Base => _files.Select(file => file.File).OfType<RemoteStorage>().FirstOrDefault()?.Location;
+
     private bool BaseIsUnused => _options.Base is not null && !_baseIsUsed;
 
     /// <summary>
@@ -78,7 +81,7 @@ internal sealed partial class ImageChain
         var format = Choice.FormatBelow(overlay, isFirst: _files.Count == 1);
         if (_files.Any(file => (file.File as RemoteStorage)?.Location.Text == location.Text))
             throw Bad(overlay, $"the backing chain leads back to {location.Name}");
-        var storage = await OpenStorageAsync(location, isBase: location.Text == _options.Base);
+        var storage = await OpenStorageAsync(location);
         try
         {
             var header = format == ImageFormat.Raw ? null : await ImageOpener.ReadHeaderAsync(storage);
@@ -104,17 +107,32 @@ internal sealed partial class ImageChain
     {
         var name = header.DataFileName ?? throw BadData(header, "the image does not say where its data file is");
         var location = RemoteLocation.IsUrl(name) ? Parse(header, name) : Beside(header, image, name);
-        return _options.AllowRemoteBacking ? await OpenStorageAsync(location, isBase: false) : throw new ImageFormatException(
+        return _options.AllowRemoteBacking ? await OpenStorageAsync(location) : throw new ImageFormatException(
             header.Path, "data_file", $"the image names {location.Name}, and names in images are not trusted",
             "--allow-remote-backing trusts it");
     }
 
-    private async LoopTask<RemoteStorage> OpenStorageAsync(RemoteLocation location, bool isBase)
+    private async LoopTask<RemoteStorage> OpenStorageAsync(RemoteLocation location)
     {
         // What was said of the base is not true of those below it.
         var settings = RemoteOptions.Resolve(_options) with { GoesOnRecording = _options.IsOpenedAgain };
-        if (!isBase)
-            settings = settings with { Root = null, Manifest = null, Mirrors = [], Trace = null, RecordTrace = null, UrlCommand = null };
+        if (Base is { } above)
+        {
+            settings = settings with
+            {
+                Root = null,
+                Manifest = null,
+                Mirrors = [],
+                Trace = null,
+                RecordTrace = null,
+                UrlCommand = null,
+                CredentialsOf = above,
+
+                // The name is the image's word: a server that it chose is none that a command should have to know.
+                CredentialCommand = location.HasServerOf(above) ? settings.CredentialCommand : null,
+            };
+        }
+
         try
         {
             return await new BaseOpening(settings, RemoteMakers.Real, _log).OpenAsync(location);

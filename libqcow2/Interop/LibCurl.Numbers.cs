@@ -32,6 +32,7 @@ internal static unsafe partial class LibCurl
     internal const int CURLOPT_NOPROXY = 10177;
     internal const int CURLOPT_PROTOCOLS = 181;
     internal const int CURLOPT_TCP_KEEPALIVE = 213;
+    internal const int CURLOPT_HEADEROPT = 229;
     internal const int CURLOPT_PATH_AS_IS = 234;
     internal const int CURLOPT_SUPPRESS_CONNECT_HEADERS = 265;
     internal const int CURLOPT_PROTOCOLS_STR = 10318;
@@ -39,6 +40,7 @@ internal static unsafe partial class LibCurl
     internal const int CURLPROTO_HTTP = 1;
     internal const int CURLPROTO_HTTPS = 2;
     internal const int CURL_HTTP_VERSION_2TLS = 4;
+    internal const int CURLHEADER_SEPARATE = 1;
     internal const int CURL_ERROR_SIZE = 256;
 
     internal const int CURLINFO_REDIRECT_URL = 0x100000 + 31;

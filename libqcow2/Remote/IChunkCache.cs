@@ -20,6 +20,9 @@ internal interface IChunkCache : ICachedFile, IDisposable
     /// <summary>Bytes of the base that are stored now, by whomever.</summary>
     long StoredBytes { get; }
 
+    /// <summary>Bytes that one trace may pin: less than the cache may hold, so that there is always something that can go.</summary>
+    long MostPinnedByTrace { get; }
+
     /// <summary>Reads a range inside one chunk. The chunk's checksum is verified when this process first uses it.</summary>
     /// <returns>1 if the bytes are there; 0 if the chunk is not stored, or not as it was stored</returns>
     LoopTask<int> ReadAsync(long offset, NativeBuffer buffer);

@@ -41,6 +41,14 @@ internal sealed class RemoteLocation
     public bool IsSecure => Scheme is RemoteScheme.Https or RemoteScheme.S3 or RemoteScheme.NbdTls or RemoteScheme.NbdUnix
         || Uri.IsLoopback;
 
+    /// <summary>Whether what is for the server of another location is for this one's, too: all of s3:// is in one store.</summary>
+    public bool HasServerOf(RemoteLocation other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        return Scheme == other.Scheme && (Scheme == RemoteScheme.S3
+            || (Uri.IdnHost.Equals(other.Uri.IdnHost, StringComparison.OrdinalIgnoreCase) && Uri.Port == other.Uri.Port));
+    }
+
     /// <summary>Whether a name is a URL of a kind that is known. A file can be called like that only with "./" before it.</summary>
     public static bool IsUrl(string name) => SchemeOf(name) is not null;
 

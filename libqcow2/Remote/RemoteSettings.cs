@@ -29,6 +29,11 @@ internal sealed record RemoteSettings
     /// <summary>A file with credentials (as AWS's, or "Authorization: …"); read again when they are refused.</summary>
     public string? CredentialFile { get; init; }
 
+    /// <summary>
+    /// The base that credentials are for, while something else is read that is named beside it; null while that is the base itself.
+    /// </summary>
+    public RemoteLocation? CredentialsOf { get; init; }
+
     /// <summary>The environment variable that holds the value of an Authorization header.</summary>
     public const string AuthorizationVariable = "QCOW2BLK_AUTHORIZATION";
 
@@ -59,7 +64,7 @@ internal sealed record RemoteSettings
     /// <summary>Where to write the order of first touches (absolute path); null for nowhere.</summary>
     public string? RecordTrace { get; init; }
 
-    /// <summary>Whether what that file holds of the same base stays in it, because the device was suspended and goes on.</summary>
+    /// <summary>Whether what that file holds of the same base stays in it, because the device was served before and goes on.</summary>
     public bool GoesOnRecording { get; init; }
 
     /// <summary>A path or URL of such a record, to be fetched ahead; null for none.</summary>

@@ -16,6 +16,9 @@ internal sealed class FileStorage : IBlockStorage
     private readonly bool _isBlockDevice;
     private readonly FileHoles _holes = new();
     private long _length;
+
+    // Where writes end that were begun, and perhaps have not ended: the file is as long as that at any moment.
+    private long _reach;
     private bool _zeroRangeRefused;
 
     private unsafe FileStorage(string path, int descriptor, bool readOnly, bool direct)
@@ -44,6 +47,7 @@ internal sealed class FileStorage : IBlockStorage
         // Only a regular file: a device's node lies on devtmpfs, which is a tmpfs too, but its bytes do not.
         IsMemory = !_isBlockDevice && FileSystemType() == Files.TMPFS_MAGIC;
         (OffsetAlignment, MemoryAlignment) = direct ? FindAlignment(aligned) : (1, 1);
+        BlockBytes = direct && !_isBlockDevice && !IsMemory ? FindBlock() : 1;
     }
 
     public string Path { get; }
@@ -64,6 +68,8 @@ internal sealed class FileStorage : IBlockStorage
     public int OffsetAlignment { get; }
 
     public int MemoryAlignment { get; }
+
+    public int BlockBytes { get; }
 
     public bool IsMemory { get; }
 
@@ -129,6 +135,8 @@ internal sealed class FileStorage : IBlockStorage
         TransferRules.RequireWrite(this, offset, buffer);
         if (buffer.IsEmpty)
             return new LoopTask<int>(0);
+        if (offset + buffer.Length > Length)
+            Raise(ref _reach, offset + buffer.Length);
         return IsAligned(offset, buffer) ? FileOperation.Write(this, offset, buffer) : WriteBouncedAsync(offset, buffer);
     }
 
@@ -178,13 +186,18 @@ internal sealed class FileStorage : IBlockStorage
         TransferRules.RequireLength(this, length);
         if (length > _length)
         {
-            // Grows, never cuts: a write past the end may have made the file longer than we know.
+            // Grows, never cuts: a write past the end may have made the file longer than we know, or be about to.
             var actual = Files.Seek(Descriptor, 0, SEEK_END);
             if (actual < 0)
                 return new LoopTask<int>((int)actual);
             NoteWritten(actual);
             if (actual >= length)
                 return new LoopTask<int>(0);
+            length = Math.Max(length, Volatile.Read(ref _reach));
+        }
+        else
+        {
+            Volatile.Write(ref _reach, length);
         }
 
         var result = Files.Truncate(Descriptor, length);
@@ -213,15 +226,17 @@ internal sealed class FileStorage : IBlockStorage
             : null;
     }
 
-    internal void NoteWritten(long end)
+    internal void NoteWritten(long end) => Raise(ref _length, end);
+
+    private static void Raise(ref long value, long least)
     {
-        var length = Volatile.Read(ref _length);
-        while (end > length)
+        var known = Volatile.Read(ref value);
+        while (least > known)
         {
-            var before = Interlocked.CompareExchange(ref _length, end, length);
-            if (before == length)
+            var before = Interlocked.CompareExchange(ref value, least, known);
+            if (before == known)
                 return;
-            length = before;
+            known = before;
         }
     }
 
@@ -258,6 +273,15 @@ internal sealed class FileStorage : IBlockStorage
         return Files.StatFileSystem(Descriptor, &fileSystem) == 0 ? fileSystem.f_type : 0;
     }
 
+    /// <summary>Bytes of a block of the file system; of network file systems, which say what they like to transfer, a page.</summary>
+    private unsafe int FindBlock()
+    {
+        const int page = 4096, largest = 65536;
+        statfs_buffer fileSystem;
+        var block = Files.StatFileSystem(Descriptor, &fileSystem) == 0 ? (long)fileSystem.f_bsize : page;
+        return block is > 0 and <= largest && long.IsPow2(block) ? (int)block : page;
+    }
+
     private unsafe bool ReadsAt512()
     {
         var memory = Files.Map(8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -268,7 +292,25 @@ internal sealed class FileStorage : IBlockStorage
         return result >= 0;
     }
 
+    /// <summary>Punches or zeroes whole blocks of the file system; parts of them are written: see <see cref="BlockBytes"/>.</summary>
     private async LoopTask<int> AllocateAsync(int mode, long offset, long length)
+    {
+        var end = offset + length;
+        var (first, last) = (Rounding.Up(offset, BlockBytes), Rounding.Down(end, BlockBytes));
+
+        // Nothing is behind the end, and writing there would make the file longer.
+        var stop = Math.Min(end, Length);
+        if (BlockBytes == 1 || (first == offset && last == end) || stop % OffsetAlignment != 0)
+            return await AllocateWholeAsync(mode, offset, length);
+        if (first >= last)
+            return stop <= offset ? 0 : await WriteZeroesAsync(offset, stop - offset);
+        var result = await AllocateWholeAsync(mode, first, last - first);
+        if (result == 0 && offset < Math.Min(first, stop))
+            result = await WriteZeroesAsync(offset, Math.Min(first, stop) - offset);
+        return result == 0 && last < stop ? await WriteZeroesAsync(last, stop - last) : result;
+    }
+
+    private async LoopTask<int> AllocateWholeAsync(int mode, long offset, long length)
     {
         var result = await FileOperation.Allocate(this, mode, offset, length);
         _holes.Forget(offset, offset + length);

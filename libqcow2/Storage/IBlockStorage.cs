@@ -27,6 +27,13 @@ internal interface IBlockStorage : IDisposable
     /// <summary>What the memory of a transfer must be a multiple of to go straight to the file. A power of two.</summary>
     int MemoryAlignment { get; }
 
+    /// <summary>
+    /// With O_DIRECT on a file system: bytes of its blocks, a power of two; 1 otherwise. Where part of a block is punched or zeroed, or
+    /// the file ends in it and grows, the kernel changes a copy in the page cache, and writes that back over what was written
+    /// directly beside it meanwhile, or fails the next sync with EIO ("page cache invalidation failure on direct I/O").
+    /// </summary>
+    int BlockBytes => 1;
+
     /// <summary>Bytes that the file took on its file system when it was opened; all of a block device.</summary>
     long AllocatedBytes { get; }
 

@@ -213,7 +213,8 @@ make_second || say "the second native library was not built; 985-two-runtimes wi
 
 run_folder=$(mktemp -d /tmp/qcow2blk-abi-XXXXXX)
 trap 'rm -rf "$run_folder"' EXIT
-export QCOW2BLK_RUNTIME_DIR=$run_folder/run QCOW2BLK_TEST_IMAGES=$abi/images QCOW2BLK_ABI_ROUNDS=$rounds
+export QCOW2BLK_RUNTIME_DIR=$run_folder/run QCOW2BLK_CACHE_DIR=$run_folder/cache
+export QCOW2BLK_TEST_IMAGES=$abi/images QCOW2BLK_ABI_ROUNDS=$rounds
 export QCOW2BLK_TEST_SECOND=$abi/second/libsecond.so TMPDIR=$run_folder
 # The .pc file says /usr: with this in front of it, -I and -L lead into the installation.
 export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root/usr/lib/pkgconfig

@@ -14,7 +14,7 @@ else
 fi
 [ -x "$binary" ] || { echo "smoke: $binary does not exist (run \"make build RID=linux-arm64\")" >&2; exit 1; }
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/qcow2blk-arm64.XXXXXX")
-export QCOW2BLK_RUNTIME_DIR=$work/run
+export QCOW2BLK_RUNTIME_DIR=$work/run QCOW2BLK_CACHE_DIR=$work/cache
 mkdir "$QCOW2BLK_RUNTIME_DIR"
 passed=0 failed=0 server=
 

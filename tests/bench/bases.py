@@ -50,7 +50,7 @@ class Servers:
 
     def __init__(self, folder, mebibytes):
         self.folder, self.size = folder, mebibytes << 20
-        self.environment = {**os.environ, "QCOW2BLK_RUNTIME_DIR": str(folder / "run")}
+        self.environment = {**os.environ, "QCOW2BLK_RUNTIME_DIR": str(folder / "run"), "QCOW2BLK_CACHE_DIR": str(folder / "cache")}
         (folder / "run").mkdir(mode=0o700)
         self.web = fleet.Web(folder)
         raw, self.image = folder / "raw", self.web.root / "base.qcow2"

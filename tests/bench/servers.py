@@ -81,7 +81,7 @@ class Running:
         # Apart from the NBD socket: a control socket is named after its device.
         runtime = os.path.join(folder, "run")
         os.makedirs(runtime, exist_ok=True)
-        self._environment = dict(os.environ, QCOW2BLK_RUNTIME_DIR=runtime)
+        self._environment = dict(os.environ, QCOW2BLK_RUNTIME_DIR=runtime, QCOW2BLK_CACHE_DIR=os.path.join(folder, "cache"))
         self._errors = open(os.path.join(folder, "server.log"), "w+b")
         begin = time.monotonic()
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

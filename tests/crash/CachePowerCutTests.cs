@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Remote.Cache;
 using Qcow2Blk.Tests.Remote.Cache;
 using Xunit;
@@ -10,8 +11,9 @@ namespace Qcow2Blk.Tests.Crash;
 
 /// <summary>
 /// The power goes while chunks of a base are stored and removed: each page of either file of the cache is left as it was at any moment
-/// since, independently of all others. Whatever is read afterwards is what the source holds. QCOW2BLK_CRASH_SEED=n runs one
-/// workload; QCOW2BLK_CRASH_SEEDS=n sets how many.
+/// since, independently of all others, and its label, which is synced before it takes its place, is one that there was. Whatever is read
+/// afterwards is what the source holds, and the entry is not made anew. QCOW2BLK_CRASH_SEED=n runs one workload;
+/// QCOW2BLK_CRASH_SEEDS=n sets how many.
 /// </summary>
 public sealed class CachePowerCutTests(ITestOutputHelper output)
 {
@@ -21,7 +23,9 @@ public sealed class CachePowerCutTests(ITestOutputHelper output)
     private const int Page = 4096;
     private const int Chunks = 9;
 
-    private static readonly string[] s_files = ["data", "map"];
+    private const string Label = "meta.json";
+
+    private static readonly string[] s_files = ["data", "map", Label];
 
     [Trait("Speed", "slow")]
     [Fact]
@@ -59,6 +63,8 @@ public sealed class CachePowerCutTests(ITestOutputHelper output)
             var last = random.Next(first, history.Count);
             foreach (var file in s_files)
                 File.WriteAllBytes(Path.Combine(scene.Entry, file), Mix(history, file, first, last, random));
+            if (random.Next(3) == 0)
+                File.WriteAllBytes(Path.Combine(scene.Entry, Label + ".new"), new byte[random.Next(100)]);
             tally.Cuts++;
             Check(scene, random, tally);
         }
@@ -72,6 +78,8 @@ public sealed class CachePowerCutTests(ITestOutputHelper output)
         using var cache = scene.Open();
         for (var step = 0; step < Steps; step++)
         {
+            if (random.Next(6) == 0)
+                Confirm(scene);
             history.Add(s_files.ToDictionary(file => file, file => File.ReadAllBytes(Path.Combine(scene.Entry, file))));
             if (random.Next(6) == 0)
                 Evict(scene);
@@ -83,8 +91,17 @@ public sealed class CachePowerCutTests(ITestOutputHelper output)
         return history;
     }
 
+    /// <summary>Another server begins to use the entry, and notes that the source still has this version.</summary>
+    private static void Confirm(CacheScene scene)
+    {
+        scene.Clock.Advance(TimeSpan.FromHours(1));
+        scene.Open().Dispose();
+    }
+
     private static byte[] Mix(List<Dictionary<string, byte[]>> history, string file, int first, int last, Random random)
     {
+        if (file == Label)
+            return history[random.Next(first, last + 1)][file];
         var mixed = (byte[])history[last][file].Clone();
         for (var offset = 0; offset < mixed.Length; offset += Page)
         {
@@ -97,7 +114,11 @@ public sealed class CachePowerCutTests(ITestOutputHelper output)
 
     private static void Check(CacheScene scene, Random random, Tally tally)
     {
+        var data = Path.Combine(scene.Entry, "data");
+        Assert.Equal(0, Stat.OfPath(data, out var before));
         using var cache = scene.Open();
+        Assert.Equal(0, Stat.OfPath(data, out var after));
+        Assert.True(before.SameFileAs(after), "the entry was made anew");
         for (var round = 0; round < 2; round++)
         {
             for (var chunk = 0; chunk < Chunks; chunk++)

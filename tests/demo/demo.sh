@@ -13,7 +13,7 @@ overlay=$work/overlay.qcow2 socket=$work/demo.sock
 attached=no watcher=
 PATH=$PATH:/usr/sbin:/sbin
 # The demo's servers stay apart from this user's own.
-export QCOW2BLK_RUNTIME_DIR=$work/run
+export QCOW2BLK_RUNTIME_DIR=$work/run QCOW2BLK_CACHE_DIR=$work/cache
 mkdir "$QCOW2BLK_RUNTIME_DIR"
 
 clean_up() {

@@ -74,7 +74,7 @@ class Scene:
         self.arguments, self.folder, self.network = arguments, folder, net
         self.record = boot.Boot(arguments.boot)
         self.processes, self.count = [], 0
-        self.environment = {**os.environ, "QCOW2BLK_RUNTIME_DIR": str(folder / "run")}
+        self.environment = {**os.environ, "QCOW2BLK_RUNTIME_DIR": str(folder / "run"), "QCOW2BLK_CACHE_DIR": str(folder / "cache")}
         (folder / "run").mkdir(mode=0o700)
 
     def prepare(self):

@@ -44,6 +44,17 @@ public sealed class RemoteHoleTests : IDisposable
         server.Detach();
     }
 
+    [Fact]
+    public void Base_on_a_unix_socket_is_told_by_its_socket()
+    {
+        var path = SparseFile("base.raw");
+        var root = _folder.Qcow2Blk("manifest", path).Passed().Output.Split(' ', '\n')[0];
+        var url = Serve(path, isNbdkit: true);
+        var output = _folder.Qcow2Blk("cache", "prefetch", url, "--sha256", root, "--manifest", path + ".qcm", "--cache-dir",
+            _folder.File("cache")).Passed().Output;
+        Assert.StartsWith($"{url}: ", output, StringComparison.Ordinal);
+    }
+
     /// <summary>The tables name all clusters of the disk; where the file has holes, the server of the file knows more.</summary>
     [Fact]
     public void Preallocated_qcow2_base_over_nbd_sends_tables_and_data_only()

@@ -57,7 +57,7 @@ class Session:
                 self._end()
 
     def _start_shell(self):
-        environment = {**os.environ, "HOME": self.folder, "LC_ALL": "C"}
+        environment = {**os.environ, "HOME": self.folder, "LC_ALL": "C", "QCOW2BLK_CACHE_DIR": self.folder + "/.cache/qcow2blk"}
         if "/run" in self.prefixes:
             environment["QCOW2BLK_RUNTIME_DIR"] = self.folder + "/qcow2blk"
         if binary := os.environ.get("QCOW2BLK_BINARY"):

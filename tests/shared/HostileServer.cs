@@ -51,9 +51,9 @@ internal sealed class HostileServer : IDisposable
                 new Thread(() => Serve(socket)) { IsBackground = true }.Start();
             }
         }
-        catch (SocketException)
+        catch (Exception error) when (error is SocketException or InvalidOperationException or ObjectDisposedException)
         {
-            // Stopped.
+            // Stopped, while it waited or before it did.
         }
     }
 

@@ -16,7 +16,7 @@ BINARY = os.environ.get("QCOW2BLK_BINARY") or str(Path(__file__).resolve().paren
 class DeviceCase(unittest.TestCase):
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="q2b-terminal-"))
-        self.environment = {"QCOW2BLK_RUNTIME_DIR": str(self.folder / "run")}
+        self.environment = {"QCOW2BLK_RUNTIME_DIR": str(self.folder / "run"), "QCOW2BLK_CACHE_DIR": str(self.folder / "cache")}
         self.addCleanup(shutil.rmtree, self.folder, True)
 
     def image(self, name="disk", size="64M", *options):

@@ -61,7 +61,7 @@ def load(folder, name, *options):
 def main():
     output = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "docs/images/top.svg")
     with tempfile.TemporaryDirectory(prefix="vm") as folder:
-        environment = {**os.environ, "QCOW2BLK_RUNTIME_DIR": f"{folder}/run"}
+        environment = {**os.environ, "QCOW2BLK_RUNTIME_DIR": f"{folder}/run", "QCOW2BLK_CACHE_DIR": f"{folder}/cache"}
         names = ("database", "web", "backup")
         for name in names:
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", f"{folder}/{name}.qcow2", "4G"], check=True)

@@ -220,7 +220,7 @@ internal sealed record AttachOptions
     /// </summary>
     internal bool IsForEditAlone { get; init; }
 
-    /// <summary>The device was served before, by this process: what it records goes on.</summary>
+    /// <summary>The device was served before, by this process or by the one that it takes the place of: what it records goes on.</summary>
     internal bool IsOpenedAgain { get; init; }
 
     /// <summary>The image is opened by a program for itself: nothing is served.</summary>

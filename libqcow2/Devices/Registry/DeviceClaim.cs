@@ -197,6 +197,11 @@ internal sealed class DeviceClaim : IDisposable
         var result = Fcntl.SetLock(fd, F_WRLCK, 0, 1);
         if (result == 0)
             result = Unistd.WriteAll(fd, record.ToJson());
+
+        // /run does not outlive the power, other directories do: there it must not be half a file. Where nothing can be synced, nothing
+        // is lost.
+        if (result == 0)
+            _ = Files.Sync(fd);
         if (result == 0)
             return draft;
         _ = Unistd.Close(fd);

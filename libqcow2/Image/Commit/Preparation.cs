@@ -1,5 +1,6 @@
 using Qcow2Blk.Format;
 using Qcow2Blk.Scheduling;
+using Qcow2Blk.Storage;
 
 namespace Qcow2Blk.Image.Commit;
 
@@ -81,7 +82,9 @@ internal sealed class Preparation(ImageContext context, BitmapList bitmaps)
     /// </summary>
     private async LoopTask<int> PrepareAsync()
     {
-        var error = await bitmaps.Set.DisownAsync();
+        var error = await EndOnBlockAsync(context.File);
+        if (error == 0)
+            error = await bitmaps.Set.DisownAsync();
         if (error < 0)
             return error;
 
@@ -93,6 +96,20 @@ internal sealed class Preparation(ImageContext context, BitmapList bitmaps)
             error = await bitmaps.Set.MarkAsync();
         bitmaps.Describe();
         return error;
+    }
+
+    /// <summary>
+    /// A file that ends in the middle of a block grows to its end while nobody writes: see <see cref="IBlockStorage.BlockBytes"/>.
+    /// </summary>
+    private static async LoopTask<int> EndOnBlockAsync(IBlockStorage file)
+    {
+        var end = Rounding.Up(file.Length, file.BlockBytes);
+        if (end == file.Length || file.HasFixedLength)
+            return 0;
+        var error = await file.SetLengthAsync(end);
+
+        // The copy of the block that the page cache has is clean then, and direct writes take it away.
+        return error == 0 ? await file.FlushAsync() : error;
     }
 
     /// <summary>What is true of the image at rest. The bit without the extension is an error of whoever set it.</summary>

@@ -233,7 +233,10 @@ internal sealed partial class Allocator
     private async LoopTask<int> GrowFileAsync(long end)
     {
         var growth = Math.Clamp(_context.File.Length / 8, MinimumGrowth, MaximumGrowth);
-        var error = await _context.File.SetLengthAsync(Rounding.Down(end + growth, _geometry.ClusterSize));
+
+        // Not into the middle of a block: the last cluster is being written, perhaps, when the file grows again.
+        var unit = Math.Max(_geometry.ClusterSize, _context.File.BlockBytes);
+        var error = await _context.File.SetLengthAsync(Rounding.Up(end + growth, unit));
         if (error < 0)
             error = await _context.File.SetLengthAsync(end);
         if (error == 0)

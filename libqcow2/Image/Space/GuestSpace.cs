@@ -41,7 +41,9 @@ internal sealed class GuestSpace(ImageContext context, Allocator allocator, Free
     private async LoopTask<HostRun> PlaceAsync(GuestCluster guestCluster, int count)
     {
         var offset = _geometry.StartOf(guestCluster).Value;
-        var end = long.Min(offset + ((long)count << _geometry.ClusterBits), Rounding.Up(_geometry.DiskSize, context.Data.OffsetAlignment));
+        var end = long.Min(
+            Rounding.Up(offset + ((long)count << _geometry.ClusterBits), context.Data.BlockBytes),
+            Rounding.Up(_geometry.DiskSize, context.Data.OffsetAlignment));
         var error = end > context.Data.Length ? await GrowAsync(end) : 0;
         return error < 0 ? HostRun.Failed(error) : new HostRun(0, new HostOffset(offset), count, Fresh: false);
     }

@@ -35,7 +35,7 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
     {
         ArgumentNullException.ThrowIfNull(location);
         RequireTrust(location);
-        var proof = settings.Root is null ? null : await ManifestOpening.LoadAsync(location, settings, makers, log);
+        var proof = settings.Root is null ? null : await ManifestOpening.LoadAsync(location, Beside(location), makers, log);
         var counters = new RemoteCounters();
         var pool = new SourcePool(CreateSources(location), proof, proof is null ? null : new SourceIdentity(proof.Length, null), counters,
             log.Warning);
@@ -66,7 +66,7 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
             var storage = new RemoteStorage(location, parts, settings, log.Warning);
             storage.SetTimeout(Shorter(s_patience, settings.SourceTimeout));
             if (settings.Trace is { } trace)
-                TraceReplay.RunAsync(storage, trace, version, settings, makers.CreateSource, log).Forget();
+                TraceReplay.RunAsync(storage, trace, version, Beside(location), makers.CreateSource, log).Forget();
             return storage;
         }
         catch
@@ -93,18 +93,21 @@ internal sealed class BaseOpening(RemoteSettings settings, BaseMakers makers, IL
 
     private List<IRemoteSource> CreateSources(RemoteLocation location)
     {
-        var sources = new List<IRemoteSource> { Create(location) };
+        var sources = new List<IRemoteSource> { Create(location, settings) };
         foreach (var mirror in settings.Mirrors)
         {
             sources.Add(RemoteLocation.Parse(mirror, out var other) is { } wrong
-                ? throw new IOException($"cannot use the mirror {mirror.Split('?')[0]}: {wrong}") : Create(other!));
+                ? throw new IOException($"cannot use the mirror {mirror.Split('?')[0]}: {wrong}") : Create(other!, Beside(location)));
         }
 
         return sources;
     }
 
-    private IRemoteSource Create(RemoteLocation location) =>
-        makers.CreateSource(location, settings, log.Warning, out var source) is { } why ? throw Refused(location, why) : source!;
+    /// <summary>For what is read beside the base, maybe from elsewhere: credentials are for the base.</summary>
+    private RemoteSettings Beside(RemoteLocation location) => settings with { CredentialsOf = settings.CredentialsOf ?? location };
+
+    private IRemoteSource Create(RemoteLocation location, RemoteSettings its) =>
+        makers.CreateSource(location, its, log.Warning, out var source) is { } why ? throw Refused(location, why) : source!;
 
     /// <summary>The source does not answer: what the cache has is enough to begin with, and the source may come back.</summary>
     private async LoopTask<SourcePool> StartAwayAsync(RemoteLocation location, SourcePool pool, RemoteCounters counters)

@@ -15,6 +15,9 @@ internal sealed class ChunkFetch(long chunk)
     /// <summary>Whether the cache is to keep it when room is needed.</summary>
     public bool Pin { get; set; }
 
+    /// <summary>Whether nobody waited for it when it was asked for.</summary>
+    public bool IsAhead { get; init; }
+
     /// <summary>All of the chunk once it has arrived; stays while there are <see cref="Users"/>.</summary>
     public NativeBuffer Buffer { get; set; }
 

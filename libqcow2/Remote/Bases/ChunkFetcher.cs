@@ -31,8 +31,10 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
     private readonly Dictionary<long, ChunkFetch> _fetches = [];
     private readonly Queue<ChunkFetch> _wanted = new();
     private readonly AheadQueue _ahead = new();
+    private readonly AheadDepth _aheadDepth = new(() => sources.Depth);
     private readonly WaitQueue _idle = new();
     private int _active;
+    private int _activeAhead;
     private int _waiting;
     private bool _isWatching;
     private bool _isClosing;
@@ -193,14 +195,15 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
     {
         if (_wanted.TryDequeue(out var wanted))
             return wanted;
-        while (!sources.IsAway && _ahead.TryTake(out var chunk, out var pin))
+        while (!sources.IsAway && _activeAhead < _aheadDepth.Limit && _ahead.TryTake(out var chunk, out var pin))
         {
             if (_fetches.TryGetValue(chunk, out var other))
                 other.Pin |= pin;
             if (other is not null || (cache is not null && cache.IsStored(chunk)))
                 continue;
-            var fetch = new ChunkFetch(chunk) { Pin = pin };
+            var fetch = new ChunkFetch(chunk) { Pin = pin, IsAhead = true };
             _fetches.Add(chunk, fetch);
+            _activeAhead++;
             return fetch;
         }
 
@@ -224,6 +227,7 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
         fetch.IsOver = true;
         Release(fetch);
         _active--;
+        _activeAhead -= fetch.IsAhead ? 1 : 0;
         Pump();
         return 0;
     }
@@ -242,10 +246,16 @@ internal sealed class ChunkFetcher(long length, int chunkBytes, SourcePool sourc
             return (0, false);
         }
 
+        var began = sources.Clock();
         (var error, fetch.Buffer) =
             await sources.ReadAsync(fetch.Chunk, start, fetch.Buffer, () => fetch.Users > 0 && !_isClosing);
         if (error == 0)
+        {
             counters.CountFetch(fetch.Buffer.Length);
+            var now = sources.Clock();
+            _aheadDepth.Arrived(began, now, Stopwatch.GetElapsedTime(began, now), _activeAhead >= _aheadDepth.Limit);
+        }
+
         fetch.IsHole = error == SourcePool.Zeroes;
         return (Math.Min(error, 0), isClaimed);
     }

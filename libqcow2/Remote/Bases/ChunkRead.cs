@@ -66,6 +66,9 @@ internal sealed class ChunkRead(long chunk, long offset, NativeBuffer buffer, Fu
 
         public FetchResult Result { get; set; }
 
+        /// <summary>Whether it failed because the source could not be opened, which was noted where that was tried.</summary>
+        public bool IsNoted { get; set; }
+
         /// <summary>Whether what came is not what the proof says.</summary>
         public bool IsBad { get; set; }
 

@@ -50,8 +50,12 @@ internal static class ManifestOpening
 
         if (makers.ParseManifest(text, settings.Root!, out var proof) is { } wrong)
             return (null, $"cannot use the manifest {where.Split('?')[0]}: {wrong}");
-        if (keep is not null)
-            Keep(keep, text, log);
+        if (keep is null)
+            return (proof, null);
+        var keeping = new Keeping(keep, text);
+        await LoopScheduler.Current.OffloadAsync(keeping);
+        if (keeping.Why is { } trouble)
+            log.Info($"the manifest is not kept: {trouble}");
         return (proof, null);
     }
 
@@ -78,29 +82,54 @@ internal static class ManifestOpening
         return query < 0 ? url + Suffix : url[..query] + Suffix + url[query..];
     }
 
-    /// <summary>For a start while the source is away. It is verified when it is read, so it need not survive anything.</summary>
-    private static void Keep(string path, byte[] text, ILog log)
+    /// <summary>
+    /// Keeps a manifest for a start while the source is away: whole, also after a power cut, as such a start has no other. On a helper
+    /// thread, as it waits for the disk.
+    /// </summary>
+    private sealed class Keeping(string path, byte[] text) : IOffloadWork
     {
-        var fresh = $"{path}.{Guid.NewGuid():N}";
-        try
+        /// <summary>Why it is not kept; null if it is.</summary>
+        public string? Why { get; private set; }
+
+        public int Execute()
         {
-            const UnixFileMode owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!, owner);
-            using (var file = new FileStream(fresh, new FileStreamOptions
+            var fresh = $"{path}.{Guid.NewGuid():N}";
+            try
             {
-                Mode = FileMode.CreateNew,
-                Access = FileAccess.Write,
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-            }))
+                const UnixFileMode owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+                Directory.CreateDirectory(Path.GetDirectoryName(path)!, owner);
+                using (var file = new FileStream(fresh, new FileStreamOptions
+                {
+                    Mode = FileMode.CreateNew,
+                    Access = FileAccess.Write,
+                    UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+                }))
+                {
+                    file.Write(text);
+                    file.Flush(flushToDisk: true);
+                }
+
+                File.Move(fresh, path, overwrite: true);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
-                file.Write(text);
+                Why = failure.Message;
+                RemoveDraft(fresh);
             }
 
-            File.Move(fresh, path, overwrite: true);
+            return 0;
         }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+
+        private static void RemoveDraft(string path)
         {
-            log.Info($"the manifest is not kept: {failure.Message}");
+            try
+            {
+                File.Delete(path);
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                // What kept it from being written may keep it from being removed.
+            }
         }
     }
 }

@@ -147,11 +147,21 @@ internal sealed class RemoteStorage : IBlockStorage
     /// <param name="pin">whether the cache is to keep them when room is needed</param>
     public void FetchAhead(long offset, long length, bool pin)
     {
-        if (offset < 0 || offset >= Length || length <= 0)
-            return;
-        var last = (Math.Min(Length, offset + Math.Min(length, Length)) - 1) / ChunkBytes;
-        for (var chunk = offset / ChunkBytes; chunk <= last; chunk++)
+        var (first, last) = ChunksOf(offset, length);
+        for (var chunk = first; chunk <= last; chunk++)
             FetchChunkAhead(chunk, pin);
+    }
+
+    /// <summary>What a trace of the base may pin. Home loop.</summary>
+    public PinBudget PinsOfTrace() => new(_cache?.MostPinnedByTrace ?? 0, Chunks, ChunkBytes);
+
+    /// <summary>As the other, for what a trace names.</summary>
+    public void FetchTraced(long offset, long length, PinBudget pins)
+    {
+        ArgumentNullException.ThrowIfNull(pins);
+        var (first, last) = ChunksOf(offset, length);
+        for (var chunk = first; chunk <= last; chunk++)
+            FetchChunkAhead(chunk, pins.Take(chunk));
     }
 
     /// <summary>Whether the chunk is here, or need not be. Home loop.</summary>
@@ -206,6 +216,10 @@ internal sealed class RemoteStorage : IBlockStorage
             bytes += _proof.IsZero(chunk) ? Math.Min(ChunkBytes, Length - (chunk * ChunkBytes)) : 0;
         return bytes;
     }
+
+    /// <summary>The first and the last chunk of a range, which is hostile; the last is before the first if there is none.</summary>
+    private (long First, long Last) ChunksOf(long offset, long length) => offset < 0 || offset >= Length || length <= 0 ? (0, -1)
+        : (offset / ChunkBytes, (Math.Min(Length, offset + Math.Min(length, Length)) - 1) / ChunkBytes);
 
     private void FetchChunkAhead(long chunk, bool pin)
     {

@@ -36,9 +36,9 @@ internal sealed partial class SourcePool
         buffers.Return(leg.Buffer);
         if (leg.IsBad)
             counters.CountBadChunk();
-        else if (!leg.Result.IsDone)
+        else if (!leg.Result.IsDone && !leg.IsNoted)
             Failed(0, leg.Result, isExtra: true);
-        else if (!_members[0].IsDropped)
+        else if (leg.Result.IsDone && !_members[0].IsDropped)
             Succeeded(0);
         _leftFirst = Clock();
         _isProbing = false;

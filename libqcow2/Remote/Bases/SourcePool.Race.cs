@@ -76,7 +76,8 @@ internal sealed partial class SourcePool
         if (!member.IsOpen)
         {
             var opened = await OpenAsync(leg.Source, leg.IsExtra);
-            if (!opened.IsDone)
+            leg.IsNoted = !opened.IsDone;
+            if (leg.IsNoted)
                 return opened;
         }
 
@@ -110,7 +111,8 @@ internal sealed partial class SourcePool
         }
         else if (!leg.Result.IsDone)
         {
-            Failed(leg.Source, leg.Result, leg.IsExtra);
+            if (!leg.IsNoted)
+                Failed(leg.Source, leg.Result, leg.IsExtra);
             read.Pause = Max(read.Pause, leg.Result.RetryAfter);
         }
 

@@ -41,8 +41,9 @@ internal static class TraceReplay
             return 0;
         }
 
+        var pins = storage.PinsOfTrace();
         foreach (var offset in trace.Offsets)
-            storage.FetchAhead(offset, trace.ChunkBytes, pin: true);
+            storage.FetchTraced(offset, trace.ChunkBytes, pins);
         return 0;
     }
 

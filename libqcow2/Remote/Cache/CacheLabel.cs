@@ -39,7 +39,10 @@ internal sealed record CacheLabel(CacheKey Key, int ChunkBytes, long Made, long 
         return length is > 0 and < MaxBytes ? Parse(bytes.AsMemory(0, length)) : null;
     }
 
-    /// <summary>Writes it whole: who reads sees this one or the one before.</summary>
+    /// <summary>
+    /// Writes it whole: who reads sees this one or the one before, also after a power cut. Without it all that the entry has would be
+    /// lost. Which of the two is all the same, so the directory is not synced.
+    /// </summary>
     /// <returns>0 or a negative errno</returns>
     public int Write(CacheFolder entry)
     {
@@ -50,6 +53,8 @@ internal sealed record CacheLabel(CacheKey Key, int ChunkBytes, long Made, long 
         if (descriptor < 0)
             return descriptor;
         result = Files.WriteAll(descriptor, ToJson(), 0);
+        if (result == 0)
+            result = Files.Sync(descriptor);
         Files.Close(descriptor);
         return result < 0 ? result : entry.Rename(DraftName, FileName);
     }

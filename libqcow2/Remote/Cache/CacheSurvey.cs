@@ -24,6 +24,9 @@ internal readonly record struct CacheSurvey(long Taken, long Limit)
     /// <summary>What has to go then.</summary>
     public long Excess => Taken - (Limit - (Limit / 10));
 
+    /// <summary>What may be pinned, so that the rest has room for what is needed now.</summary>
+    public long MostPinned => Limit / 2;
+
     /// <summary>Adds up what the entries take. It costs a few calls an entry, and opens no map.</summary>
     /// <exception cref="IOException">the directory cannot be read</exception>
     public static CacheSurvey Of(CacheFolder root, long? limit)

@@ -23,6 +23,8 @@ internal sealed partial class ChunkCache
     /// <summary>Whether nothing is stored for the moment: all that is kept was used just now, or the disk is full.</summary>
     public bool IsFull => _settings.Now < _pausedUntil;
 
+    public long MostPinnedByTrace => new CacheSurvey(0, _limit).MostPinned;
+
     private bool HasRoom(long chunk)
     {
         if (_added + _layout.PaddedBytesOf(chunk) <= _room)

@@ -10,8 +10,8 @@ namespace Qcow2Blk.Remote.Cache;
 
 /// <summary>
 /// Finds out how full a cache is, and makes room where it is nearly full: what was used longest ago goes first, entries that
-/// nobody uses before others. Pinned chunks go with their whole entry only. In steps, so that other work has its turn on the
-/// helper threads.
+/// nobody uses before others. Pinned chunks go with their whole entry; others only if nothing else is left to go, and then until no more
+/// are pinned than may be. In steps, so that other work has its turn on the helper threads.
 /// </summary>
 internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposable
 {
@@ -21,10 +21,14 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
     private readonly Queue<(string Name, bool IsInUse)> _entries = [];
     private readonly Queue<int> _segments = [];
     private readonly Queue<string> _wholes = [];
+    private readonly Queue<string> _uncounted = [];
+    private readonly Queue<string> _pinned = [];
     private CacheDirectory? _directory;
     private EntryFiles? _entry;
     private int _data = -1;
     private bool _isEvicting;
+    private bool _takesPins;
+    private long _pinnedBytes;
     private long _excess;
 
     /// <summary>How full it is, less what was removed.</summary>
@@ -96,6 +100,7 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
         foreach (var (name, isInUse) in InOrder(_directory.Root))
         {
             _entries.Enqueue((name, isInUse));
+            _uncounted.Enqueue(name);
             if (!isInUse)
                 _wholes.Enqueue(name);
         }
@@ -121,7 +126,7 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
 
     private bool Step()
     {
-        if (_excess <= 0)
+        if (_excess <= 0 || (_takesPins && ExcessOfPins <= 0))
             return false;
         if (_segments.TryDequeue(out var segment))
         {
@@ -137,11 +142,36 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
             return true;
         }
 
-        if (!_wholes.TryDequeue(out var whole))
+        if (_wholes.TryDequeue(out var whole))
+        {
+            if (IsOld(whole))
+                Remove(whole);
+            return true;
+        }
+
+        if (_uncounted.TryDequeue(out var uncounted))
+        {
+            CountPins(uncounted);
+            return true;
+        }
+
+        _takesPins = true;
+        if (!_pinned.TryDequeue(out var pinned))
             return false;
-        if (IsOld(whole))
-            Remove(whole);
+        OpenEntry(pinned);
         return true;
+    }
+
+    /// <summary>Pinned bytes that are more than may be pinned of all entries together: without them the limit would be none.</summary>
+    private long ExcessOfPins => Math.Min(_excess, _pinnedBytes - Survey.MostPinned);
+
+    private void CountPins(string name)
+    {
+        using var entry = EntryFiles.TryOpen(_directory!.Root, name);
+        if (entry?.Map.Count().Pinned is not (> 0 and var bytes))
+            return;
+        _pinnedBytes += bytes;
+        _pinned.Enqueue(name);
     }
 
     private void OpenEntry(string name)
@@ -169,8 +199,11 @@ internal sealed class RoomMaker(CacheSettings settings) : IOffloadWork, IDisposa
     private int Evict(int segment)
     {
         var before = BlocksOfData();
-        var result = SegmentEviction.Run(_entry!, _data, segment);
-        Note(before - BlocksOfData());
+        var result = SegmentEviction.Run(_entry!, _data, segment, _takesPins ? ExcessOfPins : 0);
+        var freed = before - BlocksOfData();
+        if (_takesPins)
+            _pinnedBytes -= freed;
+        Note(freed);
         return result;
     }
 

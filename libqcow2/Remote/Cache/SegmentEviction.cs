@@ -6,15 +6,16 @@ namespace Qcow2Blk.Remote.Cache;
 
 /// <summary>
 /// Takes the room of a segment away: claims its chunks, clears their words, has the disk know that, and only then punches the
-/// holes. A chunk that is pinned, or that somebody stores now, stays.
+/// holes. A chunk that somebody stores now stays, and one that is pinned, unless there are too many of those.
 /// </summary>
 internal static class SegmentEviction
 {
     /// <param name="entry">opened for this alone: claims are those of its locks</param>
     /// <param name="data">its file of data, opened for writing</param>
     /// <param name="segment">which one</param>
+    /// <param name="pinned">bytes in pinned chunks that are to go, too; the last of the segment go first</param>
     /// <returns>0 or a negative errno</returns>
-    public static int Run(EntryFiles entry, int data, int segment)
+    public static int Run(EntryFiles entry, int data, int segment, long pinned = 0)
     {
         var layout = entry.Map.Layout;
         var first = segment * (long)layout.ChunksPerSegment;
@@ -22,8 +23,14 @@ internal static class SegmentEviction
         if (IsEmpty(data, layout, first, count))
             return 0;
         var isOurs = new bool[count];
-        for (var i = 0; i < count; i++)
-            isOurs[i] = entry.TryClaim(first + i) == 0 && !entry.Map[first + i].IsPinned;
+        for (var i = count - 1; i >= 0; i--)
+        {
+            if (entry.TryClaim(first + i) != 0)
+                continue;
+            isOurs[i] = !entry.Map[first + i].IsPinned || pinned > 0;
+            pinned -= entry.Map[first + i].IsPinned ? layout.BytesOf(first + i) : 0;
+        }
+
         var result = Clear(entry.Map, first, isOurs);
         if (result == 0)
             result = Punch(data, layout, first, isOurs);

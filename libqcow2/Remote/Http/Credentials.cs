@@ -19,6 +19,8 @@ internal sealed record Credentials
     /// <summary>When they end; null for never, or nobody knows.</summary>
     public DateTimeOffset? Expiration { get; init; }
 
+    public bool IsEmpty => Keys is null && Authorization is null && SignedUrl is null;
+
     /// <summary>Nothing of them is for messages.</summary>
     public override string ToString() => nameof(Credentials);
 }

@@ -33,10 +33,11 @@ internal sealed partial class HttpSource
             if (attempt.Target is null)
             {
                 var home = HomeNow();
-                if (!MayUse(home, _settings))
-                    return (new FetchResult(FetchStatus.Unfit, $"{Name}: the signed URL is neither encrypted nor verified"), default);
                 attempt = attempt with { Home = home, Target = Away() ?? home };
             }
+
+            if (RefusalOf(attempt.Home) is { } refusal)
+                return (new FetchResult(FetchStatus.Unfit, $"{Name}: {refusal}"), default);
 
             var transfer = RentTransfer();
             var generation = _keyring.Generation;
@@ -73,13 +74,15 @@ internal sealed partial class HttpSource
         HttpTransfer transfer, FetchResult result, Attempt attempt, int generation, RangeRequest request)
     {
         var reply = transfer.Reply;
+        var isHome = attempt.Target.HasHostOf(attempt.Home);
         if (!reply.IsComplete)
         {
             _away = null;
             return (result, attempt);
         }
 
-        if (reply.Status is 301 or 307 or 400 or 403 && Moves(reply, ref attempt))
+        // What the store says of itself, only the store can say.
+        if (isHome && reply.Status is (301 or 307 or 400 or 403) && Moves(reply, ref attempt))
             return (null, attempt);
         if (reply.Status is 301 or 302 or 303 or 307 or 308 && transfer.Easy.RedirectUrl() is { } url)
         {
@@ -92,9 +95,17 @@ internal sealed partial class HttpSource
         // A place that was redirected to earlier may be no place any more: the object's own says.
         if (attempt.Redirects == 0 && attempt.Target != attempt.Home)
             return (null, attempt with { Target = attempt.Home });
+        if (result.Status == FetchStatus.Denied && !isHome && !_keyring.Current.IsEmpty)
+        {
+            result = result with
+            {
+                Why = $"{result.Why} from {attempt.Target.Host}, where the server redirects to: no credentials go there",
+            };
+        }
+
         if (result.Status != FetchStatus.Denied || attempt.HasRefreshed)
             return (result, attempt);
-        if (transfer.ErrorCode == "RequestTimeTooSkewed" && reply.Date is { } date)
+        if (isHome && transfer.ErrorCode == "RequestTimeTooSkewed" && reply.Date is { } date)
         {
             // The store's clock counts, not ours.
             _clockOffset = date - DateTimeOffset.UtcNow;
@@ -115,8 +126,12 @@ internal sealed partial class HttpSource
     /// <summary>Takes over the region that the store says the bucket is in, once in an attempt.</summary>
     private bool Moves(HttpReply reply, ref Attempt attempt)
     {
-        if (_s3 is null || attempt.HasMoved || reply.BucketRegion is not { } region || region == _region || !IsRegion(region))
+        if (_s3 is null || attempt.HasMoved || reply.BucketRegion is not { } region || region == _region || !IsRegion(region)
+            || S3Address.DomainOf(region) != S3Address.DomainOf(_region))
+        {
             return false;
+        }
+
         _region = region;
         _away = null;
         attempt = attempt with { Target = null!, HasMoved = true };
@@ -144,18 +159,21 @@ internal sealed partial class HttpSource
         return easy.TakeOptionFailure() is var failure and not CURLE_OK ? $"libcurl refuses an option: {Text(failure)}" : null;
     }
 
-    /// <summary>Shows credentials to the host that they are for.</summary>
+    /// <summary>
+    /// Shows credentials to the host that they are for, and to no other, wherever that redirects: no key's signature, and not the token
+    /// that goes with it.
+    /// </summary>
     private void Authorize(CurlEasy easy, in Attempt attempt)
     {
+        if (!attempt.Target.HasHostOf(attempt.Home))
+            return;
         var credentials = _keyring.Current;
         if (credentials.Authorization is { } authorization)
         {
-            if (attempt.Target.HasHostOf(attempt.Home))
-                easy.AddHeader($"Authorization: {authorization}");
+            easy.AddHeader($"Authorization: {authorization}");
         }
         else if (_s3 is not null && credentials.Keys is { } keys && !attempt.Target.IsSigned)
         {
-            // A signature is for one host and one request, and tells nothing of the key: another host gets one of its own.
             foreach (var (name, value) in AwsSignature.Sign(attempt.Target, keys, _region, DateTimeOffset.UtcNow + _clockOffset))
                 easy.AddHeader($"{name}: {value}");
         }

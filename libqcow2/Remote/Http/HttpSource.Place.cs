@@ -25,6 +25,22 @@ internal sealed partial class HttpSource
     private static bool MayUse(HttpTarget target, RemoteSettings settings) =>
         target.IsTls || target.IsLoopback || settings.AllowInsecure || settings.Root is not null;
 
+    /// <summary>Whether nobody on the way can read what is sent, or nobody minds. A hash of what comes is no help with that.</summary>
+    private static bool MayShow(HttpTarget target, RemoteSettings settings) =>
+        target.IsTls || target.IsLoopback || settings.AllowInsecure;
+
+    /// <summary>What keeps a request from being sent to the object's own place; null if nothing does.</summary>
+    private string? RefusalOf(HttpTarget home)
+    {
+        if (MayShow(home, _settings))
+            return null;
+        var credentials = _keyring.Current;
+        if (credentials.SignedUrl is not null)
+            return "the signed URL would be sent for everybody on the way to read";
+        return (credentials.Authorization ?? credentials.Keys?.SessionToken) is null ? null
+            : "credentials would be sent to an http endpoint for everybody on the way to read";
+    }
+
     private static string? FindPlace(RemoteLocation location, RemoteSettings settings, out HttpTarget? plain, out S3Address? s3)
     {
         plain = null;

@@ -74,7 +74,7 @@ internal sealed partial class HttpSource : IRemoteSource
             return $"there is no file {authorities} of certificates";
         if (Load() is { } failure)
             return $"{failure}, which URLs need: install libcurl4 (Debian, Ubuntu) or libcurl (Fedora, openSUSE)";
-        var keyring = new Keyring(location, settings, timeouts.Command);
+        var keyring = new Keyring(location, settings, timeouts.Command, MayShow(plain!, settings));
         if (LoadCrypto(s3, keyring) is { } lack)
             return lack;
         source = new HttpSource(location, settings, timeouts, report, keyring, plain!, s3);
@@ -225,6 +225,7 @@ internal sealed partial class HttpSource : IRemoteSource
         _ = easy.Set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS) is not CURLE_OK && easy.TakeOptionFailure() is not CURLE_OK;
         easy.Set(CURLOPT_PATH_AS_IS, 1);
         easy.Set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
+        easy.Set(CURLOPT_HEADEROPT, CURLHEADER_SEPARATE); // Credentials are for the server, not for a proxy before it.
         easy.Set(CURLOPT_TCP_KEEPALIVE, 1);
         easy.Set(CURLOPT_BUFFERSIZE, ReceiveBytes);
         easy.Set(CURLOPT_CONNECTTIMEOUT_MS, (nint)_timeouts.Connect.TotalMilliseconds);

@@ -7,15 +7,21 @@ namespace Qcow2Blk.Remote.Http;
 /// The credentials of one source: got when they are first needed, again before they end, and again when they were refused; once,
 /// however many requests wait for them. On the home loop.
 /// </summary>
+/// <remarks>
+/// What files and the environment hold is for the server of the base, and for nobody else that is read beside it: a mirror, or who has
+/// the manifest. A command is told which URL it is for. Keys of S3 are for s3:// wherever that is named, as that is one store.
+/// </remarks>
 internal sealed class Keyring
 {
-
     private static readonly TimeSpan s_ahead = TimeSpan.FromMinutes(5);
     private static readonly TimeSpan s_soonest = TimeSpan.FromSeconds(10);
 
     private readonly RemoteLocation _location;
     private readonly RemoteSettings _settings;
     private readonly TimeSpan _patience;
+    private readonly string? _command;
+    private readonly string? _file;
+    private readonly bool _isOfBase;
     private readonly AsyncLock _fetching = new();
     private SecretFetch? _fetch;
     private DateTimeOffset _refreshAt = DateTimeOffset.MinValue;
@@ -23,13 +29,26 @@ internal sealed class Keyring
     private long _attempts;
     private bool _isClosed;
 
-    public Keyring(RemoteLocation location, RemoteSettings settings, TimeSpan patience)
+    /// <param name="location">what is read</param>
+    /// <param name="settings">where credentials come from</param>
+    /// <param name="patience">how long a command may take</param>
+    /// <param name="isPrivate">whether nobody on the way can read what is sent</param>
+    public Keyring(RemoteLocation location, RemoteSettings settings, TimeSpan patience, bool isPrivate)
     {
+        ArgumentNullException.ThrowIfNull(location);
+        ArgumentNullException.ThrowIfNull(settings);
         _location = location;
         _settings = settings;
         _patience = patience;
+        _isOfBase = settings.CredentialsOf is not { } owner || location.HasServerOf(owner);
+        var isS3 = location.Scheme == RemoteScheme.S3;
+        var command = settings.UrlCommand ?? settings.CredentialCommand;
+        if (isS3 || isPrivate || _isOfBase)
+            _command = command;
+        if (command is null && (isS3 || _isOfBase))
+            _file = settings.CredentialFile;
         if (!CanRefresh)
-            (Current, _refreshAt, Generation) = (FromEnvironment(location), DateTimeOffset.MaxValue, 1);
+            (Current, _refreshAt, Generation) = (FromEnvironment(), DateTimeOffset.MaxValue, 1);
     }
 
     /// <summary>What servers are shown now.</summary>
@@ -39,7 +58,7 @@ internal sealed class Keyring
     public int Generation { get; private set; }
 
     /// <summary>Whether they come from where other ones may come from.</summary>
-    public bool CanRefresh => (_settings.UrlCommand ?? _settings.CredentialCommand ?? _settings.CredentialFile) is not null;
+    public bool CanRefresh => (_command ?? _file) is not null;
 
     /// <summary>Has them at hand, and anew if they are about to end.</summary>
     /// <returns>null, or why there are none</returns>
@@ -84,14 +103,14 @@ internal sealed class Keyring
     {
         string name;
         LoopTask<int> done;
-        if ((_settings.UrlCommand ?? _settings.CredentialCommand) is { } command)
+        if (_command is { } command)
         {
             name = _settings.UrlCommand is null ? "the credential command" : "the URL command";
             done = SecretFetch.RunAsync(fetch => SecretCommand.Run(fetch, command, _location.Name, _patience), out _fetch);
         }
         else
         {
-            var file = _settings.CredentialFile!;
+            var file = _file!;
             name = $"the credential file {file}";
             done = SecretFetch.RunAsync(fetch => SecretFile.Read(fetch, file), out _fetch);
         }
@@ -109,14 +128,16 @@ internal sealed class Keyring
     {
         Credentials credentials;
         string? failure;
-        if (_settings.UrlCommand is not null)
-            failure = SignedUrl.Parse(text, out credentials);
-        else if (_settings.CredentialCommand is not null)
-            failure = CredentialText.ParseOutput(text, out credentials);
-        else
+        if (_command is null)
             failure = CredentialText.ParseFile(text, Variable("AWS_PROFILE") ?? "default", out credentials);
+        else if (_settings.UrlCommand is not null)
+            failure = SignedUrl.Parse(text, out credentials);
+        else
+            failure = CredentialText.ParseOutput(text, out credentials);
         if (failure is not null)
             return failure;
+        if (_command is null && !_isOfBase)
+            credentials = credentials with { Authorization = null };
         Current = credentials;
         Generation++;
         _refreshAt = RefreshTime(credentials.Expiration, DateTimeOffset.UtcNow);
@@ -134,11 +155,15 @@ internal sealed class Keyring
         return time < now + s_soonest ? now + s_soonest : time;
     }
 
-    private static Credentials FromEnvironment(RemoteLocation location)
+    /// <summary>The environment, if neither a command nor a file was given, whether that is used here or not.</summary>
+    private Credentials FromEnvironment()
     {
-        if (Variable(RemoteSettings.AuthorizationVariable) is { } authorization && CredentialText.IsValue(authorization))
+        if ((_settings.UrlCommand ?? _settings.CredentialCommand ?? _settings.CredentialFile) is not null)
+            return Credentials.None;
+        if (_isOfBase && Variable(RemoteSettings.AuthorizationVariable) is { } authorization && CredentialText.IsValue(authorization))
             return new Credentials { Authorization = authorization };
-        return location.Scheme == RemoteScheme.S3 && Variable("AWS_ACCESS_KEY_ID") is { } id && Variable("AWS_SECRET_ACCESS_KEY") is { } key
+        return _location.Scheme == RemoteScheme.S3
+            && Variable("AWS_ACCESS_KEY_ID") is { } id && Variable("AWS_SECRET_ACCESS_KEY") is { } key
             && CredentialText.IsValue(id) && CredentialText.IsValue(key)
             ? new Credentials { Keys = new AwsKeys(id, key, Variable("AWS_SESSION_TOKEN")) } : Credentials.None;
     }

@@ -57,8 +57,7 @@ internal sealed record S3Address(string Bucket, string Key, string? VersionId, H
         var store = Endpoint;
         if (store is null)
         {
-            var domain = region.StartsWith("cn-", StringComparison.Ordinal) ? Amazon + ".cn" : Amazon;
-            store = new HttpTarget(true, $"s3.{region}.{domain}", 443, "/", "", IsLoopback: false);
+            store = new HttpTarget(true, $"s3.{region}.{DomainOf(region)}", 443, "/", "", IsLoopback: false);
         }
 
         // AWS wants the bucket in the name of the host; a certificate covers it there if there is no dot in it. Others have no such names.
@@ -66,6 +65,9 @@ internal sealed record S3Address(string Bucket, string Key, string? VersionId, H
             ? store with { Host = $"{Bucket}.{store.Host}", Path = path, Query = query }
             : store with { Path = $"{store.Path.TrimEnd('/')}/{Bucket}{path}", Query = query };
     }
+
+    /// <summary>The domain that AWS has a region in; other domains are other companies', with accounts of their own.</summary>
+    public static string DomainOf(string region) => region.StartsWith("cn-", StringComparison.Ordinal) ? Amazon + ".cn" : Amazon;
 
     private static string? ParseEndpoint(string text, out HttpTarget? endpoint)
     {

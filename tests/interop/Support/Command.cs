@@ -16,7 +16,12 @@ internal static class Command
 
     public static Running StartQcow2Blk(this Folder folder, params string[] arguments) => Run.Start(Environment(folder), Path, arguments);
 
-    public static Dictionary<string, string> Environment(Folder folder) => new() { ["QCOW2BLK_RUNTIME_DIR"] = folder.RuntimeDirectory };
+    /// <summary>Devices and caches of the machine stay as they are.</summary>
+    public static Dictionary<string, string> Environment(Folder folder) => new()
+    {
+        ["QCOW2BLK_RUNTIME_DIR"] = folder.RuntimeDirectory,
+        ["QCOW2BLK_CACHE_DIR"] = folder.File("cache"),
+    };
 
     private static string Find()
     {

@@ -160,9 +160,9 @@ public sealed class CacheVerbTests : IDisposable
         var data = File.ReadAllBytes(Directory.GetFiles(Cache, "data", SearchOption.AllDirectories).Single());
         Assert.Equal(SourceBytes.Of(1, Base), data.Take(Base));
 
-        // And asks for nothing that is there.
+        // And asks for nothing that is there, nor shows what a query may be.
         var before = server.Requests.Length;
-        Passes("prefetch", server.Url("base.raw"));
+        Assert.DoesNotContain("s3cret", Passes("prefetch", server.Url("base.raw?signature=s3cret")), StringComparison.Ordinal);
         Assert.InRange(server.Requests.Length - before, 0, 1);
     }
 

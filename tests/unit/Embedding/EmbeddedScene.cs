@@ -1,4 +1,6 @@
 using System;
+using System.Collections.Concurrent;
+using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using Qcow2Blk.Embedding;
 using Qcow2Blk.Logging;
@@ -14,6 +16,7 @@ internal sealed unsafe class EmbeddedScene : IDisposable
 
     private readonly TempDirectory _directory = new();
     private readonly nint _memory = (nint)NativeMemory.AlignedAlloc(MemoryBytes, 4096);
+    private readonly KeptLog _log = new();
     private bool _closed;
 
     /// <summary>The first 16 clusters are filled with their number and 1, the others are empty.</summary>
@@ -40,7 +43,10 @@ internal sealed unsafe class EmbeddedScene : IDisposable
     public nint Memory => _memory;
 
     public OpenImage Open(bool readOnly = false, bool isDriven = false) =>
-        Image = OpenImage.Open(Settings.OfImage(Path, readOnly), Settings.Files, isDriven, new NoLog());
+        Image = OpenImage.Open(Settings.OfImage(Path, readOnly), Settings.Files, isDriven, _log);
+
+    /// <summary>What was logged as an error: why an image stopped, which no result of a request says.</summary>
+    public IReadOnlyCollection<string> Errors => _log.Errors;
 
     public long Read(long offset, int length, int at = 0) =>
         Image.Execute(new RequestShape(RequestKind.Read, _memory + at, offset, length, RequestFlags.None));
@@ -68,13 +74,16 @@ internal sealed unsafe class EmbeddedScene : IDisposable
         _directory.Dispose();
     }
 
-    private sealed class NoLog : ILog
+    private sealed class KeptLog : ILog
     {
+        public ConcurrentQueue<string> Errors { get; } = new();
+
         public LogLevel Level => LogLevel.Debug;
 
         public void Write(LogLevel level, string message)
         {
-            // What it says is not what these tests are about.
+            if (level == LogLevel.Error)
+                Errors.Enqueue(message);
         }
     }
 }

@@ -20,6 +20,7 @@ public sealed class BaseOpeningTests : IDisposable
     private readonly byte[] _content = new byte[10 * RemoteSettings.MinChunkBytes];
     private readonly List<CacheRequest> _requests = [];
     private readonly List<FakeSource> _sources = [];
+    private readonly List<(string Url, string? CredentialsOf)> _asked = [];
     private Func<FakeSource> _create;
     private SourceIdentity? _known;
 
@@ -83,6 +84,14 @@ public sealed class BaseOpeningTests : IDisposable
     }
 
     [Fact]
+    public void What_is_read_beside_a_base_is_told_whose_the_credentials_are()
+    {
+        using var storage = Open(Settings with { Mirrors = ["https://mirror.example/base"], Trace = "https://trace.example/trace" });
+        _loop.RunUntilIdle();
+        Assert.Equal([(Url, null), ("https://mirror.example/base", Url), ("https://trace.example/trace", Url)], _asked);
+    }
+
+    [Fact]
     public void Without_a_cache_nothing_is_known()
     {
         _known = new SourceIdentity(_content.Length, "\"one\"");
@@ -134,8 +143,9 @@ public sealed class BaseOpeningTests : IDisposable
 
     private BaseMakers Makers() => new()
     {
-        CreateSource = (RemoteLocation _, RemoteSettings _, Action<string> _, out IRemoteSource? source) =>
+        CreateSource = (RemoteLocation location, RemoteSettings settings, Action<string> _, out IRemoteSource? source) =>
         {
+            _asked.Add((location.Text, settings.CredentialsOf?.Text));
             _sources.Add(_create());
             source = _sources[^1];
             return null;

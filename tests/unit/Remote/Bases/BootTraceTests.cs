@@ -104,6 +104,22 @@ public class BootTraceTests
             Assert.Equal(0, scene.Read(chunk * BaseOnLoop.Chunk, 10));
     }
 
+    /// <summary>Chunks of the trace are 4 of the base's, and its second line names the same as the first.</summary>
+    [Fact]
+    public void Trace_pins_no_more_than_it_may_and_the_first_that_it_names()
+    {
+        using var scene = new BaseOnLoop(1);
+        scene.Cache!.MostPinnedByTrace = (6 * BaseOnLoop.Chunk) + 1;
+        var pins = scene.Storage.PinsOfTrace();
+        foreach (var chunk in (long[])[20, 20, 4, 30])
+            scene.Storage.FetchTraced(chunk * BaseOnLoop.Chunk, 4 * BaseOnLoop.Chunk, pins);
+        scene.Storage.FetchTraced(-1, 1, pins);
+        scene.Storage.FetchTraced(scene.Content.Length, 1, pins);
+        scene.WaitUntilIdle();
+        Assert.Equal([4, 5, 20, 21, 22, 23], scene.Cache.Pinned.Order());
+        Assert.Equal([4, 5, 6, 7, 20, 21, 22, 23, 30, 31, 32, 33], scene.Cache.Stored.Keys.Order());
+    }
+
     [Theory]
     [InlineData("", "it is empty")]
     [InlineData("[]\n", "line 1: it is not a JSON object")]

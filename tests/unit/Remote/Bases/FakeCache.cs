@@ -23,6 +23,8 @@ internal sealed class FakeCache(int chunkBytes) : IChunkCache
     /// <summary>Whether it keeps what it is given.</summary>
     public bool Keeps { get; set; } = true;
 
+    public long MostPinnedByTrace { get; set; } = long.MaxValue;
+
     public int Claims => _claims.Count;
 
     public FileStorage File => throw new NotSupportedException("nothing is read straight from memory");

@@ -37,6 +37,9 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     /// <summary>How many milliseconds the next reads take; one each when there is none left.</summary>
     public Queue<int> Delays { get; } = new();
 
+    /// <summary>How many milliseconds the next openings take; none when there is none left.</summary>
+    public Queue<int> OpenDelays { get; } = new();
+
     /// <summary>Whether reads can be called off.</summary>
     public bool CallsOff { get; set; } = true;
 
@@ -56,9 +59,6 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     /// <summary>Where what is asked for is known to be zeroes, and not sent; null for nowhere.</summary>
     public Func<long, bool>? KnowsZeroes { get; set; }
 
-    /// <summary>Milliseconds that opening takes.</summary>
-    public int OpenDelay { get; set; }
-
     /// <summary>Whether what is under way goes on for as long as it takes when the source is closed.</summary>
     public bool Lingers { get; set; }
 
@@ -71,8 +71,8 @@ internal sealed class FakeSource(string name, byte[] content, string? version = 
     public async LoopTask<FetchResult> OpenAsync(SourceIdentity? expected)
     {
         Opens++;
-        if (OpenDelay > 0)
-            await LoopScheduler.Current.DelayAsync(OpenDelay);
+        if (OpenDelays.TryDequeue(out var delay))
+            await LoopScheduler.Current.DelayAsync(delay);
         var result = Take();
         if (result.IsDone)
         {

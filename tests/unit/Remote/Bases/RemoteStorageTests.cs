@@ -185,13 +185,27 @@ public class RemoteStorageTests
     public void Source_that_has_changed_since_the_cache_was_filled_is_read_by_nobody()
     {
         using var scene = new BaseOnLoop(16);
-        scene.Source.OpenDelay = 5;
+        scene.Source.OpenDelays.Enqueue(5);
         scene.Source.Next.Enqueue(new FetchResult(FetchStatus.Changed, "the base changed"));
         var reads = Enumerable.Range(0, 4).Select(i => scene.ReadAsync(i * 2L * Chunk, 10)).ToArray();
         foreach (var read in reads)
             Assert.Equal(-Errno.EIO, scene.Loop.RunUntilComplete(read));
         Assert.Empty(scene.Source.Reads);
         Assert.Equal(1, scene.Source.Opens);
+    }
+
+    [Fact]
+    public void Opening_that_fails_is_told_once_also_if_the_next_one_succeeds_at_once()
+    {
+        for (var seed = 1; seed <= 20; seed++)
+        {
+            using var scene = new BaseOnLoop(seed);
+            scene.Source.Next.Enqueue(s_away);
+            scene.Source.OpenDelays.Enqueue(5);
+            var reads = new[] { scene.ReadAsync(0, 10), scene.ReadAsync(2 * Chunk, 10) };
+            Assert.All(reads, read => Assert.Equal(0, scene.Loop.RunUntilComplete(read)));
+            Assert.Equal(["nobody answers: trying again", "https://server0/base answers again"], scene.Reports);
+        }
     }
 
     [Fact]

@@ -116,7 +116,7 @@ public class RetryTests
     public void Source_is_opened_once_however_many_ask()
     {
         using var scene = new BaseOnLoop(11);
-        scene.Source.OpenDelay = 5;
+        scene.Source.OpenDelays.Enqueue(5);
         var reads = Enumerable.Range(0, 4).Select(i => scene.ReadAsync(2L * i * Chunk, 10)).ToArray();
         foreach (var read in reads)
             Assert.Equal(0, scene.Loop.RunUntilComplete(read));

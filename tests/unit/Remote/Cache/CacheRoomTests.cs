@@ -181,6 +181,41 @@ public sealed class CacheRoomTests : IDisposable
     }
 
     [Fact]
+    public void More_than_half_of_the_limit_is_not_pinned_for_long_once_nothing_else_can_go()
+    {
+        _scene.Settings = _scene.Settings with { LimitBytes = 20 * Chunk };
+        using var cache = _scene.Open();
+        Assert.Equal(10 * Chunk, cache.MostPinnedByTrace);
+        using var other = _scene.TryOpen(_scene.Key with { Version = "\"v2\"" })!;
+        foreach (var entry in (ChunkCache[])[other, cache])
+        {
+            for (var chunk = 0; chunk < 8; chunk++)
+            {
+                Assert.Equal(1, _scene.Claim(entry, chunk));
+                Assert.Equal(1, _scene.Store(entry, chunk, pin: true));
+            }
+
+            _scene.Clock.Advance(s_old);
+        }
+
+        _scene.Fill(cache, 2 * ChunksPerSegment);
+        _scene.Clock.Advance(s_old);
+
+        // There is something else.
+        MakeRoom(Chunk);
+        Assert.Equal((0, 0), (Missing(cache), Missing(other)));
+        Assert.False(cache.IsStored(2 * ChunksPerSegment));
+
+        // Then what was used longest ago, and no more than has to go.
+        MakeRoom(2 * Chunk);
+        Assert.Equal((0, 2), (Missing(cache), Missing(other)));
+        MakeRoom(long.MaxValue);
+        Assert.Equal((0, 6), (Missing(cache), Missing(other)));
+
+        int Missing(ChunkCache entry) => Enumerable.Range(0, 8).Count(chunk => !_scene.Has(entry, chunk));
+    }
+
+    [Fact]
     public void A_mark_from_before_tells_of_the_removal_also_after_the_chunk_is_back()
     {
         using var cache = _scene.Open();

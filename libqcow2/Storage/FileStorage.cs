@@ -303,12 +303,18 @@ internal sealed class FileStorage : IBlockStorage
         if (BlockBytes == 1 || (first == offset && last == end) || stop % OffsetAlignment != 0)
             return await AllocateWholeAsync(mode, offset, length);
         if (first >= last)
-            return stop <= offset ? 0 : await WriteZeroesAsync(offset, stop - offset);
+            return await ClearAsync(offset, stop);
         var result = await AllocateWholeAsync(mode, first, last - first);
-        if (result == 0 && offset < Math.Min(first, stop))
-            result = await WriteZeroesAsync(offset, Math.Min(first, stop) - offset);
-        return result == 0 && last < stop ? await WriteZeroesAsync(last, stop - last) : result;
+        if (result == 0)
+            result = await ClearAsync(offset, Math.Min(first, stop));
+        return result == 0 ? await ClearAsync(last, stop) : result;
     }
+
+    /// <summary>Writes zeroes where there may be something else: a hole stays one.</summary>
+    private LoopTask<int> ClearAsync(long offset, long end) =>
+        offset >= end || Files.Seek(Descriptor, offset, Files.SEEK_DATA) is var data && (data >= end || data == -Errno.ENXIO)
+            ? new LoopTask<int>(0)
+            : WriteZeroesAsync(offset, end - offset);
 
     private async LoopTask<int> AllocateWholeAsync(int mode, long offset, long length)
     {

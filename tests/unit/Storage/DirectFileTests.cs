@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Runtime.InteropServices;
+using Qcow2Blk.Interop;
 using Qcow2Blk.Scheduling;
 using Qcow2Blk.Storage;
 using Qcow2Blk.Tests.Shared;
@@ -52,6 +53,21 @@ public sealed partial class DirectFileTests : IDisposable
             for (var i = 0; i < Length; i++)
                 Assert.Equal(i >= offset && i < offset + length ? 0 : 7, bytes[i]);
         }
+    }
+
+    [Fact]
+    public void Parts_of_blocks_that_are_holes_stay_holes()
+    {
+        using var file = Filled();
+        if (file is null)
+            return;
+        Assert.Equal(0, _loop.Run(() => file.PunchAsync(0, Length / 2)));
+        var before = Blocks();
+        Assert.Equal(0, _loop.Run(() => file.PunchAsync(512, 65536)));
+        Assert.Equal(0, _loop.Run(() => file.PunchAsync(66048, 512)));
+        Assert.Equal(before, Blocks());
+
+        ulong Blocks() => Stat.OfFile(file.Descriptor, out var status) == 0 ? status.stx_blocks : throw new IOException();
     }
 
     [Fact]

@@ -236,7 +236,7 @@ internal sealed partial class Allocator
 
         // Not into the middle of a block: the last cluster is being written, perhaps, when the file grows again.
         var unit = Math.Max(_geometry.ClusterSize, _context.File.BlockBytes);
-        var error = await _context.File.SetLengthAsync(Rounding.Up(end + growth, unit));
+        var error = await _context.File.SetLengthAsync(Rounding.Down(end + growth, unit));
         if (error < 0)
             error = await _context.File.SetLengthAsync(end);
         if (error == 0)

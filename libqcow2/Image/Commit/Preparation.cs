@@ -82,7 +82,9 @@ internal sealed class Preparation(ImageContext context, BitmapList bitmaps)
     /// </summary>
     private async LoopTask<int> PrepareAsync()
     {
-        var error = await EndOnBlockAsync(context.File);
+        var error = await EndOnBlockAsync(context.File, long.MaxValue);
+        if (error == 0 && context.Geometry.HasDataFile)
+            error = await EndOnBlockAsync(context.Data, Rounding.Up(context.Geometry.DiskSize, context.Data.OffsetAlignment));
         if (error == 0)
             error = await bitmaps.Set.DisownAsync();
         if (error < 0)
@@ -101,15 +103,20 @@ internal sealed class Preparation(ImageContext context, BitmapList bitmaps)
     /// <summary>
     /// A file that ends in the middle of a block grows to its end while nobody writes: see <see cref="IBlockStorage.BlockBytes"/>.
     /// </summary>
-    private static async LoopTask<int> EndOnBlockAsync(IBlockStorage file)
+    /// <param name="file">of the image, or of its data</param>
+    /// <param name="most">bytes that it may have</param>
+    private static async LoopTask<int> EndOnBlockAsync(IBlockStorage file, long most)
     {
-        var end = Rounding.Up(file.Length, file.BlockBytes);
-        if (end == file.Length || file.HasFixedLength)
+        var end = long.Min(Rounding.Up(file.Length, file.BlockBytes), most);
+        if (end <= file.Length || file.HasFixedLength)
             return 0;
-        var error = await file.SetLengthAsync(end);
+
+        // If it cannot grow now, it will not later, when that would do harm.
+        if (await file.SetLengthAsync(end) < 0)
+            return 0;
 
         // The copy of the block that the page cache has is clean then, and direct writes take it away.
-        return error == 0 ? await file.FlushAsync() : error;
+        return await file.FlushAsync();
     }
 
     /// <summary>What is true of the image at rest. The bit without the extension is an error of whoever set it.</summary>

@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using Qcow2Blk.Tests.Shared;
 using Xunit;
 
 namespace Qcow2Blk.Tests.Embedding;
@@ -34,5 +35,25 @@ public sealed class DirectGrowthTests
         Assert.Equal(0, scene.Close());
 
         long Length() => new FileInfo(scene.Path).Length;
+    }
+
+    [Fact]
+    public void File_of_data_ends_with_a_block_or_with_the_disk()
+    {
+        using var folder = new TempDirectory();
+        var data = folder.File("data");
+        using var scene = new EmbeddedScene("16777728", $"cluster_size=512,data_file={data}", ("cache", "none"), ("data-file", data));
+        using (var file = File.OpenWrite(data))
+            file.SetLength((2 << 20) + 512);
+        var image = scene.Open();
+        if (image.Served.Disk!.File.BlockBytes == 1)
+            return;
+        Assert.Equal(512, scene.Write(0, 512, 1));
+        Assert.Equal(0, new FileInfo(data).Length % Page);
+        Assert.Equal(512, scene.Write((4 << 20) + 512, 512, 1));
+        Assert.Equal((4 << 20) + Page, new FileInfo(data).Length);
+        Assert.Equal(512, scene.Write(16 << 20, 512, 1));
+        Assert.Equal(16777728, new FileInfo(data).Length);
+        Assert.Equal(0, scene.Close());
     }
 }
